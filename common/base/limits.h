@@ -1,0 +1,67 @@
+/* Every limit of Talweg, in one place (docs/protocol.md §Limits).
+ *
+ * Over a limit means a named error or backpressure, never growth. A limit that
+ * follows from others is asserted below, so that one cannot be moved alone.
+ */
+#ifndef TW_BASE_LIMITS_H
+#define TW_BASE_LIMITS_H
+
+#include <assert.h>
+#include <stdint.h>
+
+/* Tensors. A block is the unit of sums and scales, counted from the start of
+ * its tensor; a chunk is a whole number of blocks. */
+#define TW_BLOCK_BYTES (64u << 10)
+#define TW_CHUNK_BYTES_MIN (64u << 10)
+#define TW_CHUNK_BYTES_DEFAULT (256u << 10)
+#define TW_CHUNK_BYTES_MAX (4u << 20)
+#define TW_DIMS_MAX 8
+#define TW_NAME_MAX 512                    /* bytes of a tensor's name */
+#define TW_ELEMENTS_MAX ((int64_t)1 << 40) /* of one tensor */
+#define TW_TENSORS_MAX 4096
+
+/* Cluster. */
+#define TW_WORKERS_MAX 4096
+#define TW_SLOTS_MAX 4096
+#define TW_SERVERS_MAX 64
+#define TW_NUMERICS_MAX 128 /* bytes of a numerics id */
+
+/* Wire, before the handshake is over. */
+#define TW_HELLO_BYTES_MAX 1024
+#define TW_HANDSHAKE_MS 5000
+#define TW_PENDING_CONNECTIONS_MAX 64
+#define TW_PENDING_PER_ADDRESS_MAX 16
+#define TW_NONCE_BYTES 32
+#define TW_PROOF_BYTES 32
+#define TW_TOKEN_BYTES_MIN 16
+#define TW_TOKEN_BYTES_MAX 4096
+
+/* Wire, afterwards. */
+#define TW_SMALL_FIELDS_MAX (64u << 10)   /* all fields of a frame but data */
+#define TW_UNPACK_BUDGET (256u << 10)     /* memory that unpacking them may use */
+#define TW_FRAME_BYTES_MAX (TW_CHUNK_BYTES_MAX + TW_SMALL_FIELDS_MAX + 16u)
+#define TW_GATHER_FRAMES 64               /* frames per write call */
+#define TW_GATHER_BYTES (2u << 20)
+#define TW_STALLED_SEND_MS 30000          /* no progress of a send queue */
+#define TW_SLOW_WINDOW_MS 10000           /* in mid-frame: at least ... */
+#define TW_SLOW_BYTES_PER_S (16u << 10)   /* ... this rate over that window */
+#define TW_HEARTBEAT_MS 1000
+
+/* Files. */
+#define TW_JOB_BYTES_MAX (1u << 20)
+#define TW_JOB_DEPTH_MAX 16
+#define TW_JOB_NODES_MAX 20000
+
+/* Non-finite updates in a row that stop a job. */
+#define TW_NOT_FINITE_MAX 3
+
+/* The float elements of a block. */
+#define TW_BLOCK_FLOATS (TW_BLOCK_BYTES / 4u)
+
+static_assert(TW_CHUNK_BYTES_MIN % TW_BLOCK_BYTES == 0, "chunks are whole blocks");
+static_assert(TW_CHUNK_BYTES_DEFAULT % TW_BLOCK_BYTES == 0, "chunks are whole blocks");
+static_assert(TW_CHUNK_BYTES_MAX % TW_BLOCK_BYTES == 0, "chunks are whole blocks");
+static_assert(TW_HELLO_BYTES_MAX < TW_SMALL_FIELDS_MAX, "a Hello is a small frame");
+static_assert(TW_SLOTS_MAX >= TW_WORKERS_MAX, "every rank owns a slot");
+
+#endif

@@ -1,0 +1,86 @@
+/* The job: what a YAML file and the command line say of a run, checked and with
+ * every default spelled out (docs/job.md).
+ *
+ * This room knows the shape of the file: keys, types, ranges. What a layer, an
+ * optimizer, a loss or a data format means is checked by the rooms that own
+ * their tables (worker/nn, server/core, worker/data), on the struct tw_variant
+ * that stands here, in the same words (tw_options_read).
+ */
+#ifndef TW_JOB_JOB_H
+#define TW_JOB_JOB_H
+
+#include "common/job/options.h"
+#include "common/tensor/tensor.h"
+
+struct tw_job_model {
+    int input_dims;
+    int64_t input[TW_DIMS_MAX]; /* shape of one sample */
+    int layer_count;
+    struct tw_variant *layers;
+    struct tw_variant loss;
+    bool own;                   /* model.tensors: gradients come from a program of the user's */
+    struct tw_tensor_list tensors; /* when own; start at zero */
+    struct tw_where where;
+};
+
+enum tw_data_shard { TW_SHARD_EPOCH, TW_SHARD_FIXED, TW_SHARD_OWN };
+
+struct tw_job {
+    char *path; /* as given */
+    char *name; /* file name without directory and ending */
+    char *folder; /* absolute folder of the file: relative paths start there */
+    struct tw_job_model model;
+    bool has_train, has_test;
+    struct tw_variant train, test; /* name = format; paths are made absolute */
+    enum tw_data_shard shard;
+    int64_t batch;    /* examples per update, over all slots */
+    double epochs;    /* 0: not given */
+    int64_t updates;  /* 0: not given; at least one of the two is */
+    struct tw_variant optimizer;
+    char *mode; /* consistency.mode, e.g. "sync", "ssp:3" */
+    struct tw_where mode_where;
+    int servers, workers;
+    uint64_t seed;
+    uint32_t chunk_bytes;
+    char *blas_core;  /* worker.blas_core, or NULL: what the CPU suggests */
+    void *memory;     /* everything above that points, freed by tw_job_free */
+};
+
+/* One --set, or one of the flags that stand for it. */
+struct tw_job_setting {
+    const char *key;   /* "cluster.workers" */
+    const char *value; /* YAML */
+    const char *flag;  /* for messages: "--workers", "--set batch" */
+};
+
+/* Reads, applies the settings in order, checks, fills in defaults.
+ * TW_DATA when the file cannot be read, else TW_JOB with "file:line: key: what is
+ * wrong, and what would be right". *out is owned by the caller. */
+enum tw_status tw_job_load(struct tw_job **out, const char *path,
+                           const struct tw_job_setting *settings, int count,
+                           struct tw_error *error);
+
+/* The same from bytes; `path` is for messages and relative paths. Used by tests
+ * and the fuzzer: touches no file. */
+enum tw_status tw_job_parse(struct tw_job **out, const char *path, const char *text, size_t size,
+                            const struct tw_job_setting *settings, int count,
+                            struct tw_error *error);
+
+void tw_job_free(struct tw_job *job);
+
+/* The resolved job as YAML: every key with its value, loadable again with the
+ * same meaning and the same digest. `notes` are written as comment lines on top.
+ * *out from malloc. Defaults of variants are the business of `rules_of`, which
+ * gives the rules of a variant's table, so that they can be spelled out. */
+struct tw_rule_book {
+    const struct tw_option_rule *(*rules_of)(const char *path, const char *name, int *count);
+};
+enum tw_status tw_job_write(const struct tw_job *job, const struct tw_rule_book *book,
+                            const char *const *notes, int note_count, char **out, size_t *size);
+
+/* SHA-256 over what server and workers must agree on: model, optimizer, data
+ * format and sharding, batch, epochs, updates, mode, workers, seed, chunk size;
+ * not over paths, number of servers or names. 32 bytes. */
+void tw_job_digest(const struct tw_job *job, uint8_t digest[32]);
+
+#endif

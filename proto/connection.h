@@ -1,0 +1,104 @@
+/* A connection: frames in and out over one TCP stream, on a libuv loop.
+ *
+ * Happy path: open (accepted, or connected) -> frames are decoded and handed to
+ * the owner as they complete; tw_connection_send() queues frames, which leave in
+ * gathers of up to TW_GATHER_FRAMES frames or TW_GATHER_BYTES per write. Tensor
+ * bytes are neither copied in nor out.
+ * Failure: anything wrong (end of file, reset, malformed bytes, a slow peer, a
+ * send queue over its limit) leads to one on_closed with the cause; frames that
+ * were still queued release their data before it.
+ *
+ * Closing is a protocol: tw_connection_close() is legal in every state and
+ * idempotent; the memory comes back in on_closed, which is always called, once,
+ * and from the loop, never from inside another call.
+ */
+#ifndef TW_PROTO_CONNECTION_H
+#define TW_PROTO_CONNECTION_H
+
+#include <uv.h>
+
+#include "proto/frame.h"
+
+struct tw_connection;
+
+struct tw_connection_events {
+    /* As tw_decoder_sink. After TW_AGAIN from on_data nothing more is read until
+     * tw_connection_resume(). A final status sends a Refuse and closes. */
+    enum tw_status (*on_data)(struct tw_connection *connection, const struct tw_frame *frame,
+                              void **place, struct tw_error *error);
+    enum tw_status (*on_frame)(struct tw_connection *connection, const struct tw_frame *frame,
+                               void *data, struct tw_error *error);
+    /* A frame that carried data has left for the kernel (or will never leave):
+     * its data is the caller's again. */
+    void (*on_released)(struct tw_connection *connection, void *token);
+    /* The last event. `error->status` is TW_CLOSED when the peer simply went
+     * away or we closed without a cause. The connection may be freed in it. */
+    void (*on_closed)(struct tw_connection *connection, const struct tw_error *error);
+};
+
+/* What is the same for all connections of a loop. */
+struct tw_connection_host {
+    uv_loop_t *loop;
+    struct tw_unpack_arena *arena; /* one for the loop */
+    size_t send_queue_bytes_max;   /* per connection; more is TW_LIMIT and closes */
+};
+
+/* Makes a connection over `stream`s to come: tw_connection_accept() or
+ * tw_connection_connect() opens it. `context` is the owner's. */
+enum tw_status tw_connection_new(struct tw_connection **out, const struct tw_connection_host *host,
+                                 const struct tw_connection_events *events, void *context);
+
+/* Takes the next pending connection of a listening handle. */
+enum tw_status tw_connection_accept(struct tw_connection *connection, uv_stream_t *listener,
+                                    struct tw_error *error);
+
+/* Begins to connect; on_open says how it ended (TW_OK, or TW_UNREACHABLE with
+ * the cause, after which the connection is closed). */
+enum tw_status tw_connection_connect(struct tw_connection *connection, const struct sockaddr *to,
+                                     void (*on_open)(struct tw_connection *, enum tw_status,
+                                                     const struct tw_error *),
+                                     struct tw_error *error);
+
+void *tw_connection_context(const struct tw_connection *connection);
+void tw_connection_set_context(struct tw_connection *connection, void *context);
+
+/* "127.0.0.1:4711"; valid as long as the connection. */
+const char *tw_connection_peer(const struct tw_connection *connection);
+
+/* The decoder's limits: see tw_decoder_limit(). */
+void tw_connection_limit(struct tw_connection *connection, size_t frame_bytes_max,
+                         bool data_allowed);
+
+/* Queues a frame. Its small fields are encoded now; frame->data_bytes bytes at
+ * `data` are borrowed until on_released(token), which comes for every frame with
+ * data, exactly once. TW_LIMIT (and the connection closes) when the queue is
+ * over its bound; TW_CLOSED when it is closing already (on_released is then not
+ * called). */
+enum tw_status tw_connection_send(struct tw_connection *connection, const struct tw_frame *frame,
+                                  const void *data, void *token);
+
+/* Writes as much as the kernel takes now. Called by itself at the end of each
+ * read callback and once per loop turn; call it when latency matters. */
+void tw_connection_flush(struct tw_connection *connection);
+
+/* Bytes that are queued and not yet with the kernel. */
+size_t tw_connection_queued(const struct tw_connection *connection);
+
+/* Asks on_data again after TW_AGAIN, and goes on reading. */
+void tw_connection_resume(struct tw_connection *connection);
+
+/* The frame whose tensor bytes are arriving, or NULL (see tw_decoder_receiving). */
+const struct tw_frame *tw_connection_receiving(const struct tw_connection *connection);
+
+/* Sends what is queued, then Refuse{status, text} when status is not TW_OK, then
+ * closes; at the latest after 1 s. */
+void tw_connection_finish(struct tw_connection *connection, enum tw_status status,
+                          const char *text);
+
+/* Closes at once. */
+void tw_connection_close(struct tw_connection *connection);
+
+/* Frees a connection that was never opened, or after on_closed. */
+void tw_connection_free(struct tw_connection *connection);
+
+#endif

@@ -1,0 +1,261 @@
+/* Frames as plain C values, and the codec between them and bytes, without I/O.
+ *
+ * Everything that knows protobuf-c lives in frame_pack.c; the rest of Talweg
+ * sees struct tw_frame. A frame has one body of small fields and, for Push and
+ * Weights, tensor bytes, which the codec never copies: the encoder writes only
+ * what stands before them, the decoder asks its owner where they belong and
+ * lets them be read straight into that place.
+ *
+ * Pure: no sockets, clocks, allocation or global state. Every byte that comes
+ * in may be wrong; the answer is a status and a message, never an assertion.
+ */
+#ifndef TW_PROTO_FRAME_H
+#define TW_PROTO_FRAME_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/limits.h"
+#include "common/base/status.h"
+
+#define TW_PROTOCOL_MIN 1u
+#define TW_PROTOCOL_MAX 1u
+#define TW_JOB_ID_BYTES 16
+#define TW_SESSION_BYTES 16
+#define TW_DIGEST_BYTES 32
+
+/* Numbers are those of Frame.body in talweg.proto. */
+enum tw_body {
+    TW_BODY_NONE = 0,
+    TW_BODY_HELLO = 1,
+    TW_BODY_CHALLENGE = 2,
+    TW_BODY_PROOF = 3,
+    TW_BODY_JOIN = 4,
+    TW_BODY_WELCOME = 5,
+    TW_BODY_ATTACH = 6,
+    TW_BODY_ATTACHED = 7,
+    TW_BODY_REFUSE = 8,
+    TW_BODY_PUSH = 9,
+    TW_BODY_END = 10,
+    TW_BODY_WEIGHTS = 11,
+    TW_BODY_ASK = 12,
+    TW_BODY_EVALUATION = 13,
+    TW_BODY_REGATHER = 14,
+    TW_BODY_STOP = 15,
+    TW_BODY_PING = 16,
+    TW_BODY_PONG = 17,
+    TW_BODY_BYE = 18,
+};
+
+enum tw_role { TW_ROLE_WORKER = 0, TW_ROLE_EVALUATOR = 1 };
+
+/* Bytes or text inside a decoded frame: borrowed from the decoder, valid until
+ * the callback that got it returns. Text is not terminated. */
+struct tw_view {
+    const void *bytes;
+    size_t size;
+};
+
+struct tw_hello {
+    uint32_t protocol_min, protocol_max;
+    struct tw_view nonce, software;
+};
+struct tw_challenge {
+    uint32_t protocol;
+    struct tw_view nonce, proof;
+    bool token;
+};
+struct tw_proof {
+    struct tw_view proof;
+};
+struct tw_tensor_shape { /* one entry of Join.tensors */
+    struct tw_view name;
+    size_t dims;
+    const uint64_t *shape;
+};
+struct tw_join {
+    enum tw_role role;
+    bool any_rank;
+    uint32_t rank, incarnation;
+    struct tw_view session, job, digest;
+    size_t tensors;
+    const struct tw_tensor_shape *tensor; /* [tensors] */
+    struct tw_view numerics;
+    uint64_t read;
+};
+struct tw_welcome {
+    struct tw_view job, session;
+    uint32_t rank, incarnation, generation;
+    uint64_t epoch;
+    uint32_t workers, slots, slot, width;
+    uint64_t last_step;
+    uint32_t chunk_bytes, servers;
+};
+struct tw_attach {
+    enum tw_role role;
+    uint32_t rank, incarnation;
+    struct tw_view session;
+};
+struct tw_refuse {
+    uint32_t status;
+    struct tw_view name, text;
+};
+struct tw_push {
+    uint32_t slot, incarnation, generation;
+    uint64_t epoch, step;
+    uint32_t chunk;
+};
+struct tw_end {
+    uint32_t slot, incarnation, generation;
+    uint64_t epoch, step, read;
+    uint32_t frames;
+    uint64_t examples;
+    double loss;
+};
+struct tw_weights {
+    uint64_t position, version;
+    uint32_t generation;
+    uint64_t epoch, step;
+    uint32_t chunk;
+};
+struct tw_ask {
+    uint64_t samples;
+};
+struct tw_evaluation {
+    uint64_t position, samples;
+    double loss, accuracy;
+};
+struct tw_regather {
+    uint64_t version;
+};
+struct tw_stop {
+    uint32_t status;
+    struct tw_view text;
+};
+struct tw_ping {
+    uint64_t step, nonce;
+};
+struct tw_pong {
+    uint64_t nonce;
+};
+
+struct tw_frame {
+    enum tw_body body;
+    union {
+        struct tw_hello hello;
+        struct tw_challenge challenge;
+        struct tw_proof proof;
+        struct tw_join join;
+        struct tw_welcome welcome;
+        struct tw_attach attach;
+        struct tw_refuse refuse;
+        struct tw_push push;
+        struct tw_end end;
+        struct tw_weights weights;
+        struct tw_ask ask;
+        struct tw_evaluation evaluation;
+        struct tw_regather regather;
+        struct tw_stop stop;
+        struct tw_ping ping;
+        struct tw_pong pong;
+    };
+    size_t data_bytes; /* of tensor bytes; 0: none */
+};
+
+/* "Push", "Weights", ...; "?" for a number outside the list. */
+const char *tw_body_name(enum tw_body body);
+
+/* ---- encoder ---- */
+
+/* Bytes that tw_frame_encode() will write: the frame without its tensor bytes. */
+size_t tw_frame_prefix_bytes(const struct tw_frame *frame);
+
+/* Writes length, small fields and the key and length of `data`; the
+ * frame.data_bytes tensor bytes follow on the wire directly after it. Returns
+ * the bytes written; 0 when `capacity` is too small. */
+size_t tw_frame_encode(const struct tw_frame *frame, void *out, size_t capacity);
+
+/* ---- decoder ---- */
+
+/* What the decoder's owner does with frames. */
+struct tw_decoder_sink {
+    /* A frame with tensor bytes has begun. Set *place to frame->data_bytes
+     * writable bytes and return TW_OK; or return TW_OK with *place NULL to have
+     * the bytes thrown away (a duplicate); or TW_AGAIN to be asked again at
+     * tw_decoder_resume() (there is no buffer yet); any other status is final:
+     * the stream ends with it. */
+    enum tw_status (*on_data)(void *context, const struct tw_frame *frame, void **place,
+                              struct tw_error *error);
+    /* A frame is complete; its data, if any, lies at `data` (the place given, or
+     * NULL when thrown away). A status other than TW_OK is final. */
+    enum tw_status (*on_frame)(void *context, const struct tw_frame *frame, void *data,
+                               struct tw_error *error);
+};
+
+/* Memory for unpacking small fields: one per thread is enough, since nothing in
+ * it lives longer than a callback. */
+struct tw_unpack_arena {
+    size_t used;
+    _Alignas(16) unsigned char bytes[TW_UNPACK_BUDGET];
+};
+
+#define TW_STAGE_BYTES (16u << 10)
+
+/* One direction of one connection. Happy path: length, small fields and the key
+ * of `data` go through `stage`; then the tensor bytes go into the place that the
+ * owner gave. Slow path (data elsewhere in the frame, or repeated; a body larger
+ * than the stage): the frame is collected whole in `whole`, memory that the
+ * owner lends at init. */
+struct tw_decoder {
+    const struct tw_decoder_sink *sink;
+    void *context;
+    struct tw_unpack_arena *arena;
+    size_t frame_bytes_max; /* a longer frame is TW_LIMIT */
+    bool data_allowed;      /* else `data` in any frame is TW_UNEXPECTED */
+    void *(*grow)(void *context, size_t bytes); /* lends memory for the slow path, or NULL */
+    unsigned char *whole;   /* [whole_room], from grow */
+    size_t whole_room;
+    /* Below: state, private to frame_decode.c. */
+    int state;
+    size_t stage_at, stage_end;
+    size_t frame_bytes, frame_seen;
+    struct tw_frame frame; /* with data: its fields hold no views */
+    unsigned char *place;
+    size_t data_left;
+    bool after_data;
+    unsigned char stage[TW_STAGE_BYTES];
+};
+
+/* `grow` is asked for memory at most once per size needed, only on the slow
+ * path, never for more than frame_bytes_max; the owner frees it after use of
+ * the decoder. */
+void tw_decoder_init(struct tw_decoder *decoder, const struct tw_decoder_sink *sink, void *context,
+                     struct tw_unpack_arena *arena, void *(*grow)(void *, size_t));
+
+/* Before the handshake is over: frames up to TW_HELLO_BYTES_MAX, no data.
+ * Afterwards: as the role allows. */
+void tw_decoder_limit(struct tw_decoder *decoder, size_t frame_bytes_max, bool data_allowed);
+
+/* Where the next bytes of the stream should be put, and how many fit (>= 1,
+ * except while waiting after TW_AGAIN: 0). Changes nothing. */
+void tw_decoder_want(struct tw_decoder *decoder, void **at, size_t *room);
+
+/* `bytes` bytes were put where tw_decoder_want() said. Calls the sink for
+ * everything that this completes. TW_AGAIN: stop reading until
+ * tw_decoder_resume(). Any other status but TW_OK: the stream is over; `error`
+ * says why. */
+enum tw_status tw_decoder_advance(struct tw_decoder *decoder, size_t bytes,
+                                  struct tw_error *error);
+
+/* Asks the sink again after TW_AGAIN; same results as tw_decoder_advance(). */
+enum tw_status tw_decoder_resume(struct tw_decoder *decoder, struct tw_error *error);
+
+/* True in the middle of a frame: then the peer owes bytes (slow peers). */
+bool tw_decoder_mid_frame(const struct tw_decoder *decoder);
+
+/* The frame whose tensor bytes are arriving, or NULL: what a lost connection
+ * leaves behind in `place`. */
+const struct tw_frame *tw_decoder_receiving(const struct tw_decoder *decoder);
+
+#endif

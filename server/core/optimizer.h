@@ -1,0 +1,74 @@
+/* Update rules. Each is a const table in one file; adding one is a new file and
+ * one line in optimizer.c.
+ *
+ * An update is split in two, so that every shard does the same thing: once per
+ * update the sequencer computes its scalars (learning rate, bias corrections) in
+ * double precision, and they travel in the COMMIT as bits; then each shard runs
+ * the kernel over its elements with them. Kernels are pure and element-wise, in
+ * float32 with contraction off: the same bits for any split of the elements and
+ * for every instruction set. The double-precision instance is made from the same
+ * source and serves tests (and, later, `talweg optimizer`).
+ */
+#ifndef TW_CORE_OPTIMIZER_H
+#define TW_CORE_OPTIMIZER_H
+
+#include "common/job/options.h"
+
+#define TW_OPTIMIZER_SCALARS 8
+#define TW_OPTIMIZER_STATES 3
+
+/* How a state tensor starts. */
+enum tw_state_start { TW_STATE_ZERO, TW_STATE_WEIGHTS };
+
+/* Options of all rules in one struct; a rule's table names those it has. */
+struct tw_optimizer_options {
+    double lr, momentum, dampening, beta1, beta2, eps;
+    int eps_at, bias, lr_at, nesterov; /* enums of optimizers.md */
+};
+
+struct tw_optimizer_float {
+    size_t count;
+    const float *gradient;
+    const float *weights_in; /* may be weights_out: in place, else copy-on-write */
+    float *weights_out;
+    float *state[TW_OPTIMIZER_STATES]; /* updated in place */
+    const double *scalars;             /* [TW_OPTIMIZER_SCALARS], from prepare() */
+};
+struct tw_optimizer_double { /* the same, in double */
+    size_t count;
+    const double *gradient, *weights_in;
+    double *weights_out, *state[TW_OPTIMIZER_STATES];
+    const double *scalars;
+};
+
+struct tw_optimizer {
+    const char *name;
+    const char *formula; /* one line */
+    const char *source;  /* paper and equation */
+    const struct tw_option_rule *rules;
+    int rule_count;
+    int states;
+    struct { /* [states] */
+        const char *name; /* "m", "v": also in checkpoints */
+        enum tw_state_start start;
+    } state[TW_OPTIMIZER_STATES];
+    /* Scalars of update t (t = 1, 2, ...) at learning rate `lr`, into
+     * out[TW_OPTIMIZER_SCALARS]. */
+    void (*prepare)(const struct tw_optimizer_options *options, uint64_t t, double lr, double *out);
+    void (*apply_float)(const struct tw_optimizer_options *options,
+                        const struct tw_optimizer_float *work);
+    void (*apply_double)(const struct tw_optimizer_options *options,
+                         const struct tw_optimizer_double *work);
+};
+
+/* All rules, in the order of --help. */
+extern const struct tw_optimizer *const tw_optimizers[];
+extern const int tw_optimizer_count;
+
+/* Finds the rule that `variant` names and reads its options; TW_JOB as
+ * tw_options_read(). */
+enum tw_status tw_optimizer_find(const struct tw_optimizer **out,
+                                 struct tw_optimizer_options *options,
+                                 const struct tw_variant *variant, struct tw_error *error);
+
+#endif

@@ -1,0 +1,40 @@
+/* The server process: sequencer and shard driven by a libuv loop.
+ *
+ * Happy path: listen -> workers (and perhaps an evaluator) join -> updates ->
+ * last evaluation -> model, metrics written -> goodbye to all -> loop closes.
+ * Failure: everything a peer does wrong ends that peer's connection with a named
+ * error; what is wrong with ourselves (disk, memory, a broken invariant) ends
+ * the run with a TW_REPORT_DONE that says so.
+ */
+#ifndef TW_IO_SERVER_H
+#define TW_IO_SERVER_H
+
+#include "common/job/job.h"
+#include "server/core/dial.h"
+#include "server/core/optimizer.h"
+#include "server/io/report.h"
+
+struct tw_server_config {
+    const struct tw_job *job;                   /* borrowed, like all pointers here */
+    const struct tw_tensor_list *tensors;
+    const struct tw_optimizer *optimizer;
+    struct tw_optimizer_options optimizer_options;
+    struct tw_dial dial;
+    uint64_t train_samples;                     /* n of the data set; 0: own gradients */
+    bool evaluator;                             /* wait for one before the start */
+    const char *listen;                         /* "HOST:PORT"; port 0: the kernel picks */
+    const void *token;                          /* shared secret, or NULL */
+    size_t token_bytes;
+    bool inexact;                               /* accept mixed numerics ids */
+    const char *out;                            /* run directory, exists */
+    void (*on_report)(void *context, const struct tw_report *report);
+    void *context;
+    int stop_fd;                                /* readable: stop as at SIGTERM; -1 none */
+};
+
+/* Runs until the end. SIGINT and SIGTERM stop it in order (the model so far is
+ * saved); a second one ends the process at once. Returns the status of the result,
+ * which was also reported. */
+enum tw_status tw_server_run(const struct tw_server_config *config, struct tw_error *error);
+
+#endif

@@ -1,0 +1,113 @@
+/* libtalweg: training with Talweg's servers from a program of your own.
+ *
+ *     talweg_join  ->  [ talweg_pull -> compute -> talweg_push ] ...  ->  talweg_leave
+ *
+ * The library owns the connections and one helper thread; it never calls back.
+ * A handle is used by one thread at a time; different handles are independent.
+ * Functions return 0, or one of TALWEG_E_*; talweg_error() says what happened in
+ * words. Nothing is printed, no signal is caught, the program is never ended.
+ *
+ * This header is stable: within a major version, functions keep their meaning
+ * and structs grow only at the end (set `size`, as TALWEG_CONFIG_INIT does).
+ */
+#ifndef TALWEG_H
+#define TALWEG_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define TALWEG_API __attribute__((visibility("default")))
+#else
+#define TALWEG_API
+#endif
+
+enum {
+    TALWEG_OK = 0,
+    TALWEG_E_STOP = 1,     /* not an error: the run is over, leave */
+    TALWEG_E_ARGUMENT = 2, /* a call with wrong arguments or out of order */
+    TALWEG_E_CONNECT = 3,  /* the server could not be reached */
+    TALWEG_E_REFUSED = 4,  /* it refused us: wrong token, model, job, rank ... */
+    TALWEG_E_LOST = 5,     /* the connection was lost and could not be made again */
+    TALWEG_E_FAILED = 6,   /* the run failed (the server says why) */
+    TALWEG_E_MEMORY = 7,
+};
+
+/* One tensor: float32, row-major. `weights` is yours; talweg_pull() fills it. */
+struct talweg_tensor {
+    const char *name;
+    int dims;
+    const int64_t *shape; /* [dims] */
+    float *weights;
+};
+
+struct talweg_config {
+    size_t size;            /* sizeof(struct talweg_config) */
+    const char *server;     /* "HOST:PORT" of the lead */
+    int rank;               /* -1: the lowest free one */
+    int evaluator;          /* 1: no rank; pulls the weights of each epoch's end */
+    const char *token;      /* shared secret, or NULL */
+    size_t token_bytes;
+    const uint8_t *digest;  /* 32 bytes of the job file, or NULL: not compared */
+    const char *numerics;   /* what makes two machines' gradients the same bits */
+    double connect_seconds; /* how long to try to reach the server; 0: 30 s */
+    const struct talweg_tensor *tensors; /* in the order of the job */
+    int tensor_count;
+};
+
+#define TALWEG_CONFIG_INIT { sizeof(struct talweg_config), NULL, -1, 0, NULL, 0, NULL, NULL, 0, NULL, 0 }
+
+struct talweg; /* a membership in one run */
+
+/* What the server said when we joined. */
+struct talweg_place {
+    uint32_t rank, workers;
+    uint32_t slot, slots; /* our logical gradient, and how many an update has */
+    uint32_t incarnation;
+};
+
+/* Connects, proves the token, takes a rank. *out is set also on failure (for
+ * talweg_error) unless memory ran out; talweg_leave() frees it. */
+TALWEG_API int talweg_join(struct talweg **out, const struct talweg_config *config);
+
+TALWEG_API struct talweg_place talweg_get_place(const struct talweg *talweg);
+
+/* Waits until the weights for the next step have arrived in the tensors, all of
+ * one version. *step (from 1) names the data and random numbers to use. Gradient
+ * buffers of the previous push are yours again. TALWEG_E_STOP: the run is over.
+ * An evaluator: `step` counts its pulls, *samples the examples applied. */
+TALWEG_API int talweg_pull(struct talweg *talweg, uint64_t *step);
+
+/* Updates applied to the weights of the last pull, and examples (evaluator). */
+TALWEG_API uint64_t talweg_version(const struct talweg *talweg);
+TALWEG_API uint64_t talweg_samples(const struct talweg *talweg);
+
+/* Starts to send the gradient of one tensor while you compute the others; any
+ * order, each once a step. `gradient` is the SUM over the examples, and stays
+ * untouched until the next talweg_pull() returns. */
+TALWEG_API int talweg_push_tensor(struct talweg *talweg, int tensor, const float *gradient);
+
+/* Ends the push: all tensors are sent; `examples` of them, `loss` their sum. */
+TALWEG_API int talweg_push_end(struct talweg *talweg, uint64_t examples, double loss);
+
+/* The evaluator's answer to a pull: mean loss, accuracy (NaN: has none). */
+TALWEG_API int talweg_report(struct talweg *talweg, double loss, double accuracy);
+
+/* Says goodbye when that is still possible, closes everything, frees. NULL is
+ * fine. */
+TALWEG_API void talweg_leave(struct talweg *talweg);
+
+/* What went wrong last, in words; "" when nothing did. Lives as long as the handle. */
+TALWEG_API const char *talweg_error(const struct talweg *talweg);
+
+/* "0.1.0" */
+TALWEG_API const char *talweg_library_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
