@@ -1,0 +1,44 @@
+/* Which samples a slot computes at which step (docs/determinism.md, "Sampling").
+ *
+ * Epoch e (from 0) has one permutation of the n samples, from (seed, sampling stream,
+ * e). Slot s of M takes its places s, s + M, s + 2M, ...; when they are used up the
+ * slot goes on to its own next epoch, in the middle of a step if need be, so that
+ * every step of a slot has the same number of rows.
+ *
+ * Pure: a step's samples are a function of (mode, seed, slot, slots, n, rows, step) only.
+ * What a sampler remembers is a cache; steps may be asked for in any order, again, or
+ * never.
+ */
+#ifndef TW_DATA_SAMPLER_H
+#define TW_DATA_SAMPLER_H
+
+#include "common/job/job.h"
+
+struct tw_sampler_config {
+    enum tw_data_shard shard; /* TW_SHARD_FIXED: the slot's part is samples s, s + M, ... of the
+                               * file for the whole run, in an order of its own each epoch */
+    uint64_t seed;
+    uint32_t slot, slots;     /* s < M */
+    uint32_t samples;         /* n */
+    uint32_t rows;            /* of every step of this slot, >= 1: its share of the batch */
+};
+
+struct tw_sampler;
+
+/* TW_JOB: more slots than samples, no rows. TW_UNSUPPORTED: shard `own`. Memory:
+ * two permutations, 8 n bytes. *out is the caller's. */
+enum tw_status tw_sampler_new(struct tw_sampler **out, const struct tw_sampler_config *config,
+                              struct tw_error *error);
+
+/* NULL is fine. */
+void tw_sampler_free(struct tw_sampler *sampler);
+
+/* The samples of the slot's `step` (from 1) into out[rows]. TW_LIMIT: step is 0 or so large
+ * that 64 bits cannot count its samples; nothing is written then. */
+enum tw_status tw_sampler_take(struct tw_sampler *sampler, uint64_t step, uint32_t *out);
+
+/* Rows of slot s of M when `batch` is split over them: the remainder goes to the
+ * lowest. 0 when the batch is smaller than M and s is not among the lowest. */
+uint32_t tw_sampler_share(int64_t batch, uint32_t slots, uint32_t slot);
+
+#endif

@@ -1,0 +1,78 @@
+/* Layers: what a model is built of. Each is a const table in one file; adding
+ * one is a new file and one line in layer.c.
+ *
+ * A layer is a description and a few pure functions. It owns no memory and no
+ * weights: a model (model.h) asks it for shapes and tensors, a net (net.h) hands
+ * it the buffers of one call. Its table also feeds the check of the job file, the
+ * resolved job and --help.
+ *
+ * Sums over the rows of a batch run in row order, and nothing depends on where
+ * the buffers lie or on other threads: the same inputs give the same bits
+ * (docs/determinism.md).
+ */
+#ifndef TW_NN_LAYER_H
+#define TW_NN_LAYER_H
+
+#include "common/job/options.h"
+#include "common/tensor/tensor.h"
+
+/* Tensors that one layer may have. */
+#define TW_LAYER_TENSORS_MAX 4
+
+/* Shape of one sample, without the batch. */
+struct tw_shape {
+    int dims; /* 1 to TW_DIMS_MAX */
+    int64_t size[TW_DIMS_MAX];
+    int64_t elements; /* their product, 1 to INT32_MAX */
+};
+
+/* One call of forward or backward. A matrix is row-major, a row is a sample. */
+struct tw_layer_pass {
+    const void *options; /* as tw_options_read() filled them */
+    int rows;            /* >= 1 */
+    const struct tw_shape *in_shape, *out_shape;
+    const float *const *weights; /* [tensors of the layer] */
+    float *const *gradients;     /* [tensors]; backward writes sums over the rows */
+    const float *in;             /* [rows, in]; backward: NULL unless needs_in */
+    float *out;                  /* [rows, out]; may be `in` when in_place */
+    const float *out_gradient;   /* [rows, out]; backward */
+    float *in_gradient;          /* [rows, in]; backward; NULL: nobody needs it. May be
+                                  * out_gradient when in_place */
+};
+
+struct tw_layer {
+    const char *name;
+    const char *text; /* one line for --help and docs */
+    const struct tw_option_rule *rules;
+    int rule_count;
+    size_t options_size;
+    bool in_place;  /* may write its output over its input */
+    bool view;      /* output = input, under another shape; forward is NULL then */
+    bool needs_in;  /* backward reads `in` */
+    bool needs_out; /* backward reads `out` */
+    /* Output shape, after the checks of the layer's own. TW_JOB with a message that
+     * starts with the place in the job and names the shapes. */
+    enum tw_status (*shape)(const struct tw_variant *variant, const void *options,
+                            const struct tw_shape *in, struct tw_shape *out,
+                            struct tw_error *error);
+    /* Describes its tensors, names given as "weight", "bias"; `tensors` has room for
+     * TW_LAYER_TENSORS_MAX. Returns how many; NULL when it has none. */
+    int (*tensors)(const void *options, const struct tw_shape *in, const struct tw_shape *out,
+                   struct tw_tensor *tensors);
+    void (*forward)(const struct tw_layer_pass *pass);
+    void (*backward)(const struct tw_layer_pass *pass);
+};
+
+/* All layers, in the order of --help. */
+extern const struct tw_layer *const tw_layers[];
+extern const int tw_layer_count;
+
+/* Finds the layer that `variant` names, or says TW_JOB with the known ones. */
+enum tw_status tw_layer_find(const struct tw_layer **out, const struct tw_variant *variant,
+                             struct tw_error *error);
+
+/* Fills a shape. False when dims or sizes are out of range, or the product is
+ * over INT32_MAX (BLAS counts in 32 bits). */
+bool tw_shape_set(struct tw_shape *shape, int dims, const int64_t *size);
+
+#endif

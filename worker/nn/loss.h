@@ -1,0 +1,45 @@
+/* Losses: how far outputs are from labels, and in which direction to go. Each is
+ * a const table in one file; adding one is a new file and one line in loss.c.
+ *
+ * Labels are class numbers. Loss and gradient are SUMS over rows, never means:
+ * whoever applies the update divides by the number of examples, once.
+ */
+#ifndef TW_NN_LOSS_H
+#define TW_NN_LOSS_H
+
+#include "worker/nn/layer.h"
+
+/* Sums over examples. */
+struct tw_score {
+    double loss;
+    int64_t examples;
+    int64_t correct; /* those whose largest output is the label's; ties: the lowest class wins */
+};
+
+struct tw_loss {
+    const char *name;
+    const char *text; /* one line for --help and docs, with the formula of one row */
+    const struct tw_option_rule *rules;
+    int rule_count;
+    size_t options_size;
+    /* The loss of one row of `classes` outputs; `gradient` (may be `out`, may be NULL)
+     * gets its derivative by the outputs. 0 <= label < classes. A row that holds NaN
+     * gives NaN, not a plausible number. */
+    double (*row)(const float *out, int classes, int32_t label, float *gradient);
+};
+
+/* All losses, in the order of --help. */
+extern const struct tw_loss *const tw_losses[];
+extern const int tw_loss_count;
+
+/* Finds the loss that `variant` names and checks its options (today none has
+ * any); TW_JOB as tw_options_read(). */
+enum tw_status tw_loss_find(const struct tw_loss **out, const struct tw_variant *variant,
+                            struct tw_error *error);
+
+/* Adds the loss of rows [0, rows) of `out` [rows, classes] to `score`; `gradient`
+ * [rows, classes] as in row(). */
+void tw_loss_add(const struct tw_loss *loss, const float *out, int rows, int classes,
+                 const int32_t *labels, float *gradient, struct tw_score *score);
+
+#endif

@@ -1,0 +1,52 @@
+/* A model: the layers of a job, checked, with shapes and tensors. Immutable once
+ * built; it holds no weights. The server takes its tensor list, a worker binds it
+ * to memory as a net (net.h).
+ *
+ * Tensors are named by layer and number within that kind, counted from 1:
+ * dense1.weight [784, 256], dense1.bias [256], dense2.weight ... The order of the
+ * list is that of the layers, and within a layer that of its table.
+ *
+ * A job whose gradients come from a program of the user's (model.tensors) gives a
+ * model with a tensor list only: no layers, no loss, no nets.
+ */
+#ifndef TW_NN_MODEL_H
+#define TW_NN_MODEL_H
+
+#include "common/job/job.h"
+#include "worker/nn/layer.h"
+#include "worker/nn/loss.h"
+
+struct tw_model_layer {
+    const struct tw_layer *kind;
+    void *options; /* kind->options_size bytes */
+    struct tw_shape in, out;
+    int first_tensor; /* index in the list */
+    int tensors;
+};
+
+struct tw_model {
+    int layer_count; /* 0: own gradients, the rest but `list` is empty */
+    struct tw_model_layer *layers;
+    const struct tw_loss *loss;
+    struct tw_shape input, output; /* output has 1 dimension: the classes */
+    struct tw_tensor_list list;    /* owned by the model */
+};
+
+/* Checks and builds. TW_JOB: an unknown layer, loss or option, or shapes that do not
+ * fit: "job.yaml:7: model.layers[3]: dense needs one dimension but gets [1, 28, 28];
+ * put flatten before it". Nothing is borrowed from the job. *out is the
+ * caller's. */
+enum tw_status tw_model_build(struct tw_model **out, const struct tw_job_model *job,
+                              struct tw_error *error);
+
+/* How many classes the outputs tell apart; 0 for own gradients. */
+int tw_model_classes(const struct tw_model *model);
+
+/* NULL is fine. */
+void tw_model_free(struct tw_model *model);
+
+/* The rules of what the job names, for tw_job_write(): of the loss at path "model.loss",
+ * of a layer at "model.layers[i]"; NULL for other paths and unknown names. */
+const struct tw_option_rule *tw_model_rules(const char *path, const char *name, int *count);
+
+#endif

@@ -1,0 +1,63 @@
+/* A net: a model bound to memory for a fixed number of rows, and to weights that
+ * somebody else owns. It computes losses and gradients; it never changes weights.
+ *
+ * One step of training:
+ *
+ *     fill tw_net_input() and tw_net_labels()
+ *     tw_net_forward(net, &score)
+ *     while (tw_net_backward_step(net, &first, &tensors))
+ *         gradients of tensors [first, first + tensors) are final: send them
+ *
+ * The number of rows is fixed since it decides which kernels OpenBLAS takes, and
+ * so the bits (docs/determinism.md). Nothing is allocated after tw_net_new(). A
+ * net is used by one thread at a time, which has called tw_gemm_thread().
+ */
+#ifndef TW_NN_NET_H
+#define TW_NN_NET_H
+
+#include "worker/nn/model.h"
+
+/* Rows of the one batch shape that evaluates. */
+#define TW_NET_EVALUATION_ROWS 256
+
+struct tw_net;
+
+/* `weights` [list.count] point to the tensors' values, read at each call; both they and
+ * the model outlive the net. With `training` it has gradients, else only
+ * tw_net_evaluate() may be called. All memory is touched here, not at the first
+ * step. TW_NO_MEMORY, saying how much was asked for; TW_LIMIT: rows < 1 or too large
+ * for BLAS; *out is the caller's. */
+enum tw_status tw_net_new(struct tw_net **out, const struct tw_model *model, int rows,
+                          bool training, const float *const *weights, struct tw_error *error);
+
+/* NULL is fine. */
+void tw_net_free(struct tw_net *net);
+
+/* [rows, elements of a sample] and [rows], to be filled before each call below,
+ * which may overwrite them. Labels must be below the number of classes. */
+float *tw_net_input(struct tw_net *net);
+int32_t *tw_net_labels(struct tw_net *net);
+int tw_net_rows(const struct tw_net *net);
+
+/* Computes the outputs, sets *score to the sums over all rows, and starts a backward
+ * pass. */
+void tw_net_forward(struct tw_net *net, struct tw_score *score);
+
+/* One layer of the backward pass, from the last to the first. True: gradients of
+ * *tensors (0 for a layer that has none) tensors from *first on are final, and stay
+ * untouched until the next tw_net_forward(); there may be more. False: all are final and
+ * nothing was done. */
+bool tw_net_backward_step(struct tw_net *net, int *first, int *tensors);
+
+/* The SUM over rows of the gradient of one tensor. All tensors lie in one block, in
+ * the order of the list, without gaps: tensor 0 is its start. */
+float *tw_net_gradient(struct tw_net *net, int tensor);
+
+/* Adds the first `count` rows to *score, by the outputs; the others are set to
+ * zero first and do not count. 0 <= count <= rows. */
+void tw_net_evaluate(struct tw_net *net, int count, struct tw_score *score);
+
+/* The outputs of the last call [rows, classes]. */
+const float *tw_net_output(const struct tw_net *net);
+
+#endif
