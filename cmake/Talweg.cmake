@@ -1,0 +1,100 @@
+# Settings that hold for every target, and the two words the rooms use.
+
+if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
+  set(CMAKE_BUILD_TYPE Release CACHE STRING "Debug or Release" FORCE)
+endif()
+
+option(TALWEG_TESTS "Build the tests" ON)
+option(TALWEG_EXAMPLES "Build the examples" ON)
+option(TALWEG_FUZZ "Build the libFuzzer targets (needs clang)" OFF)
+option(TALWEG_WERROR "Warnings are errors" OFF)
+set(TALWEG_SANITIZE "" CACHE STRING "Sanitizers, e.g. address,undefined or thread")
+
+set(CMAKE_C_STANDARD 11)
+set(CMAKE_C_STANDARD_REQUIRED ON)
+set(CMAKE_C_EXTENSIONS ON)
+set(CMAKE_C_FLAGS_RELEASE "-O3 -g -DNDEBUG" CACHE STRING "" FORCE)
+set(CMAKE_C_FLAGS_DEBUG "-O1 -g" CACHE STRING "" FORCE)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_C_VISIBILITY_PRESET hidden)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+
+include(GNUInstallDirs)
+find_package(PkgConfig REQUIRED)
+find_package(Threads REQUIRED)
+
+# -ffp-contract=off everywhere: a fused multiply-add would give other bits on
+# another instruction set (docs/determinism.md). The two -fno- flags let sqrtf
+# vectorise and change no result.
+add_library(talweg_flags INTERFACE)
+target_include_directories(talweg_flags INTERFACE ${PROJECT_SOURCE_DIR} ${PROJECT_BINARY_DIR})
+target_compile_definitions(talweg_flags INTERFACE _GNU_SOURCE TALWEG_VERSION="${PROJECT_VERSION}")
+target_compile_options(
+  talweg_flags
+  INTERFACE -ffp-contract=off
+            -fno-math-errno
+            -fno-trapping-math
+            -fno-strict-aliasing
+            -Wall
+            -Wextra
+            -Wshadow
+            -Wpointer-arith
+            -Wstrict-prototypes
+            -Wmissing-prototypes
+            -Wwrite-strings
+            -Wvla
+            -Wno-unused-parameter
+            $<$<BOOL:${TALWEG_WERROR}>:-Werror>)
+if(TALWEG_SANITIZE)
+  target_compile_options(talweg_flags INTERFACE -fsanitize=${TALWEG_SANITIZE}
+                                                -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  target_link_options(talweg_flags INTERFACE -fsanitize=${TALWEG_SANITIZE})
+endif()
+if(TALWEG_FUZZ)
+  target_compile_options(talweg_flags INTERFACE -fsanitize=fuzzer-no-link)
+endif()
+
+# tw_room(NAME SOURCES a.c ... [ROOMS tw_base ...] [LIBRARIES uv ...])
+# A folder of code: a static library, with what it needs from below and outside.
+function(tw_room name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;ROOMS;LIBRARIES" ${ARGN})
+  add_library(${name} STATIC ${ARG_SOURCES})
+  target_link_libraries(${name} PUBLIC talweg_flags ${ARG_ROOMS} ${ARG_LIBRARIES})
+endfunction()
+
+# tw_test(NAME LABEL SOURCES a.c ... ROOMS tw_base ...)
+# A cmocka program, run by ctest with that label. One that starts threads (it uses
+# the client library, or says THREADS) also gets the label `threads`: tests/run
+# runs those under the thread sanitizer too.
+function(tw_test name label)
+  cmake_parse_arguments(ARG "THREADS" "" "SOURCES;ROOMS;LIBRARIES" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  target_link_libraries(${name} PRIVATE ${ARG_ROOMS} ${ARG_LIBRARIES} PkgConfig::CMOCKA)
+  add_test(NAME ${label}/${name} COMMAND ${name} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+  set_tests_properties(${label}/${name} PROPERTIES LABELS ${label} TIMEOUT 300)
+  if(ARG_THREADS OR "tw_worker_io" IN_LIST ARG_ROOMS OR "talweg_library" IN_LIST ARG_ROOMS)
+    set_tests_properties(${label}/${name} PROPERTIES LABELS "${label};threads")
+    set_property(GLOBAL APPEND PROPERTY TALWEG_THREAD_TESTS ${name})
+  endif()
+endfunction()
+
+# tw_fuzz(NAME SOURCES fuzz_x.c ROOMS tw_base ... [CORPUS folder])
+# A file with LLVMFuzzerTestOneInput(). With TALWEG_FUZZ it becomes a libFuzzer
+# program; else ctest replays its corpus (tests/fuzz/corpus/NAME unless given).
+function(tw_fuzz name)
+  cmake_parse_arguments(ARG "" "CORPUS" "SOURCES;ROOMS;LIBRARIES" ${ARGN})
+  if(NOT ARG_CORPUS)
+    set(ARG_CORPUS ${PROJECT_SOURCE_DIR}/tests/fuzz/corpus/${name})
+  endif()
+  add_executable(${name} ${ARG_SOURCES})
+  target_link_libraries(${name} PRIVATE talweg_flags ${ARG_ROOMS} ${ARG_LIBRARIES})
+  set_property(GLOBAL APPEND PROPERTY TALWEG_FUZZERS ${name})
+  if(TALWEG_FUZZ)
+    target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+    set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/fuzz)
+  else()
+    target_sources(${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests/fuzz/replay.c)
+    add_test(NAME fuzz/${name} COMMAND ${name} ${ARG_CORPUS} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+    set_tests_properties(fuzz/${name} PROPERTIES LABELS fuzz TIMEOUT 300)
+  endif()
+endfunction()
