@@ -43,6 +43,7 @@ struct tw_job {
     uint64_t seed;
     uint32_t chunk_bytes;
     char *blas_core;  /* worker.blas_core, or NULL: what the CPU suggests */
+    bool resolved;    /* tw_job_resolve() has run */
     void *memory;     /* everything above that points, freed by tw_job_free */
 };
 
@@ -68,19 +69,32 @@ enum tw_status tw_job_parse(struct tw_job **out, const char *path, const char *t
 
 void tw_job_free(struct tw_job *job);
 
-/* The resolved job as YAML: every key with its value, loadable again with the
- * same meaning and the same digest. `notes` are written as comment lines on top.
- * *out from malloc. Defaults of variants are the business of `rules_of`, which
- * gives the rules of a variant's table, so that they can be spelled out. */
+/* Where the tables of all variants are found: the rooms that own them lie above
+ * this one, so the program hands them in. `path` is tw_variant.path
+ * ("optimizer", "model.layers[2]", "model.loss", "data.train"); NULL: no variant
+ * has that name. A variant without options has count 0 and any pointer but NULL. */
 struct tw_rule_book {
     const struct tw_option_rule *(*rules_of)(const char *path, const char *name, int *count);
 };
-enum tw_status tw_job_write(const struct tw_job *job, const struct tw_rule_book *book,
-                            const char *const *notes, int note_count, char **out, size_t *size);
 
-/* SHA-256 over what server and workers must agree on: model, optimizer, data
- * format and sharding, batch, epochs, updates, mode, workers, seed, chunk size;
- * not over paths, number of servers or names. 32 bytes. */
+/* Checks every variant against its table and spells out its defaults, in place:
+ * afterwards each has one option per rule, in the table's order, numbers in their
+ * shortest form, paths absolute. Every process does this right after loading,
+ * since the digest is that of the resolved job. TW_JOB as tw_options_read();
+ * TW_NO_MEMORY. */
+enum tw_status tw_job_resolve(struct tw_job *job, const struct tw_rule_book *book,
+                              struct tw_error *error);
+
+/* The job as YAML: every key with its value; it loads again with the same meaning
+ * and, resolved, the same digest. `notes` are written as comment lines on top.
+ * *out from malloc, not counting its terminating zero. TW_NO_MEMORY. */
+enum tw_status tw_job_write(const struct tw_job *job, const char *const *notes, int note_count,
+                            char **out, size_t *size);
+
+/* SHA-256 over what server and workers must agree on: model, optimizer, training
+ * data's format and sharding, batch, epochs, updates, mode, workers, seed, chunk
+ * size; not over paths, test data, number of servers or names. 32 bytes. The job
+ * is resolved (asserted). */
 void tw_job_digest(const struct tw_job *job, uint8_t digest[32]);
 
 #endif

@@ -13,10 +13,10 @@
 
 #include "common/base/status.h"
 
-/* Where something was said: "job.yaml:12" or "--set batch". */
+/* Where something was said: "job.yaml:12" or "--set batch=abc". */
 struct tw_where {
     const char *file; /* borrowed from the job */
-    int line;         /* 0: not from a file */
+    int line;         /* 0: not from a line of a file */
 };
 
 enum tw_option_type {
@@ -34,21 +34,26 @@ struct tw_option_rule {
     size_t offset;            /* into the variant's struct */
     bool required;
     double fallback;          /* default, also of integers, booleans and enums */
-    double min, max;          /* for integers and reals, inclusive ... */
+    double min, max;          /* for integers and reals, inclusive (equal: no limits) ... */
     bool min_open, max_open;  /* ... unless open */
     const char *const *names; /* of an enum, NULL-terminated */
     const char *text;         /* one line for --help and docs */
 };
 
-/* One key as the job said it. */
+/* One key as the job said it, or, after tw_job_resolve(), as its table has it. */
 struct tw_option {
-    const char *key;
-    const char *text; /* the scalar as written */
+    const char *key;  /* "": the argument without a key */
+    const char *text; /* the scalar as written; resolved: numbers in their one form */
+    const char *path; /* of a data format's: the text as an absolute path, else NULL */
+    bool quoted;      /* "128" in quotes is text, not a number */
+    bool is_path;     /* known once resolved */
     struct tw_where where;
 };
 
 /* A variant as the job said it: {name: adam, lr: 1e-3}, or `dense: 256`, which
- * is name "dense" with the single unnamed argument 256 (key ""). */
+ * is name "dense" with the single unnamed argument 256 (key ""). Layers and the
+ * loss may also be written `dense: {units: 256}`, and any variant as its name
+ * alone. */
 struct tw_variant {
     const char *name;
     struct tw_where where;
@@ -61,7 +66,7 @@ struct tw_variant {
  * defaults first, then what was said. TW_JOB with "file:line: path.key: what is
  * wrong, and what would be right": unknown key (with the nearest known one),
  * missing, wrong type, out of range, unknown name. A scalar argument without a
- * key ("") goes to the first rule. */
+ * key ("") goes to the first rule. Paths in `out` are borrowed from the job. */
 enum tw_status tw_options_read(const struct tw_variant *variant,
                                const struct tw_option_rule *rules, int count, void *out,
                                struct tw_error *error);
