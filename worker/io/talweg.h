@@ -35,6 +35,7 @@ enum {
     TALWEG_E_LOST = 5,     /* the connection was lost and could not be made again */
     TALWEG_E_FAILED = 6,   /* the run failed (the server says why) */
     TALWEG_E_MEMORY = 7,
+    TALWEG_E_INTERRUPTED = 8, /* your stop_fd became readable: leave */
 };
 
 /* One tensor: float32, row-major. `weights` is yours; talweg_pull() fills it. */
@@ -57,9 +58,12 @@ struct talweg_config {
     double connect_seconds; /* how long to try to reach the server; 0: 30 s */
     const struct talweg_tensor *tensors; /* in the order of the job */
     int tensor_count;
+    uint64_t epoch_samples; /* evaluator: examples of an epoch; it pulls once in each */
+    int stop_fd;            /* -1: none; readable: join and pull give TALWEG_E_INTERRUPTED */
 };
 
-#define TALWEG_CONFIG_INIT { sizeof(struct talweg_config), NULL, -1, 0, NULL, 0, NULL, NULL, 0, NULL, 0 }
+#define TALWEG_CONFIG_INIT                                                                         \
+    { sizeof(struct talweg_config), NULL, -1, 0, NULL, 0, NULL, NULL, 0, NULL, 0, 0, -1 }
 
 struct talweg; /* a membership in one run */
 
@@ -79,10 +83,11 @@ TALWEG_API struct talweg_place talweg_get_place(const struct talweg *talweg);
 /* Waits until the weights for the next step have arrived in the tensors, all of
  * one version. *step (from 1) names the data and random numbers to use. Gradient
  * buffers of the previous push are yours again. TALWEG_E_STOP: the run is over.
- * An evaluator: `step` counts its pulls, *samples the examples applied. */
+ * An evaluator: `step` counts its pulls. */
 TALWEG_API int talweg_pull(struct talweg *talweg, uint64_t *step);
 
-/* Updates applied to the weights of the last pull, and examples (evaluator). */
+/* Updates applied to the weights of the last pull; and, for an evaluator, the number
+ * of examples it had asked to have applied (the end of the run may come before). */
 TALWEG_API uint64_t talweg_version(const struct talweg *talweg);
 TALWEG_API uint64_t talweg_samples(const struct talweg *talweg);
 
