@@ -73,7 +73,8 @@ const char *tw_status_text(int status);
 enum tw_status tw_error_set(struct tw_error *error, enum tw_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* Puts "prefix: " before the message that is there; returns its status. */
+/* Puts "prefix: " before the message that is there; returns its status. Here
+ * `error` may not be NULL: nobody else would know the status. */
 enum tw_status tw_error_wrap(struct tw_error *error, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 

@@ -54,6 +54,10 @@ char *tw_real_text(double value, char out[TW_REAL_TEXT]);
  * there is none: wrong, cut off, overlong, a surrogate, or size 0. */
 size_t tw_utf8_length(const char *bytes, size_t size);
 
+/* Shows that the text in out[room] was cut by snprintf: its end becomes "...",
+ * without leaving half a character before it. room >= 8. */
+void tw_text_mark_cut(char *out, size_t room);
+
 /* Replaces each byte of a control character (C0, DEL, and C1 as UTF-8) by '?', in
  * place: what a peer sent cannot move the cursor of a terminal. */
 void tw_text_clean(char *text);
