@@ -2,10 +2,10 @@
 
 #include <math.h>
 
-/* ln 2 = LN2_HIGH + LN2_LOW; the low 21 bits of LN2_HIGH are zero, so that its
+/* ln 2 = LN2_HIGH + LN2_LOW; the low 25 bits of LN2_HIGH are zero, so that its
  * product with an exponent (11 bits) is exact. */
 #define LN2_HIGH 0x1.62e42fep-1
-#define LN2_LOW 0x1.f473de6af278fp-32
+#define LN2_LOW 0x1.f473de6af278fp-30
 #define LOG2_E 0x1.71547652b82fep0
 
 static uint64_t bits_of(double x)
