@@ -52,6 +52,9 @@ struct tw_optimizer {
         const char *name; /* "m", "v": also in checkpoints */
         enum tw_state_start start;
     } state[TW_OPTIMIZER_STATES];
+    /* NULL, or the table for these options: a rule of this name whose states are
+     * others, such as nesterov's lookup form. Never in tw_optimizers[]. */
+    const struct tw_optimizer *(*form)(const struct tw_optimizer_options *options);
     /* Scalars of update t (t = 1, 2, ...) at learning rate `lr`, into
      * out[TW_OPTIMIZER_SCALARS]. */
     void (*prepare)(const struct tw_optimizer_options *options, uint64_t t, double lr, double *out);

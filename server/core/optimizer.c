@@ -1,0 +1,58 @@
+#include <string.h>
+
+#include "server/core/optimizer_kernels.h"
+
+extern const struct tw_optimizer tw_optimizer_sgd;
+extern const struct tw_optimizer tw_optimizer_momentum;
+extern const struct tw_optimizer tw_optimizer_nesterov;
+extern const struct tw_optimizer tw_optimizer_adam;
+
+const struct tw_optimizer *const tw_optimizers[] = {
+    &tw_optimizer_sgd,
+    &tw_optimizer_momentum,
+    &tw_optimizer_nesterov,
+    &tw_optimizer_adam,
+};
+const int tw_optimizer_count = TW_COUNT(tw_optimizers);
+
+static enum tw_status unknown(const struct tw_variant *variant, struct tw_error *error) {
+    const char *names[TW_COUNT(tw_optimizers)];
+    for (int i = 0; i < tw_optimizer_count; i++) {
+        names[i] = tw_optimizers[i]->name;
+    }
+    return tw_unknown_variant(variant, "optimizer", names, tw_optimizer_count, sizeof names[0],
+                              error);
+}
+
+enum tw_status tw_optimizer_find(const struct tw_optimizer **out,
+                                 struct tw_optimizer_options *options,
+                                 const struct tw_variant *variant, struct tw_error *error) {
+    const struct tw_optimizer *found = NULL;
+    for (int i = 0; i < tw_optimizer_count && found == NULL; i++) {
+        if (strcmp(tw_optimizers[i]->name, variant->name) == 0) {
+            found = tw_optimizers[i];
+        }
+    }
+    if (found == NULL) {
+        return unknown(variant, error);
+    }
+    *options = (struct tw_optimizer_options){0};
+    enum tw_status status =
+        tw_options_read(variant, found->rules, found->rule_count, options, error);
+    if (status != TW_OK) {
+        return status;
+    }
+    *out = found->form != NULL ? found->form(options) : found;
+    return TW_OK;
+}
+
+double tw_integer_power(double base, uint64_t t) {
+    double result = 1;
+    for (; t > 0; t >>= 1) {
+        if (t & 1) {
+            result *= base;
+        }
+        base *= base;
+    }
+    return result;
+}

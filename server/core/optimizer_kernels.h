@@ -1,0 +1,78 @@
+/* How an update rule becomes two kernels: one body, for float and for double.
+ *
+ * Included by the files of the rules (optimizer_adam.c, ...) and optimizer.c only.
+ * A rule writes its loop once, in terms of `real`:
+ *
+ *     TW_KERNEL(sgd, {
+ *         const real rate = (real)scalars[RATE];
+ *         EACH_ELEMENT { w_out[i] = w_in[i] - rate * g[i]; }
+ *     })
+ *
+ * which makes sgd_float() and sgd_double() for its table. In the body stand
+ *     real, root()   the type, and its exactly rounded square root
+ *     g, w_in, w_out gradient, weights before and after; the last two may be the
+ *                    same array
+ *     s0, s1, s2     the rule's states, updated in place; NULL where it has none
+ *     scalars        what prepare() made for this update
+ *     EACH_ELEMENT   for i = 0 ... count - 1, in any order
+ *
+ * What keeps the bits the same for every split and instruction set: an element
+ * depends on nothing but its own values and the scalars; only + - * / and root(),
+ * which IEEE 754 rounds exactly, may be used; nothing is contracted
+ * (-ffp-contract=off). What does not depend on the element belongs into prepare(),
+ * where it is computed once, in double.
+ */
+#ifndef TW_CORE_OPTIMIZER_KERNELS_H
+#define TW_CORE_OPTIMIZER_KERNELS_H
+
+#include <math.h>
+#include <string.h>
+
+#include "common/tensor/clones.h"
+#include "server/core/optimizer.h"
+
+#define root(x) _Generic((x), float : sqrtf(x), double : sqrt(x))
+
+#define EACH_ELEMENT TW_INDEPENDENT for (size_t i = 0; i < count; i++)
+
+/* A body has commas of its own, hence the dots. */
+#define TW_KERNEL(name, ...)                                                                       \
+    TW_KERNEL_OF(name##_float, float, struct tw_optimizer_float, __VA_ARGS__)                      \
+    TW_KERNEL_OF(name##_double, double, struct tw_optimizer_double, __VA_ARGS__)
+
+#define TW_KERNEL_OF(function, type, work_type, ...)                                               \
+    TW_CLONES static void function(const struct tw_optimizer_options *options,                     \
+                                   const work_type *work) {                                        \
+        typedef type real;                                                                         \
+        const size_t count = work->count;                                                          \
+        const double *const scalars = work->scalars;                                               \
+        const real *const g = work->gradient;                                                      \
+        const real *const w_in = work->weights_in;                                                 \
+        real *const w_out = work->weights_out;                                                     \
+        real *const s0 = work->state[0];                                                           \
+        real *const s1 = work->state[1];                                                           \
+        real *const s2 = work->state[2];                                                           \
+        (void)options, (void)s0, (void)s1, (void)s2;                                               \
+        __VA_ARGS__                                                                                \
+    }
+
+/* What rules say in their tables of options: a member of the options' struct, and
+ * the common ranges of real numbers. */
+#define TW_MEMBER(member) .key = #member, .offset = offsetof(struct tw_optimizer_options, member)
+#define TW_POSITIVE                                                                                \
+    .type = TW_OPTION_REAL, .min = 0, .min_open = true, .max = INFINITY, .max_open = true
+#define TW_NOT_NEGATIVE .type = TW_OPTION_REAL, .min = 0, .max = INFINITY, .max_open = true
+#define TW_DECAY .type = TW_OPTION_REAL, .min = 0, .max = 1, .max_open = true
+#define TW_COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
+
+/* Writes all scalars of an update, those that a rule does not use as 0: they travel
+ * as bits. TW_SET_SCALARS(out, [RATE] = lr, ...) */
+#define TW_SET_SCALARS(out, ...)                                                                   \
+    memcpy(out, (const double[TW_OPTIMIZER_SCALARS]){__VA_ARGS__},                                 \
+           TW_OPTIMIZER_SCALARS * sizeof(double))
+
+/* base^t by squaring: unlike pow() the same bits with every C library. Its relative
+ * error, about t / 2^53, is that of rounding the base in the first place. */
+double tw_integer_power(double base, uint64_t t);
+
+#endif
