@@ -16,13 +16,13 @@
 #include "common/tensor/tensor.h"
 
 struct tw_dataset {
-    uint32_t count;            /* samples, >= 1 */
-    int dims;                  /* shape of one sample, without the count */
+    uint32_t count; /* samples, >= 1 */
+    int dims;       /* shape of one sample, without the count */
     int64_t shape[TW_DIMS_MAX];
-    int64_t elements;          /* of one sample */
-    uint8_t *samples;          /* [count, elements] */
-    uint8_t *labels;           /* [count] */
-    char *samples_name;        /* the file, for messages */
+    int64_t elements;   /* of one sample */
+    uint8_t *samples;   /* [count, elements] */
+    uint8_t *labels;    /* [count] */
+    char *samples_name; /* the file, for messages */
     char *labels_name;
 };
 
@@ -34,8 +34,7 @@ struct tw_data_format {
     size_t options_size;
     /* Fills a zeroed data set; what it allocated until it failed is freed by the
      * caller. */
-    enum tw_status (*read)(struct tw_dataset *dataset, const void *options,
-                           struct tw_error *error);
+    enum tw_status (*read)(struct tw_dataset *dataset, const void *options, struct tw_error *error);
 };
 
 /* All formats, in the order of --help. */

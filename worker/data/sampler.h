@@ -18,9 +18,9 @@ struct tw_sampler_config {
     enum tw_data_shard shard; /* TW_SHARD_FIXED: the slot's part is samples s, s + M, ... of the
                                * file for the whole run, in an order of its own each epoch */
     uint64_t seed;
-    uint32_t slot, slots;     /* s < M */
-    uint32_t samples;         /* n */
-    uint32_t rows;            /* of every step of this slot, >= 1: its share of the batch */
+    uint32_t slot, slots; /* s < M */
+    uint32_t samples;     /* n */
+    uint32_t rows;        /* of every step of this slot, >= 1: its share of the batch */
 };
 
 struct tw_sampler;

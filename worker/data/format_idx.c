@@ -1,0 +1,239 @@
+/* IDX, the format of MNIST and its relatives: two zero bytes, a type, the number of
+ * dimensions, the size of each in 4 bytes (big-endian), then the elements, row-major.
+ * Only type 8, unsigned bytes. Plain or gzipped; zlib sees which.
+ * Source: Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digits".
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zlib.h>
+
+#include "common/base/arith.h"
+#include "worker/data/dataset.h"
+
+#define TYPE_UINT8 0x08
+#define FIRST_BYTES (1u << 20) /* of memory, before any element was read */
+#define GZIP_BUFFER_BYTES (128u << 10)
+
+struct options {
+    const char *images, *labels;
+};
+
+static const struct tw_option_rule rules[] = {
+    {.key = "images",
+     .type = TW_OPTION_PATH,
+     .offset = offsetof(struct options, images),
+     .required = true,
+     .text = "IDX file of the samples, unsigned bytes, plain or gzipped"},
+    {.key = "labels",
+     .type = TW_OPTION_PATH,
+     .offset = offsetof(struct options, labels),
+     .required = true,
+     .text = "IDX file of the labels, unsigned bytes, plain or gzipped"},
+};
+
+/* One file while it is read. */
+struct idx {
+    const char *path;
+    gzFile file;
+    int dims;
+    int64_t shape[TW_DIMS_MAX];
+    int64_t elements;
+    uint8_t *bytes; /* [elements], from malloc */
+};
+
+/* What zlib or the system says about a read that failed. */
+static enum tw_status read_failed(struct idx *idx, struct tw_error *error) {
+    int code = Z_OK;
+    const char *text = gzerror(idx->file, &code);
+    if (code == Z_ERRNO)
+        return tw_error_set(error, TW_DATA, "%s: cannot read: %s", idx->path, strerror(errno));
+    if (code == Z_MEM_ERROR)
+        return tw_error_set(error, TW_NO_MEMORY, "%s: out of memory in zlib", idx->path);
+    return tw_error_set(error, TW_DATA, "%s: corrupt gzip: %s", idx->path, text);
+}
+
+/* Up to `wanted` bytes into `out`; *got is less only at the end of the file. */
+static enum tw_status read_bytes(struct idx *idx, void *out, size_t wanted, size_t *got,
+                                 struct tw_error *error) {
+    *got = 0;
+    while (*got < wanted) {
+        size_t rest = wanted - *got;
+        unsigned part = rest > (1u << 30) ? 1u << 30 : (unsigned)rest;
+        int count = gzread(idx->file, (char *)out + *got, part);
+        if (count < 0)
+            return read_failed(idx, error);
+        *got += (size_t)count;
+        if ((unsigned)count < part) {
+            int code = Z_OK;
+            gzerror(idx->file, &code); /* a gzip that is cut off is not an error of gzread() */
+            if (code == Z_BUF_ERROR)
+                return tw_error_set(error, TW_DATA,
+                                    "%s: truncated: the gzip data ends in the middle", idx->path);
+            return code == Z_OK || code == Z_STREAM_END ? TW_OK : read_failed(idx, error);
+        }
+    }
+    return TW_OK;
+}
+
+static enum tw_status read_header(struct idx *idx, struct tw_error *error) {
+    uint8_t head[4], sizes[4 * TW_DIMS_MAX];
+    char text[256];
+    size_t got;
+    enum tw_status status = read_bytes(idx, head, sizeof head, &got, error);
+    if (status != TW_OK)
+        return status;
+    if (got < sizeof head)
+        return tw_error_set(error, TW_DATA,
+                            "%s: truncated: %zu bytes, but an IDX header has 4 or more", idx->path,
+                            got);
+    if (head[0] != 0 || head[1] != 0)
+        return tw_error_set(error, TW_DATA,
+                            "%s: not an IDX file: it starts with %02x %02x %02x %02x, expected "
+                            "00 00 08 and the number of dimensions",
+                            idx->path, head[0], head[1], head[2], head[3]);
+    if (head[2] != TYPE_UINT8)
+        return tw_error_set(error, TW_DATA,
+                            "%s: elements of IDX type 0x%02x, expected 0x08 (unsigned bytes)",
+                            idx->path, head[2]);
+    idx->dims = head[3];
+    if (idx->dims < 1 || idx->dims > TW_DIMS_MAX)
+        return tw_error_set(error, TW_DATA, "%s: %d dimensions, expected 1 to %d", idx->path,
+                            idx->dims, TW_DIMS_MAX);
+    status = read_bytes(idx, sizes, 4 * (size_t)idx->dims, &got, error);
+    if (status != TW_OK)
+        return status;
+    if (got < 4 * (size_t)idx->dims)
+        return tw_error_set(error, TW_DATA,
+                            "%s: truncated: the header of %d dimensions has %d bytes, found %zu",
+                            idx->path, idx->dims, 4 + 4 * idx->dims, 4 + got);
+    bool fits = true;
+    idx->elements = 1;
+    for (int i = 0; i < idx->dims; i++) {
+        const uint8_t *at = sizes + 4 * i;
+        idx->shape[i] =
+            (int64_t)((uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3]);
+        fits = fits && idx->shape[i] > 0 &&
+               tw_i64_multiply(idx->elements, idx->shape[i], &idx->elements) &&
+               idx->elements <= TW_ELEMENTS_MAX;
+    }
+    if (!fits)
+        return tw_error_set(error, TW_DATA,
+                            "%s: the shape %s is empty or has more than 2^40 elements", idx->path,
+                            tw_shape_text(idx->dims, idx->shape, text, sizeof text));
+    return TW_OK;
+}
+
+/* Memory grows with what was really read: a header that lies costs nothing. */
+static enum tw_status read_elements(struct idx *idx, struct tw_error *error) {
+    size_t wanted = (size_t)idx->elements, room = wanted < FIRST_BYTES ? wanted : FIRST_BYTES;
+    size_t size = 0, got;
+    char text[256];
+    for (;;) {
+        uint8_t *bytes = realloc(idx->bytes, room);
+        if (bytes == NULL)
+            return tw_error_set(error, TW_NO_MEMORY, "%s: out of memory for %zu MiB", idx->path,
+                                room >> 20);
+        idx->bytes = bytes;
+        enum tw_status status = read_bytes(idx, bytes + size, room - size, &got, error);
+        if (status != TW_OK)
+            return status;
+        size += got;
+        if (size == wanted || size < room)
+            break;
+        room = room < wanted / 2 ? 2 * room : wanted;
+    }
+    if (size == wanted)
+        return TW_OK;
+    return tw_error_set(error, TW_DATA, "%s: truncated: the shape %s needs %zu bytes, found %zu",
+                        idx->path, tw_shape_text(idx->dims, idx->shape, text, sizeof text), wanted,
+                        size);
+}
+
+/* Nothing may follow. To look for it also makes zlib check the sum at the end. */
+static enum tw_status check_end(struct idx *idx, struct tw_error *error) {
+    char text[256];
+    uint8_t more;
+    size_t got;
+    enum tw_status status = read_bytes(idx, &more, 1, &got, error);
+    if (status == TW_OK && got != 0)
+        return tw_error_set(
+            error, TW_DATA, "%s: bytes follow after the %lld that the shape %s needs", idx->path,
+            (long long)idx->elements, tw_shape_text(idx->dims, idx->shape, text, sizeof text));
+    return status;
+}
+
+/* `idx` keeps no open file; its bytes are the caller's, also on failure. */
+static enum tw_status read_file(struct idx *idx, const char *path, struct tw_error *error) {
+    *idx = (struct idx){.path = path};
+    errno = 0;
+    idx->file = gzopen(path, "rbe");
+    if (idx->file == NULL) {
+        if (errno == 0 || errno == ENOMEM)
+            return tw_error_set(error, TW_NO_MEMORY, "%s: out of memory", path);
+        return tw_error_set(error, TW_DATA, "%s: cannot open: %s", path, strerror(errno));
+    }
+    gzbuffer(idx->file, GZIP_BUFFER_BYTES);
+    enum tw_status status = read_header(idx, error);
+    if (status == TW_OK)
+        status = read_elements(idx, error);
+    if (status == TW_OK)
+        status = check_end(idx, error);
+    gzclose_r(idx->file);
+    idx->file = NULL;
+    return status;
+}
+
+static enum tw_status read_samples(struct tw_dataset *dataset, const char *path,
+                                   struct tw_error *error) {
+    struct idx idx;
+    enum tw_status status = read_file(&idx, path, error);
+    dataset->samples = idx.bytes;
+    if (status != TW_OK)
+        return status;
+    dataset->count = (uint32_t)idx.shape[0]; /* of 4 bytes in the file */
+    dataset->dims = idx.dims > 1 ? idx.dims - 1 : 1;
+    dataset->shape[0] = 1; /* one dimension: samples of a single number */
+    for (int i = 1; i < idx.dims; i++)
+        dataset->shape[i - 1] = idx.shape[i];
+    dataset->elements = idx.elements / idx.shape[0];
+    return TW_OK;
+}
+
+static enum tw_status read_labels(struct tw_dataset *dataset, const struct options *options,
+                                  struct tw_error *error) {
+    struct idx idx;
+    char text[256];
+    enum tw_status status = read_file(&idx, options->labels, error);
+    dataset->labels = idx.bytes;
+    if (status != TW_OK)
+        return status;
+    if (idx.dims != 1)
+        return tw_error_set(error, TW_DATA, "%s: labels have one dimension, but its shape is %s",
+                            options->labels, tw_shape_text(idx.dims, idx.shape, text, sizeof text));
+    if (idx.shape[0] != dataset->count)
+        return tw_error_set(error, TW_DATA, "%s: %lld labels, but %s has %u samples",
+                            options->labels, (long long)idx.shape[0], options->images,
+                            dataset->count);
+    return TW_OK;
+}
+
+static enum tw_status read_both(struct tw_dataset *dataset, const void *options,
+                                struct tw_error *error) {
+    const struct options *paths = options;
+    dataset->samples_name = strdup(paths->images);
+    dataset->labels_name = strdup(paths->labels);
+    if (dataset->samples_name == NULL || dataset->labels_name == NULL)
+        return tw_error_set(error, TW_NO_MEMORY, "out of memory for a data set");
+    enum tw_status status = read_samples(dataset, paths->images, error);
+    return status == TW_OK ? read_labels(dataset, paths, error) : status;
+}
+
+const struct tw_data_format tw_data_format_idx = {
+    .name = "idx",
+    .text = "images and labels as MNIST has them: IDX files of unsigned bytes, plain or gzipped",
+    .rules = rules,
+    .rule_count = sizeof rules / sizeof rules[0],
+    .options_size = sizeof(struct options),
+    .read = read_both,
+};

@@ -1,0 +1,107 @@
+#include "worker/data/sampler.h"
+
+#include <stdlib.h>
+
+#include "common/base/arith.h"
+#include "common/base/rng.h"
+
+/* One epoch's order, remembered. */
+struct order {
+    uint64_t epoch;
+    bool filled;
+    uint32_t *items;
+};
+
+struct tw_sampler {
+    struct tw_sampler_config config;
+    uint32_t count;        /* samples of this slot in every epoch */
+    uint32_t items;        /* of one order: n, or `count` in TW_SHARD_FIXED */
+    struct order order[2]; /* epoch e is in [e % 2]: a step over a border needs both */
+};
+
+enum tw_status tw_sampler_new(struct tw_sampler **out, const struct tw_sampler_config *config,
+                              struct tw_error *error) {
+    *out = NULL;
+    if (config->shard != TW_SHARD_EPOCH && config->shard != TW_SHARD_FIXED)
+        return tw_error_set(error, TW_UNSUPPORTED,
+                            "data.shard: own is not available yet; use epoch or fixed");
+    if (config->slots > config->samples)
+        return tw_error_set(
+            error, TW_JOB,
+            "%u workers share %u samples: each needs at least one; use fewer workers",
+            config->slots, config->samples);
+    if (config->slot >= config->slots)
+        return tw_error_set(error, TW_INTERNAL, "slot %u of %u slots", config->slot, config->slots);
+    if (config->rows < 1)
+        return tw_error_set(error, TW_JOB,
+                            "batch is smaller than the number of workers: worker %u of %u has no "
+                            "example; use a larger batch",
+                            config->slot, config->slots);
+    struct tw_sampler *sampler = calloc(1, sizeof *sampler);
+    if (sampler != NULL) {
+        sampler->config = *config;
+        sampler->count = (config->samples - config->slot - 1) / config->slots + 1;
+        sampler->items = config->shard == TW_SHARD_EPOCH ? config->samples : sampler->count;
+        for (int i = 0; i < 2; i++)
+            sampler->order[i].items = malloc(sampler->items * sizeof *sampler->order[i].items);
+    }
+    if (sampler == NULL || sampler->order[0].items == NULL || sampler->order[1].items == NULL) {
+        tw_sampler_free(sampler);
+        return tw_error_set(error, TW_NO_MEMORY, "out of memory for the order of %u samples",
+                            config->samples);
+    }
+    *out = sampler;
+    return TW_OK;
+}
+
+void tw_sampler_free(struct tw_sampler *sampler) {
+    if (sampler == NULL)
+        return;
+    free(sampler->order[0].items);
+    free(sampler->order[1].items);
+    free(sampler);
+}
+
+/* The order of an epoch, made when it is not remembered. The sequence of random numbers
+ * that all slots share is slot 0 of the stream; fixed parts take slot s + 1, so that
+ * no two orders of a run have the same. */
+static const uint32_t *order_of(struct tw_sampler *sampler, uint64_t epoch) {
+    const struct tw_sampler_config *config = &sampler->config;
+    struct order *order = &sampler->order[epoch % 2];
+    if (order->filled && order->epoch == epoch)
+        return order->items;
+    bool fixed = config->shard == TW_SHARD_FIXED;
+    struct tw_rng rng;
+    for (uint32_t i = 0; i < sampler->items; i++)
+        order->items[i] = fixed ? config->slot + i * config->slots : i;
+    tw_rng_init(&rng, config->seed, TW_STREAM_SAMPLING, fixed ? config->slot + 1 : 0, epoch);
+    tw_rng_shuffle(&rng, order->items, sampler->items);
+    order->epoch = epoch;
+    order->filled = true;
+    return order->items;
+}
+
+enum tw_status tw_sampler_take(struct tw_sampler *sampler, uint64_t step, uint32_t *out) {
+    const struct tw_sampler_config *config = &sampler->config;
+    uint64_t end;
+    if (step == 0 || !tw_u64_multiply(step, config->rows, &end))
+        return TW_LIMIT;
+    bool fixed = config->shard == TW_SHARD_FIXED;
+    uint64_t first = end - config->rows;
+    uint64_t epoch = first / sampler->count;
+    uint32_t place = (uint32_t)(first % sampler->count);
+    const uint32_t *items = order_of(sampler, epoch);
+    for (uint32_t i = 0; i < config->rows; i++) {
+        if (place == sampler->count) {
+            items = order_of(sampler, ++epoch);
+            place = 0;
+        }
+        out[i] = items[fixed ? place : config->slot + (size_t)place * config->slots];
+        place++;
+    }
+    return TW_OK;
+}
+
+uint32_t tw_sampler_share(int64_t batch, uint32_t slots, uint32_t slot) {
+    return (uint32_t)(batch / slots + (slot < batch % slots));
+}

@@ -1,0 +1,39 @@
+/* max(x, 0), element by element. A NaN stays a NaN, in both directions, so that a
+ * run that diverges is seen. */
+#include "worker/nn/layer.h"
+
+static enum tw_status shape(const struct tw_variant *variant, const void *options,
+                            const struct tw_shape *in, struct tw_shape *out,
+                            struct tw_error *error) {
+    *out = *in;
+    return TW_OK;
+}
+
+static void forward(const struct tw_layer_pass *pass) {
+    int64_t count = pass->rows * pass->in_shape->elements;
+    const float *in = pass->in;
+    float *out = pass->out;
+    for (int64_t i = 0; i < count; i++)
+        out[i] = in[i] < 0.0f ? 0.0f : in[i];
+}
+
+/* The sign of the output is that of the input: the input may be overwritten. */
+static void backward(const struct tw_layer_pass *pass) {
+    if (pass->in_gradient == NULL)
+        return;
+    int64_t count = pass->rows * pass->in_shape->elements;
+    const float *out = pass->out, *out_gradient = pass->out_gradient;
+    float *in_gradient = pass->in_gradient;
+    for (int64_t i = 0; i < count; i++)
+        in_gradient[i] = out[i] <= 0.0f ? 0.0f : out_gradient[i];
+}
+
+const struct tw_layer tw_layer_relu = {
+    .name = "relu",
+    .text = "max(x, 0), element by element",
+    .in_place = true,
+    .needs_out = true,
+    .shape = shape,
+    .forward = forward,
+    .backward = backward,
+};

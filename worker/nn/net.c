@@ -1,0 +1,242 @@
+/* Buffers: boundary i lies before layer i, boundary `layers` holds the outputs. A
+ * layer that is a view, or may work in place, shares one buffer between its two
+ * boundaries. In training every other boundary keeps its values for the backward
+ * pass; gradients need but two buffers, taken in turn. All of it is one
+ * allocation, whose parts are staggered: were they all aligned alike, their lines
+ * would compete for the same sets of the cache. */
+#include "worker/nn/net.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/arith.h"
+
+#define ALIGNMENT 64
+#define STAGGER (5 * ALIGNMENT)
+
+struct tw_net {
+    const struct tw_model *model;
+    const float *const *weights;
+    int rows;
+    bool training;
+    int next;          /* layer whose turn it is in the backward pass, plus 1 */
+    int lowest;        /* first layer that has tensors; none below needs gradients */
+    float **values;    /* [layers + 1] */
+    float **slopes;    /* [layers + 1], gradients by the values; NULL below `lowest` */
+    float **gradients; /* [tensors] */
+    int32_t *labels;   /* [rows] */
+    void *memory;      /* all floats */
+};
+
+/* Bytes of what is asked for, once to count and once to hand out. */
+struct carver {
+    char *memory; /* NULL: only count */
+    size_t used;
+    bool failed; /* more than a size_t counts */
+};
+
+static float *carve(struct carver *carver, int64_t count) {
+    size_t bytes, place = carver->used;
+    if (!tw_size_multiply((size_t)count, sizeof(float), &bytes) ||
+        !tw_size_add(bytes, ALIGNMENT - 1 + STAGGER, &bytes) ||
+        !tw_size_add(place, bytes & ~(size_t)(ALIGNMENT - 1), &carver->used)) {
+        carver->failed = true;
+        return NULL;
+    }
+    return carver->memory == NULL ? NULL : (float *)(void *)(carver->memory + place);
+}
+
+static int64_t boundary_elements(const struct tw_net *net, int boundary) {
+    const struct tw_model *model = net->model;
+    return boundary == 0 ? model->input.elements : model->layers[boundary - 1].out.elements;
+}
+
+/* `kept` goes along with a buffer: an earlier layer's backward reads what it holds. */
+static void carve_values(struct tw_net *net, struct carver *carver) {
+    const struct tw_model *model = net->model;
+    bool kept = false;
+    net->values[0] = carve(carver, net->rows * boundary_elements(net, 0));
+    for (int i = 0; i < model->layer_count; i++) {
+        const struct tw_layer *kind = model->layers[i].kind;
+        bool shared = kind->view || (kind->in_place && !kept);
+        net->values[i + 1] =
+            shared ? net->values[i] : carve(carver, net->rows * boundary_elements(net, i + 1));
+        kept = net->training && (kind->needs_out || (shared && kept));
+    }
+}
+
+static void carve_slopes(struct tw_net *net, struct carver *carver) {
+    const struct tw_model *model = net->model;
+    int64_t largest = 0;
+    for (int i = net->lowest + 1; i <= model->layer_count; i++)
+        largest = boundary_elements(net, i) > largest ? boundary_elements(net, i) : largest;
+    float *turn[2] = {carve(carver, net->rows * largest), carve(carver, net->rows * largest)};
+    int now = 0;
+    net->slopes[model->layer_count] = turn[now];
+    for (int i = model->layer_count - 1; i > net->lowest; i--) {
+        const struct tw_layer *kind = model->layers[i].kind;
+        now = kind->view || kind->in_place ? now : !now;
+        net->slopes[i] = turn[now];
+    }
+}
+
+static void carve_gradients(struct tw_net *net, struct carver *carver) {
+    const struct tw_tensor_list *list = &net->model->list;
+    int64_t elements = 0;
+    for (int i = 0; i < list->count; i++)
+        if (!tw_i64_add(elements, list->tensors[i].elements, &elements))
+            carver->failed = true;
+    float *at = carve(carver, elements);
+    for (int i = 0; at != NULL && i < list->count; i++) {
+        net->gradients[i] = at;
+        at += list->tensors[i].elements;
+    }
+}
+
+static void carve_all(struct tw_net *net, struct carver *carver) {
+    carve_values(net, carver);
+    if (net->training) {
+        carve_slopes(net, carver);
+        carve_gradients(net, carver);
+    }
+}
+
+static enum tw_status allocate(struct tw_net *net, struct tw_error *error) {
+    size_t boundaries = (size_t)net->model->layer_count + 1;
+    net->values = calloc(boundaries, sizeof *net->values);
+    net->slopes = calloc(boundaries, sizeof *net->slopes);
+    net->gradients = calloc((size_t)net->model->list.count, sizeof *net->gradients);
+    net->labels = calloc((size_t)net->rows, sizeof *net->labels);
+    if (net->values == NULL || net->slopes == NULL || net->gradients == NULL || net->labels == NULL)
+        return tw_error_set(error, TW_NO_MEMORY, "out of memory for a net of %d rows", net->rows);
+    struct carver carver = {0};
+    carve_all(net, &carver);
+    if (!carver.failed)
+        net->memory = aligned_alloc(ALIGNMENT, carver.used);
+    if (net->memory == NULL)
+        return tw_error_set(error, TW_NO_MEMORY,
+                            "out of memory: a net of %d rows needs %zu MiB; use a smaller batch or "
+                            "model",
+                            net->rows, carver.used >> 20);
+    memset(net->memory, 0, carver.used);
+    carver = (struct carver){.memory = net->memory};
+    carve_all(net, &carver);
+    return TW_OK;
+}
+
+enum tw_status tw_net_new(struct tw_net **out, const struct tw_model *model, int rows,
+                          bool training, const float *const *weights, struct tw_error *error) {
+    *out = NULL;
+    assert(model->layer_count > 0);
+    if (rows < 1)
+        return tw_error_set(error, TW_LIMIT, "a net of %d rows: at least 1 is needed", rows);
+    struct tw_net *net = calloc(1, sizeof *net);
+    if (net == NULL)
+        return tw_error_set(error, TW_NO_MEMORY, "out of memory for a net");
+    net->model = model;
+    net->weights = weights;
+    net->rows = rows;
+    net->training = training;
+    while (model->layers[net->lowest].tensors == 0)
+        net->lowest++; /* a model has at least one tensor */
+    enum tw_status status = allocate(net, error);
+    if (status == TW_OK)
+        *out = net;
+    else
+        tw_net_free(net);
+    return status;
+}
+
+void tw_net_free(struct tw_net *net) {
+    if (net == NULL)
+        return;
+    free(net->memory);
+    free(net->labels);
+    free(net->gradients);
+    free(net->slopes);
+    free(net->values);
+    free(net);
+}
+
+float *tw_net_input(struct tw_net *net) {
+    return net->values[0];
+}
+
+int32_t *tw_net_labels(struct tw_net *net) {
+    return net->labels;
+}
+
+int tw_net_rows(const struct tw_net *net) {
+    return net->rows;
+}
+
+float *tw_net_gradient(struct tw_net *net, int tensor) {
+    assert(net->training && tensor >= 0 && tensor < net->model->list.count);
+    return net->gradients[tensor];
+}
+
+const float *tw_net_output(const struct tw_net *net) {
+    return net->values[net->model->layer_count];
+}
+
+/* What forward and backward of one layer get. */
+static struct tw_layer_pass pass_of(const struct tw_net *net, int layer) {
+    const struct tw_model_layer *place = &net->model->layers[layer];
+    return (struct tw_layer_pass){
+        .options = place->options,
+        .rows = net->rows,
+        .in_shape = &place->in,
+        .out_shape = &place->out,
+        .weights = net->weights + place->first_tensor,
+        .gradients = net->gradients + place->first_tensor,
+        .in = net->values[layer],
+        .out = net->values[layer + 1],
+    };
+}
+
+static void run_layers(struct tw_net *net) {
+    for (int i = 0; i < net->model->layer_count; i++) {
+        const struct tw_layer *kind = net->model->layers[i].kind;
+        struct tw_layer_pass pass = pass_of(net, i);
+        if (!kind->view)
+            kind->forward(&pass);
+    }
+}
+
+void tw_net_forward(struct tw_net *net, struct tw_score *score) {
+    int last = net->model->layer_count;
+    assert(net->training);
+    *score = (struct tw_score){0};
+    run_layers(net);
+    tw_loss_add(net->model->loss, net->values[last], net->rows, tw_model_classes(net->model),
+                net->labels, net->slopes[last], score);
+    net->next = last;
+}
+
+bool tw_net_backward_step(struct tw_net *net, int *first, int *tensors) {
+    if (net->next <= net->lowest)
+        return false;
+    int layer = --net->next;
+    const struct tw_model_layer *place = &net->model->layers[layer];
+    struct tw_layer_pass pass = pass_of(net, layer);
+    pass.in = place->kind->needs_in ? pass.in : NULL;
+    pass.out_gradient = net->slopes[layer + 1];
+    pass.in_gradient = net->slopes[layer];
+    if (!place->kind->view)
+        place->kind->backward(&pass);
+    *first = place->first_tensor;
+    *tensors = place->tensors;
+    return true;
+}
+
+void tw_net_evaluate(struct tw_net *net, int count, struct tw_score *score) {
+    const struct tw_model *model = net->model;
+    assert(count >= 0 && count <= net->rows);
+    size_t elements = (size_t)model->input.elements;
+    memset(net->values[0] + (size_t)count * elements, 0,
+           (size_t)(net->rows - count) * elements * sizeof(float));
+    run_layers(net);
+    tw_loss_add(model->loss, net->values[model->layer_count], count, tw_model_classes(model),
+                net->labels, NULL, score);
+}
