@@ -78,14 +78,12 @@ function(tw_test name label)
   endif()
 endfunction()
 
-# tw_fuzz(NAME SOURCES fuzz_x.c ROOMS tw_base ... [CORPUS folder])
+# tw_fuzz(fuzz_x SOURCES fuzz_x.c ROOMS tw_base ...)
 # A file with LLVMFuzzerTestOneInput(). With TALWEG_FUZZ it becomes a libFuzzer
-# program; else ctest replays its corpus (tests/fuzz/corpus/NAME unless given).
+# program; else ctest replays its corpus, tests/fuzz/corpus/x.
 function(tw_fuzz name)
-  cmake_parse_arguments(ARG "" "CORPUS" "SOURCES;ROOMS;LIBRARIES" ${ARGN})
-  if(NOT ARG_CORPUS)
-    set(ARG_CORPUS ${PROJECT_SOURCE_DIR}/tests/fuzz/corpus/${name})
-  endif()
+  cmake_parse_arguments(ARG "" "" "SOURCES;ROOMS;LIBRARIES" ${ARGN})
+  string(REGEX REPLACE "^fuzz_" "" corpus ${name})
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE talweg_flags ${ARG_ROOMS} ${ARG_LIBRARIES})
   set_property(GLOBAL APPEND PROPERTY TALWEG_FUZZERS ${name})
@@ -94,7 +92,8 @@ function(tw_fuzz name)
     set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/fuzz)
   else()
     target_sources(${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests/fuzz/replay.c)
-    add_test(NAME fuzz/${name} COMMAND ${name} ${ARG_CORPUS} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+    add_test(NAME fuzz/${name} COMMAND ${name} tests/fuzz/corpus/${corpus}
+             WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
     set_tests_properties(fuzz/${name} PROPERTIES LABELS fuzz TIMEOUT 300)
   endif()
 endfunction()
