@@ -1,0 +1,183 @@
+/* Weights: chunks become a set, and only a complete set of one position counts.
+ *
+ * Each shard sends its chunks of a position in order, but shards do not wait for
+ * each other: frames of two positions may arrive interleaved. The newest one wins;
+ * what arrives of an older one is thrown away.
+ */
+#include <string.h>
+
+#include "worker/core/client_parts.h"
+
+/* What a frame of weights is to us. */
+enum fate {
+    FATE_OLD,      /* of a position that is over */
+    FATE_ARRIVING, /* one more chunk of the set that is arriving */
+    FATE_NEW,      /* the first of a newer set */
+};
+
+static enum fate fate_of(const struct tw_client *client, const struct tw_weights *weights)
+{
+    if (client->arriving.position != 0 && weights->position == client->arriving.position)
+        return FATE_ARRIVING;
+    /* Equal to `newest` and not arriving: what a lost connection had begun. */
+    return weights->position < client->newest ? FATE_OLD : FATE_NEW;
+}
+
+/* Is it for us, from the shard that owns the chunk, and of the right size? */
+static enum tw_status check_frame(struct tw_client *client, int link, const struct tw_frame *frame,
+                                  struct tw_error *error)
+{
+    const struct tw_weights *weights = &frame->weights;
+    const struct tw_layout *layout = &client->layout;
+
+    if (frame->body != TW_BODY_WEIGHTS || link == TW_CLIENT_CONTROL ||
+        client->link[link].state != TW_LINK_READY)
+        return tw_client_violation(client, error, TW_UNEXPECTED, "a %s frame with data",
+                                   tw_body_name(frame->body));
+    if (weights->chunk >= layout->chunks)
+        return tw_client_violation(client, error, TW_UNEXPECTED,
+                                   "weights of chunk %u, but there are only %u", weights->chunk,
+                                   layout->chunks);
+    const struct tw_chunk *chunk = &layout->chunk[weights->chunk];
+    if (chunk->shard != (uint32_t)link - 1)
+        return tw_client_violation(client, error, TW_UNEXPECTED,
+                                   "weights of chunk %u from shard %d, but shard %u owns it",
+                                   weights->chunk, link - 1, chunk->shard);
+    if (frame->data_bytes != 4 * (size_t)chunk->count)
+        return tw_client_violation(client, error, TW_MALFORMED,
+                                   "weights of chunk %u have %zu bytes instead of %zu",
+                                   weights->chunk, frame->data_bytes, 4 * (size_t)chunk->count);
+    if (weights->epoch != client->epoch || weights->generation != client->generation)
+        return tw_client_violation(client, error, TW_STALE,
+                                   "weights of epoch %llu, generation %u; we joined epoch %llu, "
+                                   "generation %u",
+                                   (unsigned long long)weights->epoch, weights->generation,
+                                   (unsigned long long)client->epoch, client->generation);
+    return TW_OK;
+}
+
+static enum tw_status check_same_set(struct tw_client *client, const struct tw_weights *weights,
+                                     struct tw_error *error)
+{
+    if (weights->version != client->arriving.version || weights->step != client->arriving.step)
+        return tw_client_violation(client, error, TW_UNEXPECTED,
+                                   "two versions or steps of weights at position %llu",
+                                   (unsigned long long)weights->position);
+    if (client->chunk_here[weights->chunk])
+        return tw_client_violation(client, error, TW_UNEXPECTED,
+                                   "chunk %u twice at position %llu", weights->chunk,
+                                   (unsigned long long)weights->position);
+    return TW_OK;
+}
+
+/* The next step; after a Welcome also the one that the server says is next. */
+static bool step_fits(const struct tw_client *client, uint64_t step)
+{
+    if (step == 0)
+        return false;
+    if (client->config.role == TW_ROLE_EVALUATOR)
+        return client->fresh || step > client->held.step;
+    if (client->held.position != 0 && step == client->held.step + 1)
+        return true;
+    return client->fresh && step == client->last_step + 1;
+}
+
+static enum tw_status check_new_set(struct tw_client *client, const struct tw_weights *weights,
+                                    struct tw_error *error)
+{
+    if (weights->position == 0 || weights->position == client->held.position)
+        return tw_client_violation(client, error, TW_UNEXPECTED,
+                                   "weights of position %llu, which is over",
+                                   (unsigned long long)weights->position);
+    if (weights->version < client->held.version)
+        return tw_client_violation(client, error, TW_STALE,
+                                   "weights of version %llu after those of version %llu",
+                                   (unsigned long long)weights->version,
+                                   (unsigned long long)client->held.version);
+    if (!step_fits(client, weights->step))
+        return tw_client_violation(client, error, TW_UNEXPECTED,
+                                   "weights for step %llu after those for step %llu",
+                                   (unsigned long long)weights->step,
+                                   (unsigned long long)client->held.step);
+    return TW_OK;
+}
+
+static void begin_set(struct tw_client *client, const struct tw_weights *weights)
+{
+    client->arriving =
+        (struct tw_client_set){weights->position, weights->version, weights->step};
+    client->newest = weights->position;
+    client->arrived = 0;
+    memset(client->chunk_here, 0, client->layout.chunks);
+}
+
+void tw_client_forget_set(struct tw_client *client)
+{
+    client->arriving = (struct tw_client_set){0};
+    client->arrived = 0;
+}
+
+enum tw_status tw_client_place(struct tw_client *client, int link, const struct tw_frame *frame,
+                               void **place, struct tw_error *error)
+{
+    const struct tw_weights *weights = &frame->weights;
+    enum tw_status status = TW_OK;
+
+    *place = NULL;
+    if (tw_client_over(client) || client->link[link].state == TW_LINK_CLOSED)
+        return TW_OK;
+    status = check_frame(client, link, frame, error);
+    if (status != TW_OK)
+        return status;
+    switch (fate_of(client, weights)) {
+    case FATE_OLD:
+        return TW_OK;
+    case FATE_ARRIVING:
+        status = check_same_set(client, weights, error);
+        break;
+    case FATE_NEW:
+        status = check_new_set(client, weights, error);
+        if (status != TW_OK)
+            return status;
+        /* Newer weights mean that the push of the older ones is settled. */
+        client->live = false;
+        /* Outside of a pull somebody computes on the memory that these would fill. */
+        if (client->work != TW_CLIENT_WAITING)
+            return TW_AGAIN;
+        begin_set(client, weights);
+        break;
+    }
+    if (status == TW_OK) {
+        const struct tw_chunk *chunk = &client->layout.chunk[weights->chunk];
+        *place = client->config.weights[chunk->tensor] + chunk->first;
+    }
+    return status;
+}
+
+static void complete_set(struct tw_client *client)
+{
+    client->held = client->arriving;
+    tw_client_forget_set(client);
+    client->fresh = false;
+    client->asked = false;
+    client->reported = false;
+    tw_client_begin_push(client);
+    tw_client_set_work(client, TW_CLIENT_COMPUTING);
+}
+
+enum tw_status tw_client_on_weights(struct tw_client_turn *turn)
+{
+    struct tw_client *client = turn->client;
+    const struct tw_weights *weights = &turn->event->frame->weights;
+    enum tw_status status = check_frame(client, turn->event->link, turn->event->frame, turn->error);
+
+    if (status != TW_OK || fate_of(client, weights) == FATE_OLD)
+        return status;
+    if (turn->event->data == NULL || fate_of(client, weights) == FATE_NEW)
+        return tw_client_violation(client, turn->error, TW_MALFORMED, "weights without data");
+    client->chunk_here[weights->chunk] = 1;
+    client->arrived++;
+    if (client->arrived == client->layout.chunks)
+        complete_set(client);
+    return TW_OK;
+}
