@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/tensor/clones.h"
+
 /* One line each, in the order of --help. */
 #define FORMATS(X) X(idx)
 
@@ -107,17 +109,31 @@ enum tw_status tw_dataset_check(const struct tw_dataset *dataset, int dims, cons
     return TW_OK;
 }
 
-/* Division, not a product with 1/255: it is rounded once, and NumPy's x / 255 gives the
- * same bits. */
-static void scale(const uint8_t *restrict bytes, int64_t count, float *restrict out) {
-    for (int64_t i = 0; i < count; i++)
-        out[i] = (float)bytes[i] / 255.0f;
+/* byte / 255, rounded once: the bits that a division gives, at a third of its time.
+ * 1/255 in two parts: byte * HIGH is exact, and of byte * LOW so little is lost that the
+ * sum is rounded as the quotient would be (the tests compare all 256). */
+#define HIGH 0x1.01p-8f
+#define LOW 0x1.010102p-24f
+
+TW_CLONES static void scale(const uint8_t *restrict bytes, int64_t count, float *restrict out) {
+    for (int64_t i = 0; i < count; i++) {
+        float value = (float)bytes[i];
+        out[i] = value * HIGH + value * LOW;
+    }
+}
+
+/* Samples lie anywhere: their lines are asked for while the one before is scaled. */
+static void prefetch(const uint8_t *bytes, int64_t count) {
+    for (int64_t i = 0; i < count; i += 64)
+        __builtin_prefetch(bytes + i);
 }
 
 void tw_dataset_gather(const struct tw_dataset *dataset, const uint32_t *positions, int rows,
                        float *x, int32_t *labels) {
     int64_t elements = dataset->elements;
     for (int i = 0; i < rows; i++) {
+        if (i + 1 < rows)
+            prefetch(dataset->samples + positions[i + 1] * elements, elements);
         scale(dataset->samples + positions[i] * elements, elements, x + i * elements);
         labels[i] = dataset->labels[positions[i]];
     }

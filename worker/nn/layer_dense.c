@@ -7,6 +7,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "common/tensor/clones.h"
 #include "worker/nn/gemm.h"
 #include "worker/nn/layer.h"
 
@@ -102,7 +103,8 @@ static void forward(const struct tw_layer_pass *pass) {
 }
 
 /* Sums of columns, each in row order. */
-static void sum_rows(const float *restrict values, int rows, int columns, float *restrict sums) {
+TW_CLONES static void sum_rows(const float *restrict values, int rows, int columns,
+                               float *restrict sums) {
     memset(sums, 0, (size_t)columns * sizeof *sums);
     for (int row = 0; row < rows; row++) {
         const float *restrict from = values + (size_t)row * columns;

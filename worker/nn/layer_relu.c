@@ -1,5 +1,6 @@
 /* max(x, 0), element by element. A NaN stays a NaN, in both directions, so that a
  * run that diverges is seen. */
+#include "common/tensor/clones.h"
 #include "worker/nn/layer.h"
 
 static enum tw_status shape(const struct tw_variant *variant, const void *options,
@@ -9,23 +10,27 @@ static enum tw_status shape(const struct tw_variant *variant, const void *option
     return TW_OK;
 }
 
-static void forward(const struct tw_layer_pass *pass) {
+TW_CLONES static void forward(const struct tw_layer_pass *pass) {
     int64_t count = pass->rows * pass->in_shape->elements;
     const float *in = pass->in;
     float *out = pass->out;
+    TW_INDEPENDENT
     for (int64_t i = 0; i < count; i++)
         out[i] = in[i] < 0.0f ? 0.0f : in[i];
 }
 
 /* The sign of the output is that of the input: the input may be overwritten. */
-static void backward(const struct tw_layer_pass *pass) {
+TW_CLONES static void backward(const struct tw_layer_pass *pass) {
     if (pass->in_gradient == NULL)
         return;
     int64_t count = pass->rows * pass->in_shape->elements;
     const float *out = pass->out, *out_gradient = pass->out_gradient;
     float *in_gradient = pass->in_gradient;
-    for (int64_t i = 0; i < count; i++)
-        in_gradient[i] = out[i] <= 0.0f ? 0.0f : out_gradient[i];
+    TW_INDEPENDENT
+    for (int64_t i = 0; i < count; i++) {
+        float slope = out_gradient[i]; /* read in any case, or the loop is not vectorised */
+        in_gradient[i] = out[i] <= 0.0f ? 0.0f : slope;
+    }
 }
 
 const struct tw_layer tw_layer_relu = {
