@@ -202,6 +202,20 @@ struct tw_unpack_arena {
 
 #define TW_STAGE_BYTES (16u << 10)
 
+/* Private to frame_scan.c: how far the top-level fields of a frame are known. */
+struct tw_scan {
+    size_t frame_bytes;
+    size_t at;                  /* of the next field, from the frame's start */
+    size_t needs;               /* see tw_scan_needs() */
+    size_t small_bytes;         /* of all fields so far but data */
+    size_t before_data;         /* small_bytes when the first data came */
+    size_t data_at, data_bytes; /* of the last data so far */
+    size_t data_fields;
+    bool data_allowed;
+    uint32_t body;     /* number of the last body that is known; 0: none */
+    uint32_t stranger; /* number of the last field that is not known; 0: none */
+};
+
 /* One direction of one connection. Happy path: length, small fields and the key
  * of `data` go through `stage`; then the tensor bytes go into the place that the
  * owner gave. Slow path (data elsewhere in the frame, or repeated; a body larger
@@ -211,19 +225,27 @@ struct tw_decoder {
     const struct tw_decoder_sink *sink;
     void *context;
     struct tw_unpack_arena *arena;
-    size_t frame_bytes_max; /* a longer frame is TW_LIMIT */
-    bool data_allowed;      /* else `data` in any frame is TW_UNEXPECTED */
+    size_t frame_bytes_max;                     /* a longer frame is TW_LIMIT */
+    bool data_allowed;                          /* else `data` in any frame is TW_UNEXPECTED */
     void *(*grow)(void *context, size_t bytes); /* lends memory for the slow path, or NULL */
-    unsigned char *whole;   /* [whole_room], from grow */
+    unsigned char *whole;                       /* [whole_room], from grow */
     size_t whole_room;
     /* Below: state, private to frame_decode.c. */
     int state;
-    size_t stage_at, stage_end;
-    size_t frame_bytes, frame_seen;
-    struct tw_frame frame; /* with data: its fields hold no views */
+    enum tw_status failed;  /* why the stream is over; TW_OK: it is not */
+    bool begun;             /* a valid frame has come: the peer speaks Talweg */
+    unsigned char first[8]; /* [first_bytes] of the stream, for the message if not */
+    size_t first_bytes;
+    bool collecting;            /* the frame is in `whole`, not in `stage` */
+    size_t stage_at, stage_end; /* bytes of the stage that are not used yet */
+    size_t frame_seen;          /* bytes of the frame in `whole` */
+    struct tw_scan scan;
+    struct tw_frame frame;     /* with data: its fields hold no views */
+    const unsigned char *held; /* tensor bytes that arrived before they had a place */
+    size_t held_bytes;
     unsigned char *place;
     size_t data_left;
-    bool after_data;
+    bool after_data; /* the next stage reads small */
     unsigned char stage[TW_STAGE_BYTES];
 };
 
@@ -245,8 +267,7 @@ void tw_decoder_want(struct tw_decoder *decoder, void **at, size_t *room);
  * everything that this completes. TW_AGAIN: stop reading until
  * tw_decoder_resume(). Any other status but TW_OK: the stream is over; `error`
  * says why. */
-enum tw_status tw_decoder_advance(struct tw_decoder *decoder, size_t bytes,
-                                  struct tw_error *error);
+enum tw_status tw_decoder_advance(struct tw_decoder *decoder, size_t bytes, struct tw_error *error);
 
 /* Asks the sink again after TW_AGAIN; same results as tw_decoder_advance(). */
 enum tw_status tw_decoder_resume(struct tw_decoder *decoder, struct tw_error *error);

@@ -1,0 +1,72 @@
+/* See listen.h. */
+#include "common/net/listen.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <signal.h>
+#include <string.h>
+
+/* What the kernel may queue and not yet have sent: more, and a frame that is
+ * queued now leaves only after megabytes of older ones. */
+#define UNSENT_BYTES (256 << 10)
+
+/* The kernel's own limit would be 6 MiB of unread bytes for each socket, more
+ * than a server with a thousand workers can give away. */
+#define BUFFER_BYTES (2 << 20)
+
+static void set_int(uv_tcp_t *stream, int level, int option, int value) {
+    uv_os_fd_t fd;
+    if (uv_fileno((const uv_handle_t *)stream, &fd) == 0) {
+        (void)setsockopt(fd, level, option, &value, sizeof value);
+    }
+}
+
+enum tw_status tw_listen(uv_tcp_t *listener, uv_loop_t *loop, const struct sockaddr *address,
+                         int backlog, uv_connection_cb on_connection, bool *initialised,
+                         struct tw_error *error) {
+    char name[TW_ADDRESS_TEXT];
+    int code = uv_tcp_init_ex(loop, listener, address->sa_family);
+    *initialised = code == 0;
+    if (code == 0) {
+        tw_socket_size(listener);
+        code = uv_tcp_bind(listener, address, 0);
+    }
+    if (code == 0) {
+        code = uv_listen((uv_stream_t *)listener, backlog, on_connection);
+    }
+    if (code != 0) {
+        return tw_error_set(error, TW_IO, "cannot listen on %s: %s", tw_address_name(address, name),
+                            uv_strerror(code));
+    }
+    return TW_OK;
+}
+
+enum tw_status tw_listen_address(const uv_tcp_t *listener, struct sockaddr_storage *out,
+                                 struct tw_error *error) {
+    int size = sizeof *out;
+    int code = uv_tcp_getsockname(listener, (struct sockaddr *)out, &size);
+    if (code != 0) {
+        return tw_error_set(error, TW_IO, "cannot read the address of a listening socket: %s",
+                            uv_strerror(code));
+    }
+    return TW_OK;
+}
+
+void tw_socket_size(uv_tcp_t *stream) {
+    set_int(stream, SOL_SOCKET, SO_RCVBUF, BUFFER_BYTES);
+    set_int(stream, SOL_SOCKET, SO_SNDBUF, BUFFER_BYTES);
+}
+
+void tw_socket_tune(uv_tcp_t *stream, const struct sockaddr *peer) {
+    set_int(stream, IPPROTO_TCP, TCP_NODELAY, 1);
+    set_int(stream, IPPROTO_TCP, TCP_NOTSENT_LOWAT, UNSENT_BYTES);
+    uv_os_fd_t fd;
+    if (tw_address_is_loopback(peer) && uv_fileno((const uv_handle_t *)stream, &fd) == 0) {
+        static const char plain[] = "reno";
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, plain, sizeof plain - 1);
+    }
+}
+
+void tw_ignore_broken_pipes(void) {
+    signal(SIGPIPE, SIG_IGN);
+}

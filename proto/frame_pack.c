@@ -1,0 +1,397 @@
+/* See frame_pack.h. The only file that includes the generated protobuf-c code.
+ *
+ * One table says which field of struct tw_frame is which field of the message;
+ * packing and unpacking both walk it. Packing needs no memory: a body is a
+ * protobuf-c message on the stack whose bytes point into the caller's views. Two
+ * things of protobuf-c stand in the way and are worked around here: its text
+ * ends with a zero (short copies on the stack), and a repeated message is an
+ * array of pointers (Join is packed in parts: head, tensors one by one, tail;
+ * the parts of a message laid end to end are that message).
+ */
+#include "proto/frame_pack.h"
+
+#include <string.h>
+
+#include "proto/talweg.pb-c.h"
+#include "proto/varint.h"
+
+enum kind { KIND_U32, KIND_U64, KIND_REAL, KIND_FLAG, KIND_BYTES, KIND_TEXT };
+
+struct field {
+    enum kind kind;
+    size_t ours, theirs; /* offsets in struct tw_frame and in the message */
+};
+
+#define OURS(body, name) (((struct tw_frame *)0)->body.name)
+#define THEIRS(message, name) (((Talweg__##message *)0)->name)
+
+/* An enumeration is a uint32_t on both sides. */
+#define KIND_OF(theirs)                                                                            \
+    _Generic((theirs),                                                                 \
+        uint64_t: KIND_U64,                                                            \
+        double: KIND_REAL,                                                             \
+        protobuf_c_boolean: KIND_FLAG,                                                 \
+        ProtobufCBinaryData: KIND_BYTES,                                               \
+        char *: KIND_TEXT,                                                             \
+        default: KIND_U32)
+
+#define FIELD(body, message, name)                                                                 \
+    {                                                                                              \
+        KIND_OF(THEIRS(message, name)), offsetof(struct tw_frame, body.name),                      \
+            offsetof(Talweg__##message, name)                                                      \
+    }
+
+static const struct field hello[] = {
+    FIELD(hello, Hello, protocol_min),
+    FIELD(hello, Hello, protocol_max),
+    FIELD(hello, Hello, nonce),
+    FIELD(hello, Hello, software),
+};
+static const struct field challenge[] = {
+    FIELD(challenge, Challenge, protocol),
+    FIELD(challenge, Challenge, nonce),
+    FIELD(challenge, Challenge, proof),
+    FIELD(challenge, Challenge, token),
+};
+static const struct field proof[] = {FIELD(proof, Proof, proof)};
+/* The tensors of a Join come between its first JOIN_HEAD fields and the rest. */
+#define JOIN_HEAD 7
+static const struct field join[] = {
+    FIELD(join, Join, role),        FIELD(join, Join, any_rank), FIELD(join, Join, rank),
+    FIELD(join, Join, incarnation), FIELD(join, Join, session),  FIELD(join, Join, job),
+    FIELD(join, Join, digest),      FIELD(join, Join, numerics), FIELD(join, Join, read),
+};
+static const struct field welcome[] = {
+    FIELD(welcome, Welcome, job),        FIELD(welcome, Welcome, session),
+    FIELD(welcome, Welcome, rank),       FIELD(welcome, Welcome, incarnation),
+    FIELD(welcome, Welcome, generation), FIELD(welcome, Welcome, epoch),
+    FIELD(welcome, Welcome, workers),    FIELD(welcome, Welcome, slots),
+    FIELD(welcome, Welcome, slot),       FIELD(welcome, Welcome, width),
+    FIELD(welcome, Welcome, last_step),  FIELD(welcome, Welcome, chunk_bytes),
+    FIELD(welcome, Welcome, servers),
+};
+static const struct field attach[] = {
+    FIELD(attach, Attach, role),
+    FIELD(attach, Attach, rank),
+    FIELD(attach, Attach, incarnation),
+    FIELD(attach, Attach, session),
+};
+static const struct field refuse[] = {
+    FIELD(refuse, Refuse, status),
+    FIELD(refuse, Refuse, name),
+    FIELD(refuse, Refuse, text),
+};
+static const struct field push[] = {
+    FIELD(push, Push, slot),  FIELD(push, Push, incarnation), FIELD(push, Push, generation),
+    FIELD(push, Push, epoch), FIELD(push, Push, step),        FIELD(push, Push, chunk),
+};
+static const struct field end[] = {
+    FIELD(end, End, slot),   FIELD(end, End, incarnation), FIELD(end, End, generation),
+    FIELD(end, End, epoch),  FIELD(end, End, step),        FIELD(end, End, read),
+    FIELD(end, End, frames), FIELD(end, End, examples),    FIELD(end, End, loss),
+};
+static const struct field weights[] = {
+    FIELD(weights, Weights, position),   FIELD(weights, Weights, version),
+    FIELD(weights, Weights, generation), FIELD(weights, Weights, epoch),
+    FIELD(weights, Weights, step),       FIELD(weights, Weights, chunk),
+};
+static const struct field ask[] = {FIELD(ask, Ask, samples)};
+static const struct field evaluation[] = {
+    FIELD(evaluation, Evaluation, position),
+    FIELD(evaluation, Evaluation, samples),
+    FIELD(evaluation, Evaluation, loss),
+    FIELD(evaluation, Evaluation, accuracy),
+};
+static const struct field regather[] = {FIELD(regather, Regather, version)};
+static const struct field stop[] = {FIELD(stop, Stop, status), FIELD(stop, Stop, text)};
+static const struct field ping[] = {FIELD(ping, Ping, step), FIELD(ping, Ping, nonce)};
+static const struct field pong[] = {FIELD(pong, Pong, nonce)};
+
+static const struct body {
+    const char *name;
+    const ProtobufCMessageDescriptor *descriptor;
+    const struct field *fields;
+    size_t count;
+} bodies[] = {
+#define BODY(number, Name, fields)                                                                 \
+    [number] = {#Name, &talweg__##fields##__descriptor, fields, sizeof fields / sizeof fields[0]}
+    BODY(TW_BODY_HELLO, Hello, hello),
+    BODY(TW_BODY_CHALLENGE, Challenge, challenge),
+    BODY(TW_BODY_PROOF, Proof, proof),
+    BODY(TW_BODY_JOIN, Join, join),
+    BODY(TW_BODY_WELCOME, Welcome, welcome),
+    BODY(TW_BODY_ATTACH, Attach, attach),
+    [TW_BODY_ATTACHED] = {"Attached", &talweg__attached__descriptor, NULL, 0},
+    BODY(TW_BODY_REFUSE, Refuse, refuse),
+    BODY(TW_BODY_PUSH, Push, push),
+    BODY(TW_BODY_END, End, end),
+    BODY(TW_BODY_WEIGHTS, Weights, weights),
+    BODY(TW_BODY_ASK, Ask, ask),
+    BODY(TW_BODY_EVALUATION, Evaluation, evaluation),
+    BODY(TW_BODY_REGATHER, Regather, regather),
+    BODY(TW_BODY_STOP, Stop, stop),
+    BODY(TW_BODY_PING, Ping, ping),
+    BODY(TW_BODY_PONG, Pong, pong),
+    [TW_BODY_BYE] = {"Bye", &talweg__bye__descriptor, NULL, 0},
+#undef BODY
+};
+
+static_assert(sizeof bodies / sizeof bodies[0] == TW_BODY_BYE + 1, "a row for every body");
+static_assert(sizeof(enum tw_role) == sizeof(uint32_t) && sizeof(Talweg__Role) == sizeof(uint32_t),
+              "an enumeration travels as a uint32_t");
+
+/* The row of a body that exists; NULL for any other number. */
+static const struct body *body_row(enum tw_body number) {
+    bool known = number > TW_BODY_NONE && number <= TW_BODY_BYE;
+    return known ? &bodies[number] : NULL;
+}
+
+const char *tw_body_name(enum tw_body number) {
+    const struct body *body = body_row(number);
+    return body != NULL ? body->name : "?";
+}
+
+/* ---- from tw_frame ---- */
+
+/* Room for any body, and for the terminated copies of its texts. */
+struct message {
+    union {
+        ProtobufCMessage base;
+        Talweg__Join join;
+        Talweg__Welcome welcome;
+        Talweg__End end;
+        unsigned char room[256];
+    };
+    size_t texts;
+    char text[2][TW_ERROR_TEXT + 1];
+};
+
+/* A terminated copy, cut to `room` - 1 bytes. */
+static char *text_copy(struct tw_view view, char *copy, size_t room) {
+    size_t size = view.size < room ? view.size : room - 1;
+    if (size > 0) {
+        memcpy(copy, view.bytes, size);
+    }
+    copy[size] = '\0';
+    return copy;
+}
+
+static ProtobufCBinaryData bytes_of(struct tw_view view) {
+    return (ProtobufCBinaryData){.len = view.size, .data = (uint8_t *)(uintptr_t)view.bytes};
+}
+
+static void put_field(struct message *message, const struct field *field,
+                      const struct tw_frame *frame) {
+    const void *from = (const char *)frame + field->ours;
+    void *to = (char *)&message->base + field->theirs;
+    switch (field->kind) {
+    case KIND_U32:
+        *(uint32_t *)to = *(const uint32_t *)from;
+        break;
+    case KIND_U64:
+        *(uint64_t *)to = *(const uint64_t *)from;
+        break;
+    case KIND_REAL:
+        *(double *)to = *(const double *)from;
+        break;
+    case KIND_FLAG:
+        *(protobuf_c_boolean *)to = *(const bool *)from;
+        break;
+    case KIND_BYTES:
+        *(ProtobufCBinaryData *)to = bytes_of(*(const struct tw_view *)from);
+        break;
+    case KIND_TEXT:
+        *(char **)to = text_copy(*(const struct tw_view *)from, message->text[message->texts++],
+                                 sizeof message->text[0]);
+        break;
+    }
+}
+
+/* Fills in the fields [from, to) of the body's row. */
+static void put_fields(struct message *message, const struct body *body, size_t from, size_t to,
+                       const struct tw_frame *frame) {
+    protobuf_c_message_init(body->descriptor, message->room);
+    message->texts = 0;
+    for (size_t i = from; i < to; i++) {
+        put_field(message, &body->fields[i], frame);
+    }
+}
+
+/* Packs behind `out`; with `out` NULL only counts. */
+static size_t pack(const ProtobufCMessage *message, unsigned char *out) {
+    return out != NULL ? protobuf_c_message_pack(message, out)
+                       : protobuf_c_message_get_packed_size(message);
+}
+
+static size_t pack_tensor(const struct tw_tensor_shape *from, unsigned char *out) {
+    const unsigned char key = 8 << 3 | 2; /* Join.tensors */
+    char name[TW_NAME_MAX + 1];
+    Talweg__Tensor tensor = TALWEG__TENSOR__INIT;
+    tensor.name = text_copy(from->name, name, sizeof name);
+    tensor.n_shape = from->dims;
+    tensor.shape = (uint64_t *)(uintptr_t)from->shape;
+    size_t bytes = pack(&tensor.base, NULL);
+    size_t head = 1 + tw_varint_bytes(bytes);
+    if (out != NULL) {
+        out[0] = key;
+        tw_varint_put(out + 1, bytes);
+        pack(&tensor.base, out + head);
+    }
+    return head + bytes;
+}
+
+/* The fields of the body; with `out` NULL only counts. */
+static size_t pack_fields(const struct tw_frame *frame, unsigned char *out) {
+    const struct body *body = body_row(frame->body);
+    struct message message;
+    if (frame->body != TW_BODY_JOIN) {
+        put_fields(&message, body, 0, body->count, frame);
+        return pack(&message.base, out);
+    }
+    put_fields(&message, body, 0, JOIN_HEAD, frame);
+    size_t size = pack(&message.base, out);
+    for (size_t i = 0; i < frame->join.tensors; i++) {
+        size += pack_tensor(&frame->join.tensor[i], out != NULL ? out + size : NULL);
+    }
+    put_fields(&message, body, JOIN_HEAD, body->count, frame);
+    return size + pack(&message.base, out != NULL ? out + size : NULL);
+}
+
+static uint64_t body_key(const struct tw_frame *frame) {
+    return (uint64_t)frame->body << 3 | 2;
+}
+
+size_t tw_frame_body_bytes(const struct tw_frame *frame) {
+    size_t size = pack_fields(frame, NULL);
+    return tw_varint_bytes(body_key(frame)) + tw_varint_bytes(size) + size;
+}
+
+size_t tw_frame_body_pack(const struct tw_frame *frame, unsigned char *out) {
+    size_t at = tw_varint_put(out, body_key(frame));
+    at += tw_varint_put(out + at, pack_fields(frame, NULL));
+    return at + pack_fields(frame, out + at);
+}
+
+/* ---- to tw_frame ---- */
+
+void *tw_unpack_arena_take(struct tw_unpack_arena *arena, size_t size) {
+    size_t room = sizeof arena->bytes - arena->used;
+    if (size > room || (size + 15) / 16 * 16 > room) {
+        return NULL;
+    }
+    void *at = arena->bytes + arena->used;
+    arena->used += (size + 15) / 16 * 16;
+    return at;
+}
+
+/* The arena as protobuf-c sees it; remembers that it was used up, because
+ * protobuf-c does not say why it failed. */
+struct budget {
+    struct tw_unpack_arena *arena;
+    bool exceeded;
+};
+
+static void *budget_alloc(void *context, size_t size) {
+    struct budget *budget = context;
+    void *at = tw_unpack_arena_take(budget->arena, size);
+    budget->exceeded |= at == NULL;
+    return at;
+}
+
+static void budget_free(void *context, void *memory) {
+    (void)context;
+    (void)memory;
+}
+
+static struct tw_view text_view(const char *text) {
+    return (struct tw_view){.bytes = text, .size = strlen(text)};
+}
+
+static void get_field(struct tw_frame *frame, const struct field *field,
+                      const ProtobufCMessage *message) {
+    const void *from = (const char *)message + field->theirs;
+    void *to = (char *)frame + field->ours;
+    switch (field->kind) {
+    case KIND_U32:
+        *(uint32_t *)to = *(const uint32_t *)from;
+        break;
+    case KIND_U64:
+        *(uint64_t *)to = *(const uint64_t *)from;
+        break;
+    case KIND_REAL:
+        *(double *)to = *(const double *)from;
+        break;
+    case KIND_FLAG:
+        *(bool *)to = *(const protobuf_c_boolean *)from != 0;
+        break;
+    case KIND_BYTES: {
+        const ProtobufCBinaryData *bytes = from;
+        *(struct tw_view *)to = (struct tw_view){.bytes = bytes->data, .size = bytes->len};
+        break;
+    }
+    case KIND_TEXT:
+        *(struct tw_view *)to = text_view(*(char *const *)from);
+        break;
+    }
+}
+
+static bool get_tensors(struct budget *budget, struct tw_join *to, const Talweg__Join *from) {
+    struct tw_tensor_shape *list = budget_alloc(budget, from->n_tensors * sizeof *list);
+    if (list == NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < from->n_tensors; i++) {
+        list[i].name = text_view(from->tensors[i]->name);
+        list[i].dims = from->tensors[i]->n_shape;
+        list[i].shape = from->tensors[i]->shape;
+    }
+    to->tensors = from->n_tensors;
+    to->tensor = list;
+    return true;
+}
+
+static bool get_body(struct budget *budget, struct tw_frame *frame, const Talweg__Frame *from) {
+    frame->body = (enum tw_body)from->body_case;
+    const struct body *body = body_row(frame->body);
+    if (body == NULL) {
+        return false;
+    }
+    /* Every member of the oneof is a pointer to a message. */
+    const ProtobufCMessage *message = (const ProtobufCMessage *)from->hello;
+    for (size_t i = 0; i < body->count; i++) {
+        get_field(frame, &body->fields[i], message);
+    }
+    return frame->body != TW_BODY_JOIN || get_tensors(budget, &frame->join, from->join);
+}
+
+/* In proto3 a number outside an enumeration arrives as it is. */
+static bool role_is_known(const struct tw_frame *frame) {
+    unsigned role = frame->body == TW_BODY_JOIN     ? (unsigned)frame->join.role
+                    : frame->body == TW_BODY_ATTACH ? (unsigned)frame->attach.role
+                                                    : 0;
+    return role <= TW_ROLE_EVALUATOR;
+}
+
+enum tw_status tw_frame_unpack(struct tw_unpack_arena *arena, const unsigned char *bytes,
+                               size_t size, const char *name, struct tw_frame *frame,
+                               struct tw_error *error) {
+    struct budget budget = {.arena = arena};
+    ProtobufCAllocator allocator = {
+        .alloc = budget_alloc, .free = budget_free, .allocator_data = &budget};
+    Talweg__Frame *parsed = talweg__frame__unpack(&allocator, size, bytes);
+    bool complete = parsed != NULL && get_body(&budget, frame, parsed);
+    if (budget.exceeded) {
+        return tw_error_set(error, TW_LIMIT,
+                            "a %s frame of %zu bytes needs more than the %u bytes of memory that "
+                            "unpacking may use",
+                            name, size, TW_UNPACK_BUDGET);
+    }
+    if (!complete) {
+        return tw_error_set(error, TW_MALFORMED,
+                            "the %zu bytes of a %s frame are not a valid message", size, name);
+    }
+    if (!role_is_known(frame)) {
+        return tw_error_set(error, TW_MALFORMED, "a %s frame with an unknown role", name);
+    }
+    return TW_OK;
+}

@@ -1,0 +1,52 @@
+/* Base-128 varints, as protobuf defines them. Private to proto/. */
+#ifndef TW_PROTO_VARINT_H
+#define TW_PROTO_VARINT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define TW_VARINT_MAX 10 /* bytes of a 64-bit value */
+
+static inline size_t tw_varint_bytes(uint64_t value) {
+    size_t bytes = 1;
+    for (; value >= 0x80; value >>= 7) {
+        bytes++;
+    }
+    return bytes;
+}
+
+/* Writes tw_varint_bytes(value) bytes and returns how many. */
+static inline size_t tw_varint_put(unsigned char *out, uint64_t value) {
+    size_t bytes = 0;
+    for (; value >= 0x80; value >>= 7) {
+        out[bytes++] = (unsigned char)(value | 0x80);
+    }
+    out[bytes++] = (unsigned char)value;
+    return bytes;
+}
+
+enum tw_varint_result { TW_VARINT_SHORT = 0, TW_VARINT_OVERLONG = -1 };
+
+/* Reads one varint of at most `longest` bytes from [at, at + size). Returns the
+ * bytes it took; TW_VARINT_SHORT when it goes on behind the end;
+ * TW_VARINT_OVERLONG when it is longer than `longest` or than 64 bits. */
+static inline int tw_varint_get(const unsigned char *at, size_t size, int longest,
+                                uint64_t *value) {
+    uint64_t sum = 0;
+    for (int i = 0; i < longest; i++) {
+        if ((size_t)i >= size) {
+            return TW_VARINT_SHORT;
+        }
+        if (i == TW_VARINT_MAX - 1 && at[i] > 1) {
+            return TW_VARINT_OVERLONG;
+        }
+        sum |= (uint64_t)(at[i] & 0x7f) << (7 * i);
+        if (at[i] < 0x80) {
+            *value = sum;
+            return i + 1;
+        }
+    }
+    return TW_VARINT_OVERLONG;
+}
+
+#endif
