@@ -51,6 +51,9 @@
 #define TW_JOB_BYTES_MAX (1u << 20)
 #define TW_JOB_DEPTH_MAX 16
 #define TW_JOB_NODES_MAX 20000
+#define TW_JOB_ENTRIES_MAX TW_TENSORS_MAX /* of one mapping or list */
+#define TW_JOB_OPTIONS_MAX 64             /* of one optimizer, layer, ... */
+#define TW_JOB_MEMORY_MAX (64u << 20)
 
 /* Non-finite updates in a row that stop a job. */
 #define TW_NOT_FINITE_MAX 3
