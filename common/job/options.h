@@ -31,7 +31,7 @@ enum tw_option_type {
 struct tw_option_rule {
     const char *key;
     enum tw_option_type type;
-    size_t offset;            /* into the variant's struct */
+    size_t offset; /* into the variant's struct */
     bool required;
     double fallback;          /* default, also of integers, booleans and enums */
     double min, max;          /* for integers and reals, inclusive (equal: no limits) ... */
@@ -67,16 +67,16 @@ struct tw_variant {
  * wrong, and what would be right": unknown key (with the nearest known one),
  * missing, wrong type, out of range, unknown name. A scalar argument without a
  * key ("") goes to the first rule. Paths in `out` are borrowed from the job. */
-enum tw_status tw_options_read(const struct tw_variant *variant,
-                               const struct tw_option_rule *rules, int count, void *out,
-                               struct tw_error *error);
+enum tw_status tw_options_read(const struct tw_variant *variant, const struct tw_option_rule *rules,
+                               int count, void *out, struct tw_error *error);
 
-/* Of `count` names (stride bytes apart, each starting with a const char *) the
- * one nearest to `word` by edits, or NULL when none is near. */
+/* Of `count` names (in an array whose elements, stride bytes apart, start with a
+ * const char *; not an array of pointers to such structs) the one nearest to
+ * `word` by edits, or NULL when none is near. */
 const char *tw_nearest_name(const char *word, const void *names, int count, size_t stride);
 
 /* TW_JOB, "file:line: path: unknown optimizer "adm"; did you mean "adam"? known:
- * sgd, momentum, ..." for tables of structs that start with their name. */
+ * sgd, momentum, ...". `what` is "optimizer", "layer", ...; names as above. */
 enum tw_status tw_unknown_variant(const struct tw_variant *variant, const char *what,
                                   const void *names, int count, size_t stride,
                                   struct tw_error *error);
