@@ -18,7 +18,7 @@ struct tw_job_model {
     int layer_count;
     struct tw_variant *layers;
     struct tw_variant loss;
-    bool own;                   /* model.tensors: gradients come from a program of the user's */
+    bool own;                      /* model.tensors: gradients come from a program of the user's */
     struct tw_tensor_list tensors; /* when own; start at zero */
     struct tw_where where;
 };
@@ -26,25 +26,25 @@ struct tw_job_model {
 enum tw_data_shard { TW_SHARD_EPOCH, TW_SHARD_FIXED, TW_SHARD_OWN };
 
 struct tw_job {
-    char *path; /* as given */
-    char *name; /* file name without directory and ending */
+    char *path;   /* as given */
+    char *name;   /* file name without directory and ending */
     char *folder; /* absolute folder of the file: relative paths start there */
     struct tw_job_model model;
     bool has_train, has_test;
     struct tw_variant train, test; /* name = format; paths are made absolute */
     enum tw_data_shard shard;
-    int64_t batch;    /* examples per update, over all slots */
-    double epochs;    /* 0: not given */
-    int64_t updates;  /* 0: not given; at least one of the two is */
+    int64_t batch;   /* examples per update, over all slots */
+    double epochs;   /* 0: not given */
+    int64_t updates; /* 0: not given; at least one of the two is */
     struct tw_variant optimizer;
     char *mode; /* consistency.mode, e.g. "sync", "ssp:3" */
     struct tw_where mode_where;
     int servers, workers;
     uint64_t seed;
     uint32_t chunk_bytes;
-    char *blas_core;  /* worker.blas_core, or NULL: what the CPU suggests */
-    bool resolved;    /* tw_job_resolve() has run */
-    void *memory;     /* everything above that points, freed by tw_job_free */
+    char *blas_core; /* worker.blas_core, or NULL: what the CPU suggests */
+    bool resolved;   /* tw_job_resolve() has run */
+    void *memory;    /* everything above that points, freed by tw_job_free */
 };
 
 /* One --set, or one of the flags that stand for it. */
@@ -71,17 +71,18 @@ void tw_job_free(struct tw_job *job);
 
 /* Where the tables of all variants are found: the rooms that own them lie above
  * this one, so the program hands them in. `path` is tw_variant.path
- * ("optimizer", "model.layers[2]", "model.loss", "data.train"); NULL: no variant
- * has that name. A variant without options has count 0 and any pointer but NULL. */
+ * ("optimizer", "model.layers[2]", "model.loss", "data.train"); NULL: there
+ * are none, and the variant stays as it was said. */
 struct tw_rule_book {
     const struct tw_option_rule *(*rules_of)(const char *path, const char *name, int *count);
 };
 
 /* Checks every variant against its table and spells out its defaults, in place:
  * afterwards each has one option per rule, in the table's order, numbers in their
- * shortest form, paths absolute. Every process does this right after loading,
- * since the digest is that of the resolved job. TW_JOB as tw_options_read();
- * TW_NO_MEMORY. */
+ * shortest form, paths absolute. Every process does this after loading and after
+ * the rooms have found their variants' names (tw_optimizer_find, ...), since the
+ * digest is that of the resolved job. Once more changes nothing. TW_JOB as
+ * tw_options_read(); TW_NO_MEMORY. */
 enum tw_status tw_job_resolve(struct tw_job *job, const struct tw_rule_book *book,
                               struct tw_error *error);
 

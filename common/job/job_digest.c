@@ -1,0 +1,83 @@
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/digest.h"
+#include "common/base/text.h"
+#include "common/job/job.h"
+
+/* Bytes with their number before them, so that no two jobs run together into the
+ * same text. */
+static void add(struct tw_sha256 *sha, const char *text) {
+    uint64_t size = strlen(text);
+    uint8_t before[8];
+    for (int i = 0; i < 8; i++)
+        before[i] = (uint8_t)(size >> (8 * i));
+    tw_sha256_update(sha, before, sizeof before);
+    tw_sha256_update(sha, text, size);
+}
+
+static void add_number(struct tw_sha256 *sha, const char *key, int64_t value) {
+    char text[32];
+    snprintf(text, sizeof text, "%" PRId64, value);
+    add(sha, key);
+    add(sha, text);
+}
+
+static void add_variant(struct tw_sha256 *sha, const char *key, const struct tw_variant *variant) {
+    add(sha, key);
+    add(sha, variant->name);
+    for (int i = 0; i < variant->count; i++) {
+        if (variant->options[i].is_path)
+            continue;
+        add(sha, variant->options[i].key);
+        add(sha, variant->options[i].text);
+    }
+    add(sha, "");
+}
+
+static void add_shape(struct tw_sha256 *sha, const char *key, int dims, const int64_t *shape) {
+    add_number(sha, key, dims);
+    for (int i = 0; i < dims; i++)
+        add_number(sha, "", shape[i]);
+}
+
+static void add_model(struct tw_sha256 *sha, const struct tw_job_model *model) {
+    if (model->own) {
+        add_number(sha, "tensors", model->tensors.count);
+        for (int i = 0; i < model->tensors.count; i++) {
+            const struct tw_tensor *tensor = &model->tensors.tensors[i];
+            add_shape(sha, tensor->name, tensor->dims, tensor->shape);
+        }
+        return;
+    }
+    add_shape(sha, "input", model->input_dims, model->input);
+    add_number(sha, "layers", model->layer_count);
+    for (int i = 0; i < model->layer_count; i++)
+        add_variant(sha, "layer", &model->layers[i]);
+    add_variant(sha, "loss", &model->loss);
+}
+
+void tw_job_digest(const struct tw_job *job, uint8_t digest[32]) {
+    struct tw_sha256 sha;
+    char epochs[TW_REAL_TEXT];
+    assert(job->resolved);
+    tw_sha256_init(&sha);
+    add(&sha, "talweg job 1");
+    add_model(&sha, &job->model);
+    if (job->has_train)
+        add_variant(&sha, "train", &job->train);
+    add_number(&sha, "shard", job->shard);
+    add_number(&sha, "batch", job->batch);
+    add(&sha, "epochs");
+    add(&sha, tw_real_text(job->epochs, epochs));
+    add_number(&sha, "updates", job->updates);
+    add_variant(&sha, "optimizer", &job->optimizer);
+    add(&sha, "mode");
+    add(&sha, job->mode);
+    add_number(&sha, "workers", job->workers);
+    add_number(&sha, "seed", (int64_t)job->seed);
+    add_number(&sha, "chunk", job->chunk_bytes);
+    tw_sha256_final(&sha, digest);
+}

@@ -1,0 +1,208 @@
+/* The job as YAML text: names and numbers plain, all other text in double quotes
+ * with escapes, so that any path comes back as it was. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/text.h"
+#include "common/job/job.h"
+
+/* A word that no reader takes for null, a number or a boolean unless it is one. */
+static bool is_plain(const char *text) {
+    static const char *const words[] = {"null", "Null", "NULL"};
+    static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_/";
+    if (!*text || !strchr(letters, *text))
+        return false;
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (strcmp(text, words[i]) == 0)
+            return false;
+    for (; *text; text++)
+        if (!strchr(letters, *text) && !strchr("0123456789.-", *text))
+            return false;
+    return true;
+}
+
+/* Looks like a number, and so must not be put in quotes. */
+static bool is_number(const char *text) {
+    const char *first = text + (*text == '+' || *text == '-');
+    first += *first == '.';
+    return *first >= '0' && *first <= '9' && strspn(text, "0123456789+-.eE") == strlen(text);
+}
+
+static uint32_t code_point(const char *bytes, size_t size) {
+    static const uint8_t masks[] = {0, 0x7f, 0x1f, 0x0f, 0x07};
+    uint32_t code = (uint8_t)bytes[0] & masks[size];
+    for (size_t i = 1; i < size; i++)
+        code = code << 6 | ((uint8_t)bytes[i] & 0x3f);
+    return code;
+}
+
+/* Characters that YAML allows as they are and that never break a line. */
+static bool is_printable(uint32_t code) {
+    if (code < 0x80)
+        return code >= 0x20 && code != 0x7f;
+    return code >= 0xa0 && code != 0x2028 && code != 0x2029 && code != 0xfeff && code != 0xfffe &&
+           code != 0xffff;
+}
+
+static void add_quoted(struct tw_text *out, const char *text) {
+    size_t left = strlen(text), size;
+    tw_text_add_bytes(out, "\"", 1);
+    /* All text of a job is valid UTF-8: its reader saw to it. */
+    for (; left && (size = tw_utf8_length(text, left)); text += size, left -= size) {
+        uint32_t code = code_point(text, size);
+        if (*text == '"' || *text == '\\')
+            tw_text_add(out, "\\%c", *text);
+        else if (is_printable(code))
+            tw_text_add_bytes(out, text, size);
+        else
+            tw_text_add(out, code > 0xffff ? "\\U%08" PRIX32 : "\\u%04" PRIX32, code);
+    }
+    tw_text_add_bytes(out, "\"", 1);
+}
+
+static void add_word(struct tw_text *out, const char *text) {
+    if (is_plain(text))
+        tw_text_add(out, "%s", text);
+    else
+        add_quoted(out, text);
+}
+
+static void add_value(struct tw_text *out, const struct tw_option *option) {
+    const char *text = option->path && option->is_path ? option->path : option->text;
+    if (option->quoted && !option->is_path)
+        add_quoted(out, text);
+    else if (is_number(text))
+        tw_text_add(out, "%s", text);
+    else
+        add_word(out, text);
+}
+
+/* "key: value, key: value" */
+static void add_options(struct tw_text *out, const struct tw_variant *variant, bool comma) {
+    for (int i = 0; i < variant->count; i++) {
+        tw_text_add(out, "%s", comma || i ? ", " : "");
+        add_word(out, variant->options[i].key);
+        tw_text_add(out, ": ");
+        add_value(out, &variant->options[i]);
+    }
+}
+
+static void add_variant(struct tw_text *out, const char *key, const struct tw_variant *variant) {
+    tw_text_add(out, "{%s: ", key);
+    add_word(out, variant->name);
+    add_options(out, variant, true);
+    tw_text_add(out, "}\n");
+}
+
+/* A name alone, `name: argument` or `name: {key: value}`. One that is called "name"
+ * has no short form. */
+static void add_short(struct tw_text *out, const struct tw_variant *variant) {
+    if (strcmp(variant->name, "name") == 0) {
+        tw_text_add(out, "name: name");
+        add_options(out, variant, true);
+        return;
+    }
+    add_word(out, variant->name);
+    if (variant->count == 1 && !*variant->options[0].key) {
+        tw_text_add(out, ": ");
+        add_value(out, &variant->options[0]);
+    } else if (variant->count) {
+        tw_text_add(out, ": {");
+        add_options(out, variant, false);
+        tw_text_add(out, "}");
+    }
+}
+
+static void add_shape(struct tw_text *out, int dims, const int64_t *shape) {
+    tw_text_add(out, "[");
+    for (int i = 0; i < dims; i++)
+        tw_text_add(out, "%s%" PRId64, i ? ", " : "", shape[i]);
+    tw_text_add(out, "]\n");
+}
+
+static void add_model(struct tw_text *out, const struct tw_job_model *model) {
+    tw_text_add(out, "model:\n");
+    if (model->own) {
+        tw_text_add(out, "  tensors:\n");
+        for (int i = 0; i < model->tensors.count; i++) {
+            const struct tw_tensor *tensor = &model->tensors.tensors[i];
+            tw_text_add(out, "    ");
+            add_word(out, tensor->name);
+            tw_text_add(out, ": ");
+            add_shape(out, tensor->dims, tensor->shape);
+        }
+        return;
+    }
+    tw_text_add(out, "  input: ");
+    add_shape(out, model->input_dims, model->input);
+    tw_text_add(out, "  layers:\n");
+    for (int i = 0; i < model->layer_count; i++) {
+        bool braces = strcmp(model->layers[i].name, "name") == 0;
+        tw_text_add(out, "    - %s", braces ? "{" : "");
+        add_short(out, &model->layers[i]);
+        tw_text_add(out, "%s\n", braces ? "}" : "");
+    }
+    tw_text_add(out, "  loss: ");
+    bool braces = model->loss.count > 0 || strcmp(model->loss.name, "name") == 0;
+    tw_text_add(out, "%s", braces ? "{" : "");
+    add_short(out, &model->loss);
+    tw_text_add(out, "%s\n", braces ? "}" : "");
+}
+
+static void add_data(struct tw_text *out, const struct tw_job *job) {
+    static const char *const shards[] = {"epoch", "fixed", "own"};
+    if (!job->has_train)
+        return;
+    tw_text_add(out, "data:\n  train: ");
+    add_variant(out, "format", &job->train);
+    if (job->has_test) {
+        tw_text_add(out, "  test: ");
+        add_variant(out, "format", &job->test);
+    }
+    tw_text_add(out, "  shard: %s\n", shards[job->shard]);
+}
+
+static void add_length(struct tw_text *out, const struct tw_job *job) {
+    if (job->batch)
+        tw_text_add(out, "batch: %" PRId64 "\n", job->batch);
+    if (job->epochs != 0) {
+        tw_text_add(out, "epochs: ");
+        tw_text_add_real(out, job->epochs);
+        tw_text_add(out, "\n");
+    }
+    if (job->updates)
+        tw_text_add(out, "updates: %" PRId64 "\n", job->updates);
+}
+
+static void add_note(struct tw_text *out, const char *note) {
+    tw_text_add(out, "# ");
+    for (; *note; note++)
+        tw_text_add(out, "%c", *note >= 0x20 && *note < 0x7f ? *note : '?');
+    tw_text_add(out, "\n");
+}
+
+enum tw_status tw_job_write(const struct tw_job *job, const char *const *notes, int note_count,
+                            char **out, size_t *size) {
+    struct tw_text text = {0};
+    for (int i = 0; i < note_count; i++)
+        add_note(&text, notes[i]);
+    add_model(&text, &job->model);
+    add_data(&text, job);
+    add_length(&text, job);
+    tw_text_add(&text, "optimizer: ");
+    add_variant(&text, "name", &job->optimizer);
+    tw_text_add(&text, "consistency: {mode: ");
+    add_word(&text, job->mode);
+    tw_text_add(&text, "}\ncluster: {servers: %d, workers: %d}\n", job->servers, job->workers);
+    tw_text_add(&text, "seed: %" PRIu64 "\nchunk: %uKiB\n", job->seed, job->chunk_bytes >> 10);
+    if (job->blas_core) {
+        tw_text_add(&text, "worker: {blas_core: ");
+        add_word(&text, job->blas_core);
+        tw_text_add(&text, "}\n");
+    }
+    *out = tw_text_take(&text, size);
+    tw_text_fini(&text);
+    return *out ? TW_OK : TW_NO_MEMORY;
+}
