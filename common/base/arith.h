@@ -14,33 +14,27 @@
 #include <stddef.h>
 #include <stdint.h>
 
-static inline bool tw_size_add(size_t a, size_t b, size_t *out)
-{
+static inline bool tw_size_add(size_t a, size_t b, size_t *out) {
     return !__builtin_add_overflow(a, b, out);
 }
 
-static inline bool tw_size_multiply(size_t a, size_t b, size_t *out)
-{
+static inline bool tw_size_multiply(size_t a, size_t b, size_t *out) {
     return !__builtin_mul_overflow(a, b, out);
 }
 
-static inline bool tw_i64_add(int64_t a, int64_t b, int64_t *out)
-{
+static inline bool tw_i64_add(int64_t a, int64_t b, int64_t *out) {
     return !__builtin_add_overflow(a, b, out);
 }
 
-static inline bool tw_i64_multiply(int64_t a, int64_t b, int64_t *out)
-{
+static inline bool tw_i64_multiply(int64_t a, int64_t b, int64_t *out) {
     return !__builtin_mul_overflow(a, b, out);
 }
 
-static inline bool tw_u64_add(uint64_t a, uint64_t b, uint64_t *out)
-{
+static inline bool tw_u64_add(uint64_t a, uint64_t b, uint64_t *out) {
     return !__builtin_add_overflow(a, b, out);
 }
 
-static inline bool tw_u64_multiply(uint64_t a, uint64_t b, uint64_t *out)
-{
+static inline bool tw_u64_multiply(uint64_t a, uint64_t b, uint64_t *out) {
     return !__builtin_mul_overflow(a, b, out);
 }
 

@@ -13,13 +13,11 @@
 #include "common/base/digest.h"
 
 /* "cannot VERB PATH: what errno says" */
-static enum tw_status io_error(struct tw_error *error, const char *verb, const char *path)
-{
+static enum tw_status io_error(struct tw_error *error, const char *verb, const char *path) {
     return tw_error_set(error, TW_IO, "cannot %s %s: %s", verb, path, strerror(errno));
 }
 
-static enum tw_status too_long(struct tw_error *error, const char *path, size_t max)
-{
+static enum tw_status too_long(struct tw_error *error, const char *path, size_t max) {
     return tw_error_set(error, TW_LIMIT, "%s is longer than the %zu bytes that it may have", path,
                         max);
 }
@@ -29,8 +27,7 @@ static enum tw_status too_long(struct tw_error *error, const char *path, size_t 
 /* Reads to the end. `first` is how much memory to begin with, at most max + 1: one
  * byte more than allowed is how a file that is too long shows itself. */
 static enum tw_status read_to_end(int fd, const char *path, size_t max, size_t first, char **out,
-                                  size_t *size, struct tw_error *error)
-{
+                                  size_t *size, struct tw_error *error) {
     size_t room = 0, have = 0;
     for (;;) {
         if (have == room) {
@@ -58,8 +55,7 @@ static enum tw_status read_to_end(int fd, const char *path, size_t max, size_t f
 }
 
 enum tw_status tw_file_read(const char *path, size_t max, char **out, size_t *size,
-                            struct tw_error *error)
-{
+                            struct tw_error *error) {
     *out = NULL;
     *size = 0;
     if (max > SIZE_MAX / 4)
@@ -90,8 +86,7 @@ enum tw_status tw_file_read(const char *path, size_t max, char **out, size_t *si
 /* ---- writing ---- */
 
 /* A rename would put a file in the place of a device or a pipe. */
-static enum tw_status check_target(const char *path, struct tw_error *error)
-{
+static enum tw_status check_target(const char *path, struct tw_error *error) {
     struct stat about;
     if (lstat(path, &about) != 0) {
         if (errno == ENOENT)
@@ -104,8 +99,7 @@ static enum tw_status check_target(const char *path, struct tw_error *error)
 }
 
 /* A name that nobody else uses, in the folder of the file. */
-static enum tw_status name_temporary(struct tw_draft *draft, struct tw_error *error)
-{
+static enum tw_status name_temporary(struct tw_draft *draft, struct tw_error *error) {
     unsigned char random[8];
     char hex[2 * sizeof random + 1];
     if (tw_random_bytes(random, sizeof random) != TW_OK)
@@ -120,8 +114,7 @@ static enum tw_status name_temporary(struct tw_draft *draft, struct tw_error *er
     return TW_OK;
 }
 
-enum tw_status tw_draft_open(struct tw_draft *draft, const char *path, struct tw_error *error)
-{
+enum tw_status tw_draft_open(struct tw_draft *draft, const char *path, struct tw_error *error) {
     draft->fd = -1;
     draft->temporary[0] = '\0';
     int size = snprintf(draft->path, sizeof draft->path, "%s", path);
@@ -142,15 +135,13 @@ enum tw_status tw_draft_open(struct tw_draft *draft, const char *path, struct tw
 }
 
 /* Says what errno says, then removes the draft. */
-static enum tw_status give_up(struct tw_draft *draft, struct tw_error *error)
-{
+static enum tw_status give_up(struct tw_draft *draft, struct tw_error *error) {
     enum tw_status status = io_error(error, "write", draft->path);
     tw_draft_discard(draft);
     return status;
 }
 
-static enum tw_status check_open(const struct tw_draft *draft, struct tw_error *error)
-{
+static enum tw_status check_open(const struct tw_draft *draft, struct tw_error *error) {
     if (draft->fd >= 0)
         return TW_OK;
     return tw_error_set(error, TW_IO, "cannot write %s: an earlier write of it failed",
@@ -158,8 +149,7 @@ static enum tw_status check_open(const struct tw_draft *draft, struct tw_error *
 }
 
 enum tw_status tw_draft_write(struct tw_draft *draft, const void *bytes, size_t size,
-                              struct tw_error *error)
-{
+                              struct tw_error *error) {
     enum tw_status status = check_open(draft, error);
     if (status != TW_OK)
         return status;
@@ -177,8 +167,7 @@ enum tw_status tw_draft_write(struct tw_draft *draft, const void *bytes, size_t 
 }
 
 /* Makes the new name last: it is in the folder, which has to reach the disk too. */
-static enum tw_status flush_folder(const char *path, struct tw_error *error)
-{
+static enum tw_status flush_folder(const char *path, struct tw_error *error) {
     char folder[TW_PATH_MAX];
     snprintf(folder, sizeof folder, "%s", path);
     char *slash = strrchr(folder, '/');
@@ -197,8 +186,7 @@ static enum tw_status flush_folder(const char *path, struct tw_error *error)
     return status;
 }
 
-enum tw_status tw_draft_commit(struct tw_draft *draft, struct tw_error *error)
-{
+enum tw_status tw_draft_commit(struct tw_draft *draft, struct tw_error *error) {
     enum tw_status status = check_open(draft, error);
     if (status != TW_OK)
         return status;
@@ -212,8 +200,7 @@ enum tw_status tw_draft_commit(struct tw_draft *draft, struct tw_error *error)
     return flush_folder(draft->path, error);
 }
 
-void tw_draft_discard(struct tw_draft *draft)
-{
+void tw_draft_discard(struct tw_draft *draft) {
     if (draft->fd >= 0)
         close(draft->fd);
     if (draft->temporary[0] != '\0')
@@ -223,8 +210,7 @@ void tw_draft_discard(struct tw_draft *draft)
 }
 
 enum tw_status tw_file_write_atomic(const char *path, const void *bytes, size_t size,
-                                    struct tw_error *error)
-{
+                                    struct tw_error *error) {
     struct tw_draft draft;
     enum tw_status status = tw_draft_open(&draft, path, error);
     if (status == TW_OK)
@@ -237,8 +223,7 @@ enum tw_status tw_file_write_atomic(const char *path, const void *bytes, size_t 
 /* ---- folders ---- */
 
 /* One folder of the way; fine when it is there. */
-static bool make_one(const char *path)
-{
+static bool make_one(const char *path) {
     if (mkdir(path, 0777) == 0)
         return true;
     int cause = errno;
@@ -249,8 +234,7 @@ static bool make_one(const char *path)
     return false;
 }
 
-static enum tw_status check_empty(const char *path, struct tw_error *error)
-{
+static enum tw_status check_empty(const char *path, struct tw_error *error) {
     DIR *folder = opendir(path);
     if (folder == NULL)
         return io_error(error, "look into folder", path);
@@ -267,8 +251,7 @@ static enum tw_status check_empty(const char *path, struct tw_error *error)
     return status;
 }
 
-enum tw_status tw_folder_make(const char *path, bool must_be_empty, struct tw_error *error)
-{
+enum tw_status tw_folder_make(const char *path, bool must_be_empty, struct tw_error *error) {
     char part[TW_PATH_MAX];
     size_t size = strlen(path);
     if (size >= sizeof part)
@@ -289,8 +272,7 @@ enum tw_status tw_folder_make(const char *path, bool must_be_empty, struct tw_er
     return must_be_empty ? check_empty(path, error) : TW_OK;
 }
 
-enum tw_status tw_path_join(char *out, size_t room, const char *folder, const char *name)
-{
+enum tw_status tw_path_join(char *out, size_t room, const char *folder, const char *name) {
     size_t folder_size = strlen(folder);
     bool alone = folder_size == 0 || name[0] == '/';
     bool slash = !alone && folder[folder_size - 1] != '/';

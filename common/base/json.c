@@ -5,18 +5,15 @@
 #include <math.h>
 #include <string.h>
 
-void tw_json_init(struct tw_json *json, struct tw_text *text)
-{
+void tw_json_init(struct tw_json *json, struct tw_text *text) {
     *json = (struct tw_json){.text = text};
 }
 
-static void add(struct tw_json *json, const char *text)
-{
+static void add(struct tw_json *json, const char *text) {
     tw_text_add_bytes(json->text, text, strlen(text));
 }
 
-static void add_escaped(struct tw_json *json, unsigned char byte)
-{
+static void add_escaped(struct tw_json *json, unsigned char byte) {
     static const char plain[] = "\"\\\b\f\n\r\t", letters[] = "\"\\bfnrt";
     const char *found = byte != 0 ? strchr(plain, byte) : NULL;
     if (found != NULL)
@@ -26,8 +23,7 @@ static void add_escaped(struct tw_json *json, unsigned char byte)
 }
 
 /* How many bytes from `at` on may stand in a string as they are. */
-static size_t plain_bytes(const char *at, size_t size)
-{
+static size_t plain_bytes(const char *at, size_t size) {
     size_t count = 0;
     while (count < size) {
         unsigned char byte = (unsigned char)at[count];
@@ -39,8 +35,7 @@ static size_t plain_bytes(const char *at, size_t size)
     return count;
 }
 
-static void add_quoted(struct tw_json *json, const char *at, size_t size)
-{
+static void add_quoted(struct tw_json *json, const char *at, size_t size) {
     add(json, "\"");
     while (size > 0) {
         size_t count = plain_bytes(at, size);
@@ -60,8 +55,7 @@ static void add_quoted(struct tw_json *json, const char *at, size_t size)
 }
 
 /* What stands before every value: a comma, and in an object the key. */
-static void begin_value(struct tw_json *json, const char *key)
-{
+static void begin_value(struct tw_json *json, const char *key) {
     assert((key != NULL) == (json->depth > 0 && json->open[json->depth - 1] == '{'));
     if (json->comma)
         add(json, ",");
@@ -72,8 +66,7 @@ static void begin_value(struct tw_json *json, const char *key)
     json->comma = true;
 }
 
-static void begin(struct tw_json *json, const char *key, const char *bracket)
-{
+static void begin(struct tw_json *json, const char *key, const char *bracket) {
     begin_value(json, key);
     assert(json->depth < TW_JSON_DEPTH_MAX);
     json->open[json->depth++] = bracket[0];
@@ -81,8 +74,7 @@ static void begin(struct tw_json *json, const char *key, const char *bracket)
     add(json, bracket);
 }
 
-static void end(struct tw_json *json, char opened, const char *bracket)
-{
+static void end(struct tw_json *json, char opened, const char *bracket) {
     assert(json->depth > 0 && json->open[json->depth - 1] == opened);
     (void)opened;
     json->depth--;
@@ -90,54 +82,45 @@ static void end(struct tw_json *json, char opened, const char *bracket)
     add(json, bracket);
 }
 
-void tw_json_begin_object(struct tw_json *json, const char *key)
-{
+void tw_json_begin_object(struct tw_json *json, const char *key) {
     begin(json, key, "{");
 }
 
-void tw_json_end_object(struct tw_json *json)
-{
+void tw_json_end_object(struct tw_json *json) {
     end(json, '{', "}");
 }
 
-void tw_json_begin_array(struct tw_json *json, const char *key)
-{
+void tw_json_begin_array(struct tw_json *json, const char *key) {
     begin(json, key, "[");
 }
 
-void tw_json_end_array(struct tw_json *json)
-{
+void tw_json_end_array(struct tw_json *json) {
     end(json, '[', "]");
 }
 
-void tw_json_string(struct tw_json *json, const char *key, const char *value)
-{
+void tw_json_string(struct tw_json *json, const char *key, const char *value) {
     if (value == NULL)
         tw_json_null(json, key);
     else
         tw_json_string_bytes(json, key, value, strlen(value));
 }
 
-void tw_json_string_bytes(struct tw_json *json, const char *key, const void *value, size_t size)
-{
+void tw_json_string_bytes(struct tw_json *json, const char *key, const void *value, size_t size) {
     begin_value(json, key);
     add_quoted(json, value, size);
 }
 
-void tw_json_integer(struct tw_json *json, const char *key, int64_t value)
-{
+void tw_json_integer(struct tw_json *json, const char *key, int64_t value) {
     begin_value(json, key);
     tw_text_add(json->text, "%" PRId64, value);
 }
 
-void tw_json_unsigned(struct tw_json *json, const char *key, uint64_t value)
-{
+void tw_json_unsigned(struct tw_json *json, const char *key, uint64_t value) {
     begin_value(json, key);
     tw_text_add(json->text, "%" PRIu64, value);
 }
 
-void tw_json_real(struct tw_json *json, const char *key, double value)
-{
+void tw_json_real(struct tw_json *json, const char *key, double value) {
     if (!isfinite(value)) {
         tw_json_null(json, key);
         return;
@@ -146,14 +129,12 @@ void tw_json_real(struct tw_json *json, const char *key, double value)
     tw_text_add_real(json->text, value);
 }
 
-void tw_json_bool(struct tw_json *json, const char *key, bool value)
-{
+void tw_json_bool(struct tw_json *json, const char *key, bool value) {
     begin_value(json, key);
     add(json, value ? "true" : "false");
 }
 
-void tw_json_null(struct tw_json *json, const char *key)
-{
+void tw_json_null(struct tw_json *json, const char *key) {
     begin_value(json, key);
     add(json, "null");
 }

@@ -28,9 +28,9 @@
 #define TW_JSON_DEPTH_MAX 32
 
 struct tw_json {
-    struct tw_text *text; /* borrowed */
-    int depth;            /* open brackets */
-    bool comma;           /* a value stands before the next one */
+    struct tw_text *text;         /* borrowed */
+    int depth;                    /* open brackets */
+    bool comma;                   /* a value stands before the next one */
     char open[TW_JSON_DEPTH_MAX]; /* '{' or '[' */
 };
 

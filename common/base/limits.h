@@ -37,14 +37,14 @@
 #define TW_TOKEN_BYTES_MAX 4096
 
 /* Wire, afterwards. */
-#define TW_SMALL_FIELDS_MAX (64u << 10)   /* all fields of a frame but data */
-#define TW_UNPACK_BUDGET (256u << 10)     /* memory that unpacking them may use */
+#define TW_SMALL_FIELDS_MAX (64u << 10) /* all fields of a frame but data */
+#define TW_UNPACK_BUDGET (256u << 10)   /* memory that unpacking them may use */
 #define TW_FRAME_BYTES_MAX (TW_CHUNK_BYTES_MAX + TW_SMALL_FIELDS_MAX + 16u)
-#define TW_GATHER_FRAMES 64               /* frames per write call */
+#define TW_GATHER_FRAMES 64 /* frames per write call */
 #define TW_GATHER_BYTES (2u << 20)
-#define TW_STALLED_SEND_MS 30000          /* no progress of a send queue */
-#define TW_SLOW_WINDOW_MS 10000           /* in mid-frame: at least ... */
-#define TW_SLOW_BYTES_PER_S (16u << 10)   /* ... this rate over that window */
+#define TW_STALLED_SEND_MS 30000        /* no progress of a send queue */
+#define TW_SLOW_WINDOW_MS 10000         /* in mid-frame: at least ... */
+#define TW_SLOW_BYTES_PER_S (16u << 10) /* ... this rate over that window */
 #define TW_HEARTBEAT_MS 1000
 
 /* Files. */

@@ -6,8 +6,7 @@
 #define WEYL_0 0x9e3779b97f4a7c15u /* the golden ratio */
 #define WEYL_1 0xbb67ae8584caa73bu /* sqrt(3) - 1 */
 
-void tw_philox_block(const uint64_t key[2], const uint64_t counter[4], uint64_t out[4])
-{
+void tw_philox_block(const uint64_t key[2], const uint64_t counter[4], uint64_t out[4]) {
     uint64_t k0 = key[0], k1 = key[1];
     uint64_t x0 = counter[0], x1 = counter[1], x2 = counter[2], x3 = counter[3];
     for (int round = 0; round < ROUNDS; round++) {

@@ -8,42 +8,37 @@
 #define LN2_LOW 0x1.f473de6af278fp-30
 #define LOG2_E 0x1.71547652b82fep0
 
-static uint64_t bits_of(double x)
-{
+static uint64_t bits_of(double x) {
     uint64_t bits;
     memcpy(&bits, &x, sizeof bits);
     return bits;
 }
 
-static double from_bits(uint64_t bits)
-{
+static double from_bits(uint64_t bits) {
     double x;
     memcpy(&x, &bits, sizeof x);
     return x;
 }
 
 /* 2^n for a normal result, -1022 <= n <= 1023. */
-static double power_of_two(int n)
-{
+static double power_of_two(int n) {
     return from_bits((uint64_t)(n + 1023) << 52);
 }
 
 /* c[0] + c[1] x + ... + c[degree] x^degree, by Horner's rule. */
-static double polynomial(const double *c, int degree, double x)
-{
+static double polynomial(const double *c, int degree, double x) {
     double y = c[degree];
     while (degree-- > 0)
         y = y * x + c[degree];
     return y;
 }
 
-double tw_exp(double x)
-{
+double tw_exp(double x) {
     /* 1/2!, 1/3!, ...: the rest of the series is below 2^-57 for |r| <= ln 2 / 2. */
     static const double c[] = {
-        1.0 / 2,        1.0 / 6,          1.0 / 24,          1.0 / 120,
-        1.0 / 720,      1.0 / 5040,       1.0 / 40320,       1.0 / 362880,
-        1.0 / 3628800,  1.0 / 39916800.0, 1.0 / 479001600.0, 1.0 / 6227020800.0,
+        1.0 / 2,       1.0 / 6,          1.0 / 24,          1.0 / 120,
+        1.0 / 720,     1.0 / 5040,       1.0 / 40320,       1.0 / 362880,
+        1.0 / 3628800, 1.0 / 39916800.0, 1.0 / 479001600.0, 1.0 / 6227020800.0,
     };
     if (isnan(x))
         return x;
@@ -63,8 +58,7 @@ double tw_exp(double x)
     return y * power_of_two(half) * power_of_two(exponent - half);
 }
 
-double tw_log(double x)
-{
+double tw_log(double x) {
     /* log(1 + f) = 2 artanh(s), s = f / (2 + f) = 2 s + 2 s^3/3 + 2 s^5/5 + ...;
      * these are the terms from s^3 on, divided by s^3. For |s| < 0.172 the rest is
      * below 2^-60 of the sum. */
@@ -99,14 +93,12 @@ double tw_log(double x)
 }
 
 /* Ratio of two polynomials of degree 7, as AS241 has three of them. */
-static double ratio(const double above[8], const double below[8], double x)
-{
+static double ratio(const double above[8], const double below[8], double x) {
     return polynomial(above, 7, x) / polynomial(below, 7, x);
 }
 
 /* For 0 < tail <= 0.075: minus the quantile of `tail`. */
-static double tail_quantile(double tail)
-{
+static double tail_quantile(double tail) {
     static const double middle_above[8] = {
         1.42343711074968357734e0,  4.63033784615654529590e0,  5.76949722146069140550e0,
         3.64784832476320460504e0,  1.27045825245236838258e0,  2.41780725177450611770e-1,
@@ -114,8 +106,12 @@ static double tail_quantile(double tail)
     };
     static const double middle_below[8] = {
         1.0,
-        2.05319162663775882187e0,  1.67638483018380384940e0,  6.89767334985100004550e-1,
-        1.48103976427480074590e-1, 1.51986665636164571966e-2, 5.47593808499534494600e-4,
+        2.05319162663775882187e0,
+        1.67638483018380384940e0,
+        6.89767334985100004550e-1,
+        1.48103976427480074590e-1,
+        1.51986665636164571966e-2,
+        5.47593808499534494600e-4,
         1.05075007164441684324e-9,
     };
     static const double far_above[8] = {
@@ -125,8 +121,12 @@ static double tail_quantile(double tail)
     };
     static const double far_below[8] = {
         1.0,
-        5.99832206555887937690e-1, 1.36929880922735805310e-1, 1.48753612908506148525e-2,
-        7.86869131145613259100e-4, 1.84631831751005468180e-5, 1.42151175831644588870e-7,
+        5.99832206555887937690e-1,
+        1.36929880922735805310e-1,
+        1.48753612908506148525e-2,
+        7.86869131145613259100e-4,
+        1.84631831751005468180e-5,
+        1.42151175831644588870e-7,
         2.04426310338993978564e-15,
     };
     double r = __builtin_sqrt(-tw_log(tail));
@@ -134,8 +134,7 @@ static double tail_quantile(double tail)
                     : ratio(far_above, far_below, r - 5.0);
 }
 
-double tw_normal_quantile(double p)
-{
+double tw_normal_quantile(double p) {
     static const double central_above[8] = {
         3.3871328727963666080e0, 1.3314166789178437745e2, 1.9715909503065514427e3,
         1.3731693765509461125e4, 4.5921953931549871457e4, 6.7265770927008700853e4,
@@ -143,8 +142,12 @@ double tw_normal_quantile(double p)
     };
     static const double central_below[8] = {
         1.0,
-        4.2313330701600911252e1, 6.8718700749205790830e2, 5.3941960214247511077e3,
-        2.1213794301586595867e4, 3.9307895800092710610e4, 2.8729085735721942674e4,
+        4.2313330701600911252e1,
+        6.8718700749205790830e2,
+        5.3941960214247511077e3,
+        2.1213794301586595867e4,
+        3.9307895800092710610e4,
+        2.8729085735721942674e4,
         5.2264952788528545610e3,
     };
     if (!(p >= 0.0 && p <= 1.0))

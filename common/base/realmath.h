@@ -30,8 +30,7 @@ double tw_normal_quantile(double p);
 /* e^x in float, error below 1.5 ulp; exactly 1 at 0. Above 88.73 infinity, below
  * -103.98 0, gradual underflow between. Without branches, calls or tables, so that
  * a loop over it vectorises; the same bits for every instruction set. */
-static inline float tw_expf(float x)
-{
+static inline float tw_expf(float x) {
     const float to_integer = 0x1.8p23f; /* added, it rounds to an integer in the low bits */
     const float ln2_high = 0x1.62e4p-1f, ln2_low = 0x1.7f7d1cp-20f;
     x = x < -104.0f ? -104.0f : x;

@@ -11,14 +11,12 @@
 
 static char name[TW_SAY_NAME] = "talweg";
 
-void tw_say_name(const char *who)
-{
+void tw_say_name(const char *who) {
     snprintf(name, sizeof name, "%s", who);
 }
 
 /* "14:03:07 server: ". Returns its length. */
-static size_t begin_line(char line[TW_SAY_BYTES])
-{
+static size_t begin_line(char line[TW_SAY_BYTES]) {
     time_t now = time(NULL);
     struct tm local = {0};
     localtime_r(&now, &local);
@@ -29,8 +27,7 @@ static size_t begin_line(char line[TW_SAY_BYTES])
 
 /* One write when all goes well; the rest of it after a signal or a full pipe's
  * partial write. */
-static void write_line(const char *line, size_t size)
-{
+static void write_line(const char *line, size_t size) {
     while (size > 0) {
         ssize_t written = write(STDERR_FILENO, line, size);
         if (written < 0 && errno == EINTR)
@@ -42,8 +39,7 @@ static void write_line(const char *line, size_t size)
     }
 }
 
-void tw_say(const char *format, ...)
-{
+void tw_say(const char *format, ...) {
     int saved_errno = errno;
     char line[TW_SAY_BYTES];
     size_t size = begin_line(line);

@@ -6,8 +6,7 @@
 
 #include "common/base/text.h"
 
-const char *tw_status_name(int status)
-{
+const char *tw_status_name(int status) {
     switch (status) {
 #define X(code, number, name, text)                                                                \
     case number:                                                                                   \
@@ -19,8 +18,7 @@ const char *tw_status_name(int status)
     }
 }
 
-const char *tw_status_text(int status)
-{
+const char *tw_status_text(int status) {
     switch (status) {
 #define X(code, number, name, text)                                                                \
     case number:                                                                                   \
@@ -33,8 +31,7 @@ const char *tw_status_text(int status)
 }
 
 /* `written` is what snprintf said of the message in `text`. */
-static void finish(struct tw_error *error, char text[TW_ERROR_TEXT], int written)
-{
+static void finish(struct tw_error *error, char text[TW_ERROR_TEXT], int written) {
     if (written < 0)
         text[0] = '\0';
     else if (written >= TW_ERROR_TEXT)
@@ -43,8 +40,8 @@ static void finish(struct tw_error *error, char text[TW_ERROR_TEXT], int written
     memcpy(error->text, text, TW_ERROR_TEXT);
 }
 
-enum tw_status tw_error_set(struct tw_error *error, enum tw_status status, const char *format, ...)
-{
+enum tw_status tw_error_set(struct tw_error *error, enum tw_status status, const char *format,
+                            ...) {
     if (error == NULL)
         return status;
     /* Not straight into error->text: an argument may lie there. */
@@ -58,8 +55,7 @@ enum tw_status tw_error_set(struct tw_error *error, enum tw_status status, const
     return status;
 }
 
-enum tw_status tw_error_wrap(struct tw_error *error, const char *format, ...)
-{
+enum tw_status tw_error_wrap(struct tw_error *error, const char *format, ...) {
     assert(error != NULL); /* nobody else knows the status */
     if (error == NULL)
         return TW_INTERNAL;

@@ -17,33 +17,33 @@
 
 /* code, name on the wire and in JSON, what it means.
  * The numbers travel in Refuse frames (docs/protocol.md): append only. */
-#define TW_STATUS_LIST(X)                                                              \
-    X(TW_OK, 0, "ok", "no error")                                                      \
-    X(TW_USAGE, 1, "usage", "the command line is wrong")                               \
-    X(TW_JOB, 2, "job", "the job file is wrong")                                       \
-    X(TW_DATA, 3, "data", "a data file is missing, truncated or corrupt")              \
-    X(TW_IO, 4, "io", "the operating system refused an operation")                     \
-    X(TW_NO_MEMORY, 5, "no-memory", "out of memory")                                   \
-    X(TW_LIMIT, 6, "limit", "a fixed limit was exceeded")                              \
-    X(TW_MALFORMED, 7, "malformed", "bytes that are not a valid message")              \
-    X(TW_UNEXPECTED, 8, "unexpected", "a valid message at the wrong moment")           \
-    X(TW_PROTOCOL_VERSION, 9, "protocol-version", "no common protocol version")        \
-    X(TW_WRONG_TOKEN, 10, "wrong-token", "the shared secret does not match")           \
-    X(TW_WRONG_JOB, 11, "wrong-job", "the peer belongs to another job")                \
-    X(TW_WRONG_MODEL, 12, "wrong-model", "the peer's tensors differ from the job's")   \
-    X(TW_NUMERICS, 13, "numerics", "the peers' numerics ids differ")                   \
-    X(TW_RANK_TAKEN, 14, "rank-taken", "the rank is held by a connected worker")       \
-    X(TW_NO_FREE_RANK, 15, "no-free-rank", "all ranks are held")                       \
-    X(TW_FENCED, 16, "fenced", "a newer incarnation took over this rank")              \
-    X(TW_STALE, 17, "stale", "it names a step or generation that is over")             \
-    X(TW_SLOW_PEER, 18, "slow-peer", "the peer is too slow or has stopped")            \
-    X(TW_UNREACHABLE, 19, "unreachable", "the server could not be reached")            \
-    X(TW_CLOSED, 20, "closed", "the connection was closed")                            \
-    X(TW_NOT_FINITE, 21, "not-finite", "gradients are not finite")                     \
-    X(TW_STOPPED, 22, "stopped", "the run is over")                                    \
-    X(TW_INTERRUPTED, 23, "interrupted", "stopped by a signal")                        \
-    X(TW_UNSUPPORTED, 24, "unsupported", "known by name, not available here")          \
-    X(TW_AGAIN, 25, "again", "not now: there is no room yet")                          \
+#define TW_STATUS_LIST(X)                                                                          \
+    X(TW_OK, 0, "ok", "no error")                                                                  \
+    X(TW_USAGE, 1, "usage", "the command line is wrong")                                           \
+    X(TW_JOB, 2, "job", "the job file is wrong")                                                   \
+    X(TW_DATA, 3, "data", "a data file is missing, truncated or corrupt")                          \
+    X(TW_IO, 4, "io", "the operating system refused an operation")                                 \
+    X(TW_NO_MEMORY, 5, "no-memory", "out of memory")                                               \
+    X(TW_LIMIT, 6, "limit", "a fixed limit was exceeded")                                          \
+    X(TW_MALFORMED, 7, "malformed", "bytes that are not a valid message")                          \
+    X(TW_UNEXPECTED, 8, "unexpected", "a valid message at the wrong moment")                       \
+    X(TW_PROTOCOL_VERSION, 9, "protocol-version", "no common protocol version")                    \
+    X(TW_WRONG_TOKEN, 10, "wrong-token", "the shared secret does not match")                       \
+    X(TW_WRONG_JOB, 11, "wrong-job", "the peer belongs to another job")                            \
+    X(TW_WRONG_MODEL, 12, "wrong-model", "the peer's tensors differ from the job's")               \
+    X(TW_NUMERICS, 13, "numerics", "the peers' numerics ids differ")                               \
+    X(TW_RANK_TAKEN, 14, "rank-taken", "the rank is held by a connected worker")                   \
+    X(TW_NO_FREE_RANK, 15, "no-free-rank", "all ranks are held")                                   \
+    X(TW_FENCED, 16, "fenced", "a newer incarnation took over this rank")                          \
+    X(TW_STALE, 17, "stale", "it names a step or generation that is over")                         \
+    X(TW_SLOW_PEER, 18, "slow-peer", "the peer is too slow or has stopped")                        \
+    X(TW_UNREACHABLE, 19, "unreachable", "the server could not be reached")                        \
+    X(TW_CLOSED, 20, "closed", "the connection was closed")                                        \
+    X(TW_NOT_FINITE, 21, "not-finite", "gradients are not finite")                                 \
+    X(TW_STOPPED, 22, "stopped", "the run is over")                                                \
+    X(TW_INTERRUPTED, 23, "interrupted", "stopped by a signal")                                    \
+    X(TW_UNSUPPORTED, 24, "unsupported", "known by name, not available here")                      \
+    X(TW_AGAIN, 25, "again", "not now: there is no room yet")                                      \
     X(TW_INTERNAL, 26, "internal", "a bug in Talweg")
 
 enum tw_status {

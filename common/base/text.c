@@ -11,8 +11,7 @@
 #define ROOM_MIN 256
 
 /* Room for `more` bytes and a zero. */
-static bool reserve(struct tw_text *text, size_t more)
-{
+static bool reserve(struct tw_text *text, size_t more) {
     size_t need, room;
     if (text->failed)
         return false;
@@ -37,8 +36,7 @@ static bool reserve(struct tw_text *text, size_t more)
     return true;
 }
 
-void tw_text_add(struct tw_text *text, const char *format, ...)
-{
+void tw_text_add(struct tw_text *text, const char *format, ...) {
     va_list arguments, again;
     va_start(arguments, format);
     va_copy(again, arguments);
@@ -53,8 +51,7 @@ void tw_text_add(struct tw_text *text, const char *format, ...)
     va_end(arguments);
 }
 
-void tw_text_add_bytes(struct tw_text *text, const void *bytes, size_t size)
-{
+void tw_text_add_bytes(struct tw_text *text, const void *bytes, size_t size) {
     if (!reserve(text, size))
         return;
     if (size > 0)
@@ -63,23 +60,20 @@ void tw_text_add_bytes(struct tw_text *text, const void *bytes, size_t size)
     text->at[text->size] = '\0';
 }
 
-void tw_text_add_real(struct tw_text *text, double value)
-{
+void tw_text_add_real(struct tw_text *text, double value) {
     char digits[TW_REAL_TEXT];
     tw_real_text(value, digits);
     tw_text_add_bytes(text, digits, strlen(digits));
 }
 
-void tw_text_clear(struct tw_text *text)
-{
+void tw_text_clear(struct tw_text *text) {
     text->size = 0;
     text->failed = false;
     if (text->at != NULL)
         text->at[0] = '\0';
 }
 
-char *tw_text_take(struct tw_text *text, size_t *size)
-{
+char *tw_text_take(struct tw_text *text, size_t *size) {
     char *at = NULL;
     if (reserve(text, 0)) {
         at = text->at;
@@ -93,15 +87,13 @@ char *tw_text_take(struct tw_text *text, size_t *size)
     return at;
 }
 
-void tw_text_fini(struct tw_text *text)
-{
+void tw_text_fini(struct tw_text *text) {
     free(text->at);
     *text = (struct tw_text){0};
 }
 
 /* Whatever the locale put between the digits becomes a point. */
-static void set_point(char *digits)
-{
+static void set_point(char *digits) {
     char *point = digits + strspn(digits, "-+0123456789e");
     size_t length = strcspn(point, "-+0123456789e");
     if (length == 0)
@@ -110,12 +102,15 @@ static void set_point(char *digits)
     memmove(point + 1, point + length, strlen(point + length) + 1);
 }
 
-char *tw_real_text(double value, char out[TW_REAL_TEXT])
-{
+char *tw_real_text(double value, char out[TW_REAL_TEXT]) {
     if (isnan(value))
         return strcpy(out, "nan");
     if (isinf(value))
         return strcpy(out, value > 0 ? "inf" : "-inf");
+    if (value == rint(value) && fabs(value) < 1e15) { /* 10, not 1e+01 */
+        snprintf(out, TW_REAL_TEXT, "%.0f", value);
+        return out;
+    }
     for (int digits = 1; digits <= 17; digits++) {
         snprintf(out, TW_REAL_TEXT, "%.*g", digits, value);
         if (strtod(out, NULL) == value)
@@ -128,15 +123,13 @@ char *tw_real_text(double value, char out[TW_REAL_TEXT])
 /* The lowest second byte that `first` allows, and the highest (RFC 3629, section
  * 4): this is what keeps out overlong forms, surrogates, and what is beyond
  * U+10FFFF. */
-static bool second_fits(unsigned char first, unsigned char second)
-{
+static bool second_fits(unsigned char first, unsigned char second) {
     unsigned char low = first == 0xe0 ? 0xa0 : first == 0xf0 ? 0x90 : 0x80;
     unsigned char high = first == 0xed ? 0x9f : first == 0xf4 ? 0x8f : 0xbf;
     return second >= low && second <= high;
 }
 
-size_t tw_utf8_length(const char *bytes, size_t size)
-{
+size_t tw_utf8_length(const char *bytes, size_t size) {
     const unsigned char *byte = (const unsigned char *)bytes;
     if (size == 0)
         return 0;
@@ -154,16 +147,14 @@ size_t tw_utf8_length(const char *bytes, size_t size)
     return length;
 }
 
-void tw_text_mark_cut(char *out, size_t room)
-{
+void tw_text_mark_cut(char *out, size_t room) {
     size_t end = room - sizeof "...";
     while (end > 0 && ((unsigned char)out[end] & 0xc0) == 0x80)
         end--;
     memcpy(out + end, "...", sizeof "...");
 }
 
-void tw_text_clean(char *text)
-{
+void tw_text_clean(char *text) {
     for (unsigned char *byte = (unsigned char *)text; *byte != 0; byte++) {
         bool c1 = byte[0] == 0xc2 && byte[1] >= 0x80 && byte[1] <= 0x9f;
         if (c1)
