@@ -158,6 +158,11 @@ static enum tw_status number_error(const struct place *place, const struct tw_op
         return tw_job_error(place->error, where, place->path,
                             "%s in quotes is text; write the %s without quotes", place->shown,
                             kind);
+    double value;
+    if (!misfit && scalar_real(place->option->text, &value) == 0 && value == rint(value) &&
+        fabs(value) < 1e15)
+        return tw_job_error(place->error, where, place->path, "write %s in plain digits: %.0f",
+                            place->shown, value);
     if (misfit)
         return tw_job_error(place->error, where, place->path,
                             "%s is out of range; it must be a %s%s",

@@ -284,6 +284,7 @@ static const char *hint_for(const char *problem, bool tab) {
         {"did not find expected key", "check the indentation and the brackets"},
         {"could not find expected ':'", "write key: value, with a blank after the colon"},
         {"block sequence entries are not allowed", "begin the list on a line of its own"},
+        {"node content", "give a value, or close the bracket"},
         {"end of stream", "close the bracket or the quotes"},
         {"UTF-8", "save the file as UTF-8"},
         {"control characters", "take the character out"},
