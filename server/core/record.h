@@ -44,14 +44,14 @@ struct tw_contribution {
 struct tw_record {
     uint64_t position; /* from 1 */
     enum tw_record_kind kind;
-    uint64_t version;  /* COMMIT: the version it makes; else: the version so far */
-    uint32_t rank, incarnation;                      /* JOIN */
-    uint32_t slot;                                   /* RELEASE, JOIN: first slot */
-    uint64_t step;                                   /* RELEASE */
-    uint32_t count;                                  /* COMMIT, DROP */
-    const struct tw_contribution *contributions;     /* [count], in slot order; of the sequencer */
-    uint64_t examples;                               /* COMMIT */
-    double scalars[TW_OPTIMIZER_SCALARS];            /* COMMIT */
+    uint64_t version;           /* COMMIT: the version it makes; else: the version so far */
+    uint32_t rank, incarnation; /* JOIN */
+    uint32_t slot;              /* RELEASE, JOIN: first slot */
+    uint64_t step;              /* RELEASE */
+    uint32_t count;             /* COMMIT, DROP */
+    const struct tw_contribution *contributions; /* [count], in slot order; of the sequencer */
+    uint64_t examples;                           /* COMMIT */
+    double scalars[TW_OPTIMIZER_SCALARS];        /* COMMIT */
 };
 
 /* Shard to sequencer: all bytes of a push and its End are here. */
@@ -60,6 +60,7 @@ struct tw_ready {
     uint64_t step, read, examples;
     double loss; /* sum over the examples */
     bool finite;
+    uint32_t bad_tensor; /* when not finite: the first such tensor; TW_TENSORS_MAX: the loss */
 };
 
 /* Sequencer to shard: reduce exactly these. */

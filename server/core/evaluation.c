@@ -1,0 +1,99 @@
+/* Borders of epochs, the evaluator, and the end of a run.
+ *
+ * The evaluator has no rank and no slot. It asks; at the next border its ask is
+ * answered by a RELEASE right after the COMMIT that crossed it. When a border
+ * comes and the evaluator is still busy with the one before, training holds:
+ * nothing is committed or released until it has asked again. After the last
+ * update the run waits for the last evaluation in the same way.
+ */
+#include "server/core/sequencer_state.h"
+
+static void finish_if_done(struct tw_sequencer *s) {
+    if (!s->ending || s->finished)
+        return;
+    bool wait = s->evaluator && (s->due || s->evaluating) && s->end_status == TW_OK;
+    if (wait)
+        return;
+    s->finished = true;
+    tw_sequencer_emit(s, TW_SEQ_FINISHED)->finished.status = s->end_status;
+}
+
+/* Gives the evaluator the weights of this position if one is due and it asks. */
+static void answer(struct tw_sequencer *s) {
+    if (!s->due || !s->asking)
+        return;
+    struct tw_record *record = tw_sequencer_log(s, TW_RECORD_RELEASE);
+    record->slot = TW_SLOT_EVALUATOR;
+    record->step = ++s->evaluations;
+    s->due = s->asking = false;
+    s->evaluating = true;
+}
+
+static void stop_holding(struct tw_sequencer *s) {
+    if (!s->holding || s->due)
+        return;
+    s->holding = false;
+    for (uint32_t i = 0; i < s->config.workers; i++)
+        if (s->slot[i].release_due && !s->slot[i].reading)
+            tw_sequencer_release(s, i);
+}
+
+static void border(struct tw_sequencer *s) {
+    bool wanted = s->evaluator && (!s->asking || s->ending || s->ask_samples <= s->total.examples);
+    s->due = wanted;
+    struct tw_sequencer_effect *effect = tw_sequencer_emit(s, TW_SEQ_BORDER);
+    effect->border.samples = s->total.examples;
+    effect->border.version = s->version;
+    effect->border.stretch = s->stretch;
+    effect->border.evaluated = wanted;
+    s->stretch = (struct tw_stretch){0};
+    answer(s);
+    s->holding = s->due && !s->ending;
+}
+
+void tw_sequencer_after_commit(struct tw_sequencer *s, uint64_t samples_before) {
+    const struct tw_sequencer_config *config = &s->config;
+    uint64_t samples = s->total.examples, n = config->samples;
+    bool end = (config->end_samples && samples >= config->end_samples) ||
+               (config->end_updates && s->version >= config->end_updates);
+    if (end) {
+        s->ending = true;
+        s->end_status = TW_OK;
+    }
+    if (end || (n && samples / n > samples_before / n))
+        border(s);
+    finish_if_done(s);
+}
+
+void tw_sequencer_on_evaluator(struct tw_sequencer *s, bool present) {
+    s->evaluator = present;
+    if (!present)
+        s->asking = s->evaluating = s->due = false;
+    tw_sequencer_maybe_start(s);
+    stop_holding(s);
+    finish_if_done(s);
+}
+
+void tw_sequencer_on_ask(struct tw_sequencer *s, uint64_t samples) {
+    if (!s->evaluator || s->asking || s->evaluating)
+        return;
+    s->asking = true;
+    s->ask_samples = samples;
+    answer(s);
+    stop_holding(s);
+    finish_if_done(s);
+}
+
+void tw_sequencer_on_evaluated(struct tw_sequencer *s) {
+    s->evaluating = false;
+    finish_if_done(s);
+}
+
+void tw_sequencer_end(struct tw_sequencer *s, enum tw_status status) {
+    if (s->finished)
+        return;
+    s->ending = true;
+    s->holding = false;
+    s->end_status = status;
+    finish_if_done(s);
+}

@@ -1,0 +1,153 @@
+/* Ranks: who holds which, in which incarnation, and since when it takes part.
+ *
+ *   VACANT -join-> JOINED -attached to all shards-> HERE -lost-> GONE
+ *                    ^                                             |
+ *                    +------ join (resume, or incarnation + 1) ----+
+ */
+#include <string.h>
+
+#include "server/core/sequencer_state.h"
+
+static void refuse(struct tw_sequencer *s, const struct tw_sequencer_join *join,
+                   enum tw_status status) {
+    struct tw_sequencer_effect *effect = tw_sequencer_emit(s, TW_SEQ_REFUSED);
+    effect->refused.ticket = join->ticket;
+    effect->refused.status = status;
+    effect->refused.rank = join->rank;
+}
+
+static bool is_free(const struct tw_member *member) {
+    return (member->state == TW_MEMBER_VACANT || member->state == TW_MEMBER_GONE) &&
+           !member->deferred;
+}
+
+/* Which rank the join gets; the reason when it gets none. */
+static enum tw_status choose_rank(const struct tw_sequencer *s,
+                                  const struct tw_sequencer_join *join, uint32_t *rank) {
+    if (join->any_rank && !join->incarnation) {
+        for (uint32_t i = 0; i < s->config.workers; i++)
+            if (is_free(&s->member[i])) {
+                *rank = i;
+                return TW_OK;
+            }
+        return TW_NO_FREE_RANK;
+    }
+    if (join->rank >= s->config.workers)
+        return TW_LIMIT;
+    *rank = join->rank;
+    const struct tw_member *member = &s->member[join->rank];
+    if (join->incarnation) {
+        if (join->incarnation < member->incarnation)
+            return TW_FENCED;
+        return join->incarnation == member->incarnation ? TW_OK : TW_UNEXPECTED;
+    }
+    return is_free(member) ? TW_OK : TW_RANK_TAKEN;
+}
+
+static enum tw_status check_numerics(struct tw_sequencer *s, const struct tw_sequencer_join *join) {
+    if (!s->has_numerics) {
+        memcpy(s->numerics, join->numerics, sizeof(s->numerics));
+        s->has_numerics = true;
+    }
+    return s->config.inexact || strcmp(s->numerics, join->numerics) == 0 ? TW_OK : TW_NUMERICS;
+}
+
+/* A new process takes the rank: what its predecessor had not committed is gone.
+ * Where gradients are summed as they arrive, the sums may hold its bytes, which
+ * cannot be taken out again: everybody sends once more. */
+static void take_over(struct tw_sequencer *s, uint32_t rank) {
+    struct tw_member *member = &s->member[rank];
+    member->incarnation++;
+    member->resume_read = 0;
+    tw_sequencer_cancel_read(s, rank);
+    struct tw_record *record = tw_sequencer_log(s, TW_RECORD_JOIN);
+    record->rank = record->slot = rank;
+    record->incarnation = member->incarnation;
+    if (member->incarnation > 1 && s->config.dial.members_known)
+        tw_sequencer_log(s, TW_RECORD_REGATHER)->version = s->version + 1;
+}
+
+static void admit(struct tw_sequencer *s, const struct tw_sequencer_join *join, uint32_t rank) {
+    struct tw_member *member = &s->member[rank];
+    if (join->incarnation)
+        member->resume_read = join->read;
+    else
+        take_over(s, rank);
+    member->state = TW_MEMBER_JOINED;
+    member->attached = 0;
+    struct tw_sequencer_effect *effect = tw_sequencer_emit(s, TW_SEQ_JOINED);
+    effect->joined.ticket = join->ticket;
+    effect->joined.rank = rank;
+    effect->joined.incarnation = member->incarnation;
+    effect->joined.slot = rank;
+    effect->joined.last_step = s->slot[rank].settled;
+}
+
+void tw_sequencer_on_join(struct tw_sequencer *s, const struct tw_sequencer_join *join) {
+    uint32_t rank = 0;
+    enum tw_status status = s->ending ? TW_STOPPED : choose_rank(s, join, &rank);
+    if (status == TW_OK)
+        status = check_numerics(s, join);
+    if (status != TW_OK) {
+        refuse(s, join, status);
+        return;
+    }
+    if (s->preparing && s->slot[rank].in_prepare) {
+        if (s->member[rank].deferred) { /* the one before it went away meanwhile */
+            refuse(s, &s->member[rank].join, TW_RANK_TAKEN);
+        }
+        s->member[rank].deferred = true;
+        s->member[rank].join = *join;
+        s->member[rank].join.rank = rank;
+        s->member[rank].join.any_rank = false;
+        return;
+    }
+    admit(s, join, rank);
+}
+
+void tw_sequencer_run_deferred_joins(struct tw_sequencer *s) {
+    for (uint32_t rank = 0; rank < s->config.workers; rank++) {
+        if (!s->member[rank].deferred)
+            continue;
+        s->member[rank].deferred = false;
+        tw_sequencer_on_join(s, &s->member[rank].join);
+    }
+}
+
+void tw_sequencer_maybe_start(struct tw_sequencer *s) {
+    if (s->started || s->here_once < s->config.workers || (s->config.evaluator && !s->evaluator))
+        return;
+    s->started = true;
+    tw_sequencer_emit(s, TW_SEQ_STARTED);
+}
+
+void tw_sequencer_on_attached(struct tw_sequencer *s, uint32_t rank, uint32_t incarnation,
+                              uint32_t shard) {
+    if (rank >= s->config.workers || shard >= s->config.shards)
+        return;
+    struct tw_member *member = &s->member[rank];
+    if (member->state != TW_MEMBER_JOINED || member->incarnation != incarnation)
+        return;
+    member->attached |= UINT64_C(1) << shard;
+    if (member->attached != UINT64_MAX >> (64 - s->config.shards))
+        return;
+    member->state = TW_MEMBER_HERE;
+    if (!member->was_here) {
+        member->was_here = true;
+        s->here_once++;
+    }
+    struct tw_slot_state *slot = &s->slot[rank];
+    bool goes_on = slot->reading && slot->read_position == member->resume_read;
+    if (!goes_on && !slot->in_prepare) {
+        tw_sequencer_cancel_read(s, rank);
+        tw_sequencer_release(s, rank);
+    }
+    tw_sequencer_maybe_start(s);
+}
+
+void tw_sequencer_on_lost(struct tw_sequencer *s, uint32_t rank, uint32_t incarnation) {
+    if (rank >= s->config.workers || s->member[rank].incarnation != incarnation)
+        return;
+    if (s->member[rank].state == TW_MEMBER_JOINED || s->member[rank].state == TW_MEMBER_HERE)
+        s->member[rank].state = TW_MEMBER_GONE;
+}

@@ -1,0 +1,316 @@
+/* Inputs of a node, and the way between its parts: sequencer, shard, effects.
+ * node_session.c has what peers say. */
+#include "server/core/node.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "server/core/node_state.h"
+
+static size_t aligned(size_t bytes) {
+    return (bytes + 63) & ~(size_t)63;
+}
+
+/* One input causes at most a Regather or Stop to every worker, their closings,
+ * the records of one sequencer step, and a few answers. */
+static uint32_t effect_room(const struct tw_node_config *config) {
+    return 8 * config->shard.slots + 2 * config->connections + 64;
+}
+
+size_t tw_node_bytes(const struct tw_node_config *config) {
+    size_t sequencer = tw_sequencer_bytes(&config->sequencer);
+    size_t shard = tw_shard_bytes(&config->shard);
+    if (!sequencer || !shard)
+        return 0;
+    return aligned(sizeof(struct tw_node)) + aligned(sequencer) +
+           aligned(config->shard.slots * sizeof(struct tw_node_member)) +
+           aligned(config->connections * sizeof(struct tw_node_connection)) +
+           aligned(effect_room(config) * sizeof(struct tw_node_effect)) + shard;
+}
+
+struct tw_node *tw_node_init(void *memory, const struct tw_node_config *config) {
+    unsigned char *at = memory;
+    struct tw_node *n = memory;
+    n->config = *config;
+    at += aligned(sizeof(*n));
+    n->lead = config->shard.index == 0;
+    if (n->lead)
+        n->sequencer = tw_sequencer_init(at, &config->sequencer);
+    at += aligned(tw_sequencer_bytes(&config->sequencer));
+    n->member = (void *)at;
+    at += aligned(config->shard.slots * sizeof(*n->member));
+    n->connection = (void *)at;
+    at += aligned(config->connections * sizeof(*n->connection));
+    n->effect = (void *)at;
+    n->effect_room = effect_room(config);
+    at += aligned(n->effect_room * sizeof(*n->effect));
+    n->shard = tw_shard_init(at, &config->shard);
+    for (uint32_t i = 0; i < config->shard.slots; i++)
+        n->member[i].control = n->member[i].bulk = TW_NO_CONNECTION;
+    n->evaluator.control = n->evaluator.bulk = TW_NO_CONNECTION;
+    return n;
+}
+
+/* ---- effects ---- */
+
+struct tw_node_effect *tw_node_emit(struct tw_node *n, enum tw_node_effect_kind kind) {
+    assert(n->effects < n->effect_room);
+    uint32_t at = (n->effect_first + n->effects++) % n->effect_room;
+    struct tw_node_effect *effect = &n->effect[at];
+    memset(effect, 0, sizeof(*effect));
+    effect->kind = kind;
+    effect->connection = TW_NO_CONNECTION;
+    return effect;
+}
+
+bool tw_node_effect(struct tw_node *n, struct tw_node_effect *effect) {
+    if (!n->effects)
+        return false;
+    *effect = n->effect[n->effect_first];
+    n->effect_first = (n->effect_first + 1) % n->effect_room;
+    n->effects--;
+    return true;
+}
+
+struct tw_frame *tw_node_say(struct tw_node *n, uint32_t connection, enum tw_body body) {
+    struct tw_node_effect *effect = tw_node_emit(n, TW_NODE_SEND);
+    effect->connection = connection;
+    effect->frame.body = body;
+    return &effect->frame;
+}
+
+struct tw_node_event *tw_node_tell(struct tw_node *n, enum tw_node_event_kind kind) {
+    struct tw_node_event *event = &tw_node_emit(n, TW_NODE_EVENT)->event;
+    event->kind = kind;
+    event->connection = TW_NO_CONNECTION;
+    return event;
+}
+
+/* Ends a connection that the node no longer wants to hear from. */
+void tw_node_close(struct tw_node *n, uint32_t connection, enum tw_status status,
+                   const char *text) {
+    if (connection == TW_NO_CONNECTION)
+        return;
+    struct tw_node_effect *effect = tw_node_emit(n, TW_NODE_CLOSE);
+    effect->connection = connection;
+    effect->status = status;
+    effect->text = text;
+}
+
+/* ---- sequencer ---- */
+
+static void say_regather(struct tw_node *n, uint64_t version) {
+    for (uint32_t i = 0; i < n->config.shard.slots; i++)
+        if (n->member[i].control != TW_NO_CONNECTION)
+            tw_node_say(n, n->member[i].control, TW_BODY_REGATHER)->regather.version = version;
+}
+
+static void note_evaluation(struct tw_node *n, const struct tw_record *record) {
+    n->evaluated_position = record->position;
+    n->evaluated_version = record->version;
+}
+
+static void obey(struct tw_node *n, const struct tw_node_order *order) {
+    switch (order->kind) {
+    case TW_ORDER_RECORD:
+        tw_shard_record(n->shard, &order->record);
+        if (order->record.kind == TW_RECORD_RELEASE && order->record.slot == TW_SLOT_EVALUATOR)
+            note_evaluation(n, &order->record);
+        break;
+    case TW_ORDER_PREPARE:
+        tw_shard_prepare(n->shard, &order->prepare);
+        break;
+    case TW_ORDER_MEMBER:
+        tw_node_learn_member(n, order);
+        break;
+    }
+}
+
+/* To our own shard, and to all others. */
+void tw_node_order_all(struct tw_node *n, const struct tw_node_order *order) {
+    obey(n, order);
+    if (n->config.servers > 1)
+        tw_node_emit(n, TW_NODE_TO_SHARDS)->order = *order;
+    if (order->kind == TW_ORDER_RECORD && order->record.kind == TW_RECORD_REGATHER)
+        say_regather(n, order->record.version);
+}
+
+static void on_border(struct tw_node *n, const struct tw_sequencer_effect *effect) {
+    struct tw_node_event *event = tw_node_tell(n, TW_EVENT_BORDER);
+    event->samples = effect->border.samples;
+    event->version = effect->border.version;
+    event->stretch = effect->border.stretch;
+    event->evaluated = effect->border.evaluated;
+}
+
+static void carry_out(struct tw_node *n, const struct tw_sequencer_effect *effect) {
+    struct tw_node_order order;
+    struct tw_node_event *event;
+    switch (effect->kind) {
+    case TW_SEQ_RECORD:
+        order.kind = TW_ORDER_RECORD;
+        order.record = effect->record;
+        tw_node_order_all(n, &order);
+        break;
+    case TW_SEQ_PREPARE:
+        order.kind = TW_ORDER_PREPARE;
+        order.prepare = effect->prepare;
+        tw_node_order_all(n, &order);
+        break;
+    case TW_SEQ_JOINED:
+        tw_node_on_joined(n, effect);
+        break;
+    case TW_SEQ_REFUSED:
+        tw_node_on_refused(n, effect);
+        break;
+    case TW_SEQ_STARTED:
+        tw_node_tell(n, TW_EVENT_STARTED);
+        break;
+    case TW_SEQ_BORDER:
+        on_border(n, effect);
+        break;
+    case TW_SEQ_DROPPED:
+        event = tw_node_tell(n, TW_EVENT_DROPPED);
+        event->slot = effect->dropped.slot;
+        event->tensor = effect->dropped.tensor;
+        event->step = effect->dropped.step;
+        break;
+    case TW_SEQ_FINISHED:
+        n->finished = true;
+        n->finished_status = effect->finished.status;
+        break;
+    }
+}
+
+void tw_node_sequence(struct tw_node *n, const struct tw_sequencer_event *event) {
+    const struct tw_sequencer_effect *effects;
+    size_t count = tw_sequencer_step(n->sequencer, event, &effects);
+    for (size_t i = 0; i < count; i++)
+        carry_out(n, &effects[i]);
+    if (n->orphan) {
+        n->orphan = false;
+        struct tw_sequencer_event lost = {.kind = TW_SEQ_LOST};
+        lost.rank = n->orphan_rank;
+        lost.incarnation = n->member[n->orphan_rank].incarnation;
+        tw_node_sequence(n, &lost);
+    }
+}
+
+/* What a shard says goes to our own sequencer, or to the lead. */
+void tw_node_vote(struct tw_node *n, const struct tw_node_vote *vote) {
+    if (n->lead)
+        tw_node_hear_vote(n, vote);
+    else
+        tw_node_emit(n, TW_NODE_TO_LEAD)->vote = *vote;
+}
+
+void tw_node_hear_vote(struct tw_node *n, const struct tw_node_vote *vote) {
+    struct tw_sequencer_event event;
+    switch (vote->kind) {
+    case TW_VOTE_READY:
+        event.kind = TW_SEQ_READY;
+        event.ready = vote->ready;
+        break;
+    case TW_VOTE_SUMS:
+        event.kind = TW_SEQ_SUMS;
+        event.sums = vote->sums;
+        break;
+    case TW_VOTE_ATTACHED:
+        event.kind = TW_SEQ_ATTACHED;
+        event.rank = vote->rank;
+        event.incarnation = vote->incarnation;
+        event.shard = vote->shard;
+        break;
+    case TW_VOTE_LOST: /* a bulk connection on another server: the worker is lost to us */
+        tw_node_drop_worker(n, vote->rank, vote->incarnation, "lost its connection to a server");
+        return;
+    default:
+        return;
+    }
+    tw_node_sequence(n, &event);
+}
+
+void tw_node_hear_order(struct tw_node *n, const struct tw_node_order *order) {
+    obey(n, order);
+}
+
+void tw_node_stop(struct tw_node *n) {
+    if (n->lead)
+        tw_node_sequence(n, &(struct tw_sequencer_event){.kind = TW_SEQ_STOP});
+}
+
+/* ---- work ---- */
+
+static void send_weights(struct tw_node *n, const struct tw_shard_send *send) {
+    bool evaluator = send->slot == TW_SLOT_EVALUATOR;
+    const struct tw_node_member *to = evaluator ? &n->evaluator : &n->member[send->slot];
+    if (to->bulk == TW_NO_CONNECTION) {
+        tw_shard_sent(n->shard, send->token);
+        return;
+    }
+    struct tw_node_effect *effect = tw_node_emit(n, TW_NODE_SEND);
+    effect->connection = to->bulk;
+    effect->data = send->weights;
+    effect->token = send->token;
+    effect->frame.body = TW_BODY_WEIGHTS;
+    effect->frame.data_bytes = send->count * sizeof(float);
+    effect->frame.weights = (struct tw_weights){.position = send->position,
+                                                .version = send->version,
+                                                .step = send->step,
+                                                .chunk = send->chunk};
+}
+
+/* A piece of work may have freed what a paused connection waits for. */
+static void resume_paused(struct tw_node *n) {
+    if (!n->paused)
+        return;
+    n->paused = 0;
+    for (uint32_t i = 0; i < n->config.connections; i++)
+        if (n->connection[i].paused) {
+            n->connection[i].paused = false;
+            tw_node_emit(n, TW_NODE_RESUME)->connection = i;
+        }
+}
+
+enum tw_shard_work tw_node_work(struct tw_node *n) {
+    struct tw_shard_effect effect;
+    struct tw_node_vote vote;
+    enum tw_shard_work work = tw_shard_next(n->shard, &effect);
+    if (work == TW_SHARD_IDLE) {
+        resume_paused(n);
+        if (n->finished && !n->told_finished) {
+            n->told_finished = true;
+            tw_node_tell(n, TW_EVENT_FINISHED)->status = n->finished_status;
+        }
+        return work;
+    }
+    if (work != TW_SHARD_EFFECT)
+        return work;
+    switch (effect.kind) {
+    case TW_SHARD_READY:
+        vote.kind = TW_VOTE_READY;
+        vote.ready = effect.ready;
+        tw_node_vote(n, &vote);
+        break;
+    case TW_SHARD_SUMS:
+        vote.kind = TW_VOTE_SUMS;
+        vote.sums = effect.sums;
+        tw_node_vote(n, &vote);
+        break;
+    case TW_SHARD_SEND:
+        send_weights(n, &effect.send);
+        break;
+    }
+    return work;
+}
+
+void tw_node_sent(struct tw_node *n, uint32_t token) {
+    tw_shard_sent(n->shard, token);
+}
+
+const struct tw_sequencer *tw_node_sequencer(const struct tw_node *n) {
+    return n->sequencer;
+}
+const struct tw_shard *tw_node_shard(const struct tw_node *n) {
+    return n->shard;
+}

@@ -1,0 +1,150 @@
+/* A node: everything a server process does, without I/O: sessions, a shard, and
+ * in the lead the sequencer. The libuv shell (server/io), the virtual cluster of
+ * the tests and the simulator drive the same node.
+ *
+ * The shell tells it what happened (open, data, frame, lost, sent, stop, and what
+ * other nodes said), drains its effects after each such call, and gives it work
+ * when there is nothing more urgent to do:
+ *
+ *      tw_node_frame(...);                       an input
+ *      while (tw_node_effect(node, &effect)) ... carry out, in order
+ *      ...
+ *      tw_node_work(node); drain effects         one piece of work on one chunk
+ *
+ * With several servers, what sequencer and shards say to each other leaves as
+ * effects TO_LEAD and TO_SHARDS and comes in by tw_node_hear_*(); what a lead says
+ * to its own shard never leaves. Values in effects point into the node and are
+ * valid until its next call.
+ */
+#ifndef TW_CORE_NODE_H
+#define TW_CORE_NODE_H
+
+#include "server/core/sequencer.h"
+#include "server/core/session.h"
+#include "server/core/shard.h"
+
+#define TW_NODE_RANDOM_BYTES (TW_NONCE_BYTES + TW_SESSION_BYTES)
+#define TW_NO_CONNECTION UINT32_MAX
+
+struct tw_node_config {
+    struct tw_session_terms terms;
+    struct tw_sequencer_config sequencer; /* read by the lead (shard index 0) only */
+    struct tw_shard_config shard;         /* slots: one per worker */
+    uint32_t servers;
+    uint32_t connections; /* room for so many at once */
+};
+
+enum tw_node_effect_kind {
+    TW_NODE_SEND,      /* connection, frame, data, token */
+    TW_NODE_CLOSE,     /* connection, status, text: after what was sent to it */
+    TW_NODE_RESUME,    /* connection: data() said TW_AGAIN, ask again */
+    TW_NODE_TO_LEAD,   /* vote: to the lead's node */
+    TW_NODE_TO_SHARDS, /* order: to all other nodes, in order */
+    TW_NODE_EVENT,     /* event: for people and metrics */
+};
+
+/* Shard to sequencer, and back. */
+struct tw_node_vote {
+    enum { TW_VOTE_READY, TW_VOTE_SUMS, TW_VOTE_ATTACHED, TW_VOTE_LOST } kind;
+    union {
+        struct tw_ready ready;
+        struct tw_sums sums;
+        struct {
+            uint32_t rank, incarnation, shard;
+        };
+    };
+};
+struct tw_node_order {
+    enum { TW_ORDER_RECORD, TW_ORDER_PREPARE, TW_ORDER_MEMBER } kind;
+    union {
+        struct tw_record record;
+        struct tw_prepare prepare;
+        struct {
+            enum tw_role role;
+            uint32_t rank, incarnation;
+            uint8_t session[TW_SESSION_BYTES];
+        } member; /* who may attach */
+    };
+};
+
+enum tw_node_event_kind {
+    TW_EVENT_JOINED,    /* rank, incarnation, connection */
+    TW_EVENT_LEFT,      /* rank, incarnation, connection; text: why */
+    TW_EVENT_EVALUATOR, /* present */
+    TW_EVENT_STARTED,
+    TW_EVENT_BORDER,    /* border, as the sequencer's */
+    TW_EVENT_EVALUATED, /* version, samples, loss, accuracy */
+    TW_EVENT_DROPPED,   /* dropped, as the sequencer's */
+    TW_EVENT_FINISHED,  /* status; the weights are final and may be saved */
+};
+
+struct tw_node_event {
+    enum tw_node_event_kind kind;
+    uint32_t rank, incarnation, connection;
+    const char *text;
+    bool present;
+    enum tw_status status;
+    uint64_t version, samples;
+    double loss, accuracy;
+    bool evaluated;            /* BORDER: an evaluation of it will come */
+    struct tw_stretch stretch; /* BORDER */
+    uint32_t slot, tensor;     /* DROPPED */
+    uint64_t step;             /* DROPPED */
+};
+
+struct tw_node_effect {
+    enum tw_node_effect_kind kind;
+    uint32_t connection;
+    enum tw_status status;
+    const char *text;
+    struct tw_frame frame;
+    const void *data;
+    uint32_t token; /* SEND with data: tw_node_sent(token) when it has left */
+    union {
+        struct tw_node_vote vote;
+        struct tw_node_order order;
+        struct tw_node_event event;
+    };
+};
+
+struct tw_node;
+
+size_t tw_node_bytes(const struct tw_node_config *config);
+/* `memory`: zeroed, 64-aligned. */
+struct tw_node *tw_node_init(void *memory, const struct tw_node_config *config);
+
+/* A connection was accepted; `random`: TW_NODE_RANDOM_BYTES fresh random bytes.
+ * Returns its number; TW_NO_CONNECTION when there is no room. */
+uint32_t tw_node_open(struct tw_node *node, const uint8_t *random);
+
+/* As on_data and on_frame of proto/frame.h. A status that is neither TW_OK nor
+ * TW_AGAIN: refuse the peer with it (and say tw_node_lost). */
+enum tw_status tw_node_data(struct tw_node *node, uint32_t connection, const struct tw_frame *frame,
+                            void **place, struct tw_error *error);
+enum tw_status tw_node_frame(struct tw_node *node, uint32_t connection,
+                             const struct tw_frame *frame, const void *data,
+                             struct tw_error *error);
+
+/* The connection is gone, why, and the frame that was arriving (or NULL) with its
+ * place. */
+void tw_node_lost(struct tw_node *node, uint32_t connection, const char *why,
+                  const struct tw_frame *receiving, const void *place);
+void tw_node_sent(struct tw_node *node, uint32_t token);
+void tw_node_stop(struct tw_node *node);
+
+void tw_node_hear_vote(struct tw_node *node, const struct tw_node_vote *vote);
+void tw_node_hear_order(struct tw_node *node, const struct tw_node_order *order);
+
+bool tw_node_effect(struct tw_node *node, struct tw_node_effect *effect);
+enum tw_shard_work tw_node_work(struct tw_node *node);
+
+/* Sends Stop{status, text} to everybody and closes their connections. */
+void tw_node_goodbye(struct tw_node *node, enum tw_status status, const char *text);
+
+/* Greeted and not more: how many connections have not joined or attached yet. */
+bool tw_node_is_pending(const struct tw_node *node, uint32_t connection);
+
+const struct tw_sequencer *tw_node_sequencer(const struct tw_node *node);
+const struct tw_shard *tw_node_shard(const struct tw_node *node);
+
+#endif

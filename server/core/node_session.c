@@ -1,0 +1,401 @@
+/* What peers say to a node: greeting, joining, attaching, pushing, evaluating,
+ * and how they are lost. */
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/digest.h"
+#include "server/core/node_state.h"
+
+static struct tw_session *session_of(struct tw_node *n, uint32_t connection) {
+    return &n->connection[connection].session;
+}
+
+static struct tw_node_member *member_of(struct tw_node *n, const struct tw_session *session) {
+    return session->role == TW_ROLE_EVALUATOR ? &n->evaluator : &n->member[session->rank];
+}
+
+/* A join may be answered later; by then its connection's number may be another's. */
+static uint64_t ticket_of(const struct tw_node *n, uint32_t connection) {
+    return (uint64_t)n->connection[connection].serial << 32 | connection;
+}
+
+static bool still_joining(struct tw_node *n, uint64_t ticket) {
+    uint32_t connection = (uint32_t)ticket;
+    return ticket == ticket_of(n, connection) &&
+           session_of(n, connection)->state == TW_SESSION_JOINING;
+}
+
+uint32_t tw_node_open(struct tw_node *n, const uint8_t *random) {
+    for (uint32_t i = 0; i < n->config.connections; i++) {
+        struct tw_node_connection *connection = &n->connection[i];
+        if (connection->session.state != TW_SESSION_CLOSED)
+            continue;
+        connection->paused = false;
+        connection->serial++;
+        tw_session_open(&connection->session, random);
+        memcpy(connection->key, random + TW_NONCE_BYTES, TW_SESSION_BYTES);
+        return i;
+    }
+    return TW_NO_CONNECTION;
+}
+
+bool tw_node_is_pending(const struct tw_node *n, uint32_t connection) {
+    enum tw_session_state state = n->connection[connection].session.state;
+    return state == TW_SESSION_HELLO || state == TW_SESSION_PROOF || state == TW_SESSION_KNOWN;
+}
+
+/* ---- joining ---- */
+
+void tw_node_learn_member(struct tw_node *n, const struct tw_node_order *order) {
+    struct tw_node_member *member =
+        order->member.role == TW_ROLE_EVALUATOR ? &n->evaluator : &n->member[order->member.rank];
+    member->incarnation = order->member.incarnation;
+    memcpy(member->session, order->member.session, TW_SESSION_BYTES);
+}
+
+static void admit(struct tw_node *n, uint32_t connection, enum tw_role role, uint32_t rank,
+                  uint32_t incarnation) {
+    struct tw_session *session = session_of(n, connection);
+    session->state = TW_SESSION_CONTROL;
+    session->role = role;
+    session->rank = rank;
+    session->incarnation = incarnation;
+    struct tw_node_order order = {.kind = TW_ORDER_MEMBER};
+    order.member.role = role;
+    order.member.rank = rank;
+    order.member.incarnation = incarnation;
+    memcpy(order.member.session, n->connection[connection].key, TW_SESSION_BYTES);
+    tw_node_order_all(n, &order);
+    member_of(n, session)->control = connection;
+}
+
+static void welcome(struct tw_node *n, uint32_t connection, uint64_t last_step) {
+    const struct tw_session *session = session_of(n, connection);
+    struct tw_frame *frame = tw_node_say(n, connection, TW_BODY_WELCOME);
+    frame->welcome = (struct tw_welcome){
+        .job = {n->config.terms.job, TW_JOB_ID_BYTES},
+        .session = {n->connection[connection].key, TW_SESSION_BYTES},
+        .rank = session->rank,
+        .incarnation = session->incarnation,
+        .workers = n->config.shard.slots,
+        .slots = n->config.shard.slots,
+        .slot = session->rank,
+        .width = 1,
+        .last_step = last_step,
+        .chunk_bytes = n->config.shard.layout->chunk_bytes,
+        .servers = n->config.servers,
+    };
+}
+
+/* The connections that a member had are no longer its own. */
+static void let_go(struct tw_node *n, struct tw_node_member *member, const char *text) {
+    uint32_t old[2] = {member->control, member->bulk};
+    member->control = member->bulk = TW_NO_CONNECTION;
+    for (int i = 0; i < 2; i++)
+        tw_node_close(n, old[i], TW_CLOSED, text);
+}
+
+void tw_node_on_joined(struct tw_node *n, const struct tw_sequencer_effect *effect) {
+    uint32_t connection = (uint32_t)effect->joined.ticket;
+    uint32_t rank = effect->joined.rank, incarnation = effect->joined.incarnation;
+    let_go(n, &n->member[rank], "the worker has connected again");
+    if (!still_joining(n, effect->joined.ticket)) {
+        /* It went away while its join was deferred. */
+        n->member[rank].incarnation = incarnation;
+        n->orphan = true;
+        n->orphan_rank = rank;
+        return;
+    }
+    admit(n, connection, TW_ROLE_WORKER, rank, incarnation);
+    welcome(n, connection, effect->joined.last_step);
+    struct tw_node_event *event = tw_node_tell(n, TW_EVENT_JOINED);
+    event->rank = rank;
+    event->incarnation = incarnation;
+    event->connection = connection;
+}
+
+void tw_node_on_refused(struct tw_node *n, const struct tw_sequencer_effect *effect) {
+    uint32_t connection = (uint32_t)effect->refused.ticket, rank = effect->refused.rank;
+    uint32_t workers = n->config.shard.slots;
+    char *text = n->refusal;
+    size_t room = sizeof(n->refusal);
+    if (!still_joining(n, effect->refused.ticket))
+        return;
+    switch (effect->refused.status) {
+    case TW_LIMIT:
+        snprintf(text, room, "there is no rank %u: this job has %u workers, 0 to %u", rank, workers,
+                 workers - 1);
+        break;
+    case TW_NO_FREE_RANK:
+        snprintf(text, room, "all %u workers of this job are connected", workers);
+        break;
+    case TW_RANK_TAKEN:
+        snprintf(text, room, "rank %u is held by a connected worker", rank);
+        break;
+    case TW_FENCED:
+        snprintf(text, room, "a newer worker has taken over rank %u", rank);
+        break;
+    case TW_NUMERICS:
+        snprintf(text, room,
+                 "the worker computes with other numerics than the first one that "
+                 "joined (another build, BLAS or CPU type), so results would not be "
+                 "reproducible; set worker.blas_core for all, or start the server "
+                 "with --inexact");
+        break;
+    case TW_STOPPED:
+        snprintf(text, room, "the run is over");
+        break;
+    default:
+        snprintf(text, room, "rank %u cannot be given", rank);
+        break;
+    }
+    tw_node_close(n, connection, effect->refused.status, text);
+}
+
+static enum tw_status join_evaluator(struct tw_node *n, uint32_t connection,
+                                     const struct tw_join *join, struct tw_error *error) {
+    struct tw_node_member *evaluator = &n->evaluator;
+    if (evaluator->control != TW_NO_CONNECTION && !join->incarnation)
+        return tw_error_set(error, TW_RANK_TAKEN, "there is an evaluator already");
+    if (join->incarnation && join->incarnation != evaluator->incarnation)
+        return tw_error_set(error, TW_FENCED, "another evaluator has taken over");
+    let_go(n, evaluator, "the evaluator has connected again");
+    uint32_t incarnation = join->incarnation ? join->incarnation : evaluator->incarnation + 1;
+    admit(n, connection, TW_ROLE_EVALUATOR, 0, incarnation);
+    welcome(n, connection, 0);
+    return TW_OK;
+}
+
+static enum tw_status on_join(struct tw_node *n, uint32_t connection, const struct tw_join *join,
+                              struct tw_error *error) {
+    if (!n->lead)
+        return tw_error_set(error, TW_UNEXPECTED, "this server is not the lead; join at server 0");
+    enum tw_status status = tw_session_check_join(&n->config.terms, join, error);
+    if (status != TW_OK)
+        return status;
+    bool resumes = join->incarnation != 0;
+    const struct tw_node_member *holder = NULL;
+    if (join->role == TW_ROLE_EVALUATOR)
+        holder = &n->evaluator;
+    else if (join->rank < n->config.shard.slots)
+        holder = &n->member[join->rank];
+    if (resumes && holder && join->incarnation == holder->incarnation &&
+        (join->session.size != TW_SESSION_BYTES ||
+         !tw_equal_secret(join->session.bytes, holder->session, TW_SESSION_BYTES)))
+        return tw_error_set(error, TW_FENCED, "the session key does not fit rank %u", join->rank);
+    session_of(n, connection)->state = TW_SESSION_JOINING;
+    if (join->role == TW_ROLE_EVALUATOR)
+        return join_evaluator(n, connection, join, error);
+    struct tw_sequencer_event event = {.kind = TW_SEQ_JOIN};
+    event.join.ticket = ticket_of(n, connection);
+    event.join.any_rank = join->any_rank && !resumes;
+    event.join.rank = join->rank;
+    event.join.incarnation = join->incarnation;
+    event.join.read = join->read;
+    memcpy(event.join.numerics, join->numerics.bytes, join->numerics.size);
+    if (resumes) /* the key stays the one it knows */
+        memcpy(n->connection[connection].key, join->session.bytes, TW_SESSION_BYTES);
+    tw_node_sequence(n, &event);
+    return TW_OK;
+}
+
+static enum tw_status on_attach(struct tw_node *n, uint32_t connection,
+                                const struct tw_attach *attach, struct tw_error *error) {
+    struct tw_session *session = session_of(n, connection);
+    if (attach->role == TW_ROLE_WORKER && attach->rank >= n->config.shard.slots)
+        return tw_error_set(error, TW_MALFORMED, "there is no rank %u", attach->rank);
+    session->role = attach->role;
+    session->rank = attach->role == TW_ROLE_WORKER ? attach->rank : 0;
+    struct tw_node_member *member = member_of(n, session);
+    if (attach->incarnation < member->incarnation)
+        return tw_error_set(error, TW_FENCED, "a newer worker has taken over rank %u",
+                            attach->rank);
+    if (attach->incarnation != member->incarnation || !member->incarnation ||
+        attach->session.size != TW_SESSION_BYTES ||
+        !tw_equal_secret(attach->session.bytes, member->session, TW_SESSION_BYTES) ||
+        (n->lead && member->control == TW_NO_CONNECTION))
+        return tw_error_set(error, TW_UNEXPECTED, "rank %u has not joined with this session",
+                            attach->rank);
+    if (member->bulk != TW_NO_CONNECTION)
+        return tw_error_set(error, TW_UNEXPECTED, "rank %u is attached already", attach->rank);
+    session->state = TW_SESSION_BULK;
+    session->incarnation = attach->incarnation;
+    member->bulk = connection;
+    tw_node_say(n, connection, TW_BODY_ATTACHED);
+    if (session->role == TW_ROLE_EVALUATOR) {
+        if (n->lead) {
+            tw_node_tell(n, TW_EVENT_EVALUATOR)->present = true;
+            tw_node_sequence(
+                n, &(struct tw_sequencer_event){.kind = TW_SEQ_EVALUATOR, .present = true});
+        }
+        return TW_OK;
+    }
+    struct tw_node_vote vote = {.kind = TW_VOTE_ATTACHED};
+    vote.rank = session->rank;
+    vote.incarnation = session->incarnation;
+    vote.shard = n->config.shard.index;
+    tw_node_vote(n, &vote);
+    return TW_OK;
+}
+
+/* ---- evaluating ---- */
+
+static enum tw_status on_evaluation(struct tw_node *n, const struct tw_evaluation *evaluation,
+                                    struct tw_error *error) {
+    if (evaluation->position != n->evaluated_position)
+        return tw_error_set(error, TW_UNEXPECTED,
+                            "an evaluation of position %llu, but the weights sent were those of "
+                            "position %llu",
+                            (unsigned long long)evaluation->position,
+                            (unsigned long long)n->evaluated_position);
+    struct tw_node_event *event = tw_node_tell(n, TW_EVENT_EVALUATED);
+    event->version = n->evaluated_version;
+    event->loss = evaluation->loss;
+    event->accuracy = evaluation->accuracy;
+    tw_node_sequence(n, &(struct tw_sequencer_event){.kind = TW_SEQ_EVALUATED});
+    return TW_OK;
+}
+
+/* ---- frames ---- */
+
+static enum tw_status check_worker(const struct tw_session *session, uint32_t slot,
+                                   uint32_t incarnation, struct tw_error *error) {
+    if (slot == session->rank && incarnation == session->incarnation)
+        return TW_OK;
+    return tw_error_set(error, TW_UNEXPECTED,
+                        "rank %u, incarnation %u pushes as slot %u, incarnation %u", session->rank,
+                        session->incarnation, slot, incarnation);
+}
+
+enum tw_status tw_node_data(struct tw_node *n, uint32_t connection, const struct tw_frame *frame,
+                            void **place, struct tw_error *error) {
+    const struct tw_session *session = session_of(n, connection);
+    enum tw_status status = tw_session_allows(session, frame->body, error);
+    if (status != TW_OK)
+        return status;
+    if (frame->body != TW_BODY_PUSH)
+        return tw_error_set(error, TW_MALFORMED, "%s with data", tw_body_name(frame->body));
+    status = check_worker(session, frame->push.slot, frame->push.incarnation, error);
+    if (status != TW_OK)
+        return status;
+    status = tw_shard_place(n->shard, &frame->push, frame->data_bytes, place, error);
+    if (status == TW_AGAIN) {
+        n->connection[connection].paused = true;
+        n->paused++;
+    }
+    return status;
+}
+
+static enum tw_status on_worker_frame(struct tw_node *n, const struct tw_session *session,
+                                      const struct tw_frame *frame, const void *data,
+                                      struct tw_error *error) {
+    if (frame->body == TW_BODY_PUSH) {
+        if (!frame->data_bytes)
+            return tw_error_set(error, TW_MALFORMED, "Push without data");
+        if (data)
+            tw_shard_arrived(n->shard, &frame->push);
+        return TW_OK;
+    }
+    enum tw_status status = check_worker(session, frame->end.slot, frame->end.incarnation, error);
+    return status == TW_OK ? tw_shard_end(n->shard, &frame->end, error) : status;
+}
+
+enum tw_status tw_node_frame(struct tw_node *n, uint32_t connection, const struct tw_frame *frame,
+                             const void *data, struct tw_error *error) {
+    struct tw_session *session = session_of(n, connection);
+    if (session->state == TW_SESSION_HELLO || session->state == TW_SESSION_PROOF) {
+        struct tw_frame answer;
+        enum tw_status status = tw_session_greet(session, &n->config.terms, frame, &answer, error);
+        if (status == TW_OK && answer.body != TW_BODY_NONE)
+            *tw_node_say(n, connection, answer.body) = answer;
+        return status;
+    }
+    enum tw_status status = tw_session_allows(session, frame->body, error);
+    if (status != TW_OK)
+        return status;
+    switch (frame->body) {
+    case TW_BODY_JOIN:
+        return on_join(n, connection, &frame->join, error);
+    case TW_BODY_ATTACH:
+        return on_attach(n, connection, &frame->attach, error);
+    case TW_BODY_PUSH:
+    case TW_BODY_END:
+        return on_worker_frame(n, session, frame, data, error);
+    case TW_BODY_ASK:
+        tw_node_sequence(
+            n, &(struct tw_sequencer_event){.kind = TW_SEQ_ASK, .samples = frame->ask.samples});
+        return TW_OK;
+    case TW_BODY_EVALUATION:
+        return on_evaluation(n, &frame->evaluation, error);
+    case TW_BODY_PING:
+        tw_node_say(n, connection, TW_BODY_PONG)->pong.nonce = frame->ping.nonce;
+        return TW_OK;
+    case TW_BODY_BYE:
+        tw_node_close(n, connection, TW_OK, "");
+        return TW_OK;
+    default:
+        return TW_OK; /* Pong */
+    }
+}
+
+/* ---- losing ---- */
+
+void tw_node_drop_worker(struct tw_node *n, uint32_t rank, uint32_t incarnation, const char *why) {
+    struct tw_node_member *member = &n->member[rank];
+    if (member->incarnation != incarnation)
+        return;
+    struct tw_node_event *event = tw_node_tell(n, TW_EVENT_LEFT);
+    event->rank = rank;
+    event->incarnation = incarnation;
+    event->text = why;
+    let_go(n, member, "the worker's other connection is lost");
+    struct tw_sequencer_event lost = {.kind = TW_SEQ_LOST};
+    lost.rank = rank;
+    lost.incarnation = incarnation;
+    tw_node_sequence(n, &lost);
+}
+
+static void drop_evaluator(struct tw_node *n) {
+    bool attached = n->evaluator.bulk != TW_NO_CONNECTION;
+    let_go(n, &n->evaluator, "the evaluator's other connection is lost");
+    if (!n->lead || !attached)
+        return;
+    tw_node_tell(n, TW_EVENT_EVALUATOR)->present = false;
+    tw_node_sequence(n, &(struct tw_sequencer_event){.kind = TW_SEQ_EVALUATOR, .present = false});
+}
+
+void tw_node_lost(struct tw_node *n, uint32_t connection, const char *why,
+                  const struct tw_frame *receiving, const void *place) {
+    struct tw_session *session = session_of(n, connection);
+    if (receiving && place && receiving->body == TW_BODY_PUSH)
+        tw_shard_aborted(n->shard, &receiving->push);
+    enum tw_session_state state = session->state;
+    session->state = TW_SESSION_CLOSED;
+    if (state != TW_SESSION_CONTROL && state != TW_SESSION_BULK)
+        return;
+    struct tw_node_member *member = member_of(n, session);
+    if (member->control != connection && member->bulk != connection)
+        return; /* let go of before */
+    if (session->role == TW_ROLE_EVALUATOR) {
+        drop_evaluator(n);
+    } else if (n->lead) {
+        tw_node_drop_worker(n, session->rank, session->incarnation, why);
+    } else {
+        struct tw_node_vote vote = {.kind = TW_VOTE_LOST};
+        vote.rank = session->rank;
+        vote.incarnation = session->incarnation;
+        let_go(n, member, why);
+        tw_node_vote(n, &vote);
+    }
+}
+
+void tw_node_goodbye(struct tw_node *n, enum tw_status status, const char *text) {
+    for (uint32_t i = 0; i < n->config.connections; i++) {
+        enum tw_session_state state = n->connection[i].session.state;
+        if (state != TW_SESSION_CONTROL)
+            continue;
+        struct tw_frame *frame = tw_node_say(n, i, TW_BODY_STOP);
+        frame->stop.status = (uint32_t)status;
+        frame->stop.text = (struct tw_view){text, strlen(text)};
+    }
+}

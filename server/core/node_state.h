@@ -1,0 +1,55 @@
+/* A node's insides, shared by node.c and node_session.c. Private to them. */
+#ifndef TW_CORE_NODE_STATE_H
+#define TW_CORE_NODE_STATE_H
+
+#include "server/core/node.h"
+
+struct tw_node_connection {
+    struct tw_session session; /* state CLOSED: this number is free */
+    uint8_t key[TW_SESSION_BYTES];
+    uint32_t serial; /* of the connection that has this number now */
+    bool paused;     /* data() said TW_AGAIN */
+};
+
+/* Who holds a rank (or evaluates), and by which connections of this node. */
+struct tw_node_member {
+    uint32_t incarnation;
+    uint8_t session[TW_SESSION_BYTES];
+    uint32_t control, bulk; /* connection numbers; control only at the lead */
+};
+
+struct tw_node {
+    struct tw_node_config config;
+    bool lead;
+    struct tw_sequencer *sequencer; /* NULL unless lead */
+    struct tw_shard *shard;
+    struct tw_node_member *member; /* [slots] */
+    struct tw_node_member evaluator;
+    uint64_t evaluated_position, evaluated_version; /* of its last RELEASE */
+    struct tw_node_connection *connection;          /* [config.connections] */
+    uint32_t paused;                                /* any connection waits for a place */
+    struct tw_node_effect *effect;                  /* ring [effect_room] */
+    uint32_t effect_first, effects, effect_room;
+    bool finished, told_finished;
+    enum tw_status finished_status;
+    bool orphan; /* a deferred join was granted to a lost connection */
+    uint32_t orphan_rank;
+    char refusal[TW_ERROR_TEXT]; /* text of a CLOSE in flight */
+};
+
+/* node.c */
+struct tw_node_effect *tw_node_emit(struct tw_node *n, enum tw_node_effect_kind kind);
+struct tw_frame *tw_node_say(struct tw_node *n, uint32_t connection, enum tw_body body);
+struct tw_node_event *tw_node_tell(struct tw_node *n, enum tw_node_event_kind kind);
+void tw_node_close(struct tw_node *n, uint32_t connection, enum tw_status status, const char *text);
+void tw_node_order_all(struct tw_node *n, const struct tw_node_order *order);
+void tw_node_sequence(struct tw_node *n, const struct tw_sequencer_event *event);
+void tw_node_vote(struct tw_node *n, const struct tw_node_vote *vote);
+
+/* node_session.c */
+void tw_node_learn_member(struct tw_node *n, const struct tw_node_order *order);
+void tw_node_on_joined(struct tw_node *n, const struct tw_sequencer_effect *effect);
+void tw_node_on_refused(struct tw_node *n, const struct tw_sequencer_effect *effect);
+void tw_node_drop_worker(struct tw_node *n, uint32_t rank, uint32_t incarnation, const char *why);
+
+#endif

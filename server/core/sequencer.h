@@ -1,0 +1,158 @@
+/* The sequencer: decides the order, and nothing else.
+ *
+ * It sees ranks, slots, steps, votes and membership, never a tensor; its output
+ * is the order log (record.h). It lives in the lead (server 0).
+ *
+ * Life of an update (rule COMMIT): votes READY come in from all shards; when the
+ * dial's condition is met it asks the shards to PREPARE; when all answered SUMS
+ * it logs COMMIT, then the RELEASEs that the dial allows. At most one PREPARE is
+ * under way. A join that would change an update under way waits for it.
+ *
+ * Life of a slot:  idle -RELEASE-> reading -READY*-> ready -COMMIT/DROP-> idle
+ *
+ * Pure: step(state, event) -> effects. Memory is handed to it at init; the
+ * effects of a step are valid until the next one.
+ */
+#ifndef TW_CORE_SEQUENCER_H
+#define TW_CORE_SEQUENCER_H
+
+#include "common/base/limits.h"
+#include "server/core/dial.h"
+#include "server/core/record.h"
+
+struct tw_sequencer_config {
+    struct tw_dial dial;
+    uint32_t workers;     /* ranks; each owns the slot of its number */
+    uint32_t shards;      /* <= TW_SERVERS_MAX */
+    uint64_t samples;     /* n of the data set: an epoch; 0: no epochs */
+    uint64_t end_samples; /* end when so many examples are applied; 0: no such end */
+    uint64_t end_updates; /* end at this version; 0: no such end */
+    bool evaluator;       /* no update before one is there */
+    bool inexact;         /* ranks with different numerics ids may mix */
+    const struct tw_optimizer *optimizer;
+    struct tw_optimizer_options options;
+};
+
+enum tw_sequencer_event_kind {
+    TW_SEQ_JOIN,      /* join */
+    TW_SEQ_ATTACHED,  /* rank, incarnation, shard: its bulk connection is there */
+    TW_SEQ_LOST,      /* rank, incarnation: its connections are gone, or it left */
+    TW_SEQ_READY,     /* ready */
+    TW_SEQ_SUMS,      /* sums */
+    TW_SEQ_EVALUATOR, /* present: an evaluator is attached, or gone */
+    TW_SEQ_ASK,       /* samples: the evaluator wants weights, at the next border >= samples */
+    TW_SEQ_EVALUATED, /* the evaluator has answered the last RELEASE */
+    TW_SEQ_STOP,      /* stop now, as after a signal */
+};
+
+struct tw_sequencer_join {
+    uint64_t ticket; /* comes back in the answer */
+    bool any_rank;
+    uint32_t rank;
+    uint32_t incarnation; /* 0: a new process */
+    uint64_t read;        /* position of the weights that it holds complete */
+    char numerics[TW_NUMERICS_MAX + 1];
+};
+
+struct tw_sequencer_event {
+    enum tw_sequencer_event_kind kind;
+    union {
+        struct tw_sequencer_join join;
+        struct {
+            uint32_t rank, incarnation, shard;
+        };
+        struct tw_ready ready;
+        struct tw_sums sums;
+        bool present;
+        uint64_t samples;
+    };
+};
+
+/* What a stretch of updates amounted to. */
+struct tw_stretch {
+    uint64_t updates, contributions, examples;
+    uint64_t staleness_sum, staleness_max;
+    double loss; /* sum over the examples */
+};
+
+enum tw_sequencer_effect_kind {
+    TW_SEQ_RECORD,   /* record: to every shard, and to the log */
+    TW_SEQ_PREPARE,  /* prepare: to every shard */
+    TW_SEQ_JOINED,   /* joined */
+    TW_SEQ_REFUSED,  /* refused */
+    TW_SEQ_STARTED,  /* all are there */
+    TW_SEQ_BORDER,   /* border: an epoch (or the run) is over */
+    TW_SEQ_DROPPED,  /* dropped: a push was not finite */
+    TW_SEQ_FINISHED, /* finished: no record follows but the last RELEASE to the evaluator */
+};
+
+struct tw_sequencer_effect {
+    enum tw_sequencer_effect_kind kind;
+    union {
+        struct tw_record record;
+        struct tw_prepare prepare;
+        struct {
+            uint64_t ticket;
+            uint32_t rank, incarnation, slot;
+            uint64_t last_step;
+        } joined;
+        struct {
+            uint64_t ticket;
+            enum tw_status status;
+            uint32_t rank;
+        } refused;
+        struct {
+            uint64_t samples, version;
+            struct tw_stretch stretch;
+            bool evaluated; /* an evaluation of this very position will come */
+        } border;
+        struct {
+            uint32_t slot,
+                tensor; /* tensor: as tw_ready.bad_tensor, or TW_TENSORS_MAX + 1: the sum */
+            uint64_t step;
+        } dropped;
+        struct {
+            enum tw_status status; /* TW_OK, TW_INTERRUPTED, TW_NOT_FINITE */
+        } finished;
+    };
+};
+
+/* Staleness accounting of a generation (DESIGN.md §3): in every run
+ * applied + in_flight + dropped == outstanding, exactly. */
+struct tw_staleness {
+    uint64_t applied;     /* sum of the staleness of applied contributions */
+    uint64_t in_flight;   /* sum of the ages of reads that are out now */
+    uint64_t dropped;     /* sum of the ages of cancelled and dropped reads */
+    uint64_t outstanding; /* sum over updates of (reads out just before - contributions) */
+};
+
+struct tw_sequencer;
+
+/* Bytes of memory that init needs; 0 when the configuration is over a limit. */
+size_t tw_sequencer_bytes(const struct tw_sequencer_config *config);
+
+/* `memory`: tw_sequencer_bytes() bytes, 16-aligned, which hold everything. */
+struct tw_sequencer *tw_sequencer_init(void *memory, const struct tw_sequencer_config *config);
+
+/* One event. Returns the number of effects, in the order in which they are to be
+ * carried out, at *effects. An event that names something that is over (a stale
+ * vote, a lost connection of an old incarnation) has no effect. */
+size_t tw_sequencer_step(struct tw_sequencer *sequencer, const struct tw_sequencer_event *event,
+                         const struct tw_sequencer_effect **effects);
+
+uint64_t tw_sequencer_version(const struct tw_sequencer *sequencer);
+uint64_t tw_sequencer_position(const struct tw_sequencer *sequencer);
+/* Everything since the start. */
+struct tw_stretch tw_sequencer_total(const struct tw_sequencer *sequencer);
+/* Since the last border. */
+struct tw_stretch tw_sequencer_stretch(const struct tw_sequencer *sequencer);
+struct tw_staleness tw_sequencer_staleness(const struct tw_sequencer *sequencer);
+
+/* Whether training stands still until the evaluator has caught up. */
+bool tw_sequencer_holding(const struct tw_sequencer *sequencer);
+
+/* The lowest rank that the next update waits for; -1 when it waits for none.
+ * *joined: whether that rank is there at the moment. */
+int tw_sequencer_waiting_for(const struct tw_sequencer *sequencer, bool *joined);
+
+#endif

@@ -1,0 +1,305 @@
+/* A shard's memory, pushes and votes; shard_apply.c does what the log says. */
+#include "server/core/shard.h"
+
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+#include "common/base/arith.h"
+#include "common/tensor/kernels.h"
+#include "server/core/shard_state.h"
+
+/* ---- memory ---- */
+
+/* Chunks start on a cache line. Planes that are a multiple of a page apart would
+ * fall on the same cache sets and halve the speed of an update that walks through
+ * several at once, so each starts some lines later than the one before. */
+enum { LINE_FLOATS = 16, STAGGER_FLOATS = 17 * LINE_FLOATS };
+
+static size_t round_up(size_t n, size_t unit) {
+    return (n + unit - 1) / unit * unit;
+}
+
+static size_t plane_floats(const struct tw_shard_config *config) {
+    const struct tw_layout *layout = config->layout;
+    size_t floats = 0;
+    for (uint32_t c = layout->shard_first[config->index];
+         c < layout->shard_first[config->index + 1]; c++)
+        floats += round_up(layout->chunk[c].count, LINE_FLOATS);
+    return floats;
+}
+
+static uint32_t plane_count(const struct tw_shard_config *config) {
+    return 1 + config->spares + (uint32_t)config->optimizer->states + config->slots;
+}
+
+/* Walks through all arrays; with `memory` NULL only measures. */
+static size_t carve(struct tw_shard *s, unsigned char *memory) {
+    size_t at = round_up(sizeof(*s), 64);
+    uint32_t slots = s->config.slots, chunks = s->chunks, copies = 1 + s->config.spares;
+#define CARVE(field, count)                                                                        \
+    do {                                                                                           \
+        if (memory)                                                                                \
+            s->field = (void *)(memory + at);                                                      \
+        at += round_up((size_t)(count) * sizeof(*s->field), 64);                                   \
+    } while (0)
+    CARVE(offset, chunks);
+    CARVE(current, chunks);
+    CARVE(refs, (size_t)copies * chunks);
+    CARVE(slot, slots);
+    CARVE(bytes, (size_t)slots * chunks);
+    CARVE(votes, slots);
+    CARVE(contributor, slots);
+    CARVE(input, slots);
+    CARVE(here, chunks);
+    CARVE(to_reduce, chunks);
+    CARVE(queued, chunks);
+    CARVE(work, s->work_room);
+    CARVE(planes, s->stride * plane_count(&s->config));
+#undef CARVE
+    return at;
+}
+
+static void measure(struct tw_shard *s, const struct tw_shard_config *config) {
+    const uint32_t *first = &config->layout->shard_first[config->index];
+    *s = (struct tw_shard){.config = *config, .first = first[0], .chunks = first[1] - first[0]};
+    s->plane = plane_floats(config);
+    s->stride = s->plane + STAGGER_FLOATS;
+    /* Per slot at most one COMMIT, one RELEASE that is valid and one, superseded,
+     * in the batch being swept; the same for the evaluator. */
+    s->work_room = 3 * config->slots + 4;
+}
+
+size_t tw_shard_bytes(const struct tw_shard_config *config) {
+    struct tw_shard s;
+    measure(&s, config);
+    size_t floats, bytes, small;
+    if (!tw_size_multiply(s.stride, plane_count(config), &floats) ||
+        !tw_size_multiply(floats, sizeof(float), &bytes) ||
+        !tw_size_multiply((size_t)config->slots + 64, (size_t)s.chunks + 64, &small) ||
+        bytes > SIZE_MAX / 4 || small > SIZE_MAX / 64)
+        return 0;
+    return carve(&s, NULL);
+}
+
+static void fill_weights(struct tw_shard *s) {
+    const struct tw_layout *layout = s->config.layout;
+    size_t at = 0;
+    for (uint32_t c = 0; c < s->chunks; c++) {
+        const struct tw_chunk *chunk = tw_shard_chunk(s, c);
+        s->offset[c] = at;
+        at += round_up(chunk->count, LINE_FLOATS);
+        float *weights = tw_shard_buffer(s, 0, c);
+        tw_tensor_fill(&layout->list->tensors[chunk->tensor], (int)chunk->tensor, s->config.seed,
+                       chunk->first, chunk->count, weights);
+        for (int i = 0; i < s->config.optimizer->states; i++)
+            if (s->config.optimizer->state[i].start == TW_STATE_WEIGHTS)
+                memcpy(tw_shard_state(s, (uint32_t)i, c), weights, chunk->count * sizeof(float));
+    }
+}
+
+struct tw_shard *tw_shard_init(void *memory, const struct tw_shard_config *config) {
+    struct tw_shard *s = memory;
+    measure(s, config);
+    carve(s, memory);
+    fill_weights(s);
+    s->sum_finite = true;
+    for (uint32_t i = 0; i < config->slots; i++) {
+        s->slot[i].bad_tensor = UINT32_MAX;
+        if (config->members_known)
+            s->contributor[s->contributors++] = i;
+    }
+    return s;
+}
+
+const float *tw_shard_weights(const struct tw_shard *s, uint32_t chunk) {
+    return tw_shard_buffer(s, s->current[chunk - s->first], chunk - s->first);
+}
+
+void tw_shard_sent(struct tw_shard *s, uint32_t token) {
+    assert(s->refs[token] > 0);
+    s->refs[token]--;
+}
+
+/* ---- pushes ---- */
+
+/* What frames of a push have in common: TW_OK it is awaited; TW_STALE it is over
+ * and may be thrown away; anything else is the peer's fault. */
+static enum tw_status check_push(const struct tw_shard *s, uint32_t index, uint32_t incarnation,
+                                 uint64_t step, struct tw_error *error) {
+    if (index >= s->config.slots)
+        return tw_error_set(error, TW_MALFORMED, "slot %u is out of range: there are %u", index,
+                            s->config.slots);
+    const struct tw_shard_slot *slot = &s->slot[index];
+    if (incarnation < slot->incarnation || step <= slot->settled)
+        return TW_STALE;
+    if (incarnation > slot->incarnation)
+        return tw_error_set(error, TW_UNEXPECTED, "slot %u is held by incarnation %u, not %u",
+                            index, slot->incarnation, incarnation);
+    if (step < slot->step)
+        return TW_STALE;
+    if (step > slot->step)
+        return tw_error_set(error, TW_UNEXPECTED,
+                            "slot %u pushes step %llu, but its weights are for step %llu", index,
+                            (unsigned long long)step, (unsigned long long)slot->step);
+    return TW_OK;
+}
+
+enum tw_status tw_shard_place(struct tw_shard *s, const struct tw_push *push, size_t data_bytes,
+                              void **place, struct tw_error *error) {
+    *place = NULL;
+    if (push->chunk < s->first || push->chunk - s->first >= s->chunks)
+        return tw_error_set(error, TW_MALFORMED,
+                            "chunk %u is not on this server, which has %u to %u", push->chunk,
+                            s->first, s->first + s->chunks - 1);
+    uint32_t c = push->chunk - s->first;
+    size_t expected = tw_shard_chunk(s, c)->count * sizeof(float);
+    if (data_bytes != expected)
+        return tw_error_set(error, TW_MALFORMED, "chunk %u has %zu bytes, the push brings %zu",
+                            push->chunk, expected, data_bytes);
+    enum tw_status status = check_push(s, push->slot, push->incarnation, push->step, error);
+    if (status != TW_OK)
+        return status == TW_STALE ? TW_OK : status;
+    uint8_t *state = tw_shard_bytes_state(s, push->slot, c);
+    switch (*state) {
+    case TW_BYTES_EMPTY:
+        *state = TW_BYTES_RECEIVING;
+        *place = tw_shard_gradient(s, push->slot, c);
+        return TW_OK;
+    case TW_BYTES_HERE:
+    case TW_BYTES_MERGED:
+        return TW_OK; /* sent twice: the first one counts, the bytes are the same */
+    default:
+        return TW_AGAIN;
+    }
+}
+
+static void vote_if_whole(struct tw_shard *s, uint32_t index) {
+    struct tw_shard_slot *slot = &s->slot[index];
+    if (slot->voted || !slot->ended || slot->whole < s->chunks)
+        return;
+    slot->voted = true;
+    if (slot->in_votes)
+        return;
+    slot->in_votes = true;
+    s->votes[(s->vote_first + s->vote_count++) % s->config.slots] = index;
+}
+
+void tw_shard_arrived(struct tw_shard *s, const struct tw_push *push) {
+    uint32_t c = push->chunk - s->first;
+    uint8_t *state = tw_shard_bytes_state(s, push->slot, c);
+    if (*state != TW_BYTES_RECEIVING) {
+        assert(*state == TW_BYTES_STALE);
+        *state = TW_BYTES_EMPTY;
+        return;
+    }
+    struct tw_shard_slot *slot = &s->slot[push->slot];
+    const struct tw_chunk *chunk = tw_shard_chunk(s, c);
+    *state = TW_BYTES_HERE;
+    slot->whole++;
+    if (!tw_all_finite(tw_shard_gradient(s, push->slot, c), chunk->count) &&
+        chunk->tensor < slot->bad_tensor)
+        slot->bad_tensor = chunk->tensor;
+    if (s->config.members_known)
+        tw_shard_count_here(s, c);
+    vote_if_whole(s, push->slot);
+}
+
+void tw_shard_aborted(struct tw_shard *s, const struct tw_push *push) {
+    uint8_t *state = tw_shard_bytes_state(s, push->slot, push->chunk - s->first);
+    assert(*state == TW_BYTES_RECEIVING || *state == TW_BYTES_STALE);
+    *state = TW_BYTES_EMPTY;
+}
+
+enum tw_status tw_shard_end(struct tw_shard *s, const struct tw_end *end, struct tw_error *error) {
+    enum tw_status status = check_push(s, end->slot, end->incarnation, end->step, error);
+    if (status != TW_OK)
+        return status == TW_STALE ? TW_OK : status;
+    struct tw_shard_slot *slot = &s->slot[end->slot];
+    if (end->read != slot->position)
+        return tw_error_set(error, TW_UNEXPECTED,
+                            "slot %u, step %llu was computed on the weights of position %llu, but "
+                            "it was given those of %llu",
+                            end->slot, (unsigned long long)end->step, (unsigned long long)end->read,
+                            (unsigned long long)slot->position);
+    if (end->frames != s->chunks)
+        return tw_error_set(error, TW_MALFORMED,
+                            "slot %u, step %llu ends after %u chunks; this server has %u",
+                            end->slot, (unsigned long long)end->step, end->frames, s->chunks);
+    if (end->examples < 1 || end->examples > (uint64_t)TW_ELEMENTS_MAX)
+        return tw_error_set(error, TW_MALFORMED, "slot %u, step %llu: %llu examples", end->slot,
+                            (unsigned long long)end->step, (unsigned long long)end->examples);
+    if (slot->ended)
+        return TW_OK;
+    slot->ended = true;
+    slot->examples = end->examples;
+    slot->loss = end->loss;
+    vote_if_whole(s, end->slot);
+    return TW_OK;
+}
+
+/* ---- work ---- */
+
+static bool give_vote(struct tw_shard *s, struct tw_shard_effect *effect) {
+    while (s->vote_count) {
+        uint32_t index = s->votes[s->vote_first];
+        struct tw_shard_slot *slot = &s->slot[index];
+        s->vote_first = (s->vote_first + 1) % s->config.slots;
+        s->vote_count--;
+        slot->in_votes = false;
+        if (!slot->voted)
+            continue; /* withdrawn by a JOIN or REGATHER in between */
+        bool loss_finite = isfinite(slot->loss);
+        *effect = (struct tw_shard_effect){
+            .kind = TW_SHARD_READY,
+            .ready = {.shard = s->config.index,
+                      .slot = index,
+                      .incarnation = slot->incarnation,
+                      .step = slot->step,
+                      .read = slot->position,
+                      .examples = slot->examples,
+                      .loss = slot->loss,
+                      .finite = slot->bad_tensor == UINT32_MAX && loss_finite,
+                      .bad_tensor =
+                          slot->bad_tensor == UINT32_MAX ? TW_TENSORS_MAX : slot->bad_tensor}};
+        return true;
+    }
+    return false;
+}
+
+void tw_shard_prepare(struct tw_shard *s, const struct tw_prepare *prepare) {
+    assert(!s->preparing);
+    s->preparing = true;
+    s->prepare_version = prepare->version;
+    if (s->config.members_known)
+        return;
+    s->contributors = prepare->count;
+    for (uint32_t i = 0; i < prepare->count; i++)
+        s->contributor[i] = prepare->contributions[i].slot;
+    s->reduced = 0;
+    s->sum_finite = true;
+    for (uint32_t c = 0; c < s->chunks; c++) {
+        s->here[c] = prepare->count - 1;
+        tw_shard_count_here(s, c);
+    }
+}
+
+static bool answer_prepare(struct tw_shard *s, struct tw_shard_effect *effect) {
+    if (!s->preparing || s->reduced < s->chunks)
+        return false;
+    s->preparing = false;
+    *effect = (struct tw_shard_effect){
+        .kind = TW_SHARD_SUMS,
+        .sums = {.shard = s->config.index, .version = s->prepare_version, .finite = s->sum_finite}};
+    return true;
+}
+
+enum tw_shard_work tw_shard_next(struct tw_shard *s, struct tw_shard_effect *effect) {
+    if (give_vote(s, effect))
+        return TW_SHARD_EFFECT;
+    if (s->reduce_count)
+        return tw_shard_reduce_next(s);
+    if (answer_prepare(s, effect))
+        return TW_SHARD_EFFECT;
+    return tw_shard_sweep_next(s, effect);
+}

@@ -1,0 +1,110 @@
+/* A shard: the weights and optimizer state of some chunks, the gradients that
+ * wait beside them, and the work that the order log says to do with them.
+ *
+ * Happy path of a push: place() names the buffer that a chunk's bytes belong in;
+ * they are received straight into it; arrived(); ...; end(); when all are there
+ * the shard votes READY. PREPARE: the pushes are reduced, SUMS answered. COMMIT:
+ * update applied. RELEASE: weights sent. Until COMMIT no weight is touched.
+ *
+ * Records are carried out chunk by chunk: all that have come are done to chunk
+ * 0, then to chunk 1, ...: so the first layers' weights leave while the last
+ * are still being updated, and each chunk sees the records in log order. One call
+ * of next() is one piece of work on one chunk.
+ *
+ * Weights are copy-on-write: a chunk that is being sent is never written; its
+ * update goes into a spare buffer. When no spare is left the update waits.
+ *
+ * Bytes in `state[slot][chunk]`:
+ *
+ *   EMPTY -place-> RECEIVING -arrived-> HERE -reduced into another-> MERGED
+ *     ^               | aborted                |        COMMIT record |
+ *     +---------------+ <---- swept ---- COMMITTED <------------------+
+ *   JOIN of a new incarnation: HERE -> EMPTY, RECEIVING -> STALE (until its old
+ *   connection lets go). REGATHER: HERE and MERGED -> EMPTY.
+ *
+ * Pure: no I/O, no clock, no allocation (memory is handed over at init).
+ */
+#ifndef TW_CORE_SHARD_H
+#define TW_CORE_SHARD_H
+
+#include "common/tensor/layout.h"
+#include "proto/frame.h"
+#include "server/core/record.h"
+
+struct tw_shard_config {
+    const struct tw_layout *layout; /* borrowed */
+    uint32_t index;                 /* which shard of the layout */
+    uint32_t slots;
+    bool members_known; /* of the dial: reduce a chunk when all slots have it */
+    uint32_t spares;    /* spare weight buffers for copy-on-write, >= 1 */
+    uint64_t seed;      /* of the initial weights */
+    const struct tw_optimizer *optimizer;
+    struct tw_optimizer_options options;
+};
+
+enum tw_shard_effect_kind {
+    TW_SHARD_READY, /* ready: to the sequencer */
+    TW_SHARD_SUMS,  /* sums: to the sequencer */
+    TW_SHARD_SEND,  /* send: weights to a slot; answer with tw_shard_sent(token) */
+};
+
+struct tw_shard_send {
+    uint32_t slot; /* or TW_SLOT_EVALUATOR */
+    uint64_t position, version, step;
+    uint32_t chunk; /* number in the layout */
+    const float *weights;
+    uint32_t count; /* elements */
+    uint32_t token; /* the buffer is held until tw_shard_sent() */
+};
+
+struct tw_shard_effect {
+    enum tw_shard_effect_kind kind;
+    union {
+        struct tw_ready ready;
+        struct tw_sums sums;
+        struct tw_shard_send send;
+    };
+};
+
+struct tw_shard;
+
+/* Bytes of memory that init needs; 0 when that overflows. The buffers of spares
+ * are at the end and untouched until needed. */
+size_t tw_shard_bytes(const struct tw_shard_config *config);
+
+/* `memory`: zeroed, 64-aligned, tw_shard_bytes() long. Fills the weights. */
+struct tw_shard *tw_shard_init(void *memory, const struct tw_shard_config *config);
+
+/* Where the bytes of this chunk of a gradient belong. TW_OK with *place NULL: they
+ * are not needed (here already, or of a step that is over). TW_AGAIN: an old
+ * connection still holds the buffer. TW_STALE, TW_UNEXPECTED, TW_MALFORMED: the
+ * peer broke the protocol; the message says how. */
+enum tw_status tw_shard_place(struct tw_shard *shard, const struct tw_push *push, size_t data_bytes,
+                              void **place, struct tw_error *error);
+/* The bytes are in the place that place() gave. */
+void tw_shard_arrived(struct tw_shard *shard, const struct tw_push *push);
+/* They will not come: the connection was lost in the middle. */
+void tw_shard_aborted(struct tw_shard *shard, const struct tw_push *push);
+/* End of a push; statuses as place(). */
+enum tw_status tw_shard_end(struct tw_shard *shard, const struct tw_end *end,
+                            struct tw_error *error);
+
+void tw_shard_prepare(struct tw_shard *shard, const struct tw_prepare *prepare);
+/* A record, in log order. What it points to is not kept. */
+void tw_shard_record(struct tw_shard *shard, const struct tw_record *record);
+void tw_shard_sent(struct tw_shard *shard, uint32_t token);
+
+enum tw_shard_work {
+    TW_SHARD_IDLE,    /* nothing to do until something comes */
+    TW_SHARD_WORKED,  /* a piece of work was done, no effect */
+    TW_SHARD_EFFECT,  /* the same, and *effect is to be carried out */
+    TW_SHARD_BLOCKED, /* work waits for tw_shard_sent(): no spare buffer */
+};
+
+/* Does one piece of work. */
+enum tw_shard_work tw_shard_next(struct tw_shard *shard, struct tw_shard_effect *effect);
+
+/* The weights of a chunk of this shard as they are now (complete when IDLE). */
+const float *tw_shard_weights(const struct tw_shard *shard, uint32_t chunk);
+
+#endif

@@ -1,0 +1,269 @@
+/* What the log says: reducing pushes, and sweeping records over the chunks. */
+#include <assert.h>
+#include <string.h>
+
+#include "common/tensor/kernels.h"
+#include "server/core/shard_state.h"
+
+/* ---- reducing ---- */
+
+/* One more contributor has this chunk; when all have, it can be reduced. */
+void tw_shard_count_here(struct tw_shard *s, uint32_t chunk) {
+    if (++s->here[chunk] < s->contributors || s->queued[chunk])
+        return;
+    s->queued[chunk] = true;
+    s->to_reduce[(s->reduce_first + s->reduce_count++) % s->chunks] = chunk;
+}
+
+/* Sums the contributors' bytes of one chunk into the first one's buffer. */
+enum tw_shard_work tw_shard_reduce_next(struct tw_shard *s) {
+    uint32_t chunk = s->to_reduce[s->reduce_first];
+    s->reduce_first = (s->reduce_first + 1) % s->chunks;
+    s->reduce_count--;
+    s->queued[chunk] = false;
+    if (s->here[chunk] < s->contributors)
+        return TW_SHARD_WORKED; /* withdrawn since it was queued */
+    for (uint32_t i = 0; i < s->contributors; i++) {
+        s->input[i] = tw_shard_gradient(s, s->contributor[i], chunk);
+        *tw_shard_bytes_state(s, s->contributor[i], chunk) = TW_BYTES_MERGED;
+    }
+    s->here[chunk] = 0;
+    s->reduced++;
+    if (s->contributors == 1)
+        return TW_SHARD_WORKED;
+    float *sum = tw_shard_gradient(s, s->contributor[0], chunk);
+    size_t count = tw_shard_chunk(s, chunk)->count;
+    tw_sum_tree(sum, s->input, (int)s->contributors, count);
+    s->sum_finite = s->sum_finite && tw_all_finite(sum, count);
+    return TW_SHARD_WORKED;
+}
+
+/* ---- records ---- */
+
+static void new_push(struct tw_shard_slot *slot) {
+    slot->whole = 0;
+    slot->ended = slot->voted = false;
+    slot->bad_tensor = UINT32_MAX;
+}
+
+static void new_sums(struct tw_shard *s) {
+    s->reduced = 0;
+    s->sum_finite = true;
+    s->preparing = false;
+    memset(s->here, 0, s->chunks * sizeof(*s->here));
+}
+
+/* Forgets what a slot has brought of an uncommitted push. Bytes that were summed
+ * already cannot be taken back: `merged` says whether the sums go too. */
+static void forget_push(struct tw_shard *s, uint32_t index, bool merged, bool stale) {
+    struct tw_shard_slot *slot = &s->slot[index];
+    new_push(slot);
+    for (uint32_t c = 0; c < s->chunks; c++) {
+        uint8_t *state = tw_shard_bytes_state(s, index, c);
+        if (*state == TW_BYTES_HERE) {
+            *state = TW_BYTES_EMPTY;
+            if (s->config.members_known && s->here[c])
+                s->here[c]--;
+        } else if (*state == TW_BYTES_MERGED && merged) {
+            *state = TW_BYTES_EMPTY;
+        } else if (*state == TW_BYTES_MERGED) {
+            slot->whole++;
+        } else if (*state == TW_BYTES_RECEIVING && stale) {
+            *state = TW_BYTES_STALE;
+        }
+    }
+}
+
+static struct tw_shard_item *add_work(struct tw_shard *s, const struct tw_record *record);
+
+static void on_commit(struct tw_shard *s, const struct tw_record *record) {
+    uint32_t next = UINT32_MAX;
+    for (uint32_t i = record->count; i-- > 0;) {
+        uint32_t index = record->contributions[i].slot;
+        struct tw_shard_slot *slot = &s->slot[index];
+        slot->settled = record->contributions[i].step;
+        slot->next = next;
+        next = index;
+        new_push(slot);
+        memset(tw_shard_bytes_state(s, index, 0), TW_BYTES_COMMITTED, s->chunks);
+    }
+    new_sums(s);
+    struct tw_shard_item *item = add_work(s, record);
+    item->slot = record->contributions[0].slot;
+    item->examples = record->examples;
+    memcpy(item->scalars, record->scalars, sizeof(item->scalars));
+}
+
+static void on_drop(struct tw_shard *s, const struct tw_record *record) {
+    for (uint32_t i = 0; i < record->count; i++) {
+        s->slot[record->contributions[i].slot].settled = record->contributions[i].step;
+        forget_push(s, record->contributions[i].slot, true, true);
+    }
+    new_sums(s);
+}
+
+static void on_regather(struct tw_shard *s) {
+    for (uint32_t i = 0; i < s->config.slots; i++)
+        forget_push(s, i, true, false); /* the same incarnation sends the same bytes */
+    new_sums(s);
+}
+
+static void on_release(struct tw_shard *s, const struct tw_record *record) {
+    uint32_t *pending = &s->evaluator_release;
+    if (record->slot != TW_SLOT_EVALUATOR) {
+        struct tw_shard_slot *slot = &s->slot[record->slot];
+        if (slot->whole || slot->ended)
+            forget_push(s, record->slot, false, true);
+        slot->step = record->step;
+        slot->position = record->position;
+        pending = &slot->release;
+    }
+    if (*pending)
+        s->work[*pending - 1].superseded = true;
+    *pending = 0;
+    struct tw_shard_item *item = add_work(s, record);
+    item->slot = record->slot;
+    item->step = record->step;
+    *pending = (uint32_t)(item - s->work) + 1;
+}
+
+void tw_shard_record(struct tw_shard *s, const struct tw_record *record) {
+    switch (record->kind) {
+    case TW_RECORD_JOIN:
+        s->slot[record->slot].incarnation = record->incarnation;
+        forget_push(s, record->slot, false, true);
+        break;
+    case TW_RECORD_RELEASE:
+        on_release(s, record);
+        break;
+    case TW_RECORD_COMMIT:
+        on_commit(s, record);
+        break;
+    case TW_RECORD_DROP:
+        on_drop(s, record);
+        break;
+    case TW_RECORD_REGATHER:
+        on_regather(s);
+        break;
+    }
+}
+
+/* ---- sweeping ---- */
+
+static void note_pending(struct tw_shard *s, const struct tw_shard_item *item, uint32_t value) {
+    if (item->kind != TW_RECORD_RELEASE || item->superseded)
+        return;
+    if (item->slot == TW_SLOT_EVALUATOR)
+        s->evaluator_release = value;
+    else
+        s->slot[item->slot].release = value;
+}
+
+/* Takes the first `swept` items out, and those that are superseded and not being
+ * swept; the rest moves down. */
+static void squeeze(struct tw_shard *s, uint32_t swept) {
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < s->works; i++) {
+        struct tw_shard_item *item = &s->work[i];
+        bool gone = i < swept || (item->superseded && i >= s->batch);
+        note_pending(s, item, gone ? 0 : kept + 1);
+        if (!gone)
+            s->work[kept++] = *item;
+    }
+    s->works = kept;
+}
+
+static struct tw_shard_item *add_work(struct tw_shard *s, const struct tw_record *record) {
+    if (s->works == s->work_room)
+        squeeze(s, 0);
+    assert(s->works < s->work_room);
+    struct tw_shard_item *item = &s->work[s->works++];
+    *item = (struct tw_shard_item){
+        .kind = record->kind, .position = record->position, .version = record->version};
+    return item;
+}
+
+/* The copy that the update of a chunk writes into: the current one when nobody
+ * is sending it, else a spare. UINT32_MAX: none is free. */
+static uint32_t writable_copy(const struct tw_shard *s, uint32_t chunk) {
+    uint32_t current = s->current[chunk];
+    if (!s->refs[current * s->chunks + chunk])
+        return current;
+    for (uint32_t copy = 0; copy <= s->config.spares; copy++)
+        if (!s->refs[copy * s->chunks + chunk])
+            return copy;
+    return UINT32_MAX;
+}
+
+static bool apply(struct tw_shard *s, const struct tw_shard_item *item, uint32_t chunk) {
+    uint32_t copy = writable_copy(s, chunk);
+    if (copy == UINT32_MAX)
+        return false;
+    size_t count = tw_shard_chunk(s, chunk)->count;
+    float *gradient = tw_shard_gradient(s, item->slot, chunk);
+    if (item->examples > 1)
+        tw_divide(gradient, (float)item->examples, count);
+    struct tw_optimizer_float work = {
+        .count = count,
+        .gradient = gradient,
+        .weights_in = tw_shard_buffer(s, s->current[chunk], chunk),
+        .weights_out = tw_shard_buffer(s, copy, chunk),
+        .scalars = item->scalars,
+    };
+    for (int i = 0; i < s->config.optimizer->states; i++)
+        work.state[i] = tw_shard_state(s, (uint32_t)i, chunk);
+    s->config.optimizer->apply_float(&s->config.options, &work);
+    s->current[chunk] = copy;
+    for (uint32_t slot = item->slot; slot != UINT32_MAX; slot = s->slot[slot].next)
+        *tw_shard_bytes_state(s, slot, chunk) = TW_BYTES_EMPTY;
+    return true;
+}
+
+static void send(struct tw_shard *s, const struct tw_shard_item *item, uint32_t chunk,
+                 struct tw_shard_effect *effect) {
+    uint32_t token = s->current[chunk] * s->chunks + chunk;
+    s->refs[token]++;
+    *effect =
+        (struct tw_shard_effect){.kind = TW_SHARD_SEND,
+                                 .send = {.slot = item->slot,
+                                          .position = item->position,
+                                          .version = item->version,
+                                          .step = item->step,
+                                          .chunk = s->first + chunk,
+                                          .weights = tw_shard_buffer(s, s->current[chunk], chunk),
+                                          .count = tw_shard_chunk(s, chunk)->count,
+                                          .token = token}};
+}
+
+/* Moves the sweep on by one; false when the batch is done. */
+static void advance(struct tw_shard *s) {
+    if (++s->item < s->batch)
+        return;
+    s->item = 0;
+    if (++s->chunk < s->chunks)
+        return;
+    s->chunk = 0;
+    uint32_t swept = s->batch;
+    s->batch = 0;
+    squeeze(s, swept);
+}
+
+enum tw_shard_work tw_shard_sweep_next(struct tw_shard *s, struct tw_shard_effect *effect) {
+    if (!s->batch) {
+        s->batch = s->works;
+        s->item = s->chunk = 0;
+    }
+    if (!s->batch)
+        return TW_SHARD_IDLE;
+    const struct tw_shard_item *item = &s->work[s->item];
+    enum tw_shard_work result = TW_SHARD_WORKED;
+    if (item->kind == TW_RECORD_COMMIT) {
+        if (!apply(s, item, s->chunk))
+            return TW_SHARD_BLOCKED;
+    } else if (!item->superseded) {
+        send(s, item, s->chunk, effect);
+        result = TW_SHARD_EFFECT;
+    }
+    advance(s);
+    return result;
+}

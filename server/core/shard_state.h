@@ -1,0 +1,104 @@
+/* A shard's insides, shared by shard.c (memory, pushes, votes) and shard_apply.c
+ * (records, reducing, sweeping). Private to them. */
+#ifndef TW_CORE_SHARD_STATE_H
+#define TW_CORE_SHARD_STATE_H
+
+#include "server/core/shard.h"
+
+enum tw_bytes_state {
+    TW_BYTES_EMPTY,
+    TW_BYTES_RECEIVING,
+    TW_BYTES_STALE, /* being received for an incarnation or read that is over */
+    TW_BYTES_HERE,
+    TW_BYTES_MERGED,
+    TW_BYTES_COMMITTED,
+};
+
+struct tw_shard_slot {
+    uint32_t incarnation;
+    uint64_t step;     /* of its last RELEASE: the push to come */
+    uint64_t position; /* of that RELEASE */
+    uint64_t settled;  /* last step committed or dropped */
+    uint32_t whole;    /* chunks HERE or MERGED */
+    bool ended, voted, in_votes;
+    uint64_t examples;
+    double loss;
+    uint32_t bad_tensor; /* UINT32_MAX: all finite so far */
+    uint32_t next;       /* contributor of the same COMMIT; UINT32_MAX: the last */
+    uint32_t release;    /* 1 + index of its RELEASE in work; 0: none pending */
+};
+
+/* A record that is to be done to every chunk. */
+struct tw_shard_item {
+    enum tw_record_kind kind; /* COMMIT or RELEASE */
+    bool superseded;          /* RELEASE: a later one to the same slot came */
+    uint64_t position, version, step, examples;
+    uint32_t slot; /* RELEASE: to whom; COMMIT: the first contributor, whose buffer
+                      holds the sum */
+    double scalars[TW_OPTIMIZER_SCALARS];
+};
+
+struct tw_shard {
+    struct tw_shard_config config;
+    uint32_t first, chunks; /* chunks [first, first + chunks) of the layout */
+    size_t plane;           /* floats of one copy of the shard, padded */
+    size_t stride;          /* floats between planes: staggered, see shard.c */
+    size_t *offset;         /* [chunks] of a chunk in a plane */
+    float *planes;          /* weights, states, gradients [slots], spare weights */
+
+    uint32_t *current; /* [chunks] plane that holds the weights */
+    uint32_t *refs;    /* [(1 + spares) * chunks] sends under way, per buffer */
+
+    struct tw_shard_slot *slot; /* [slots] */
+    uint8_t *bytes;             /* [slots * chunks] enum tw_bytes_state */
+    uint32_t *votes;            /* ring [slots] of slots that have a READY to give */
+    uint32_t vote_first, vote_count;
+
+    uint32_t *contributor; /* [slots] of the update being reduced */
+    uint32_t contributors; /* all slots when members are known; else of the PREPARE */
+    const float **input;   /* [slots] for the reduction */
+    uint32_t *here;        /* [chunks] contributors that have it, not yet reduced */
+    uint32_t *to_reduce;   /* ring [chunks] */
+    bool *queued;          /* [chunks] is in that ring */
+    uint32_t reduce_first, reduce_count, reduced;
+    bool sum_finite;
+    bool preparing;
+    uint64_t prepare_version;
+
+    struct tw_shard_item *work; /* [work_room] */
+    uint32_t works, work_room;
+    uint32_t batch;       /* of them being swept; 0: none */
+    uint32_t item, chunk; /* where the sweep stands */
+    uint32_t evaluator_release;
+};
+
+static inline float *tw_shard_plane(const struct tw_shard *s, uint32_t plane, uint32_t chunk) {
+    return s->planes + plane * s->stride + s->offset[chunk];
+}
+static inline float *tw_shard_gradient(const struct tw_shard *s, uint32_t slot, uint32_t chunk) {
+    uint32_t plane = 1 + (uint32_t)s->config.optimizer->states + slot;
+    return tw_shard_plane(s, plane, chunk);
+}
+static inline float *tw_shard_state(const struct tw_shard *s, uint32_t state, uint32_t chunk) {
+    return tw_shard_plane(s, 1 + state, chunk);
+}
+/* Buffers of weights: plane 0, and the spares, which come last of all so that
+ * memory never needed is never touched. */
+static inline float *tw_shard_buffer(const struct tw_shard *s, uint32_t copy, uint32_t chunk) {
+    uint32_t states = (uint32_t)s->config.optimizer->states;
+    uint32_t plane = copy ? states + s->config.slots + copy : 0;
+    return tw_shard_plane(s, plane, chunk);
+}
+static inline const struct tw_chunk *tw_shard_chunk(const struct tw_shard *s, uint32_t chunk) {
+    return &s->config.layout->chunk[s->first + chunk];
+}
+static inline uint8_t *tw_shard_bytes_state(struct tw_shard *s, uint32_t slot, uint32_t chunk) {
+    return &s->bytes[(size_t)slot * s->chunks + chunk];
+}
+
+/* shard_apply.c */
+void tw_shard_count_here(struct tw_shard *s, uint32_t chunk);
+enum tw_shard_work tw_shard_reduce_next(struct tw_shard *s);
+enum tw_shard_work tw_shard_sweep_next(struct tw_shard *s, struct tw_shard_effect *effect);
+
+#endif
