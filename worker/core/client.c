@@ -14,16 +14,14 @@ struct memory_plan {
     size_t bytes;                                 /* 0: it does not fit */
 };
 
-static size_t plan_part(struct memory_plan *plan, size_t count, size_t size)
-{
+static size_t plan_part(struct memory_plan *plan, size_t count, size_t size) {
     size_t at = (plan->bytes + 15) & ~(size_t)15;
     plan->bytes = at + count * size;
     return at;
 }
 
 /* The chunk size is known only after Welcome; the smallest one needs most memory. */
-static struct memory_plan plan_memory(const struct tw_tensor_list *list)
-{
+static struct memory_plan plan_memory(const struct tw_tensor_list *list) {
     struct memory_plan plan = {0};
     size_t chunks = tw_layout_count(list, TW_CHUNK_BYTES_MIN);
     size_t tensors = (size_t)list->count;
@@ -37,13 +35,11 @@ static struct memory_plan plan_memory(const struct tw_tensor_list *list)
     return plan;
 }
 
-size_t tw_client_memory_bytes(const struct tw_tensor_list *list)
-{
+size_t tw_client_memory_bytes(const struct tw_tensor_list *list) {
     return plan_memory(list).bytes;
 }
 
-static void fill_shapes(struct tw_client *client)
-{
+static void fill_shapes(struct tw_client *client) {
     const struct tw_tensor_list *list = client->config.list;
     for (int i = 0; i < list->count; i++) {
         const struct tw_tensor *tensor = &list->tensors[i];
@@ -54,16 +50,15 @@ static void fill_shapes(struct tw_client *client)
 }
 
 enum tw_status tw_client_init(struct tw_client *client, const struct tw_client_config *config,
-                              void *memory, struct tw_error *error)
-{
+                              void *memory, struct tw_error *error) {
     struct memory_plan plan = plan_memory(config->list);
     unsigned char *base = memory;
 
     memset(client, 0, sizeof(*client));
     if (plan.bytes == 0)
         return tw_error_set(error, TW_LIMIT, "the tensors have too many chunks");
-    if (config->token != NULL && (config->token_bytes < TW_TOKEN_BYTES_MIN ||
-                                  config->token_bytes > TW_TOKEN_BYTES_MAX))
+    if (config->token != NULL &&
+        (config->token_bytes < TW_TOKEN_BYTES_MIN || config->token_bytes > TW_TOKEN_BYTES_MAX))
         return tw_error_set(error, TW_USAGE, "the token has %zu bytes; it must have %d to %d",
                             config->token_bytes, TW_TOKEN_BYTES_MIN, TW_TOKEN_BYTES_MAX);
     if (config->numerics == NULL || strlen(config->numerics) > TW_NUMERICS_MAX)
@@ -105,25 +100,21 @@ static const unsigned works_after[TW_CLIENT_WORKS] = {
 
 #undef P
 
-void tw_client_set_phase(struct tw_client *client, enum tw_client_phase phase)
-{
+void tw_client_set_phase(struct tw_client *client, enum tw_client_phase phase) {
     assert((phases_after[client->phase] & (1u << phase)) != 0);
     client->phase = phase;
 }
 
-void tw_client_set_work(struct tw_client *client, enum tw_client_work work)
-{
+void tw_client_set_work(struct tw_client *client, enum tw_client_work work) {
     assert((works_after[client->work] & (1u << work)) != 0);
     client->work = work;
 }
 
-bool tw_client_over(const struct tw_client *client)
-{
+bool tw_client_over(const struct tw_client *client) {
     return client->phase == TW_CLIENT_STOPPED || client->phase == TW_CLIENT_FAILED;
 }
 
-enum tw_status tw_client_fail(struct tw_client *client, enum tw_client_ending ending)
-{
+enum tw_status tw_client_fail(struct tw_client *client, enum tw_client_ending ending) {
     client->live = false;
     client->ending = ending;
     if (!tw_client_over(client))
@@ -132,8 +123,7 @@ enum tw_status tw_client_fail(struct tw_client *client, enum tw_client_ending en
 }
 
 enum tw_status tw_client_violation(struct tw_client *client, struct tw_error *error,
-                                   enum tw_status status, const char *format, ...)
-{
+                                   enum tw_status status, const char *format, ...) {
     char text[512];
     va_list arguments;
     va_start(arguments, format);
@@ -147,8 +137,7 @@ enum tw_status tw_client_violation(struct tw_client *client, struct tw_error *er
 
 /* ---- the application ---- */
 
-static enum tw_status on_pull(struct tw_client_turn *turn)
-{
+static enum tw_status on_pull(struct tw_client_turn *turn) {
     struct tw_client *client = turn->client;
 
     if (client->work == TW_CLIENT_WAITING)
@@ -172,8 +161,7 @@ static enum tw_status on_pull(struct tw_client_turn *turn)
     return TW_OK;
 }
 
-static enum tw_status on_report(struct tw_client_turn *turn)
-{
+static enum tw_status on_report(struct tw_client_turn *turn) {
     struct tw_client *client = turn->client;
 
     if (client->config.role != TW_ROLE_EVALUATOR)
@@ -195,8 +183,7 @@ static enum tw_status on_report(struct tw_client_turn *turn)
     return TW_OK;
 }
 
-static enum tw_status on_leave(struct tw_client_turn *turn)
-{
+static enum tw_status on_leave(struct tw_client_turn *turn) {
     struct tw_client *client = turn->client;
     struct tw_frame bye = {.body = TW_BODY_BYE};
 
@@ -209,8 +196,7 @@ static enum tw_status on_leave(struct tw_client_turn *turn)
     return TW_OK;
 }
 
-static enum tw_status on_application(struct tw_client_turn *turn)
-{
+static enum tw_status on_application(struct tw_client_turn *turn) {
     switch (turn->event->kind) {
     case TW_CLIENT_ON_PULL:
         return on_pull(turn);
@@ -226,8 +212,7 @@ static enum tw_status on_application(struct tw_client_turn *turn)
 }
 
 /* After the end, frames and losses of connections that still close mean nothing. */
-static enum tw_status step_when_over(const struct tw_client_turn *turn)
-{
+static enum tw_status step_when_over(const struct tw_client_turn *turn) {
     const struct tw_client *client = turn->client;
     if (turn->event->kind < TW_CLIENT_ON_PULL || turn->event->kind == TW_CLIENT_ON_LEAVE)
         return TW_OK;
@@ -237,8 +222,7 @@ static enum tw_status step_when_over(const struct tw_client_turn *turn)
 }
 
 enum tw_status tw_client_step(struct tw_client *client, const struct tw_client_event *event,
-                              struct tw_client_effects *effects, struct tw_error *error)
-{
+                              struct tw_client_effects *effects, struct tw_error *error) {
     struct tw_client_turn turn = {client, event, effects, error};
 
     effects->count = 0;
@@ -265,7 +249,6 @@ enum tw_status tw_client_step(struct tw_client *client, const struct tw_client_e
     }
 }
 
-uint32_t tw_client_missing(const struct tw_client *client)
-{
+uint32_t tw_client_missing(const struct tw_client *client) {
     return client->layout.chunks - client->arrived;
 }

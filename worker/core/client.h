@@ -31,8 +31,8 @@
 #define TW_CLIENT_LINKS_MAX (1 + TW_SERVERS_MAX)
 #define TW_CLIENT_BACKOFF_MIN_MS 50
 #define TW_CLIENT_BACKOFF_MAX_MS 2000
-#define TW_CLIENT_TRY_MS 10000    /* from opening control to JOINED */
-#define TW_CLIENT_SILENCE_MAX 30  /* heartbeats without any frame on control: lost */
+#define TW_CLIENT_TRY_MS 10000   /* from opening control to JOINED */
+#define TW_CLIENT_SILENCE_MAX 30 /* heartbeats without any frame on control: lost */
 
 enum tw_client_phase {
     TW_CLIENT_DISCONNECTED,
@@ -67,11 +67,11 @@ enum tw_client_ending {
 
 struct tw_client_config {
     enum tw_role role;
-    int rank;                          /* -1: the lowest free one */
-    const char *server;                /* "HOST:PORT", for messages */
-    const void *token;                 /* NULL: none */
+    int rank;           /* -1: the lowest free one */
+    const char *server; /* "HOST:PORT", for messages */
+    const void *token;  /* NULL: none */
     size_t token_bytes;
-    const uint8_t *digest;             /* [TW_DIGEST_BYTES] of the job, or NULL */
+    const uint8_t *digest; /* [TW_DIGEST_BYTES] of the job, or NULL */
     const char *numerics;
     const struct tw_tensor_list *list; /* all pointers are borrowed and outlive the client */
     float *const *weights;             /* [list->count]; filled by whoever reads the sockets */
@@ -171,11 +171,11 @@ struct tw_client {
 
     /* Connections. */
     struct tw_client_link link[TW_CLIENT_LINKS_MAX];
-    uint32_t tries;         /* since it was JOINED last, or since the start */
-    uint64_t draws;         /* of jitter, ever */
+    uint32_t tries; /* since it was JOINED last, or since the start */
+    uint64_t draws; /* of jitter, ever */
     uint64_t trying_since_ms, try_until_ms, retry_ms, ping_ms;
     uint64_t pings, silent_pings;
-    char cause[256];        /* of the last loss */
+    char cause[256]; /* of the last loss */
 
     /* What the Welcome said; all zero before the first. */
     bool welcomed;
@@ -193,23 +193,23 @@ struct tw_client {
 
     /* The push of step held.step; `live` until the servers have settled it. */
     bool live, end;
-    int pushed;                    /* tensors */
+    int pushed; /* tensors */
     uint64_t examples;
     double loss;
     uint32_t segments;
     uint32_t shard_segment[TW_SERVERS_MAX + 1]; /* shard s has segments [s], [s+1) */
 
     /* Evaluator. */
-    uint64_t asks;                 /* weights asked for, ever */
-    bool asked, reported;          /* an Ask, an Evaluation is not answered yet */
+    uint64_t asks;        /* weights asked for, ever */
+    bool asked, reported; /* an Ask, an Evaluation is not answered yet */
     struct tw_evaluation evaluation;
 
     /* Memory of the caller. */
-    struct tw_chunk *chunk;             /* [chunks of the smallest chunk size] */
-    uint8_t *chunk_here;                /* [the same]: arrived, of `arriving` */
-    struct tw_client_segment *segment;  /* [tensors + TW_SERVERS_MAX] */
-    const float **gradient;             /* [tensors]; NULL: not pushed yet */
-    struct tw_tensor_shape *shape;      /* [tensors], for Join */
+    struct tw_chunk *chunk;            /* [chunks of the smallest chunk size] */
+    uint8_t *chunk_here;               /* [the same]: arrived, of `arriving` */
+    struct tw_client_segment *segment; /* [tensors + TW_SERVERS_MAX] */
+    const float **gradient;            /* [tensors]; NULL: not pushed yet */
+    struct tw_tensor_shape *shape;     /* [tensors], for Join */
 };
 
 /* Bytes of memory that a client for these tensors needs besides its struct; 0: too

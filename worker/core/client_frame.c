@@ -5,15 +5,13 @@
 #include "common/base/digest.h"
 #include "worker/core/client_parts.h"
 
-static const char *link_name(int link)
-{
+static const char *link_name(int link) {
     return link == TW_CLIENT_CONTROL ? "control" : "bulk";
 }
 
 /* We will not have this server. Its connection is closed with the same status. */
 static enum tw_status refuse_server(struct tw_client_turn *turn, enum tw_status status,
-                                    const char *text)
-{
+                                    const char *text) {
     struct tw_client *client = turn->client;
     tw_error_set(&client->error, status, "the server at %s: %s", client->config.server, text);
     tw_error_set(turn->error, status, "%s", text);
@@ -24,8 +22,7 @@ static enum tw_status refuse_server(struct tw_client_turn *turn, enum tw_status 
 
 /* HMAC-SHA256(token, label || our nonce || the server's nonce) */
 static void make_proof(const struct tw_client *client, const char *label, const uint8_t *ours,
-                       const void *theirs, uint8_t out[TW_PROOF_BYTES])
-{
+                       const void *theirs, uint8_t out[TW_PROOF_BYTES]) {
     uint8_t text[64 + 2 * TW_NONCE_BYTES];
     size_t length = strlen(label);
     memcpy(text, label, length);
@@ -36,8 +33,7 @@ static void make_proof(const struct tw_client *client, const char *label, const 
 }
 
 /* Whether both sides have the same secret, or both none. */
-static enum tw_status check_token(struct tw_client_turn *turn, const uint8_t *nonce)
-{
+static enum tw_status check_token(struct tw_client_turn *turn, const uint8_t *nonce) {
     const struct tw_challenge *challenge = &turn->event->frame->challenge;
     uint8_t expected[TW_PROOF_BYTES];
 
@@ -56,8 +52,7 @@ static enum tw_status check_token(struct tw_client_turn *turn, const uint8_t *no
     return TW_OK;
 }
 
-static void send_join(struct tw_client_turn *turn)
-{
+static void send_join(struct tw_client_turn *turn) {
     struct tw_client *client = turn->client;
     const struct tw_client_config *config = &client->config;
     struct tw_frame frame = {.body = TW_BODY_JOIN};
@@ -80,8 +75,7 @@ static void send_join(struct tw_client_turn *turn)
     tw_client_send(turn, TW_CLIENT_CONTROL, &frame);
 }
 
-static void send_attach(struct tw_client_turn *turn)
-{
+static void send_attach(struct tw_client_turn *turn) {
     struct tw_client *client = turn->client;
     struct tw_frame frame = {.body = TW_BODY_ATTACH};
 
@@ -92,8 +86,7 @@ static void send_attach(struct tw_client_turn *turn)
     tw_client_send(turn, turn->event->link, &frame);
 }
 
-static enum tw_status on_challenge(struct tw_client_turn *turn)
-{
+static enum tw_status on_challenge(struct tw_client_turn *turn) {
     struct tw_client *client = turn->client;
     struct tw_client_link *link = &client->link[turn->event->link];
     const struct tw_challenge *challenge = &turn->event->frame->challenge;
@@ -128,8 +121,7 @@ static enum tw_status on_challenge(struct tw_client_turn *turn)
 
 /* What is wrong with a Welcome in itself, or NULL. */
 static const char *fault_of_welcome(const struct tw_client *client,
-                                    const struct tw_welcome *welcome)
-{
+                                    const struct tw_welcome *welcome) {
     if (welcome->job.size != TW_JOB_ID_BYTES)
         return "the job id has a wrong length";
     if (welcome->session.size != TW_SESSION_BYTES)
@@ -153,8 +145,7 @@ static const char *fault_of_welcome(const struct tw_client *client,
 
 /* What a Welcome says otherwise than the one before, or NULL. */
 static const char *change_in_welcome(const struct tw_client *client,
-                                     const struct tw_welcome *welcome)
-{
+                                     const struct tw_welcome *welcome) {
     if (!client->welcomed)
         return NULL;
     if (memcmp(welcome->job.bytes, client->job, TW_JOB_ID_BYTES) != 0)
@@ -163,8 +154,7 @@ static const char *change_in_welcome(const struct tw_client *client,
         return "another rank or incarnation than before";
     if (welcome->slot != client->slot || welcome->slots != client->slots)
         return "another slot than before";
-    if (welcome->servers != client->servers ||
-        welcome->chunk_bytes != client->layout.chunk_bytes)
+    if (welcome->servers != client->servers || welcome->chunk_bytes != client->layout.chunk_bytes)
         return "another layout than before";
     if (client->config.role == TW_ROLE_WORKER && welcome->generation == client->generation &&
         welcome->last_step + 1 < client->held.step)
@@ -172,8 +162,7 @@ static const char *change_in_welcome(const struct tw_client *client,
     return NULL;
 }
 
-static void take_welcome(struct tw_client *client, const struct tw_welcome *welcome)
-{
+static void take_welcome(struct tw_client *client, const struct tw_welcome *welcome) {
     if (client->welcomed && welcome->generation != client->generation) {
         client->live = false; /* rolled back: the weights of our push exist no more */
         client->held.version = 0;
@@ -193,8 +182,7 @@ static void take_welcome(struct tw_client *client, const struct tw_welcome *welc
     client->servers = welcome->servers;
 }
 
-static enum tw_status on_welcome(struct tw_client_turn *turn)
-{
+static enum tw_status on_welcome(struct tw_client_turn *turn) {
     struct tw_client *client = turn->client;
     const struct tw_welcome *welcome = &turn->event->frame->welcome;
     const char *fault = fault_of_welcome(client, welcome);
@@ -203,8 +191,7 @@ static enum tw_status on_welcome(struct tw_client_turn *turn)
     if (fault == NULL)
         fault = change_in_welcome(client, welcome);
     if (fault != NULL)
-        return tw_client_violation(client, turn->error, TW_UNEXPECTED, "in its Welcome: %s",
-                                   fault);
+        return tw_client_violation(client, turn->error, TW_UNEXPECTED, "in its Welcome: %s", fault);
     if (client->config.role == TW_ROLE_WORKER && welcome->width != 1)
         return refuse_server(turn, TW_UNSUPPORTED, "it gives a worker several slots");
     if (!client->welcomed) {
@@ -222,8 +209,7 @@ static enum tw_status on_welcome(struct tw_client_turn *turn)
     return TW_OK;
 }
 
-static enum tw_status on_attached(struct tw_client_turn *turn)
-{
+static enum tw_status on_attached(struct tw_client_turn *turn) {
     struct tw_client *client = turn->client;
     client->link[turn->event->link].state = TW_LINK_READY;
     for (uint32_t shard = 0; shard < client->servers; shard++)
@@ -235,15 +221,13 @@ static enum tw_status on_attached(struct tw_client_turn *turn)
 
 /* ---- during the run ---- */
 
-static enum tw_status known_status(uint32_t number)
-{
+static enum tw_status known_status(uint32_t number) {
     return number <= TW_INTERNAL ? (enum tw_status)number : TW_UNEXPECTED;
 }
 
 /* A server that has no room for us now may have it later, all other refusals are
  * final. */
-static enum tw_status on_refuse(struct tw_client_turn *turn)
-{
+static enum tw_status on_refuse(struct tw_client_turn *turn) {
     struct tw_client *client = turn->client;
     const struct tw_refuse *refuse = &turn->event->frame->refuse;
     enum tw_status status = known_status(refuse->status);
@@ -252,8 +236,7 @@ static enum tw_status on_refuse(struct tw_client_turn *turn)
     if (status == TW_OK)
         status = TW_UNEXPECTED;
     bool full = status == TW_AGAIN ||
-                (status == TW_LIMIT &&
-                 client->link[turn->event->link].state == TW_LINK_GREETING);
+                (status == TW_LIMIT && client->link[turn->event->link].state == TW_LINK_GREETING);
     if (full || status == TW_SLOW_PEER) {
         struct tw_error cause;
         struct tw_client_event lost = *turn->event;
@@ -273,8 +256,7 @@ static enum tw_status on_refuse(struct tw_client_turn *turn)
     return TW_OK;
 }
 
-static enum tw_status on_stop(struct tw_client_turn *turn)
-{
+static enum tw_status on_stop(struct tw_client_turn *turn) {
     struct tw_client *client = turn->client;
     const struct tw_stop *stop = &turn->event->frame->stop;
     enum tw_status status = known_status(stop->status);
@@ -296,16 +278,14 @@ static enum tw_status on_stop(struct tw_client_turn *turn)
     return TW_OK;
 }
 
-static enum tw_status unexpected(struct tw_client_turn *turn)
-{
+static enum tw_status unexpected(struct tw_client_turn *turn) {
     int link = turn->event->link;
     return tw_client_violation(turn->client, turn->error, TW_UNEXPECTED,
                                "a %s frame on its %s connection, which makes no sense now",
                                tw_body_name(turn->event->frame->body), link_name(link));
 }
 
-static enum tw_status on_control(struct tw_client_turn *turn)
-{
+static enum tw_status on_control(struct tw_client_turn *turn) {
     struct tw_client *client = turn->client;
     const struct tw_frame *frame = turn->event->frame;
     struct tw_frame pong = {.body = TW_BODY_PONG};
@@ -332,8 +312,7 @@ static enum tw_status on_control(struct tw_client_turn *turn)
     }
 }
 
-enum tw_status tw_client_on_frame(struct tw_client_turn *turn)
-{
+enum tw_status tw_client_on_frame(struct tw_client_turn *turn) {
     int link = turn->event->link;
     enum tw_body body = turn->event->frame->body;
     enum tw_client_link_state state = turn->client->link[link].state;

@@ -12,28 +12,24 @@
 #include "common/base/rng.h"
 #include "worker/core/client_parts.h"
 
-static struct tw_client_effect *effect(struct tw_client_turn *turn,
-                                       enum tw_client_effect_kind kind, int link)
-{
+static struct tw_client_effect *effect(struct tw_client_turn *turn, enum tw_client_effect_kind kind,
+                                       int link) {
     struct tw_client_effect *at = &turn->effects->at[turn->effects->count++];
     at->kind = kind;
     at->link = link;
     return at;
 }
 
-void tw_client_send(struct tw_client_turn *turn, int link, const struct tw_frame *frame)
-{
+void tw_client_send(struct tw_client_turn *turn, int link, const struct tw_frame *frame) {
     effect(turn, TW_CLIENT_SEND, link)->frame = *frame;
 }
 
-void tw_client_open(struct tw_client_turn *turn, int link)
-{
+void tw_client_open(struct tw_client_turn *turn, int link) {
     turn->client->link[link].state = TW_LINK_OPENING;
     effect(turn, TW_CLIENT_OPEN, link);
 }
 
-void tw_client_close_all(struct tw_client_turn *turn, int from_link)
-{
+void tw_client_close_all(struct tw_client_turn *turn, int from_link) {
     for (int i = from_link; i < TW_CLIENT_LINKS_MAX; i++) {
         struct tw_client_link *link = &turn->client->link[i];
         if (link->state != TW_LINK_CLOSED)
@@ -42,8 +38,7 @@ void tw_client_close_all(struct tw_client_turn *turn, int from_link)
     }
 }
 
-void tw_client_begin_try(struct tw_client_turn *turn)
-{
+void tw_client_begin_try(struct tw_client_turn *turn) {
     struct tw_client *client = turn->client;
     tw_client_close_all(turn, 0); /* control may have been left open */
     tw_client_set_phase(client, TW_CLIENT_GREETING);
@@ -53,8 +48,7 @@ void tw_client_begin_try(struct tw_client_turn *turn)
 
 /* ---- loss ---- */
 
-static void give_up(struct tw_client *client)
-{
+static void give_up(struct tw_client *client) {
     unsigned seconds = (client->config.connect_ms + 999) / 1000;
     if (!client->welcomed) {
         tw_error_set(&client->error, TW_UNREACHABLE,
@@ -71,8 +65,7 @@ static void give_up(struct tw_client *client)
 }
 
 /* Exponential back-off with full jitter: uniform below a bound that doubles. */
-static uint64_t backoff_ms(struct tw_client *client)
-{
+static uint64_t backoff_ms(struct tw_client *client) {
     uint32_t doublings = client->tries < 10 ? client->tries : 10;
     uint64_t bound = (uint64_t)TW_CLIENT_BACKOFF_MIN_MS << doublings;
     if (bound > TW_CLIENT_BACKOFF_MAX_MS)
@@ -83,8 +76,7 @@ static uint64_t backoff_ms(struct tw_client *client)
 }
 
 /* The try, or the membership, is over: all connections will be made again. */
-static void interrupt(struct tw_client_turn *turn, int lost, const char *cause)
-{
+static void interrupt(struct tw_client_turn *turn, int lost, const char *cause) {
     struct tw_client *client = turn->client;
     uint64_t now = turn->event->now_ms;
 
@@ -109,14 +101,12 @@ static void interrupt(struct tw_client_turn *turn, int lost, const char *cause)
 }
 
 /* Whether a cause may go away by trying again. */
-static bool may_pass(enum tw_status status)
-{
+static bool may_pass(enum tw_status status) {
     return status == TW_CLOSED || status == TW_IO || status == TW_SLOW_PEER ||
            status == TW_UNREACHABLE || status == TW_AGAIN;
 }
 
-void tw_client_on_lost(struct tw_client_turn *turn)
-{
+void tw_client_on_lost(struct tw_client_turn *turn) {
     struct tw_client *client = turn->client;
     const struct tw_error *cause = turn->event->cause;
     struct tw_client_link *link = &client->link[turn->event->link];
@@ -135,8 +125,7 @@ void tw_client_on_lost(struct tw_client_turn *turn)
 
 /* ---- progress ---- */
 
-void tw_client_on_opened(struct tw_client_turn *turn)
-{
+void tw_client_on_opened(struct tw_client_turn *turn) {
     int i = turn->event->link;
     struct tw_client_link *link = &turn->client->link[i];
     struct tw_frame frame = {.body = TW_BODY_HELLO};
@@ -148,12 +137,12 @@ void tw_client_on_opened(struct tw_client_turn *turn)
     frame.hello.protocol_min = TW_PROTOCOL_MIN;
     frame.hello.protocol_max = TW_PROTOCOL_MAX;
     frame.hello.nonce = (struct tw_view){link->nonce, TW_NONCE_BYTES};
-    frame.hello.software = (struct tw_view){"talweg " TALWEG_VERSION, strlen("talweg " TALWEG_VERSION)};
+    frame.hello.software =
+        (struct tw_view){"talweg " TALWEG_VERSION, strlen("talweg " TALWEG_VERSION)};
     tw_client_send(turn, i, &frame);
 }
 
-void tw_client_on_joined(struct tw_client_turn *turn)
-{
+void tw_client_on_joined(struct tw_client_turn *turn) {
     struct tw_client *client = turn->client;
 
     tw_client_set_phase(client, TW_CLIENT_JOINED);
@@ -175,8 +164,7 @@ void tw_client_on_joined(struct tw_client_turn *turn)
     }
 }
 
-static void heartbeat(struct tw_client_turn *turn)
-{
+static void heartbeat(struct tw_client_turn *turn) {
     struct tw_client *client = turn->client;
     struct tw_frame frame = {.body = TW_BODY_PING};
 
@@ -191,8 +179,7 @@ static void heartbeat(struct tw_client_turn *turn)
     tw_client_send(turn, TW_CLIENT_CONTROL, &frame);
 }
 
-void tw_client_on_tick(struct tw_client_turn *turn)
-{
+void tw_client_on_tick(struct tw_client_turn *turn) {
     if (turn->event->now_ms < tw_client_deadline(turn->client))
         return;
     switch (turn->client->phase) {
@@ -212,8 +199,7 @@ void tw_client_on_tick(struct tw_client_turn *turn)
     }
 }
 
-uint64_t tw_client_deadline(const struct tw_client *client)
-{
+uint64_t tw_client_deadline(const struct tw_client *client) {
     switch (client->phase) {
     case TW_CLIENT_RECONNECTING:
         return client->retry_ms;

@@ -10,8 +10,7 @@
 
 #include "worker/core/client_parts.h"
 
-void tw_client_make_segments(struct tw_client *client)
-{
+void tw_client_make_segments(struct tw_client *client) {
     const struct tw_layout *layout = &client->layout;
     uint32_t count = 0;
 
@@ -28,16 +27,14 @@ void tw_client_make_segments(struct tw_client *client)
     client->segments = count;
 }
 
-void tw_client_rewind_push(struct tw_client *client)
-{
+void tw_client_rewind_push(struct tw_client *client) {
     for (uint32_t i = 0; i < client->segments; i++)
         client->segment[i].next = client->segment[i].first;
     for (int i = 0; i < TW_CLIENT_LINKS_MAX; i++)
         client->link[i].ended = false;
 }
 
-void tw_client_begin_push(struct tw_client *client)
-{
+void tw_client_begin_push(struct tw_client *client) {
     client->live = client->config.role == TW_ROLE_WORKER;
     client->end = false;
     client->pushed = 0;
@@ -45,8 +42,7 @@ void tw_client_begin_push(struct tw_client *client)
     tw_client_rewind_push(client);
 }
 
-enum tw_status tw_client_on_push(struct tw_client_turn *turn)
-{
+enum tw_status tw_client_on_push(struct tw_client_turn *turn) {
     struct tw_client *client = turn->client;
     int tensor = turn->event->tensor;
 
@@ -68,8 +64,7 @@ enum tw_status tw_client_on_push(struct tw_client_turn *turn)
     return TW_OK;
 }
 
-enum tw_status tw_client_on_end(struct tw_client_turn *turn)
-{
+enum tw_status tw_client_on_end(struct tw_client_turn *turn) {
     struct tw_client *client = turn->client;
 
     if (client->config.role != TW_ROLE_WORKER || client->work != TW_CLIENT_COMPUTING)
@@ -85,8 +80,7 @@ enum tw_status tw_client_on_end(struct tw_client_turn *turn)
 }
 
 /* The first segment of the link's shard that has something ready; NULL: none. */
-static struct tw_client_segment *ready_segment(const struct tw_client *client, int link)
-{
+static struct tw_client_segment *ready_segment(const struct tw_client *client, int link) {
     uint32_t shard = (uint32_t)link - 1;
     for (uint32_t i = client->shard_segment[shard]; i < client->shard_segment[shard + 1]; i++) {
         struct tw_client_segment *segment = &client->segment[i];
@@ -96,19 +90,16 @@ static struct tw_client_segment *ready_segment(const struct tw_client *client, i
     return NULL;
 }
 
-static bool may_send(const struct tw_client *client, int link)
-{
+static bool may_send(const struct tw_client *client, int link) {
     return client->live && client->phase == TW_CLIENT_JOINED && link != TW_CLIENT_CONTROL &&
            client->link[link].state == TW_LINK_READY && !client->link[link].ended;
 }
 
-bool tw_client_has_next(const struct tw_client *client, int link)
-{
+bool tw_client_has_next(const struct tw_client *client, int link) {
     return may_send(client, link) && (client->end || ready_segment(client, link) != NULL);
 }
 
-static void fill_end(const struct tw_client *client, uint32_t shard, struct tw_frame *frame)
-{
+static void fill_end(const struct tw_client *client, uint32_t shard, struct tw_frame *frame) {
     const uint32_t *first = client->layout.shard_first;
     memset(frame, 0, sizeof(*frame));
     frame->body = TW_BODY_END;
@@ -125,8 +116,7 @@ static void fill_end(const struct tw_client *client, uint32_t shard, struct tw_f
     };
 }
 
-bool tw_client_next(struct tw_client *client, int link, struct tw_frame *frame, const void **data)
-{
+bool tw_client_next(struct tw_client *client, int link, struct tw_frame *frame, const void **data) {
     *data = NULL;
     if (!tw_client_has_next(client, link))
         return false;

@@ -15,8 +15,7 @@ enum fate {
     FATE_NEW,      /* the first of a newer set */
 };
 
-static enum fate fate_of(const struct tw_client *client, const struct tw_weights *weights)
-{
+static enum fate fate_of(const struct tw_client *client, const struct tw_weights *weights) {
     if (client->arriving.position != 0 && weights->position == client->arriving.position)
         return FATE_ARRIVING;
     /* Equal to `newest` and not arriving: what a lost connection had begun. */
@@ -25,8 +24,7 @@ static enum fate fate_of(const struct tw_client *client, const struct tw_weights
 
 /* Is it for us, from the shard that owns the chunk, and of the right size? */
 static enum tw_status check_frame(struct tw_client *client, int link, const struct tw_frame *frame,
-                                  struct tw_error *error)
-{
+                                  struct tw_error *error) {
     const struct tw_weights *weights = &frame->weights;
     const struct tw_layout *layout = &client->layout;
 
@@ -57,22 +55,19 @@ static enum tw_status check_frame(struct tw_client *client, int link, const stru
 }
 
 static enum tw_status check_same_set(struct tw_client *client, const struct tw_weights *weights,
-                                     struct tw_error *error)
-{
+                                     struct tw_error *error) {
     if (weights->version != client->arriving.version || weights->step != client->arriving.step)
         return tw_client_violation(client, error, TW_UNEXPECTED,
                                    "two versions or steps of weights at position %llu",
                                    (unsigned long long)weights->position);
     if (client->chunk_here[weights->chunk])
-        return tw_client_violation(client, error, TW_UNEXPECTED,
-                                   "chunk %u twice at position %llu", weights->chunk,
-                                   (unsigned long long)weights->position);
+        return tw_client_violation(client, error, TW_UNEXPECTED, "chunk %u twice at position %llu",
+                                   weights->chunk, (unsigned long long)weights->position);
     return TW_OK;
 }
 
 /* The next step; after a Welcome also the one that the server says is next. */
-static bool step_fits(const struct tw_client *client, uint64_t step)
-{
+static bool step_fits(const struct tw_client *client, uint64_t step) {
     if (step == 0)
         return false;
     if (client->config.role == TW_ROLE_EVALUATOR)
@@ -83,43 +78,36 @@ static bool step_fits(const struct tw_client *client, uint64_t step)
 }
 
 static enum tw_status check_new_set(struct tw_client *client, const struct tw_weights *weights,
-                                    struct tw_error *error)
-{
+                                    struct tw_error *error) {
     if (weights->position == 0 || weights->position == client->held.position)
         return tw_client_violation(client, error, TW_UNEXPECTED,
                                    "weights of position %llu, which is over",
                                    (unsigned long long)weights->position);
     if (weights->version < client->held.version)
-        return tw_client_violation(client, error, TW_STALE,
-                                   "weights of version %llu after those of version %llu",
-                                   (unsigned long long)weights->version,
-                                   (unsigned long long)client->held.version);
+        return tw_client_violation(
+            client, error, TW_STALE, "weights of version %llu after those of version %llu",
+            (unsigned long long)weights->version, (unsigned long long)client->held.version);
     if (!step_fits(client, weights->step))
-        return tw_client_violation(client, error, TW_UNEXPECTED,
-                                   "weights for step %llu after those for step %llu",
-                                   (unsigned long long)weights->step,
-                                   (unsigned long long)client->held.step);
+        return tw_client_violation(
+            client, error, TW_UNEXPECTED, "weights for step %llu after those for step %llu",
+            (unsigned long long)weights->step, (unsigned long long)client->held.step);
     return TW_OK;
 }
 
-static void begin_set(struct tw_client *client, const struct tw_weights *weights)
-{
-    client->arriving =
-        (struct tw_client_set){weights->position, weights->version, weights->step};
+static void begin_set(struct tw_client *client, const struct tw_weights *weights) {
+    client->arriving = (struct tw_client_set){weights->position, weights->version, weights->step};
     client->newest = weights->position;
     client->arrived = 0;
     memset(client->chunk_here, 0, client->layout.chunks);
 }
 
-void tw_client_forget_set(struct tw_client *client)
-{
+void tw_client_forget_set(struct tw_client *client) {
     client->arriving = (struct tw_client_set){0};
     client->arrived = 0;
 }
 
 enum tw_status tw_client_place(struct tw_client *client, int link, const struct tw_frame *frame,
-                               void **place, struct tw_error *error)
-{
+                               void **place, struct tw_error *error) {
     const struct tw_weights *weights = &frame->weights;
     enum tw_status status = TW_OK;
 
@@ -154,8 +142,7 @@ enum tw_status tw_client_place(struct tw_client *client, int link, const struct 
     return status;
 }
 
-static void complete_set(struct tw_client *client)
-{
+static void complete_set(struct tw_client *client) {
     client->held = client->arriving;
     tw_client_forget_set(client);
     client->fresh = false;
@@ -165,8 +152,7 @@ static void complete_set(struct tw_client *client)
     tw_client_set_work(client, TW_CLIENT_COMPUTING);
 }
 
-enum tw_status tw_client_on_weights(struct tw_client_turn *turn)
-{
+enum tw_status tw_client_on_weights(struct tw_client_turn *turn) {
     struct tw_client *client = turn->client;
     const struct tw_weights *weights = &turn->event->frame->weights;
     enum tw_status status = check_frame(client, turn->event->link, turn->event->frame, turn->error);
