@@ -10,8 +10,9 @@
 
 #include "common/base/rng.h"
 #include "common/tensor/kernels.h"
+#include "tests/lib/cpu.h"
 
-/* The kernels as compiled by tensor.cmake for one instruction set each. */
+/* The kernels as compiled by tests/lib/kernel_sets.cmake for one instruction set each. */
 struct set {
     const char *name;
     void (*sum_tree)(float *, const float *const *, int, size_t);
@@ -46,25 +47,9 @@ static const struct set sets[] = {
 #endif
 };
 
-/* Whether this machine can run them; it says so when not. */
-static bool runs_here(const struct set *set) {
-    bool runs = true;
-#if defined(__x86_64__)
-    if (strcmp(set->name, "v3") == 0) {
-        runs = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    } else if (strcmp(set->name, "v4") == 0) {
-        runs = __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") &&
-               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512cd");
-    }
-#endif
-    if (!runs) {
-        print_message("not checked: this CPU lacks %s\n", set->name);
-    }
-    return runs;
-}
 #define EACH_SET(set)                                                                              \
     for (const struct set *set = sets; set < sets + sizeof sets / sizeof sets[0]; set++)           \
-        if (runs_here(set))
+        if (tw_test_cpu_runs(set->name))
 
 static float *random_floats(uint64_t slot, size_t count) {
     struct tw_rng rng;

@@ -1,0 +1,132 @@
+/* The tables of the rules: found by name, defaults, and what they refuse. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "server/core/optimizer.h"
+#include "tests/lib/variant_text.h"
+
+static const struct tw_optimizer *rule;
+static struct tw_optimizer_options options;
+static struct tw_error error;
+
+static enum tw_status find(const char *line) {
+    error.text[0] = 0;
+    return tw_optimizer_find(&rule, &options, tw_test_variant(line), &error);
+}
+
+static void every_rule_is_complete(void **unused) {
+    const char *const names[] = {"sgd", "momentum", "nesterov", "adam"};
+    assert_int_equal(tw_optimizer_count, 4);
+    for (int i = 0; i < tw_optimizer_count; i++) {
+        const struct tw_optimizer *r = tw_optimizers[i];
+        assert_string_equal(r->name, names[i]);
+        assert_true(r->formula[0] != 0 && r->source[0] != 0);
+        assert_in_range(r->states, 0, TW_OPTIMIZER_STATES);
+        for (int s = 0; s < r->states; s++) {
+            assert_non_null(r->state[s].name);
+        }
+        assert_true(r->prepare != NULL && r->apply_float != NULL && r->apply_double != NULL);
+        for (int k = 0; k < r->rule_count; k++) {
+            assert_true(r->rules[k].key[0] != 0 && r->rules[k].text[0] != 0);
+        }
+    }
+}
+
+static void defaults_are_those_of_the_papers(void **unused) {
+    assert_int_equal(find("adam"), TW_OK);
+    assert_string_equal(rule->name, "adam");
+    assert_true(options.lr == 1e-3 && options.beta1 == .9 && options.beta2 == .999 &&
+                options.eps == 1e-8 && options.eps_at == 0 && options.bias == 0);
+    assert_int_equal(find("momentum lr=.5"), TW_OK);
+    assert_true(options.lr == .5 && options.momentum == .9 && options.dampening == 0 &&
+                options.lr_at == 0);
+    assert_int_equal(find("nesterov lr=.5"), TW_OK);
+    assert_true(options.momentum == .9 && options.nesterov == 0);
+}
+
+static void the_form_of_nesterov_chooses_its_states(void **unused) {
+    assert_int_equal(find("nesterov lr=1 nesterov=lookahead"), TW_OK);
+    assert_int_equal(rule->states, 1);
+    assert_int_equal(find("nesterov lr=1 nesterov=lookup"), TW_OK);
+    assert_int_equal(rule->states, 2);
+    assert_string_equal(rule->name, "nesterov");
+    assert_string_equal(rule->state[1].name, "x");
+    assert_int_equal(rule->state[1].start, TW_STATE_WEIGHTS);
+}
+
+static void what_a_table_does_not_allow_is_refused_by_key(void **unused) {
+    static const struct {
+        const char *line, *words;
+    } wrong[] = {
+        {"sgd", "lr"},
+        {"momentum", "lr"},
+        {"nesterov momentum=.9", "lr"},
+        {"sgd lr=0", "optimizer.lr"},
+        {"sgd lr=-1", "optimizer.lr"},
+        {"sgd lr=.nan", "optimizer.lr"},
+        {"sgd lr=nan", "optimizer.lr"},
+        {"sgd lr=.inf", "optimizer.lr"},
+        {"sgd lr=inf", "optimizer.lr"},
+        {"sgd lr=fast", "optimizer.lr"},
+        {"sgd lr=1 momentum=.9", "optimizer.momentum"},
+        {"momentum lr=1 momentum=1", "optimizer.momentum"},
+        {"momentum lr=1 momentum=-.1", "optimizer.momentum"},
+        {"momentum lr=1 dampening=1", "optimizer.dampening"},
+        {"momentum lr=1 lr_at=above", "optimizer.lr_at"},
+        {"nesterov lr=1 nesterov=lookahed", "lookahead"},
+        {"adam lr=0", "optimizer.lr"},
+        {"adam beta1=1", "optimizer.beta1"},
+        {"adam beta1=-1e-9", "optimizer.beta1"},
+        {"adam beta2=1", "optimizer.beta2"},
+        {"adam beta2=1.5", "optimizer.beta2"},
+        {"adam beta2=nan", "optimizer.beta2"},
+        {"adam eps=-1e-8", "optimizer.eps"},
+        {"adam eps=inf", "optimizer.eps"},
+        {"adam eps_at=paper", "optimizer.eps_at"},
+        {"adam bias=yes", "optimizer.bias"},
+        {"adam bta1=.9", "beta1"},
+        {"adm", "did you mean"},
+        {"adm", "adam"},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        assert_int_equal(find(wrong[i].line), TW_JOB);
+        if (strstr(error.text, wrong[i].words) == NULL ||
+            strstr(error.text, "job.yaml:7") == NULL) {
+            fail_msg("%s: \"%s\" does not say \"%s\"", wrong[i].line, error.text, wrong[i].words);
+        }
+    }
+}
+
+static void the_borders_of_the_ranges_are_allowed(void **unused) {
+    assert_int_equal(find("adam lr=1e-300 beta1=0 beta2=0 eps=0"), TW_OK);
+    assert_int_equal(find("adam beta1=0.9999999 eps_at=hat bias=none"), TW_OK);
+    assert_int_equal(find("momentum lr=1e9 momentum=0 dampening=0"), TW_OK);
+}
+
+/* They travel in the COMMIT as bits, so none may be left to chance. */
+static void prepare_writes_every_scalar(void **unused) {
+    for (int i = 0; i < tw_optimizer_count; i++) {
+        double a[TW_OPTIMIZER_SCALARS], b[TW_OPTIMIZER_SCALARS];
+        struct tw_optimizer_options some = {.lr = .1, .momentum = .9, .beta1 = .9, .beta2 = .99};
+        memset(a, 0x55, sizeof a);
+        memset(b, 0xaa, sizeof b);
+        tw_optimizers[i]->prepare(&some, 3, .1, a);
+        tw_optimizers[i]->prepare(&some, 3, .1, b);
+        assert_memory_equal(a, b, sizeof a);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_rule_is_complete),
+        cmocka_unit_test(defaults_are_those_of_the_papers),
+        cmocka_unit_test(the_form_of_nesterov_chooses_its_states),
+        cmocka_unit_test(what_a_table_does_not_allow_is_refused_by_key),
+        cmocka_unit_test(the_borders_of_the_ranges_are_allowed),
+        cmocka_unit_test(prepare_writes_every_scalar),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
