@@ -29,18 +29,25 @@ struct tw_connection_events {
     enum tw_status (*on_frame)(struct tw_connection *connection, const struct tw_frame *frame,
                                void *data, struct tw_error *error);
     /* A frame that carried data has left for the kernel (or will never leave):
-     * its data is the caller's again. */
+     * its data is the caller's again. Comes from the loop, or from inside
+     * tw_connection_flush(); more frames may be sent from it. */
     void (*on_released)(struct tw_connection *connection, void *token);
     /* The last event. `error->status` is TW_CLOSED when the peer simply went
      * away or we closed without a cause. The connection may be freed in it. */
     void (*on_closed)(struct tw_connection *connection, const struct tw_error *error);
 };
 
-/* What is the same for all connections of a loop. */
+/* What is the same for all connections of a loop. A limit of 0 is the one of
+ * common/base/limits.h that is named beside it. */
 struct tw_connection_host {
     uv_loop_t *loop;
     struct tw_unpack_arena *arena; /* one for the loop */
     size_t send_queue_bytes_max;   /* per connection; more is TW_LIMIT and closes */
+    uint64_t connect_ms;           /* TW_CONNECT_MS */
+    uint64_t finish_ms;            /* TW_FINISH_MS */
+    uint64_t stalled_send_ms;      /* TW_STALLED_SEND_MS */
+    uint64_t slow_window_ms;       /* TW_SLOW_WINDOW_MS */
+    uint64_t slow_bytes_per_s;     /* TW_SLOW_BYTES_PER_S */
 };
 
 /* Makes a connection over `stream`s to come: tw_connection_accept() or
@@ -53,7 +60,9 @@ enum tw_status tw_connection_accept(struct tw_connection *connection, uv_stream_
                                     struct tw_error *error);
 
 /* Begins to connect; on_open says how it ended (TW_OK, or TW_UNREACHABLE with
- * the cause, after which the connection is closed). */
+ * the cause, after which the connection is closed and on_closed follows). It
+ * comes from the loop, also for what failed at once, and not at all when the
+ * connection is closed before. */
 enum tw_status tw_connection_connect(struct tw_connection *connection, const struct sockaddr *to,
                                      void (*on_open)(struct tw_connection *, enum tw_status,
                                                      const struct tw_error *),
@@ -69,11 +78,12 @@ const char *tw_connection_peer(const struct tw_connection *connection);
 void tw_connection_limit(struct tw_connection *connection, size_t frame_bytes_max,
                          bool data_allowed);
 
-/* Queues a frame. Its small fields are encoded now; frame->data_bytes bytes at
- * `data` are borrowed until on_released(token), which comes for every frame with
- * data, exactly once. TW_LIMIT (and the connection closes) when the queue is
- * over its bound; TW_CLOSED when it is closing already (on_released is then not
- * called). */
+/* Queues a frame, also while it is still connecting. Its small fields are encoded
+ * now (texts are cut to TW_ERROR_TEXT bytes, names of tensors to TW_NAME_MAX);
+ * frame->data_bytes bytes at `data` are borrowed until on_released(token), which
+ * comes for every frame with data, exactly once. TW_LIMIT (and the connection
+ * closes) when the queue is over its bound, TW_CLOSED when it is closing already,
+ * TW_NO_MEMORY: on_released is then not called. */
 enum tw_status tw_connection_send(struct tw_connection *connection, const struct tw_frame *frame,
                                   const void *data, void *token);
 
@@ -84,21 +94,25 @@ void tw_connection_flush(struct tw_connection *connection);
 /* Bytes that are queued and not yet with the kernel. */
 size_t tw_connection_queued(const struct tw_connection *connection);
 
-/* Asks on_data again after TW_AGAIN, and goes on reading. */
+/* Asks on_data again after TW_AGAIN, and goes on reading: in the next turn of the
+ * loop, never from inside this call. */
 void tw_connection_resume(struct tw_connection *connection);
 
 /* The frame whose tensor bytes are arriving, or NULL (see tw_decoder_receiving). */
 const struct tw_frame *tw_connection_receiving(const struct tw_connection *connection);
 
 /* Sends what is queued, then Refuse{status, text} when status is not TW_OK, then
- * closes; at the latest after 1 s. */
+ * closes; at the latest after 1 s (finish_ms). No event but on_released and
+ * on_closed comes after it; on_closed gets `status` and `text`. */
 void tw_connection_finish(struct tw_connection *connection, enum tw_status status,
                           const char *text);
 
 /* Closes at once. */
 void tw_connection_close(struct tw_connection *connection);
 
-/* Frees a connection that was never opened, or after on_closed. */
+/* Frees a connection that was never opened, or after on_closed. At any other
+ * moment it closes at once, without any further event: for owners that are going
+ * away themselves and hold no data in the queue. */
 void tw_connection_free(struct tw_connection *connection);
 
 #endif

@@ -1,0 +1,161 @@
+/* What comes in over a connection: see connection.h.
+ *
+ * Happy path: libuv asks where bytes should go, the decoder says where, libuv
+ * tells how many came, the decoder calls the owner for what they complete.
+ * Failure: end of file and errors close; bytes that are wrong, and an owner that
+ * returns a final status, finish the connection with a Refuse.
+ */
+#include <stdlib.h>
+
+#include "proto/connection_private.h"
+
+/* The decoder's slow path: one block per connection, replaced when it grows; its
+ * size is bounded by the decoder's frame_bytes_max. */
+static void *lend(void *context, size_t bytes) {
+    struct tw_connection *connection = context;
+    free(connection->decoder.whole);
+    return malloc(bytes);
+}
+
+static enum tw_status over(const struct tw_connection *connection, enum tw_status status) {
+    return connection->state == TW_CONNECTION_OPEN ? status : TW_CLOSED;
+}
+
+static enum tw_status on_data(void *context, const struct tw_frame *frame, void **place,
+                              struct tw_error *error) {
+    struct tw_connection *connection = context;
+    return over(connection, connection->events.on_data(connection, frame, place, error));
+}
+
+static enum tw_status on_frame(void *context, const struct tw_frame *frame, void *data,
+                               struct tw_error *error) {
+    struct tw_connection *connection = context;
+    connection->frames++;
+    return over(connection, connection->events.on_frame(connection, frame, data, error));
+}
+
+static const struct tw_decoder_sink sink = {.on_data = on_data, .on_frame = on_frame};
+
+void tw_connection_init_reading(struct tw_connection *connection) {
+    tw_decoder_init(&connection->decoder, &sink, connection, connection->host.arena, lend);
+}
+
+void tw_connection_fini_reading(struct tw_connection *connection) {
+    free(connection->decoder.whole);
+}
+
+static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer) {
+    struct tw_connection *connection = handle->data;
+    void *at = connection->decoder.stage; /* finishing: what comes is thrown away */
+    size_t room = sizeof connection->decoder.stage;
+    if (connection->state == TW_CONNECTION_OPEN) {
+        tw_decoder_want(&connection->decoder, &at, &room);
+    }
+    *buffer = uv_buf_init(at, (unsigned)room);
+}
+
+static void stop_reading(struct tw_connection *connection) {
+    uv_read_stop((uv_stream_t *)&connection->stream);
+    connection->reading = false;
+}
+
+/* End of file or an error. */
+static void on_end(struct tw_connection *connection, int code) {
+    const struct tw_frame *receiving = tw_decoder_receiving(&connection->decoder);
+    stop_reading(connection);
+    if (connection->state == TW_CONNECTION_FINISHING && code == UV_EOF &&
+        connection->queue.entries > 0) {
+        connection->peer_ended = true; /* it may still read what is queued */
+    } else if (code != UV_EOF) {
+        tw_connection_fail(connection, TW_CLOSED, "connection lost: %s", uv_strerror(code));
+    } else if (receiving != NULL) {
+        tw_connection_fail(connection, TW_CLOSED,
+                           "the peer closed the connection in the middle of the %zu bytes of a "
+                           "%s frame",
+                           receiving->data_bytes, tw_body_name(receiving->body));
+    } else if (tw_decoder_mid_frame(&connection->decoder)) {
+        tw_connection_fail(connection, TW_CLOSED,
+                           "the peer closed the connection in the middle of a frame");
+    } else {
+        tw_connection_fail(connection, TW_CLOSED, "the peer closed the connection");
+    }
+}
+
+/* What the decoder answered. */
+static void settle(struct tw_connection *connection, enum tw_status status,
+                   const struct tw_error *error) {
+    if (connection->state != TW_CONNECTION_OPEN) {
+        return;
+    }
+    if (status == TW_AGAIN) {
+        connection->waiting = true;
+        stop_reading(connection);
+    } else if (status != TW_OK) {
+        tw_connection_finish(connection, status, error->text);
+    }
+}
+
+static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffer) {
+    struct tw_connection *connection = stream->data;
+    if (count < 0) {
+        on_end(connection, (int)count);
+        return;
+    }
+    if (count == 0) {
+        return;
+    }
+    connection->received += (size_t)count;
+    if (connection->state != TW_CONNECTION_OPEN) {
+        return;
+    }
+    struct tw_error error = {.status = TW_OK};
+    settle(connection, tw_decoder_advance(&connection->decoder, (size_t)count, &error), &error);
+    connection->turn_bytes += (size_t)count;
+    if (connection->reading && connection->turn_bytes >= TW_READ_TURN_BYTES) {
+        stop_reading(connection); /* others first */
+        tw_connection_want_turn(connection);
+    }
+    tw_connection_flush(connection);
+}
+
+void tw_connection_read(struct tw_connection *connection) {
+    bool may = connection->state == TW_CONNECTION_OPEN
+                   ? !connection->waiting
+                   : connection->state == TW_CONNECTION_FINISHING && !connection->peer_ended;
+    if (!may || connection->reading) {
+        return;
+    }
+    int code = uv_read_start((uv_stream_t *)&connection->stream, on_alloc, on_read);
+    if (code != 0) {
+        tw_connection_fail(connection, TW_IO, "cannot read: %s", uv_strerror(code));
+        return;
+    }
+    connection->reading = true;
+}
+
+void tw_connection_read_turn(struct tw_connection *connection) {
+    connection->turn_bytes = 0;
+    if (connection->resuming && connection->waiting && connection->state == TW_CONNECTION_OPEN) {
+        struct tw_error error = {.status = TW_OK};
+        connection->resuming = false;
+        connection->waiting = false;
+        settle(connection, tw_decoder_resume(&connection->decoder, &error), &error);
+    }
+    tw_connection_read(connection);
+}
+
+void tw_connection_resume(struct tw_connection *connection) {
+    if (connection->state == TW_CONNECTION_OPEN) {
+        connection->resuming = true;
+        tw_connection_want_turn(connection);
+    }
+}
+
+void tw_connection_limit(struct tw_connection *connection, size_t frame_bytes_max,
+                         bool data_allowed) {
+    tw_decoder_limit(&connection->decoder, frame_bytes_max, data_allowed);
+}
+
+const struct tw_frame *tw_connection_receiving(const struct tw_connection *connection) {
+    return tw_decoder_receiving(&connection->decoder);
+}

@@ -1,0 +1,136 @@
+/* See send_queue.h. */
+#include "proto/send_queue.h"
+
+#include <stdlib.h>
+
+/* A prefix of a frame with data is at most 84 bytes long; with it most others fit. */
+#define INLINE_BYTES 96
+
+struct tw_queued {
+    struct tw_queued *next;
+    unsigned char *prefix; /* [prefix_bytes]: `inlined`, or from malloc */
+    size_t prefix_bytes;
+    const void *data; /* [data_bytes], borrowed */
+    size_t data_bytes;
+    size_t taken; /* of both */
+    void *token;
+    unsigned char inlined[INLINE_BYTES];
+};
+
+static void forget(struct tw_send_queue *queue, struct tw_queued *entry) {
+    if (entry->prefix != entry->inlined) {
+        free(entry->prefix);
+    }
+    if (queue->spares == TW_SEND_SPARE) {
+        free(entry);
+        return;
+    }
+    entry->next = queue->spare;
+    queue->spare = entry;
+    queue->spares++;
+}
+
+static struct tw_queued *new_entry(struct tw_send_queue *queue, size_t prefix_bytes) {
+    struct tw_queued *entry = queue->spare;
+    if (entry != NULL) {
+        queue->spare = entry->next;
+        queue->spares--;
+    } else if ((entry = malloc(sizeof *entry)) == NULL) {
+        return NULL;
+    }
+    entry->prefix = prefix_bytes <= INLINE_BYTES ? entry->inlined : malloc(prefix_bytes);
+    if (entry->prefix == NULL) {
+        entry->prefix = entry->inlined;
+        forget(queue, entry);
+        return NULL;
+    }
+    return entry;
+}
+
+void tw_send_queue_fini(struct tw_send_queue *queue) {
+    while (queue->spare != NULL) {
+        struct tw_queued *entry = queue->spare;
+        queue->spare = entry->next;
+        free(entry);
+    }
+    queue->spares = 0;
+}
+
+size_t tw_send_queue_cost(const struct tw_send_queue *queue, const struct tw_frame *frame) {
+    return queue->bytes + queue->entries * sizeof(struct tw_queued) + tw_frame_prefix_bytes(frame) +
+           frame->data_bytes;
+}
+
+enum tw_status tw_send_queue_put(struct tw_send_queue *queue, const struct tw_frame *frame,
+                                 const void *data, void *token) {
+    size_t prefix_bytes = tw_frame_prefix_bytes(frame);
+    if (prefix_bytes > TW_SMALL_FIELDS_MAX) {
+        return TW_LIMIT;
+    }
+    struct tw_queued *entry = new_entry(queue, prefix_bytes);
+    if (entry == NULL) {
+        return TW_NO_MEMORY;
+    }
+    entry->next = NULL;
+    entry->prefix_bytes = tw_frame_encode(frame, entry->prefix, prefix_bytes);
+    entry->data = data;
+    entry->data_bytes = frame->data_bytes;
+    entry->taken = 0;
+    entry->token = token;
+    *(queue->tail != NULL ? &queue->tail->next : &queue->head) = entry;
+    queue->tail = entry;
+    queue->bytes += entry->prefix_bytes + entry->data_bytes;
+    queue->entries++;
+    return TW_OK;
+}
+
+/* Adds what is left of a piece, of which `taken` bytes are gone. */
+static size_t add_piece(struct iovec *piece, const void *start, size_t size, size_t taken) {
+    if (taken >= size) {
+        return 0;
+    }
+    piece->iov_base = (char *)(uintptr_t)start + taken;
+    piece->iov_len = size - taken;
+    return 1;
+}
+
+size_t tw_send_queue_gather(const struct tw_send_queue *queue,
+                            struct iovec pieces[TW_GATHER_PIECES], size_t *bytes) {
+    size_t count = 0;
+    size_t frames = 0;
+    *bytes = 0;
+    for (const struct tw_queued *entry = queue->head;
+         entry != NULL && frames < TW_GATHER_FRAMES && *bytes < TW_GATHER_BYTES;
+         entry = entry->next, frames++) {
+        size_t head = entry->prefix_bytes;
+        size_t of_data = entry->taken > head ? entry->taken - head : 0;
+        count += add_piece(&pieces[count], entry->prefix, head, entry->taken);
+        count += add_piece(&pieces[count], entry->data, entry->data_bytes, of_data);
+        *bytes += head + entry->data_bytes - entry->taken;
+    }
+    return count;
+}
+
+void tw_send_queue_take(struct tw_send_queue *queue, size_t bytes,
+                        void (*released)(void *context, void *token), void *context) {
+    while (bytes > 0) {
+        struct tw_queued *entry = queue->head;
+        size_t left = entry->prefix_bytes + entry->data_bytes - entry->taken;
+        size_t taken = bytes < left ? bytes : left;
+        entry->taken += taken;
+        queue->bytes -= taken;
+        bytes -= taken;
+        if (taken < left) {
+            return;
+        }
+        queue->head = entry->next;
+        queue->tail = queue->head != NULL ? queue->tail : NULL;
+        queue->entries--;
+        bool had_data = entry->data_bytes > 0;
+        void *token = entry->token;
+        forget(queue, entry);
+        if (had_data) {
+            released(context, token);
+        }
+    }
+}

@@ -1,0 +1,52 @@
+/* Frames that wait to leave a connection, in order. Private to proto/.
+ *
+ * Small fields are encoded when a frame is queued; tensor bytes are borrowed until
+ * the frame has been taken whole. Entries are reused, so a queue that neither
+ * grows nor dries up allocates nothing. No I/O here: connection.c gathers, writes
+ * what it got, and takes off what the kernel accepted.
+ */
+#ifndef TW_PROTO_SEND_QUEUE_H
+#define TW_PROTO_SEND_QUEUE_H
+
+#include <sys/uio.h>
+
+#include "proto/frame.h"
+
+/* Entries that are kept for reuse; also what a gather can hold. */
+#define TW_SEND_SPARE TW_GATHER_FRAMES
+#define TW_GATHER_PIECES (2 * TW_GATHER_FRAMES)
+
+struct tw_queued;
+
+struct tw_send_queue {
+    struct tw_queued *head, *tail;
+    struct tw_queued *spare;
+    size_t spares;
+    size_t bytes;   /* not yet taken, prefixes and tensor bytes */
+    size_t entries; /* not yet taken whole */
+};
+
+/* An empty queue is all zeros. Frees everything; nothing may be queued. */
+void tw_send_queue_fini(struct tw_send_queue *queue);
+
+/* What the queue would use with this frame: its bytes, and memory for entries. */
+size_t tw_send_queue_cost(const struct tw_send_queue *queue, const struct tw_frame *frame);
+
+/* Puts a frame at the end. `data` is borrowed until tw_send_queue_take() hands out
+ * `token`. TW_NO_MEMORY: nothing was queued; TW_LIMIT: its small fields are more
+ * than TW_SMALL_FIELDS_MAX, nothing was queued. */
+enum tw_status tw_send_queue_put(struct tw_send_queue *queue, const struct tw_frame *frame,
+                                 const void *data, void *token);
+
+/* Lists what to write next: up to TW_GATHER_FRAMES frames, and whole pieces until
+ * they reach TW_GATHER_BYTES. Returns the pieces, *bytes their sum. The pieces
+ * stay where they are until they are taken. */
+size_t tw_send_queue_gather(const struct tw_send_queue *queue,
+                            struct iovec pieces[TW_GATHER_PIECES], size_t *bytes);
+
+/* `bytes` of the front are gone. `released` is called for each frame with data
+ * that has now left whole; it may queue more. */
+void tw_send_queue_take(struct tw_send_queue *queue, size_t bytes,
+                        void (*released)(void *context, void *token), void *context);
+
+#endif
