@@ -23,9 +23,9 @@ struct tw_layout {
     uint32_t chunk_bytes;
     uint32_t servers;
     uint32_t chunks;
-    struct tw_chunk *chunk;            /* [chunks], memory of the caller */
+    struct tw_chunk *chunk;                   /* [chunks], memory of the caller */
     uint32_t shard_first[TW_SERVERS_MAX + 1]; /* shard s owns chunks [s], [s+1) */
-    int64_t elements;                  /* of all tensors */
+    int64_t elements;                         /* of all tensors */
 };
 
 /* How many chunks the list has; 0 when they do not fit in 32 bits. */

@@ -48,7 +48,7 @@ struct tw_optimizer {
     const struct tw_option_rule *rules;
     int rule_count;
     int states;
-    struct { /* [states] */
+    struct {              /* [states] */
         const char *name; /* "m", "v": also in checkpoints */
         enum tw_state_start start;
     } state[TW_OPTIMIZER_STATES];

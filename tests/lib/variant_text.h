@@ -13,10 +13,11 @@ static inline const struct tw_variant *tw_test_variant(const char *line) {
     static struct tw_option options[16];
     static struct tw_variant variant;
     const struct tw_where where = {"job.yaml", 7};
+    char *rest;
     snprintf(words, sizeof words, "%s", line);
     variant = (struct tw_variant){.where = where, .path = "optimizer", .options = options};
-    variant.name = strtok(words, " ");
-    for (char *word; variant.count < 16 && (word = strtok(NULL, " ")) != NULL;) {
+    variant.name = strtok_r(words, " ", &rest);
+    for (char *word; variant.count < 16 && (word = strtok_r(NULL, " ", &rest)) != NULL;) {
         char *equals = strchr(word, '=');
         *equals = 0;
         options[variant.count++] =
