@@ -90,12 +90,13 @@ struct tw_welcome {
     uint64_t epoch;
     uint32_t workers, slots, slot, width;
     uint64_t last_step;
-    uint32_t chunk_bytes, servers;
+    uint32_t chunk_bytes, servers, attempt;
 };
 struct tw_attach {
     enum tw_role role;
     uint32_t rank, incarnation;
     struct tw_view session;
+    uint32_t attempt;
 };
 struct tw_refuse {
     uint32_t status;

@@ -68,13 +68,14 @@ static const struct field welcome[] = {
     FIELD(welcome, Welcome, workers),    FIELD(welcome, Welcome, slots),
     FIELD(welcome, Welcome, slot),       FIELD(welcome, Welcome, width),
     FIELD(welcome, Welcome, last_step),  FIELD(welcome, Welcome, chunk_bytes),
-    FIELD(welcome, Welcome, servers),
+    FIELD(welcome, Welcome, servers),    FIELD(welcome, Welcome, attempt),
 };
 static const struct field attach[] = {
     FIELD(attach, Attach, role),
     FIELD(attach, Attach, rank),
     FIELD(attach, Attach, incarnation),
     FIELD(attach, Attach, session),
+    FIELD(attach, Attach, attempt),
 };
 static const struct field refuse[] = {
     FIELD(refuse, Refuse, status),

@@ -75,10 +75,12 @@ static void admit(struct tw_sequencer *s, const struct tw_sequencer_join *join, 
         take_over(s, rank);
     member->state = TW_MEMBER_JOINED;
     member->attached = 0;
+    member->attempt++;
     struct tw_sequencer_effect *effect = tw_sequencer_emit(s, TW_SEQ_JOINED);
     effect->joined.ticket = join->ticket;
     effect->joined.rank = rank;
     effect->joined.incarnation = member->incarnation;
+    effect->joined.attempt = member->attempt;
     effect->joined.slot = rank;
     effect->joined.last_step = s->slot[rank].settled;
 }
@@ -121,12 +123,12 @@ void tw_sequencer_maybe_start(struct tw_sequencer *s) {
     tw_sequencer_emit(s, TW_SEQ_STARTED);
 }
 
-void tw_sequencer_on_attached(struct tw_sequencer *s, uint32_t rank, uint32_t incarnation,
+void tw_sequencer_on_attached(struct tw_sequencer *s, uint32_t rank, uint32_t attempt,
                               uint32_t shard) {
     if (rank >= s->config.workers || shard >= s->config.shards)
         return;
     struct tw_member *member = &s->member[rank];
-    if (member->state != TW_MEMBER_JOINED || member->incarnation != incarnation)
+    if (member->state != TW_MEMBER_JOINED || member->attempt != attempt)
         return;
     member->attached |= UINT64_C(1) << shard;
     if (member->attached != UINT64_MAX >> (64 - s->config.shards))
@@ -145,8 +147,8 @@ void tw_sequencer_on_attached(struct tw_sequencer *s, uint32_t rank, uint32_t in
     tw_sequencer_maybe_start(s);
 }
 
-void tw_sequencer_on_lost(struct tw_sequencer *s, uint32_t rank, uint32_t incarnation) {
-    if (rank >= s->config.workers || s->member[rank].incarnation != incarnation)
+void tw_sequencer_on_lost(struct tw_sequencer *s, uint32_t rank, uint32_t attempt) {
+    if (rank >= s->config.workers || s->member[rank].attempt != attempt)
         return;
     if (s->member[rank].state == TW_MEMBER_JOINED || s->member[rank].state == TW_MEMBER_HERE)
         s->member[rank].state = TW_MEMBER_GONE;

@@ -191,7 +191,7 @@ void tw_node_sequence(struct tw_node *n, const struct tw_sequencer_event *event)
         n->orphan = false;
         struct tw_sequencer_event lost = {.kind = TW_SEQ_LOST};
         lost.rank = n->orphan_rank;
-        lost.incarnation = n->member[n->orphan_rank].incarnation;
+        lost.attempt = n->member[n->orphan_rank].attempt;
         tw_node_sequence(n, &lost);
     }
 }
@@ -218,11 +218,11 @@ void tw_node_hear_vote(struct tw_node *n, const struct tw_node_vote *vote) {
     case TW_VOTE_ATTACHED:
         event.kind = TW_SEQ_ATTACHED;
         event.rank = vote->rank;
-        event.incarnation = vote->incarnation;
+        event.attempt = vote->attempt;
         event.shard = vote->shard;
         break;
     case TW_VOTE_LOST: /* a bulk connection on another server: the worker is lost to us */
-        tw_node_drop_worker(n, vote->rank, vote->incarnation, "lost its connection to a server");
+        tw_node_drop_worker(n, vote->rank, vote->attempt, "lost its connection to a server");
         return;
     default:
         return;

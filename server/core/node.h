@@ -50,7 +50,7 @@ struct tw_node_vote {
         struct tw_ready ready;
         struct tw_sums sums;
         struct {
-            uint32_t rank, incarnation, shard;
+            uint32_t rank, attempt, shard;
         };
     };
 };
@@ -61,7 +61,7 @@ struct tw_node_order {
         struct tw_prepare prepare;
         struct {
             enum tw_role role;
-            uint32_t rank, incarnation;
+            uint32_t rank, incarnation, attempt;
             uint8_t session[TW_SESSION_BYTES];
         } member; /* who may attach */
     };

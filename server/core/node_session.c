@@ -46,15 +46,28 @@ bool tw_node_is_pending(const struct tw_node *n, uint32_t connection) {
 
 /* ---- joining ---- */
 
+/* The connections that a member had are no longer its own. */
+static void let_go(struct tw_node *n, struct tw_node_member *member, const char *text) {
+    uint32_t old[2] = {member->control, member->bulk};
+    member->control = member->bulk = TW_NO_CONNECTION;
+    for (int i = 0; i < 2; i++)
+        tw_node_close(n, old[i], TW_CLOSED, text);
+}
+
+static void attach_waiting(struct tw_node *n, enum tw_role role, uint32_t rank);
+
 void tw_node_learn_member(struct tw_node *n, const struct tw_node_order *order) {
     struct tw_node_member *member =
         order->member.role == TW_ROLE_EVALUATOR ? &n->evaluator : &n->member[order->member.rank];
+    let_go(n, member, "the worker has connected again");
     member->incarnation = order->member.incarnation;
+    member->attempt = order->member.attempt;
     memcpy(member->session, order->member.session, TW_SESSION_BYTES);
+    attach_waiting(n, order->member.role, order->member.rank);
 }
 
 static void admit(struct tw_node *n, uint32_t connection, enum tw_role role, uint32_t rank,
-                  uint32_t incarnation) {
+                  uint32_t incarnation, uint32_t attempt) {
     struct tw_session *session = session_of(n, connection);
     session->state = TW_SESSION_CONTROL;
     session->role = role;
@@ -64,6 +77,7 @@ static void admit(struct tw_node *n, uint32_t connection, enum tw_role role, uin
     order.member.role = role;
     order.member.rank = rank;
     order.member.incarnation = incarnation;
+    order.member.attempt = attempt;
     memcpy(order.member.session, n->connection[connection].key, TW_SESSION_BYTES);
     tw_node_order_all(n, &order);
     member_of(n, session)->control = connection;
@@ -84,29 +98,22 @@ static void welcome(struct tw_node *n, uint32_t connection, uint64_t last_step) 
         .last_step = last_step,
         .chunk_bytes = n->config.shard.layout->chunk_bytes,
         .servers = n->config.servers,
+        .attempt = member_of(n, session)->attempt,
     };
-}
-
-/* The connections that a member had are no longer its own. */
-static void let_go(struct tw_node *n, struct tw_node_member *member, const char *text) {
-    uint32_t old[2] = {member->control, member->bulk};
-    member->control = member->bulk = TW_NO_CONNECTION;
-    for (int i = 0; i < 2; i++)
-        tw_node_close(n, old[i], TW_CLOSED, text);
 }
 
 void tw_node_on_joined(struct tw_node *n, const struct tw_sequencer_effect *effect) {
     uint32_t connection = (uint32_t)effect->joined.ticket;
     uint32_t rank = effect->joined.rank, incarnation = effect->joined.incarnation;
-    let_go(n, &n->member[rank], "the worker has connected again");
     if (!still_joining(n, effect->joined.ticket)) {
         /* It went away while its join was deferred. */
         n->member[rank].incarnation = incarnation;
+        n->member[rank].attempt = effect->joined.attempt;
         n->orphan = true;
         n->orphan_rank = rank;
         return;
     }
-    admit(n, connection, TW_ROLE_WORKER, rank, incarnation);
+    admit(n, connection, TW_ROLE_WORKER, rank, incarnation, effect->joined.attempt);
     welcome(n, connection, effect->joined.last_step);
     struct tw_node_event *event = tw_node_tell(n, TW_EVENT_JOINED);
     event->rank = rank;
@@ -152,6 +159,15 @@ void tw_node_on_refused(struct tw_node *n, const struct tw_sequencer_effect *eff
     tw_node_close(n, connection, effect->refused.status, text);
 }
 
+static void drop_evaluator(struct tw_node *n) {
+    bool attached = n->evaluator.bulk != TW_NO_CONNECTION;
+    let_go(n, &n->evaluator, "the evaluator's other connection is lost");
+    if (!n->lead || !attached)
+        return;
+    tw_node_tell(n, TW_EVENT_EVALUATOR)->present = false;
+    tw_node_sequence(n, &(struct tw_sequencer_event){.kind = TW_SEQ_EVALUATOR, .present = false});
+}
+
 static enum tw_status join_evaluator(struct tw_node *n, uint32_t connection,
                                      const struct tw_join *join, struct tw_error *error) {
     struct tw_node_member *evaluator = &n->evaluator;
@@ -159,9 +175,10 @@ static enum tw_status join_evaluator(struct tw_node *n, uint32_t connection,
         return tw_error_set(error, TW_RANK_TAKEN, "there is an evaluator already");
     if (join->incarnation && join->incarnation != evaluator->incarnation)
         return tw_error_set(error, TW_FENCED, "another evaluator has taken over");
-    let_go(n, evaluator, "the evaluator has connected again");
+    if (evaluator->bulk != TW_NO_CONNECTION)
+        drop_evaluator(n);
     uint32_t incarnation = join->incarnation ? join->incarnation : evaluator->incarnation + 1;
-    admit(n, connection, TW_ROLE_EVALUATOR, 0, incarnation);
+    admit(n, connection, TW_ROLE_EVALUATOR, 0, incarnation, evaluator->attempt + 1);
     welcome(n, connection, 0);
     return TW_OK;
 }
@@ -199,42 +216,77 @@ static enum tw_status on_join(struct tw_node *n, uint32_t connection, const stru
     return TW_OK;
 }
 
-static enum tw_status on_attach(struct tw_node *n, uint32_t connection,
-                                const struct tw_attach *attach, struct tw_error *error) {
+static bool has_key(const struct tw_node_member *member, const void *key) {
+    return tw_equal_secret(key, member->session, TW_SESSION_BYTES);
+}
+
+/* The connection has shown that it is its member's. */
+static void attach(struct tw_node *n, uint32_t connection) {
     struct tw_session *session = session_of(n, connection);
-    if (attach->role == TW_ROLE_WORKER && attach->rank >= n->config.shard.slots)
-        return tw_error_set(error, TW_MALFORMED, "there is no rank %u", attach->rank);
-    session->role = attach->role;
-    session->rank = attach->role == TW_ROLE_WORKER ? attach->rank : 0;
     struct tw_node_member *member = member_of(n, session);
-    if (attach->incarnation < member->incarnation)
-        return tw_error_set(error, TW_FENCED, "a newer worker has taken over rank %u",
-                            attach->rank);
-    if (attach->incarnation != member->incarnation || !member->incarnation ||
-        attach->session.size != TW_SESSION_BYTES ||
-        !tw_equal_secret(attach->session.bytes, member->session, TW_SESSION_BYTES) ||
-        (n->lead && member->control == TW_NO_CONNECTION))
-        return tw_error_set(error, TW_UNEXPECTED, "rank %u has not joined with this session",
-                            attach->rank);
-    if (member->bulk != TW_NO_CONNECTION)
-        return tw_error_set(error, TW_UNEXPECTED, "rank %u is attached already", attach->rank);
     session->state = TW_SESSION_BULK;
-    session->incarnation = attach->incarnation;
     member->bulk = connection;
     tw_node_say(n, connection, TW_BODY_ATTACHED);
-    if (session->role == TW_ROLE_EVALUATOR) {
-        if (n->lead) {
-            tw_node_tell(n, TW_EVENT_EVALUATOR)->present = true;
-            tw_node_sequence(
-                n, &(struct tw_sequencer_event){.kind = TW_SEQ_EVALUATOR, .present = true});
-        }
+    if (session->role == TW_ROLE_WORKER) {
+        struct tw_node_vote vote = {.kind = TW_VOTE_ATTACHED};
+        vote.rank = session->rank;
+        vote.attempt = member->attempt;
+        vote.shard = n->config.shard.index;
+        tw_node_vote(n, &vote);
+    } else if (n->lead) {
+        tw_node_tell(n, TW_EVENT_EVALUATOR)->present = true;
+        tw_node_sequence(n,
+                         &(struct tw_sequencer_event){.kind = TW_SEQ_EVALUATOR, .present = true});
+    }
+}
+
+/* With several servers an Attach may overtake what the lead says of its rank. */
+static void attach_waiting(struct tw_node *n, enum tw_role role, uint32_t rank) {
+    for (uint32_t i = 0; i < n->config.connections; i++) {
+        struct tw_node_connection *connection = &n->connection[i];
+        struct tw_session *session = &connection->session;
+        if (session->state != TW_SESSION_ATTACHING || session->role != role ||
+            session->rank != rank)
+            continue;
+        const struct tw_node_member *member = member_of(n, session);
+        if (connection->attempt > member->attempt)
+            continue;
+        if (connection->attempt == member->attempt && has_key(member, connection->key) &&
+            member->bulk == TW_NO_CONNECTION)
+            attach(n, i);
+        else
+            tw_node_close(n, i, TW_FENCED, "a newer worker has taken over this rank");
+    }
+}
+
+static enum tw_status on_attach(struct tw_node *n, uint32_t connection,
+                                const struct tw_attach *frame, struct tw_error *error) {
+    struct tw_session *session = session_of(n, connection);
+    if (frame->role == TW_ROLE_WORKER && frame->rank >= n->config.shard.slots)
+        return tw_error_set(error, TW_MALFORMED, "there is no rank %u", frame->rank);
+    if (frame->session.size != TW_SESSION_BYTES)
+        return tw_error_set(error, TW_MALFORMED, "a session key has %d bytes, not %zu",
+                            TW_SESSION_BYTES, frame->session.size);
+    session->role = frame->role;
+    session->rank = frame->role == TW_ROLE_WORKER ? frame->rank : 0;
+    session->incarnation = frame->incarnation;
+    const struct tw_node_member *member = member_of(n, session);
+    if (frame->attempt < member->attempt || frame->incarnation < member->incarnation)
+        return tw_error_set(error, TW_FENCED, "a newer worker has taken over rank %u", frame->rank);
+    if (frame->attempt > member->attempt && !n->lead) {
+        session->state = TW_SESSION_ATTACHING;
+        n->connection[connection].attempt = frame->attempt;
+        memcpy(n->connection[connection].key, frame->session.bytes, TW_SESSION_BYTES);
         return TW_OK;
     }
-    struct tw_node_vote vote = {.kind = TW_VOTE_ATTACHED};
-    vote.rank = session->rank;
-    vote.incarnation = session->incarnation;
-    vote.shard = n->config.shard.index;
-    tw_node_vote(n, &vote);
+    bool joined = frame->attempt == member->attempt && has_key(member, frame->session.bytes) &&
+                  member->attempt && (!n->lead || member->control != TW_NO_CONNECTION);
+    if (!joined)
+        return tw_error_set(error, TW_UNEXPECTED, "rank %u has not joined with this session",
+                            frame->rank);
+    if (member->bulk != TW_NO_CONNECTION)
+        return tw_error_set(error, TW_UNEXPECTED, "rank %u is attached already", frame->rank);
+    attach(n, connection);
     return TW_OK;
 }
 
@@ -346,22 +398,13 @@ void tw_node_drop_worker(struct tw_node *n, uint32_t rank, uint32_t incarnation,
         return;
     struct tw_node_event *event = tw_node_tell(n, TW_EVENT_LEFT);
     event->rank = rank;
-    event->incarnation = incarnation;
+    event->incarnation = member->incarnation;
     event->text = why;
     let_go(n, member, "the worker's other connection is lost");
     struct tw_sequencer_event lost = {.kind = TW_SEQ_LOST};
     lost.rank = rank;
-    lost.incarnation = incarnation;
+    lost.attempt = attempt;
     tw_node_sequence(n, &lost);
-}
-
-static void drop_evaluator(struct tw_node *n) {
-    bool attached = n->evaluator.bulk != TW_NO_CONNECTION;
-    let_go(n, &n->evaluator, "the evaluator's other connection is lost");
-    if (!n->lead || !attached)
-        return;
-    tw_node_tell(n, TW_EVENT_EVALUATOR)->present = false;
-    tw_node_sequence(n, &(struct tw_sequencer_event){.kind = TW_SEQ_EVALUATOR, .present = false});
 }
 
 void tw_node_lost(struct tw_node *n, uint32_t connection, const char *why,
@@ -379,11 +422,11 @@ void tw_node_lost(struct tw_node *n, uint32_t connection, const char *why,
     if (session->role == TW_ROLE_EVALUATOR) {
         drop_evaluator(n);
     } else if (n->lead) {
-        tw_node_drop_worker(n, session->rank, session->incarnation, why);
+        tw_node_drop_worker(n, session->rank, member->attempt, why);
     } else {
         struct tw_node_vote vote = {.kind = TW_VOTE_LOST};
         vote.rank = session->rank;
-        vote.incarnation = session->incarnation;
+        vote.attempt = member->attempt;
         let_go(n, member, why);
         tw_node_vote(n, &vote);
     }

@@ -7,13 +7,14 @@
 struct tw_node_connection {
     struct tw_session session; /* state CLOSED: this number is free */
     uint8_t key[TW_SESSION_BYTES];
-    uint32_t serial; /* of the connection that has this number now */
-    bool paused;     /* data() said TW_AGAIN */
+    uint32_t attempt; /* of an Attach that waits, or of the session */
+    uint32_t serial;  /* of the connection that has this number now */
+    bool paused;      /* data() said TW_AGAIN */
 };
 
 /* Who holds a rank (or evaluates), and by which connections of this node. */
 struct tw_node_member {
-    uint32_t incarnation;
+    uint32_t incarnation, attempt;
     uint8_t session[TW_SESSION_BYTES];
     uint32_t control, bulk; /* connection numbers; control only at the lead */
 };
@@ -50,6 +51,6 @@ void tw_node_vote(struct tw_node *n, const struct tw_node_vote *vote);
 void tw_node_learn_member(struct tw_node *n, const struct tw_node_order *order);
 void tw_node_on_joined(struct tw_node *n, const struct tw_sequencer_effect *effect);
 void tw_node_on_refused(struct tw_node *n, const struct tw_sequencer_effect *effect);
-void tw_node_drop_worker(struct tw_node *n, uint32_t rank, uint32_t incarnation, const char *why);
+void tw_node_drop_worker(struct tw_node *n, uint32_t rank, uint32_t attempt, const char *why);
 
 #endif

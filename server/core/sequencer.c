@@ -305,10 +305,10 @@ static void dispatch(struct tw_sequencer *s, const struct tw_sequencer_event *ev
         tw_sequencer_on_join(s, &event->join);
         break;
     case TW_SEQ_ATTACHED:
-        tw_sequencer_on_attached(s, event->rank, event->incarnation, event->shard);
+        tw_sequencer_on_attached(s, event->rank, event->attempt, event->shard);
         break;
     case TW_SEQ_LOST:
-        tw_sequencer_on_lost(s, event->rank, event->incarnation);
+        tw_sequencer_on_lost(s, event->rank, event->attempt);
         break;
     case TW_SEQ_READY:
         on_ready(s, &event->ready);

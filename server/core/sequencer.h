@@ -35,8 +35,8 @@ struct tw_sequencer_config {
 
 enum tw_sequencer_event_kind {
     TW_SEQ_JOIN,      /* join */
-    TW_SEQ_ATTACHED,  /* rank, incarnation, shard: its bulk connection is there */
-    TW_SEQ_LOST,      /* rank, incarnation: its connections are gone, or it left */
+    TW_SEQ_ATTACHED,  /* rank, attempt, shard: its bulk connection is there */
+    TW_SEQ_LOST,      /* rank, attempt: its connections are gone, or it left */
     TW_SEQ_READY,     /* ready */
     TW_SEQ_SUMS,      /* sums */
     TW_SEQ_EVALUATOR, /* present: an evaluator is attached, or gone */
@@ -59,7 +59,8 @@ struct tw_sequencer_event {
     union {
         struct tw_sequencer_join join;
         struct {
-            uint32_t rank, incarnation, shard;
+            uint32_t rank, shard;
+            uint32_t attempt; /* of JOINED; what names an older one is over */
         };
         struct tw_ready ready;
         struct tw_sums sums;
@@ -93,7 +94,7 @@ struct tw_sequencer_effect {
         struct tw_prepare prepare;
         struct {
             uint64_t ticket;
-            uint32_t rank, incarnation, slot;
+            uint32_t rank, incarnation, attempt, slot;
             uint64_t last_step;
         } joined;
         struct {

@@ -41,6 +41,7 @@ enum tw_member_state {
 struct tw_member {
     enum tw_member_state state;
     uint32_t incarnation; /* 0: never held */
+    uint32_t attempt;     /* count of its joins, also of the same incarnation */
     uint64_t attached;    /* bit per shard */
     bool was_here;        /* counted for the start */
     uint64_t resume_read; /* position it says it holds; 0 none */
@@ -95,9 +96,9 @@ void tw_sequencer_form(struct tw_sequencer *s);
 
 /* membership.c */
 void tw_sequencer_on_join(struct tw_sequencer *s, const struct tw_sequencer_join *join);
-void tw_sequencer_on_attached(struct tw_sequencer *s, uint32_t rank, uint32_t incarnation,
+void tw_sequencer_on_attached(struct tw_sequencer *s, uint32_t rank, uint32_t attempt,
                               uint32_t shard);
-void tw_sequencer_on_lost(struct tw_sequencer *s, uint32_t rank, uint32_t incarnation);
+void tw_sequencer_on_lost(struct tw_sequencer *s, uint32_t rank, uint32_t attempt);
 void tw_sequencer_run_deferred_joins(struct tw_sequencer *s);
 void tw_sequencer_maybe_start(struct tw_sequencer *s);
 

@@ -158,6 +158,9 @@ enum tw_status tw_session_allows(const struct tw_session *session, enum tw_body 
         allowed = BIT(TW_BODY_PING) | BIT(TW_BODY_BYE);
         expected = "Ping or Bye, until Welcome has come";
         break;
+    case TW_SESSION_ATTACHING:
+        expected = "nothing, until Attached has come,";
+        break;
     case TW_SESSION_CONTROL:
         allowed = session->role == TW_ROLE_WORKER ? worker_control : evaluator_control;
         expected = session->role == TW_ROLE_WORKER ? "Ping, Pong or Bye"

@@ -20,6 +20,7 @@ enum tw_session_state {
     TW_SESSION_KNOWN,
     TW_SESSION_JOINING, /* has asked for a rank */
     TW_SESSION_CONTROL,
+    TW_SESSION_ATTACHING, /* has shown a session that the lead has not told us of yet */
     TW_SESSION_BULK,
 };
 

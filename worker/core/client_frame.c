@@ -1,5 +1,6 @@
 /* Frames from the servers, all but Weights: greeting, joining, and what control
  * brings during a run. */
+#include <stdio.h>
 #include <string.h>
 
 #include "common/base/digest.h"
@@ -83,6 +84,7 @@ static void send_attach(struct tw_client_turn *turn) {
     frame.attach.rank = client->rank;
     frame.attach.incarnation = client->incarnation;
     frame.attach.session = (struct tw_view){client->session, TW_SESSION_BYTES};
+    frame.attach.attempt = client->attempt;
     tw_client_send(turn, turn->event->link, &frame);
 }
 
@@ -173,6 +175,7 @@ static void take_welcome(struct tw_client *client, const struct tw_welcome *welc
     memcpy(client->session, welcome->session.bytes, TW_SESSION_BYTES);
     client->rank = welcome->rank;
     client->incarnation = welcome->incarnation;
+    client->attempt = welcome->attempt;
     client->generation = welcome->generation;
     client->epoch = welcome->epoch;
     client->workers = welcome->workers;
@@ -225,34 +228,50 @@ static enum tw_status known_status(uint32_t number) {
     return number <= TW_INTERNAL ? (enum tw_status)number : TW_UNEXPECTED;
 }
 
-/* A server that has no room for us now may have it later, all other refusals are
- * final. */
+/* Whether a refusal may go away by trying again: the server is full, or has just lost
+ * one of our connections (it then closes the others, and knows our session no more). */
+static bool refusal_may_pass(const struct tw_client_turn *turn, enum tw_status status) {
+    enum tw_client_link_state state = turn->client->link[turn->event->link].state;
+    bool attaching = turn->event->link != TW_CLIENT_CONTROL && state == TW_LINK_ENTERING;
+    return tw_client_may_pass(status) || (status == TW_LIMIT && state == TW_LINK_GREETING) ||
+           (status == TW_UNEXPECTED && attaching);
+}
+
+/* As if the connection had been lost, with the server's words as the cause. */
+static void lose_refused(struct tw_client_turn *turn, const char *text, int length) {
+    char cause[TW_ERROR_TEXT];
+    snprintf(cause, sizeof(cause), "refused: %.*s", length, text);
+    tw_client_close(turn, turn->event->link);
+    tw_client_interrupt(turn, turn->event->link, cause);
+}
+
+static void end_run(struct tw_client *client) {
+    client->live = false;
+    client->ending = TW_CLIENT_RUN_OVER;
+    tw_client_set_phase(client, TW_CLIENT_STOPPED);
+}
+
 static enum tw_status on_refuse(struct tw_client_turn *turn) {
     struct tw_client *client = turn->client;
     const struct tw_refuse *refuse = &turn->event->frame->refuse;
     enum tw_status status = known_status(refuse->status);
     int length = (int)(refuse->text.size < 400 ? refuse->text.size : 400);
+    const char *text = length == 0 ? "" : refuse->text.bytes;
 
     if (status == TW_OK)
         status = TW_UNEXPECTED;
-    bool full = status == TW_AGAIN ||
-                (status == TW_LIMIT && client->link[turn->event->link].state == TW_LINK_GREETING);
-    if (full || status == TW_SLOW_PEER) {
-        struct tw_error cause;
-        struct tw_client_event lost = *turn->event;
-        tw_error_set(&cause, TW_AGAIN, "refused: %.*s", length, (const char *)refuse->text.bytes);
-        lost.kind = TW_CLIENT_ON_LOST;
-        lost.cause = &cause;
-        turn->effects->at[turn->effects->count++] =
-            (struct tw_client_effect){.kind = TW_CLIENT_CLOSE, .link = lost.link};
-        tw_client_on_lost(&(struct tw_client_turn){client, &lost, turn->effects, turn->error});
+    if (refusal_may_pass(turn, status)) {
+        lose_refused(turn, text, length);
+        return TW_OK;
+    }
+    tw_client_close_all(turn, 0);
+    if (status == TW_STOPPED) { /* it ended while we were on our way */
+        end_run(client);
         return TW_OK;
     }
     tw_error_set(&client->error, status, "refused by the server at %s: %s: %.*s",
-                 client->config.server, tw_status_name((int)status), length,
-                 (const char *)refuse->text.bytes);
+                 client->config.server, tw_status_name((int)status), length, text);
     tw_client_fail(client, TW_CLIENT_REFUSED);
-    tw_client_close_all(turn, 0);
     return TW_OK;
 }
 
@@ -261,20 +280,18 @@ static enum tw_status on_stop(struct tw_client_turn *turn) {
     const struct tw_stop *stop = &turn->event->frame->stop;
     enum tw_status status = known_status(stop->status);
     int length = (int)(stop->text.size < 900 ? stop->text.size : 900);
+    const char *text = length == 0 ? "" : stop->text.bytes;
     struct tw_frame bye = {.body = TW_BODY_BYE};
 
     tw_client_send(turn, TW_CLIENT_CONTROL, &bye);
     tw_client_close_all(turn, 0);
     if (status != TW_OK && status != TW_STOPPED && status != TW_INTERRUPTED) {
-        tw_error_set(&client->error, status, "the run failed: %.*s", length,
-                     (const char *)stop->text.bytes);
+        tw_error_set(&client->error, status, "the run failed: %.*s", length, text);
         tw_client_fail(client, TW_CLIENT_RUN_FAILED);
         return TW_OK;
     }
-    tw_error_set(&client->error, status, "%.*s", length, (const char *)stop->text.bytes);
-    client->live = false;
-    client->ending = TW_CLIENT_RUN_OVER;
-    tw_client_set_phase(client, TW_CLIENT_STOPPED);
+    tw_error_set(&client->error, status, "%.*s", length, text);
+    end_run(client);
     return TW_OK;
 }
 
