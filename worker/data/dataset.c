@@ -35,10 +35,10 @@ static enum tw_status find(const struct tw_data_format **out, const struct tw_va
 
 /* Puts "job.yaml:12: data.train: " before what a format said. */
 static enum tw_status add_place(const struct tw_variant *variant, struct tw_error *error) {
+    const char *file = variant->where.file != NULL ? variant->where.file : "job";
     if (variant->where.line > 0)
-        return tw_error_wrap(error, "%s:%d: %s", variant->where.file, variant->where.line,
-                             variant->path);
-    return tw_error_wrap(error, "%s", variant->path);
+        return tw_error_wrap(error, "%s:%d: %s", file, variant->where.line, variant->path);
+    return tw_error_wrap(error, "%s: %s", file, variant->path);
 }
 
 enum tw_status tw_dataset_open(struct tw_dataset **out, const struct tw_variant *variant,
@@ -65,6 +65,18 @@ enum tw_status tw_dataset_open(struct tw_dataset **out, const struct tw_variant 
     else
         tw_dataset_free(dataset);
     return status;
+}
+
+const struct tw_option_rule *tw_dataset_rules(const char *path, const char *name, int *count) {
+    *count = 0;
+    if (strcmp(path, "data.train") != 0 && strcmp(path, "data.test") != 0)
+        return NULL;
+    for (int i = 0; i < tw_data_format_count; i++)
+        if (strcmp(tw_data_formats[i]->name, name) == 0) {
+            *count = tw_data_formats[i]->rule_count;
+            return tw_data_formats[i]->rules;
+        }
+    return NULL;
 }
 
 void tw_dataset_free(struct tw_dataset *dataset) {

@@ -47,6 +47,10 @@ extern const int tw_data_format_count;
 enum tw_status tw_dataset_open(struct tw_dataset **out, const struct tw_variant *variant,
                                struct tw_error *error);
 
+/* The rules of a format, for struct tw_rule_book: `path` is "data.train" or "data.test"; NULL
+ * for other paths and unknown names. */
+const struct tw_option_rule *tw_dataset_rules(const char *path, const char *name, int *count);
+
 /* NULL is fine. */
 void tw_dataset_free(struct tw_dataset *dataset);
 

@@ -50,6 +50,9 @@ static enum tw_status read_failed(struct idx *idx, struct tw_error *error) {
         return tw_error_set(error, TW_DATA, "%s: cannot read: %s", idx->path, strerror(errno));
     if (code == Z_MEM_ERROR)
         return tw_error_set(error, TW_NO_MEMORY, "%s: out of memory in zlib", idx->path);
+    size_t length = strlen(idx->path); /* zlib says "path: what" */
+    if (strncmp(text, idx->path, length) == 0 && strncmp(text + length, ": ", 2) == 0)
+        text += length + 2;
     return tw_error_set(error, TW_DATA, "%s: corrupt gzip: %s", idx->path, text);
 }
 

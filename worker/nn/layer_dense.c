@@ -12,6 +12,7 @@
 #include "worker/nn/layer.h"
 
 #define UNITS_MAX (1 << 24)
+#define STD_DEFAULT 0.01
 
 enum init { INIT_HE, INIT_GLOROT, INIT_NORMAL, INIT_ZEROS };
 static const char *const init_names[] = {"he", "glorot", "normal", "zeros", NULL};
@@ -40,7 +41,7 @@ static const struct tw_option_rule rules[] = {
     {.key = "std",
      .type = TW_OPTION_REAL,
      .offset = offsetof(struct options, std),
-     .fallback = 0.01,
+     .fallback = STD_DEFAULT,
      .min = 0,
      .max = 1e6,
      .text = "standard deviation of init: normal"},
@@ -50,12 +51,11 @@ static enum tw_status shape(const struct tw_variant *variant, const void *option
                             const struct tw_shape *in, struct tw_shape *out,
                             struct tw_error *error) {
     const struct options *dense = options;
-    for (int i = 0; i < variant->count; i++)
-        if (strcmp(variant->options[i].key, "std") == 0 && dense->init != INIT_NORMAL)
-            return tw_job_error(error, variant->options[i].where, variant->path,
-                                "std is for init: normal, but init is %s; leave std out or say "
-                                "init: normal",
-                                init_names[dense->init]);
+    if (dense->init != INIT_NORMAL && dense->std != STD_DEFAULT) /* a resolved job spells it out */
+        return tw_job_error(error, variant->where, variant->path,
+                            "std is for init: normal, but init is %s; leave std out or say init: "
+                            "normal",
+                            init_names[dense->init]);
     if (in->dims != 1) {
         char text[256];
         return tw_job_error(error, variant->where, variant->path,

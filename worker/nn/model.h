@@ -45,7 +45,7 @@ int tw_model_classes(const struct tw_model *model);
 /* NULL is fine. */
 void tw_model_free(struct tw_model *model);
 
-/* The rules of what the job names, for tw_job_write(): of the loss at path "model.loss",
+/* The rules of what the job names, for struct tw_rule_book: of the loss at path "model.loss",
  * of a layer at "model.layers[i]"; NULL for other paths and unknown names. */
 const struct tw_option_rule *tw_model_rules(const char *path, const char *name, int *count);
 

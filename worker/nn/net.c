@@ -17,7 +17,7 @@
 
 struct tw_net {
     const struct tw_model *model;
-    const float *const *weights;
+    const float **weights; /* [tensors], the caller's values */
     int rows;
     bool training;
     int next;          /* layer whose turn it is in the backward pass, plus 1 */
@@ -102,14 +102,19 @@ static void carve_all(struct tw_net *net, struct carver *carver) {
     }
 }
 
-static enum tw_status allocate(struct tw_net *net, struct tw_error *error) {
+static enum tw_status allocate(struct tw_net *net, const float *const *weights,
+                               struct tw_error *error) {
     size_t boundaries = (size_t)net->model->layer_count + 1;
+    size_t tensors = (size_t)net->model->list.count;
     net->values = calloc(boundaries, sizeof *net->values);
     net->slopes = calloc(boundaries, sizeof *net->slopes);
-    net->gradients = calloc((size_t)net->model->list.count, sizeof *net->gradients);
+    net->gradients = calloc(tensors, sizeof *net->gradients);
+    net->weights = calloc(tensors, sizeof *net->weights);
     net->labels = calloc((size_t)net->rows, sizeof *net->labels);
-    if (net->values == NULL || net->slopes == NULL || net->gradients == NULL || net->labels == NULL)
+    if (net->values == NULL || net->slopes == NULL || net->gradients == NULL ||
+        net->weights == NULL || net->labels == NULL)
         return tw_error_set(error, TW_NO_MEMORY, "out of memory for a net of %d rows", net->rows);
+    memcpy(net->weights, weights, tensors * sizeof *net->weights);
     struct carver carver = {0};
     carve_all(net, &carver);
     if (!carver.failed)
@@ -135,12 +140,11 @@ enum tw_status tw_net_new(struct tw_net **out, const struct tw_model *model, int
     if (net == NULL)
         return tw_error_set(error, TW_NO_MEMORY, "out of memory for a net");
     net->model = model;
-    net->weights = weights;
     net->rows = rows;
     net->training = training;
     while (model->layers[net->lowest].tensors == 0)
         net->lowest++; /* a model has at least one tensor */
-    enum tw_status status = allocate(net, error);
+    enum tw_status status = allocate(net, weights, error);
     if (status == TW_OK)
         *out = net;
     else
@@ -153,6 +157,7 @@ void tw_net_free(struct tw_net *net) {
         return;
     free(net->memory);
     free(net->labels);
+    free(net->weights);
     free(net->gradients);
     free(net->slopes);
     free(net->values);
@@ -188,7 +193,7 @@ static struct tw_layer_pass pass_of(const struct tw_net *net, int layer) {
         .rows = net->rows,
         .in_shape = &place->in,
         .out_shape = &place->out,
-        .weights = net->weights + place->first_tensor,
+        .weights = (const float *const *)net->weights + place->first_tensor,
         .gradients = net->gradients + place->first_tensor,
         .in = net->values[layer],
         .out = net->values[layer + 1],

@@ -1,0 +1,4 @@
+# Tests of worker/data.
+foreach(name dataset sampler)
+  tw_test(test_${name} unit SOURCES unit/test_${name}.c ROOMS tw_data LIBRARIES PkgConfig::ZLIB)
+endforeach()

@@ -1,0 +1,155 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <math.h>
+
+#include "tests/unit/net_job.h"
+
+static struct tw_model *build(const char *text) {
+    struct tw_model *model;
+    struct tw_error error = {0};
+    if (build_model(&model, text, &error) != TW_OK)
+        fail_msg("%s", error.text);
+    return model;
+}
+
+static void refuse(const char *text, const char *message) {
+    struct tw_model *model;
+    struct tw_error error = {0};
+    assert_int_equal(build_model(&model, text, &error), TW_JOB);
+    assert_null(model);
+    assert_string_equal(error.text, message);
+}
+
+static void tensors_have_names_shapes_and_beginnings(void **state) {
+    struct tw_model *model = build("  input: [1, 28, 28]\n"
+                                   "  layers:\n"
+                                   "    - flatten\n"
+                                   "    - dense: 256\n"
+                                   "    - relu\n"
+                                   "    - dense: {units: 10, init: glorot}\n"
+                                   "  loss: softmax_cross_entropy\n");
+    const struct tw_tensor *tensors = model->list.tensors;
+    assert_int_equal(model->list.count, 4);
+    assert_string_equal(tensors[0].name, "dense1.weight");
+    assert_string_equal(tensors[1].name, "dense1.bias");
+    assert_string_equal(tensors[2].name, "dense2.weight");
+    assert_string_equal(tensors[3].name, "dense2.bias");
+    assert_true(tensors[0].dims == 2 && tensors[0].shape[0] == 784 && tensors[0].shape[1] == 256);
+    assert_true(tensors[3].dims == 1 && tensors[3].shape[0] == 10 && tensors[3].elements == 10);
+    assert_int_equal(tensors[0].init.kind, TW_INIT_NORMAL);
+    assert_float_equal(tensors[0].init.scale, sqrt(2.0 / 784), 1e-15);
+    assert_int_equal(tensors[1].init.kind, TW_INIT_CONSTANT);
+    assert_true(tensors[1].init.scale == 0.0);
+    assert_int_equal(tensors[2].init.kind, TW_INIT_UNIFORM);
+    assert_float_equal(tensors[2].init.scale, sqrt(6.0 / 266), 1e-15);
+    assert_int_equal(model->layers[1].first_tensor, 0);
+    assert_int_equal(model->layers[3].first_tensor, 2);
+    assert_int_equal(tw_model_classes(model), 10);
+    tw_model_free(model);
+}
+
+static void other_beginnings(void **state) {
+    struct tw_model *model = build("  input: [4]\n"
+                                   "  layers:\n"
+                                   "    - dense: {units: 3, init: normal, std: 0.5}\n"
+                                   "    - dense: {units: 3, init: normal}\n"
+                                   "    - {name: dense, units: 2, init: zeros}\n"
+                                   "  loss: mean_squared_error\n");
+    assert_int_equal(model->list.tensors[0].init.kind, TW_INIT_NORMAL);
+    assert_true(model->list.tensors[0].init.scale == 0.5);
+    assert_true(model->list.tensors[2].init.scale == 0.01);
+    assert_int_equal(model->list.tensors[4].init.kind, TW_INIT_CONSTANT);
+    assert_true(model->list.tensors[4].init.scale == 0.0);
+    tw_model_free(model);
+}
+
+static void layers_that_do_not_fit_are_named_with_both_shapes(void **state) {
+    refuse("  input: [1, 28, 28]\n  layers:\n    - relu\n    - dense: 10\n"
+           "  loss: softmax_cross_entropy\n",
+           "job.yaml:5: model.layers[1]: dense needs inputs of one dimension, [n], but gets "
+           "[1, 28, 28]; put flatten before it");
+    refuse(
+        "  input: [28]\n  layers:\n    - dense: 1\n  loss: softmax_cross_entropy\n",
+        "job.yaml:5: model.loss: softmax_cross_entropy needs at least 2 outputs of one dimension, "
+        "[classes], but the last layer (model.layers[0]) gives [1]");
+    refuse("  input: [2, 3]\n  layers:\n    - relu\n  loss: mean_squared_error\n",
+           "job.yaml:1: model.layers: no layer has weights to train; give at least one dense");
+}
+
+static void wrong_layers_and_options_are_named(void **state) {
+    refuse("  input: [4]\n  layers:\n    - dence: 3\n  loss: softmax_cross_entropy\n",
+           "job.yaml:4: model.layers[0]: unknown layer \"dence\"; did you mean \"dense\"? known: "
+           "dense, relu, flatten");
+    refuse(
+        "  input: [4]\n  layers:\n    - dense: {units: 3, std: 1}\n  loss: softmax_cross_entropy\n",
+        "job.yaml:4: model.layers[0]: std is for init: normal, but init is he; leave std out or "
+        "say init: normal");
+    struct tw_model *model;
+    struct tw_error error = {0};
+    assert_int_equal(build_model(&model,
+                                 "  input: [4]\n  layers:\n    - dense: 0\n"
+                                 "  loss: softmax_cross_entropy\n",
+                                 &error),
+                     TW_JOB);
+    assert_non_null(strstr(error.text, "job.yaml:4: model.layers[0].units: "));
+}
+
+static void shapes_beyond_blas_are_refused(void **state) {
+    struct tw_model *model;
+    struct tw_error error = {0};
+    assert_int_equal(build_model(&model,
+                                 "  input: [65536, 32768]\n  layers: [flatten, {dense: 3}]\n"
+                                 "  loss: softmax_cross_entropy\n",
+                                 &error),
+                     TW_JOB);
+    assert_non_null(strstr(error.text, "model.input: [65536, 32768] is no shape of a sample"));
+    struct tw_shape shape;
+    assert_true(tw_shape_set(&shape, 2, (int64_t[]){65536, 32767}));
+    assert_false(tw_shape_set(&shape, 3, (int64_t[]){INT64_MAX, 2, INT64_MAX}));
+    assert_false(tw_shape_set(&shape, 2, (int64_t[]){3, 0}));
+    assert_false(tw_shape_set(&shape, 0, NULL));
+}
+
+static void own_gradients_give_a_list_only(void **state) {
+    struct tw_tensor tensors[2];
+    struct tw_error error;
+    struct tw_init init = {TW_INIT_CONSTANT, 0};
+    assert_int_equal(tw_tensor_init(&tensors[0], "w", 2, (int64_t[]){3, 2}, init, &error), TW_OK);
+    assert_int_equal(tw_tensor_init(&tensors[1], "b", 1, (int64_t[]){2}, init, &error), TW_OK);
+    struct tw_job_model job = {.own = true, .tensors = {2, tensors}};
+    struct tw_model *model;
+    assert_int_equal(tw_model_build(&model, &job, &error), TW_OK);
+    assert_int_equal(tw_model_classes(model), 0);
+    assert_int_equal(model->layer_count, 0);
+    assert_int_equal(tw_tensor_list_compare(&model->list, &job.tensors, &error), TW_OK);
+    assert_ptr_not_equal(model->list.tensors, tensors);
+    tw_model_free(model);
+}
+
+static void the_rule_book_knows_layers_and_losses(void **state) {
+    int count;
+    const struct tw_option_rule *rules = tw_model_rules("model.layers[12]", "dense", &count);
+    assert_int_equal(count, 3);
+    assert_string_equal(rules[0].key, "units");
+    tw_model_rules("model.layers[0]", "relu", &count);
+    assert_int_equal(count, 0);
+    assert_null(tw_model_rules("optimizer", "dense", &count));
+    assert_null(tw_model_rules("model.layers[0]", "nonsense", &count));
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(tensors_have_names_shapes_and_beginnings),
+        cmocka_unit_test(other_beginnings),
+        cmocka_unit_test(layers_that_do_not_fit_are_named_with_both_shapes),
+        cmocka_unit_test(wrong_layers_and_options_are_named),
+        cmocka_unit_test(shapes_beyond_blas_are_refused),
+        cmocka_unit_test(own_gradients_give_a_list_only),
+        cmocka_unit_test(the_rule_book_knows_layers_and_losses),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
