@@ -1,0 +1,166 @@
+#include "cli/args.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { KEY_SET = 0x100, KEY_SUPERVISED, KEY_HELP = 'h' };
+
+static const struct argp_option options[] = {
+    {"set", KEY_SET, "KEY=VALUE", 0,
+     "Set a key of the job, also one that is not in the file: --set optimizer.lr=0.01", 10},
+    {"help", KEY_HELP, NULL, 0, "Print this help", 11},
+    {"supervised", KEY_SUPERVISED, "FD:PID", OPTION_HIDDEN, NULL, 0},
+    {0},
+};
+
+error_t tw_args_wrong(struct tw_args *args, const char *format, ...) {
+    char text[TW_ERROR_TEXT];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    tw_error_set(&args->error, TW_USAGE, "%s", text);
+    return EINVAL;
+}
+
+error_t tw_args_init(struct argp_state *state) {
+    state->child_inputs[0] = state->input;
+    return 0;
+}
+
+/* Keeps a string of its own, for the settings point to it. */
+static const char *keep(struct tw_args *args, char *text) {
+    if (text)
+        args->memory[args->memory_count++] = text;
+    return text;
+}
+
+static error_t add_setting(struct tw_args *args, const char *key, const char *value,
+                           const char *flag) {
+    if (!key || !flag)
+        return tw_args_wrong(args, "out of memory");
+    args->settings[args->count++] =
+        (struct tw_job_setting){.key = key, .value = value, .flag = flag};
+    return 0;
+}
+
+error_t tw_args_set(struct tw_args *args, const char *key, const char *value, const char *flag) {
+    if (args->count == TW_ARGS_SETTINGS)
+        return tw_args_wrong(args, "more than %d settings", TW_ARGS_SETTINGS);
+    return add_setting(args, key, value, flag);
+}
+
+static error_t parse_set(struct tw_args *args, const char *text) {
+    const char *equals = strchr(text, '=');
+    if (!equals || equals == text)
+        return tw_args_wrong(args, "--set %s: is not KEY=VALUE; write, for example, --set batch=64",
+                             text);
+    if (args->count == TW_ARGS_SETTINGS)
+        return tw_args_wrong(args, "more than %d settings", TW_ARGS_SETTINGS);
+    const char *key = keep(args, strndup(text, (size_t)(equals - text)));
+    char *flag = NULL;
+    if (asprintf(&flag, "--set %s", key ? key : "") < 0)
+        flag = NULL;
+    return add_setting(args, key, equals + 1, keep(args, flag));
+}
+
+/* Options by name, of the command and the common ones, for suggestions. */
+static int list_options(const struct argp *argp, const char **name, int room, int count) {
+    for (const struct argp_option *o = argp->options; o && (o->name || o->key); o++)
+        if (o->name && !(o->flags & OPTION_HIDDEN) && count < room)
+            name[count++] = o->name;
+    for (const struct argp_child *c = argp->children; c && c->argp; c++)
+        count = list_options(c->argp, name, room, count);
+    return count;
+}
+
+/* argp does not say what it did not like; it was the argument before the next. */
+static void explain(struct tw_args *args, const struct argp_state *state) {
+    const char *known[64];
+    int count = list_options(state->root_argp, known, 64, 0);
+    const char *word =
+        state->next > 0 && state->next <= state->argc ? state->argv[state->next - 1] : "";
+    char name[128];
+    snprintf(name, sizeof name, "%s", word + strspn(word, "-"));
+    bool value = strchr(name, '=') != NULL;
+    name[strcspn(name, "=")] = '\0';
+    for (int i = 0; i < count; i++) {
+        if (strcmp(known[i], name) == 0) {
+            tw_args_wrong(args, value ? "option %s takes no value" : "option %s needs a value",
+                          word);
+            return;
+        }
+    }
+    const char *near = tw_nearest_name(name, known, count, sizeof known[0]);
+    tw_args_wrong(args, "unknown option %s%s%s%s", word, near ? "; did you mean --" : "",
+                  near ? near : "", near ? "?" : "");
+}
+
+static error_t parse(int key, char *text, struct argp_state *state) {
+    struct tw_args *args = state->input;
+    switch (key) {
+    case KEY_SET:
+        return parse_set(args, text);
+    case KEY_SUPERVISED:
+        args->is_supervised = tw_supervised_parse(text, &args->supervised);
+        return args->is_supervised ? 0 : tw_args_wrong(args, "--supervised %s: no FD:PID", text);
+    case KEY_HELP: {
+        char name[64];
+        snprintf(name, sizeof name, "talweg %s", args->command);
+        argp_help(state->root_argp, stdout, ARGP_HELP_STD_HELP & ~ARGP_HELP_EXIT_OK, name);
+        args->help = true;
+        state->next = state->argc;
+        return 0;
+    }
+    case ARGP_KEY_ARG:
+        if (args->job)
+            return tw_args_wrong(args, "%s: one job file is enough (%s)", text, args->job);
+        args->job = text;
+        return 0;
+    case ARGP_KEY_END:
+        return args->job || args->help ? 0 : tw_args_wrong(args, "no job file is given");
+    case ARGP_KEY_ERROR:
+        if (!args->error.status)
+            explain(args, state);
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+const struct argp tw_args_common = {.options = options, .parser = parse};
+
+/* Whether --json was asked for, wherever the reading of the line stopped. */
+static bool wants_json(const struct argp *argp, int argc, char **argv) {
+    const char *known[64];
+    int count = list_options(argp, known, 64, 0);
+    bool has = false;
+    for (int i = 0; i < count; i++)
+        has = has || strcmp(known[i], "json") == 0;
+    for (int i = 1; has && i < argc && strcmp(argv[i], "--") != 0; i++)
+        if (strcmp(argv[i], "--json") == 0)
+            return true;
+    return false;
+}
+
+enum tw_status tw_args_parse(struct tw_args *args, const char *command, const struct argp *argp,
+                             void *own, int argc, char **argv) {
+    memset(args, 0, sizeof *args);
+    args->command = command;
+    args->own = own;
+    bool json = wants_json(argp, argc, argv); /* argp moves what stands in argv */
+    error_t failed =
+        argp_parse(argp, argc, argv, ARGP_NO_EXIT | ARGP_NO_HELP | ARGP_NO_ERRS, NULL, args);
+    args->json = args->json || json;
+    if (failed && !args->error.status)
+        tw_args_wrong(args, "%s", strerror(failed));
+    return failed ? TW_USAGE : TW_OK;
+}
+
+void tw_args_fini(struct tw_args *args) {
+    for (int i = 0; i < args->memory_count; i++)
+        free(args->memory[i]);
+    args->memory_count = args->count = 0;
+}

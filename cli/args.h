@@ -1,0 +1,68 @@
+/* What the commands that take a job have in common on their command lines, read
+ * with argp: JOB, --set, --help, and the hidden --supervised.
+ *
+ * argp would print and exit by itself; here it does neither, since with --json a
+ * wrong command line is answered on stdout too. A command describes its own options
+ * in a struct argp whose only child is tw_args_common, and whose parser begins by
+ * handing on the input: see tw_args_init().
+ */
+#ifndef TW_CLI_ARGS_H
+#define TW_CLI_ARGS_H
+
+#include <argp.h>
+#include <stdbool.h>
+
+#include "cli/supervised.h"
+#include "common/job/job.h"
+
+#define TW_ARGS_SETTINGS 256
+
+struct tw_args {
+    const char *command; /* "run" */
+    const char *job;
+    bool json;
+    bool help; /* was printed */
+    struct tw_supervised supervised;
+    bool is_supervised;
+    int count;
+    struct tw_job_setting settings[TW_ARGS_SETTINGS];
+    char *memory[2 * TW_ARGS_SETTINGS]; /* of settings; borrowed by them */
+    int memory_count;
+    void *own; /* the command's own part */
+    struct tw_error error;
+};
+
+/* {&tw_args_common, ...} as the only child of a command's argp. */
+extern const struct argp tw_args_common;
+
+/* Reads argv. TW_OK: go on, or, with args->help, end with 0. TW_USAGE: the message is
+ * in args->error; `json` is set if --json stands anywhere. Fini in any case. */
+enum tw_status tw_args_parse(struct tw_args *args, const char *command, const struct argp *argp,
+                             void *own, int argc, char **argv);
+
+/* For parsers, at ARGP_KEY_INIT. */
+error_t tw_args_init(struct argp_state *state);
+
+/* For parsers: a flag that stands for a setting; EINVAL when there are too many. */
+error_t tw_args_set(struct tw_args *args, const char *key, const char *value, const char *flag);
+
+/* For parsers: sets the message; returns EINVAL. */
+error_t tw_args_wrong(struct tw_args *args, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+void tw_args_fini(struct tw_args *args);
+
+/* For the options of commands that have results; the parser sets args->json. */
+#define TW_ARGS_KEY_JSON 0x1ff
+#define TW_ARGS_JSON                                                                               \
+    { "json", TW_ARGS_KEY_JSON, NULL, 0, "End stdout with the result as one JSON object", 10 }
+
+/* At the end of every --help. */
+#define TW_ARGS_EXIT_CODES                                                                         \
+    "Exit codes:\n"                                                                                \
+    "  0    done\n"                                                                                \
+    "  1    failed\n"                                                                              \
+    "  2    wrong usage or job file, or missing or corrupt data\n"                                 \
+    "  130  interrupted by Ctrl-C or SIGTERM; the model so far is saved\n"
+
+#endif

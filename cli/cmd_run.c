@@ -1,0 +1,155 @@
+/* talweg run: a whole cluster of real processes on this machine. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cli/command.h"
+#include "cli/job_check.h"
+#include "cli/launcher.h"
+#include "cli/run_folder.h"
+
+struct run_options {
+    const char *out;
+    bool inexact;
+};
+
+enum { KEY_OUT = 0x200, KEY_SERVERS, KEY_WORKERS, KEY_MODE, KEY_INEXACT };
+
+static const struct argp_option options[] = {
+    {"servers", KEY_SERVERS, "S", 0, "Server processes (cluster.servers)", 1},
+    {"workers", KEY_WORKERS, "N", 0, "Worker processes (cluster.workers)", 1},
+    {"mode", KEY_MODE, "MODE", 0, "Consistency, such as sync or async (consistency.mode)", 1},
+    {"out", KEY_OUT, "DIR", 0,
+     "Run directory, made if missing, must be empty; default: runs/<job>-<UTC time>", 1},
+    {"inexact", KEY_INEXACT, NULL, 0, "Accept processes whose numerics differ", 1},
+    TW_ARGS_JSON,
+    {0},
+};
+
+static const char doc[] =
+    "Trains the job with a cluster of processes on this machine: servers, workers and, when"
+    " the job has test data, one evaluator. Shows progress on stderr and leaves a run"
+    " directory with the model, metrics, the resolved job and the logs."
+    "\v"
+    "Examples:\n"
+    "  talweg run examples/fashion-mnist-mlp.yaml\n"
+    "  talweg run job.yaml --workers 4 --mode async --set epochs=3\n"
+    "  talweg run job.yaml --out /tmp/first --json\n"
+    "\n"
+    "Ctrl-C stops the run and saves the model so far; a second one stops at once.\n"
+    "\n" TW_ARGS_EXIT_CODES;
+
+static error_t parse(int key, char *text, struct argp_state *state) {
+    struct tw_args *args = state->input;
+    struct run_options *own = args->own;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        return tw_args_init(state);
+    case KEY_OUT:
+        own->out = text;
+        return *text ? 0 : tw_args_wrong(args, "--out: the name of a directory is missing");
+    case KEY_SERVERS:
+        return tw_args_set(args, "cluster.servers", text, "--servers");
+    case KEY_WORKERS:
+        return tw_args_set(args, "cluster.workers", text, "--workers");
+    case KEY_MODE:
+        return tw_args_set(args, "consistency.mode", text, "--mode");
+    case KEY_INEXACT:
+        own->inexact = true;
+        return 0;
+    case TW_ARGS_KEY_JSON:
+        args->json = true;
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp_child children[] = {{&tw_args_common, 0, NULL, 0}, {0}};
+static const struct argp argp = {options, parse, "JOB", doc, children, NULL, NULL};
+
+static void describe(struct tw_progress *progress, const struct tw_checked_job *checked,
+                     const char *folder) {
+    const struct tw_job *job = checked->job;
+    struct tw_text line = {0};
+    tw_text_add(&line, "training %s: %d server%s, %d worker%s, %s, seed %llu, into %s", job->name,
+                job->servers, job->servers == 1 ? "" : "s", job->workers,
+                job->workers == 1 ? "" : "s", job->mode, (unsigned long long)job->seed, folder);
+    tw_progress_text(progress, TW_TONE_PLAIN, &line);
+}
+
+/* The job is good and the run directory stands. */
+static enum tw_status train(const struct tw_checked_job *checked, const struct run_options *own,
+                            const char *folder, const char *job_file, struct tw_summary *summary) {
+    int terminal = STDERR_FILENO;
+    struct tw_progress progress;
+    tw_progress_init(&progress, tw_progress_look_of(terminal, false), tw_progress_write_fd,
+                     &terminal);
+    describe(&progress, checked, folder);
+    struct tw_launch launch = {
+        .executable = "/proc/self/exe",
+        .job = job_file,
+        .folder = folder,
+        .workers = checked->job->workers,
+        .evaluator = checked->job->has_test,
+        .inexact = own->inexact,
+        .blas_core = checked->job->blas_core,
+        .progress = &progress,
+    };
+    enum tw_status status = tw_launcher_run(&launch, summary);
+    tw_progress_summary(&progress, summary);
+    return status;
+}
+
+static int run_checked(const struct tw_args *args, const struct run_options *own,
+                       const struct tw_checked_job *checked) {
+    char folder[TW_PATH_MAX] = "", job_file[TW_PATH_MAX];
+    struct tw_error error;
+    struct tw_summary summary = {
+        .mode = checked->job->mode,
+        .servers = checked->job->servers,
+        .workers = checked->job->workers,
+    };
+    if (checked->job->model.own) {
+        tw_job_error(&error, checked->job->model.where, "model.tensors",
+                     "the gradients of this job come from a program of yours; start it beside"
+                     " `talweg server`");
+        return tw_command_fail(args, &summary, &error);
+    }
+    if (tw_launcher_signal_waits()) {
+        tw_error_set(&error, TW_INTERRUPTED, "stopped by a signal before anything was started");
+        return tw_command_fail(args, &summary, &error);
+    }
+    if (tw_run_folder_make(checked->job->name, own->out, time(NULL), folder, &error))
+        return tw_command_fail(args, &summary, &error);
+    summary.run = folder;
+    if (tw_run_folder_write_job(folder, checked, job_file, &error))
+        return tw_command_fail(args, &summary, &error);
+    enum tw_status status = train(checked, own, folder, job_file, &summary);
+    if (args->json)
+        tw_print_summary_json(&summary);
+    return tw_exit_after(status);
+}
+
+int tw_cmd_run(int argc, char **argv) {
+    struct tw_args args;
+    struct run_options own = {0};
+    struct tw_checked_job checked;
+    struct tw_error error;
+    int code;
+    tw_launcher_hold_signals();
+    if (tw_args_parse(&args, "run", &argp, &own, argc, argv)) {
+        code = tw_command_fail(&args, NULL, &args.error);
+    } else if (args.help) {
+        code = TW_EXIT_DONE;
+    } else if (tw_checked_job_load(&checked, args.job, args.settings, args.count, TW_CHECK_ALL,
+                                   &error)) {
+        code = tw_command_fail(&args, NULL, &error);
+    } else {
+        code = run_checked(&args, &own, &checked);
+        tw_checked_job_fini(&checked);
+    }
+    tw_args_fini(&args);
+    return code;
+}

@@ -1,0 +1,108 @@
+#include "cli/job_check.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "worker/data/dataset.h"
+
+static const struct tw_option_rule *rules_of(const char *path, const char *name, int *count) {
+    *count = 0;
+    if (strcmp(path, "optimizer") == 0) {
+        for (int i = 0; i < tw_optimizer_count; i++) {
+            if (strcmp(tw_optimizers[i]->name, name) == 0) {
+                *count = tw_optimizers[i]->rule_count;
+                return tw_optimizers[i]->rules;
+            }
+        }
+        return NULL;
+    }
+    if (strncmp(path, "data.", 5) == 0) {
+        for (int i = 0; i < tw_data_format_count; i++) {
+            if (strcmp(tw_data_formats[i]->name, name) == 0) {
+                *count = tw_data_formats[i]->rule_count;
+                return tw_data_formats[i]->rules;
+            }
+        }
+        return NULL;
+    }
+    return tw_model_rules(path, name, count);
+}
+
+static const struct tw_rule_book rule_book = {rules_of};
+
+/* Reads a data set only to know that it is whole and fits the model. */
+static enum tw_status check_data(const struct tw_checked_job *checked,
+                                 const struct tw_variant *variant, uint64_t *samples,
+                                 struct tw_error *error) {
+    const struct tw_job_model *model = &checked->job->model;
+    struct tw_dataset *dataset = NULL;
+    enum tw_status status = tw_dataset_open(&dataset, variant, error);
+    if (!status)
+        status = tw_dataset_check(dataset, model->input_dims, model->input,
+                                  tw_model_classes(checked->model), error);
+    if (!status)
+        *samples = dataset->count;
+    tw_dataset_free(dataset);
+    return status;
+}
+
+static enum tw_status check_all_data(struct tw_checked_job *checked, enum tw_check_data data,
+                                     struct tw_error *error) {
+    const struct tw_job *job = checked->job;
+    struct tw_where where = {job->path, 0};
+    enum tw_status status = TW_OK;
+    uint64_t test_samples = 0;
+    if (job->model.own || data == TW_CHECK_NO_DATA)
+        return TW_OK;
+    if (job->has_train)
+        status = check_data(checked, &job->train, &checked->train_samples, error);
+    if (!status && job->has_test && data == TW_CHECK_ALL)
+        status = check_data(checked, &job->test, &test_samples, error);
+    if (!status && checked->train_samples < (uint64_t)job->workers)
+        status = tw_job_error(error, where, "cluster.workers",
+                              "%d workers but only %" PRIu64 " training samples: at most %" PRIu64
+                              " workers would each have one",
+                              job->workers, checked->train_samples, checked->train_samples);
+    return status;
+}
+
+/* What the job says, without touching data; then all defaults are spelled out. */
+static enum tw_status check_words(struct tw_checked_job *checked, struct tw_error *error) {
+    const struct tw_job *job = checked->job;
+    struct tw_where where = {job->path, 0};
+    enum tw_status status = tw_model_build(&checked->model, &job->model, error);
+    if (status)
+        return status;
+    status =
+        tw_optimizer_find(&checked->optimizer, &checked->optimizer_options, &job->optimizer, error);
+    if (status)
+        return status;
+    status = tw_dial_parse(job->mode, job->mode_where, job->workers, &checked->dial, error);
+    if (status)
+        return status;
+    if (job->servers != 1)
+        return tw_job_error(error, where, "cluster.servers",
+                            "%d servers are not available yet; 1 would be right", job->servers);
+    return tw_job_resolve(checked->job, &rule_book, error);
+}
+
+enum tw_status tw_checked_job_load(struct tw_checked_job *out, const char *path,
+                                   const struct tw_job_setting *settings, int count,
+                                   enum tw_check_data data, struct tw_error *error) {
+    memset(out, 0, sizeof *out);
+    enum tw_status status = tw_job_load(&out->job, path, settings, count, error);
+    if (!status)
+        status = check_words(out, error);
+    if (!status)
+        status = check_all_data(out, data, error);
+    if (status)
+        tw_checked_job_fini(out);
+    return status;
+}
+
+void tw_checked_job_fini(struct tw_checked_job *checked) {
+    tw_model_free(checked->model);
+    if (checked->job)
+        tw_job_free(checked->job);
+    memset(checked, 0, sizeof *checked);
+}

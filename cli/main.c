@@ -1,0 +1,44 @@
+/* talweg: one program, one subcommand per file. */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/command.h"
+#include "cli/supervised.h"
+#include "common/net/listen.h"
+
+const struct tw_command tw_commands[] = {
+    {"run", "train a job with a cluster of processes on this machine", tw_cmd_run},
+    {"server", "serve a job to workers, also on other machines", tw_cmd_server},
+    {"worker", "compute gradients for a server", tw_cmd_worker},
+    {"help", "explain a command", tw_cmd_help},
+    {"version", "print versions of Talweg and what it stands on", tw_cmd_version},
+};
+const int tw_command_count = sizeof tw_commands / sizeof tw_commands[0];
+
+const struct tw_command *tw_command_find(const char *name) {
+    for (int i = 0; i < tw_command_count; i++)
+        if (strcmp(tw_commands[i].name, name) == 0)
+            return &tw_commands[i];
+    return NULL;
+}
+
+int main(int argc, char **argv) {
+    tw_supervised_tie(argc, argv);
+    tw_ignore_broken_pipes();
+    if (argc < 2) {
+        fprintf(stderr, "talweg: no command is given\nTry 'talweg help'.\n");
+        return TW_EXIT_WRONG;
+    }
+    const char *name = argv[1];
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
+        name = "help";
+    if (strcmp(name, "--version") == 0)
+        name = "version";
+    const struct tw_command *command = tw_command_find(name);
+    if (command)
+        return command->run(argc - 1, argv + 1);
+    const char *near = tw_nearest_name(name, tw_commands, tw_command_count, sizeof tw_commands[0]);
+    fprintf(stderr, "talweg: unknown command \"%s\"%s%s%s\nTry 'talweg help'.\n", name,
+            near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
+    return TW_EXIT_WRONG;
+}
