@@ -370,14 +370,15 @@ enum tw_status tw_job_load(struct tw_job **out, const char *path,
     size_t size;
     *out = NULL;
     enum tw_status status = tw_file_read(path, TW_JOB_BYTES_MAX, &text, &size, error);
-    if (status == TW_NO_MEMORY)
-        return status;
-    if (status != TW_OK) {
-        tw_error_wrap(error, "the job file cannot be read");
-        if (error)
-            error->status = TW_DATA;
-        return TW_DATA;
+    if (status != TW_OK && status != TW_NO_MEMORY) {
+        status = status == TW_LIMIT ? TW_JOB : TW_DATA;
+        if (error) {
+            tw_error_wrap(error, "the job file");
+            error->status = status;
+        }
     }
+    if (status != TW_OK)
+        return status;
     status = tw_job_parse(out, path, text, size, settings, count, error);
     free(text);
     return status;
