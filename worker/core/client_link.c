@@ -29,13 +29,15 @@ void tw_client_open(struct tw_client_turn *turn, int link) {
     effect(turn, TW_CLIENT_OPEN, link);
 }
 
+void tw_client_close(struct tw_client_turn *turn, int link) {
+    if (turn->client->link[link].state != TW_LINK_CLOSED)
+        effect(turn, TW_CLIENT_CLOSE, link);
+    turn->client->link[link].state = TW_LINK_CLOSED;
+}
+
 void tw_client_close_all(struct tw_client_turn *turn, int from_link) {
-    for (int i = from_link; i < TW_CLIENT_LINKS_MAX; i++) {
-        struct tw_client_link *link = &turn->client->link[i];
-        if (link->state != TW_LINK_CLOSED)
-            effect(turn, TW_CLIENT_CLOSE, i);
-        link->state = TW_LINK_CLOSED;
-    }
+    for (int i = from_link; i < TW_CLIENT_LINKS_MAX; i++)
+        tw_client_close(turn, i);
 }
 
 void tw_client_begin_try(struct tw_client_turn *turn) {
@@ -76,10 +78,12 @@ static uint64_t backoff_ms(struct tw_client *client) {
 }
 
 /* The try, or the membership, is over: all connections will be made again. */
-static void interrupt(struct tw_client_turn *turn, int lost, const char *cause) {
+void tw_client_interrupt(struct tw_client_turn *turn, int lost, const char *cause) {
     struct tw_client *client = turn->client;
     uint64_t now = turn->event->now_ms;
 
+    if (client->phase == TW_CLIENT_RECONNECTING)
+        return; /* it is known, and control has followed now */
     snprintf(client->cause, sizeof(client->cause), "%s", cause);
     tw_client_close_all(turn, lost == TW_CLIENT_CONTROL ? 0 : 1);
     tw_client_forget_set(client);
@@ -101,26 +105,25 @@ static void interrupt(struct tw_client_turn *turn, int lost, const char *cause) 
 }
 
 /* Whether a cause may go away by trying again. */
-static bool may_pass(enum tw_status status) {
+bool tw_client_may_pass(enum tw_status status) {
     return status == TW_CLOSED || status == TW_IO || status == TW_SLOW_PEER ||
-           status == TW_UNREACHABLE || status == TW_AGAIN;
+           status == TW_UNREACHABLE || status == TW_AGAIN || status == TW_NO_MEMORY;
 }
 
 void tw_client_on_lost(struct tw_client_turn *turn) {
     struct tw_client *client = turn->client;
     const struct tw_error *cause = turn->event->cause;
-    struct tw_client_link *link = &client->link[turn->event->link];
+    int link = turn->event->link;
 
-    if (link->state == TW_LINK_CLOSED)
+    if (client->link[link].state == TW_LINK_CLOSED)
         return;
-    link->state = TW_LINK_CLOSED;
-    if (!may_pass(cause->status)) {
+    client->link[link].state = TW_LINK_CLOSED;
+    if (!tw_client_may_pass(cause->status)) {
         tw_client_violation(client, NULL, cause->status, "%s", cause->text);
         tw_client_close_all(turn, 0);
         return;
     }
-    if (client->phase != TW_CLIENT_RECONNECTING)
-        interrupt(turn, turn->event->link, cause->text);
+    tw_client_interrupt(turn, link, cause->text);
 }
 
 /* ---- progress ---- */
@@ -169,7 +172,7 @@ static void heartbeat(struct tw_client_turn *turn) {
     struct tw_frame frame = {.body = TW_BODY_PING};
 
     if (client->silent_pings >= TW_CLIENT_SILENCE_MAX) {
-        interrupt(turn, TW_CLIENT_CONTROL, "it does not answer");
+        tw_client_interrupt(turn, TW_CLIENT_CONTROL, "it does not answer");
         return;
     }
     client->silent_pings++;
@@ -189,7 +192,7 @@ void tw_client_on_tick(struct tw_client_turn *turn) {
     case TW_CLIENT_GREETING:
     case TW_CLIENT_JOINING:
     case TW_CLIENT_ATTACHING:
-        interrupt(turn, TW_CLIENT_CONTROL, "it took the connection and did not answer");
+        tw_client_interrupt(turn, TW_CLIENT_CONTROL, "it took the connection and did not answer");
         return;
     case TW_CLIENT_JOINED:
         heartbeat(turn);

@@ -33,11 +33,17 @@ enum tw_status tw_client_violation(struct tw_client *client, struct tw_error *er
 
 void tw_client_send(struct tw_client_turn *turn, int link, const struct tw_frame *frame);
 void tw_client_open(struct tw_client_turn *turn, int link);
+void tw_client_close(struct tw_client_turn *turn, int link);
 void tw_client_close_all(struct tw_client_turn *turn, int from_link);
+
+/* The try, or the membership, is over because of `lost`: all connections will be made
+ * again, or the client gives up. */
+void tw_client_interrupt(struct tw_client_turn *turn, int lost, const char *cause);
 void tw_client_begin_try(struct tw_client_turn *turn);
 void tw_client_on_opened(struct tw_client_turn *turn);
 void tw_client_on_lost(struct tw_client_turn *turn);
 void tw_client_on_tick(struct tw_client_turn *turn);
+bool tw_client_may_pass(enum tw_status status);
 
 /* All links are ready: what an interruption left undone is done again. */
 void tw_client_on_joined(struct tw_client_turn *turn);
