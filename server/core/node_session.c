@@ -392,9 +392,9 @@ enum tw_status tw_node_frame(struct tw_node *n, uint32_t connection, const struc
 
 /* ---- losing ---- */
 
-void tw_node_drop_worker(struct tw_node *n, uint32_t rank, uint32_t incarnation, const char *why) {
+void tw_node_drop_worker(struct tw_node *n, uint32_t rank, uint32_t attempt, const char *why) {
     struct tw_node_member *member = &n->member[rank];
-    if (member->incarnation != incarnation)
+    if (member->attempt != attempt)
         return;
     struct tw_node_event *event = tw_node_tell(n, TW_EVENT_LEFT);
     event->rank = rank;
