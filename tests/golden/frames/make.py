@@ -1,0 +1,77 @@
+#!/usr/bin/python3
+"""Writes the golden frames beside it, with the stock protobuf library.
+
+    protoc --python_out=DIR -I proto proto/talweg.proto
+    PYTHONPATH=DIR tests/golden/frames/make.py
+
+One file of each kind, with the values of tests/lib/frame_samples.c. They change
+only when the protocol does: then its version does too.
+"""
+import pathlib
+import struct
+
+from google.protobuf.internal.encoder import _VarintBytes
+from talweg_pb2 import Frame
+
+DATA = struct.pack("<2f", 1.0, -2.0)
+SESSION, JOB = b"session-session-", b"job-job-job-job-"
+TENSORS = [("dense1.w", [784, 256]), ("dense1.b", [256]), ("scalar", [])]
+
+FRAMES = {
+    "hello": dict(
+        protocol_min=1, protocol_max=3, nonce=b"0123456789abcdef0123456789ABCDEF", software="talweg 0.1.0"
+    ),
+    "challenge": dict(protocol=2, nonce=b"fedcba9876543210" * 2, proof=b"p" * 32, token=True),
+    "proof": dict(proof=b"q" * 32),
+    "join": dict(
+        role=1,
+        any_rank=True,
+        rank=4,
+        incarnation=5,
+        session=SESSION,
+        job=JOB,
+        digest=(b"digest-" * 5)[:32],
+        tensors=[dict(name=name, shape=shape) for name, shape in TENSORS],
+        numerics="talweg-0.1.0/haswell",
+        read=1234567890123,
+    ),
+    "welcome": dict(
+        job=JOB,
+        session=SESSION,
+        rank=1,
+        incarnation=2,
+        generation=3,
+        epoch=4,
+        workers=5,
+        slots=6,
+        slot=7,
+        width=8,
+        last_step=9000000000,
+        chunk_bytes=262144,
+        servers=11,
+    ),
+    "attach": dict(role=1, rank=7, incarnation=8, session=SESSION),
+    "attached": {},
+    "refuse": dict(status=14, name="rank-taken", text="rank 3 is held by 10.0.0.7:5123"),
+    "push": dict(slot=1, incarnation=2, generation=3, epoch=4, step=5000000000, chunk=6),
+    "end": dict(
+        slot=1, incarnation=2, generation=3, epoch=4, step=5, read=6, frames=7, examples=8, loss=9.25
+    ),
+    "weights": dict(position=6000000000, version=5, generation=4, epoch=3, step=2, chunk=1),
+    "ask": dict(samples=60000),
+    "evaluation": dict(position=77, samples=60000, loss=0.3125, accuracy=0.875),
+    "regather": dict(version=300),
+    "stop": dict(status=22, text="the run is over"),
+    "ping": dict(step=12, nonce=0xFEDCBA9876543210),
+    "pong": dict(nonce=0x0123456789ABCDEF),
+    "bye": {},
+}
+
+for name, fields in FRAMES.items():
+    frame = Frame(**{name: fields})
+    getattr(frame, name).SetInParent()
+    if name in ("push", "weights"):
+        frame.data = DATA
+    bytes_ = frame.SerializeToString()
+    path = pathlib.Path(__file__).with_name(name + ".bin")
+    path.write_bytes(_VarintBytes(len(bytes_)) + bytes_)
