@@ -283,6 +283,7 @@ static const char *hint_for(const char *problem, bool tab) {
         {"mapping values are not allowed", "check the indentation, or put text with ':' in quotes"},
         {"did not find expected key", "check the indentation and the brackets"},
         {"could not find expected ':'", "write key: value, with a blank after the colon"},
+        {"expected ',' or", "check the brackets and the commas"},
         {"block sequence entries are not allowed", "begin the list on a line of its own"},
         {"node content", "give a value, or close the bracket"},
         {"end of stream", "close the bracket or the quotes"},

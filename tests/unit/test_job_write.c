@@ -1,0 +1,300 @@
+/* Resolving, writing and digesting: what is written loads again and means the same. */
+#include "tests/unit/job_desk.h"
+
+#include <math.h>
+
+#include "common/base/digest.h"
+#include "common/base/rng.h"
+#include "common/base/text.h"
+
+static void resolve(struct tw_job *job) {
+    struct tw_error error = {0};
+    if (tw_job_resolve(job, &desk_book, &error) != TW_OK)
+        fail_msg("%s", error.text);
+}
+
+static char *written(const struct tw_job *job) {
+    char *text;
+    size_t size;
+    assert_int_equal(tw_job_write(job, NULL, 0, &text, &size), TW_OK);
+    assert_int_equal(strlen(text), size);
+    return text;
+}
+
+/* The digest of the resolved text, which must survive being written and read. */
+static void digest_of(const char *text, uint8_t digest[32]) {
+    uint8_t again[32];
+    struct tw_job *job = desk_good(text);
+    resolve(job);
+    tw_job_digest(job, digest);
+    char *copy = written(job);
+    struct tw_job *other = desk_good(copy);
+    resolve(other);
+    tw_job_digest(other, again);
+    char *third = written(other);
+    assert_string_equal(copy, third);
+    assert_memory_equal(digest, again, 32);
+    free(copy);
+    free(third);
+    tw_job_free(job);
+    tw_job_free(other);
+}
+
+static void every_default_is_spelled_out(void **state) {
+    static const char *const notes[] = {"talweg 0.1.0", "CPU: odd\nname\xff"};
+    struct tw_job *job = desk_good(DESK_JOB);
+    char *text;
+    resolve(job);
+    assert_int_equal(tw_job_write(job, notes, 2, &text, NULL), TW_OK);
+    assert_string_equal(
+        text, "# talweg 0.1.0\n"
+              "# CPU: odd?name?\n"
+              "model:\n"
+              "  input: [1, 28, 28]\n"
+              "  layers:\n"
+              "    - flatten\n"
+              "    - dense: {units: 256, init: he}\n"
+              "    - relu\n"
+              "    - dense: {units: 10, init: zero}\n"
+              "  loss: softmax_cross_entropy\n"
+              "data:\n"
+              "  train: {format: idx, images: /jobs/images.gz, labels: /data/labels.gz, scale: "
+              "255}\n"
+              "  shard: epoch\n"
+              "batch: 128\n"
+              "epochs: 10\n"
+              "optimizer: {name: adam, lr: 0.001, beta1: 0.9, amsgrad: false}\n"
+              "consistency: {mode: sync}\n"
+              "cluster: {servers: 1, workers: 1}\n"
+              "seed: 1\n"
+              "chunk: 256KiB\n");
+    free(text);
+    tw_job_free(job);
+}
+
+static void resolving_twice_changes_nothing(void **state) {
+    struct tw_job *job = desk_good(DESK_JOB);
+    resolve(job);
+    char *once = written(job);
+    resolve(job);
+    char *twice = written(job);
+    assert_string_equal(once, twice);
+    free(once);
+    free(twice);
+    tw_job_free(job);
+}
+
+static void resolving_finds_wrong_options(void **state) {
+    struct tw_error error = {0};
+    struct tw_job *job = desk_set("optimizer.beta3", "1", "--set optimizer.beta3", &error);
+    assert_non_null(job);
+    assert_int_equal(tw_job_resolve(job, &desk_book, &error), TW_JOB);
+    assert_string_equal(error.text, "--set optimizer.beta3=1: optimizer.beta3: unknown key; did "
+                                    "you mean \"beta1\"? known: lr, beta1, amsgrad");
+    assert_false(job->resolved);
+    tw_job_free(job);
+    job = desk_set("model.layers", "[dense: ten]", "--set model.layers", &error);
+    assert_non_null(job);
+    assert_int_equal(tw_job_resolve(job, &desk_book, &error), TW_JOB);
+    assert_string_equal(error.text,
+                        "--set model.layers=[dense: ten]: model.layers[0].units: \"ten\" is not a "
+                        "whole number; it must be one from 1 to 1000000");
+    tw_job_free(job);
+}
+
+static void two_ways_to_say_the_same_have_one_digest(void **state) {
+    uint8_t a[32], b[32];
+    digest_of(DESK_JOB, a);
+    digest_of("seed: 1\n"
+              "chunk: 262144\n"
+              "optimizer: {lr: 0.00100, name: adam, amsgrad: false, beta1: 9e-1}\n"
+              "epochs: 10.0\n"
+              "batch: 128\n"
+              "cluster: {workers: 1, servers: 1}\n"
+              "consistency: {mode: sync}\n"
+              "data: {shard: epoch, train: {scale: 255, format: idx, images: x, labels: y}}\n"
+              "model: {loss: {name: softmax_cross_entropy}, input: [1, 28, 28],\n"
+              "  layers: [flatten, dense: {units: 256, init: he}, relu: {},\n"
+              "    {name: dense, init: zero, units: 10}]}\n"
+              "worker: {blas_core: Haswell}\n",
+              b);
+    assert_memory_equal(a, b, 32);
+}
+
+static void digest_with(const char *key, const char *value, uint8_t digest[32]) {
+    struct tw_error error = {0};
+    struct tw_job *job = desk_set(key, value, "--set", &error);
+    if (!job)
+        fail_msg("%s=%s: %s", key, value, error.text);
+    resolve(job);
+    char *text = written(job);
+    digest_of(text, digest);
+    free(text);
+    tw_job_free(job);
+}
+
+static void what_must_agree_is_in_the_digest(void **state) {
+    static const struct {
+        const char *key, *value;
+        bool matters;
+    } rows[] = {
+        {"model.input", "[28, 28]", true},
+        {"model.layers", "[flatten, dense: 10]", true},
+        {"model.loss", "mse", true},
+        {"data.train.scale", "1", true},
+        {"data.train.format", "csv", true},
+        {"data.shard", "fixed", true},
+        {"batch", "127", true},
+        {"epochs", "10.5", true},
+        {"updates", "7", true},
+        {"optimizer.name", "sgd", true},
+        {"optimizer.lr", "0.0010000000000000002", true},
+        {"consistency.mode", "async", true},
+        {"cluster.workers", "2", true},
+        {"seed", "2", true},
+        {"chunk", "64KiB", true},
+        {"cluster.servers", "2", false},
+        {"data.train.images", "elsewhere", false},
+        {"data.test", "{format: idx, images: a, labels: b}", false},
+        {"worker.blas_core", "Zen", false},
+    };
+    uint8_t plain[32], other[32];
+    digest_of(DESK_JOB, plain);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        digest_with(rows[i].key, rows[i].value, other);
+        if ((memcmp(plain, other, 32) != 0) != rows[i].matters)
+            fail_msg("%s is %s the digest", rows[i].key, rows[i].matters ? "not in" : "in");
+    }
+}
+
+static void a_job_of_tensors_is_written_and_digested(void **state) {
+    static const char job[] = "model: {tensors: {w: [784, 10], b: [10], \"null\": [], 1.5e3: 3}}\n"
+                              "updates: 100\noptimizer: sgd\nbatch: 5\n";
+    uint8_t a[32], b[32];
+    digest_of(job, a);
+    digest_of("model: {tensors: {w: [784, 10], b: [10], \"null\": [], 1.5e3: 4}}\n"
+              "updates: 100\noptimizer: sgd\nbatch: 5\n",
+              b);
+    assert_memory_not_equal(a, b, 32);
+}
+
+/* The path of the training images after writing and reading again. */
+static void assert_path_survives(const char *quoted, const char *expected) {
+    struct tw_text text = {0};
+    tw_text_add(&text,
+                DESK_MODEL "data: {train: {format: idx, images: %s, labels: \"null\"}}\n"
+                           "batch: 1\nupdates: 1\noptimizer: adam\n",
+                quoted);
+    struct tw_job *job = desk_good(text.at);
+    char *unresolved = written(job);
+    resolve(job);
+    char *resolved = written(job);
+    struct tw_job *again = desk_good(resolved), *other = desk_good(unresolved);
+    resolve(again);
+    resolve(other);
+    struct tw_job *const jobs[] = {job, again, other};
+    for (int i = 0; i < 3; i++) {
+        assert_string_equal(jobs[i]->train.options[0].path, expected);
+        assert_string_equal(jobs[i]->train.options[0].text, expected);
+        assert_string_equal(jobs[i]->train.options[1].path, "/jobs/null");
+        tw_job_free(jobs[i]);
+    }
+    free(unresolved);
+    free(resolved);
+    tw_text_fini(&text);
+}
+
+static void paths_with_odd_characters_survive(void **state) {
+    assert_path_survives("\"/a b/c: d # e\"", "/a b/c: d # e");
+    assert_path_survives("'it''s {slot}, [x]'", "/jobs/it's {slot}, [x]");
+    assert_path_survives("\"\\\"\\\\ \\t\\n\\r\\a\\e\\x7f\"", "/jobs/\"\\ \t\n\r\a\033\x7f");
+    assert_path_survives("\"\\u00e4\\u20ac\\U0001F600\"", "/jobs/ä€😀");
+    assert_path_survives("\"\\x85\\xa0\\u2028\\u2029\\ufeff\\uffff\"",
+                         "/jobs/\xc2\x85\xc2\xa0\xe2\x80\xa8\xe2\x80\xa9\xef\xbb\xbf\xef\xbf\xbf");
+    assert_path_survives("123", "/jobs/123");
+    assert_path_survives("\"- x\"", "/jobs/- x");
+    assert_path_survives("\" x \"", "/jobs/ x ");
+}
+
+/* Characters of every length, also those that YAML and terminals dislike. */
+static void add_character(struct tw_text *text, struct tw_rng *rng) {
+    static const uint32_t odd[] = {0x22, 0x5c, 0x85, 0xa0, 0x2028, 0x2029, 0xfeff, 0xfffd, 0xfffe};
+    static const uint32_t limits[] = {0x80, 0x800, 0xd800, 0x110000};
+    uint64_t kind = tw_rng_below(rng, 5);
+    uint32_t code = kind == 4 ? odd[tw_rng_below(rng, sizeof odd / sizeof *odd)]
+                              : 1 + (uint32_t)tw_rng_below(rng, limits[kind] - 1);
+    if (code >= 0xd800 && code < 0xe000)
+        code = 0xe000;
+    tw_text_add(text, "\\U%08X", code);
+}
+
+static void any_path_survives(void **state) {
+    struct tw_rng rng;
+    tw_rng_init(&rng, 1, TW_STREAM_NOISE, 0, 0);
+    for (int i = 0; i < 300; i++) {
+        struct tw_text path = {0};
+        tw_text_add(&path, "\"/");
+        for (uint64_t left = 1 + tw_rng_below(&rng, 12); left; left--)
+            add_character(&path, &rng);
+        tw_text_add(&path, "\"");
+        struct tw_error error = {0};
+        struct tw_job *job = desk_set("data.train.images", path.at, "--set", &error);
+        if (!job)
+            fail_msg("%s", error.text);
+        char *expected = strdup(job->train.options[0].path);
+        tw_job_free(job);
+        assert_path_survives(path.at, expected);
+        free(expected);
+        tw_text_fini(&path);
+    }
+}
+
+/* A job with options drawn at random: any numbers, in any of their spellings. */
+static void random_job(struct tw_text *text, struct tw_rng *rng) {
+    tw_text_add(text, "model:\n  input: [%d, %d]\n  layers:\n", 1 + (int)tw_rng_below(rng, 9),
+                1 + (int)tw_rng_below(rng, 9));
+    for (uint64_t i = 1 + tw_rng_below(rng, 5); i; i--) {
+        static const char *const layers[] = {"flatten",
+                                             "dense: 7",
+                                             "dense: {units: 9, init: he}",
+                                             "name: relu",
+                                             "odd: {a: 1, b: \"x y\", c: 1e3}",
+                                             "odd: \"12\""};
+        tw_text_add(text, "    - %s\n", layers[tw_rng_below(rng, 6)]);
+    }
+    tw_text_add(text, "  loss: {name: odd, a: %.*g}\n", 1 + (int)tw_rng_below(rng, 17),
+                exp2(40 * tw_rng_uniform(rng) - 20));
+    tw_text_add(text, "data: {train: {format: odd, b: %d}}\n", (int)tw_rng_below(rng, 1000));
+    tw_text_add(text, "batch: %d\nepochs: %.*e\n", 1 + (int)tw_rng_below(rng, 1000),
+                (int)tw_rng_below(rng, 17), exp2(40 * tw_rng_uniform(rng) - 20));
+    tw_text_add(text, "optimizer: {name: adam, lr: %.17g, beta1: %.9f}\n",
+                exp2(30 * tw_rng_uniform(rng) - 20), 0.99 * tw_rng_uniform(rng));
+    tw_text_add(text, "seed: %llu\n", (unsigned long long)tw_rng_next(rng));
+}
+
+static void any_job_survives_with_its_digest(void **state) {
+    struct tw_rng rng;
+    tw_rng_init(&rng, 2, TW_STREAM_NOISE, 0, 0);
+    for (int i = 0; i < 300; i++) {
+        struct tw_text text = {0};
+        uint8_t digest[32];
+        random_job(&text, &rng);
+        digest_of(text.at, digest);
+        tw_text_fini(&text);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_default_is_spelled_out),
+        cmocka_unit_test(resolving_twice_changes_nothing),
+        cmocka_unit_test(resolving_finds_wrong_options),
+        cmocka_unit_test(two_ways_to_say_the_same_have_one_digest),
+        cmocka_unit_test(what_must_agree_is_in_the_digest),
+        cmocka_unit_test(a_job_of_tensors_is_written_and_digested),
+        cmocka_unit_test(paths_with_odd_characters_survive),
+        cmocka_unit_test(any_path_survives),
+        cmocka_unit_test(any_job_survives_with_its_digest),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
