@@ -80,9 +80,9 @@ void tw_decoder_want(struct tw_decoder *decoder, void **at, size_t *room) {
 static const struct {
     const char *bytes, *name;
 } strangers[] = {
-    {"GET ", "HTTP"},    {"POST ", "HTTP"},    {"HEAD ", "HTTP"},    {"PUT ", "HTTP"},
-    {"HTTP/", "HTTP"},   {"OPTIONS ", "HTTP"}, {"PRI * ", "HTTP/2"}, {"SSH-", "SSH"},
-    {"\x16\x03", "TLS"}, {"\x15\x03", "TLS"},
+    {"GET ", "HTTP"}, {"POST ", "HTTP"},   {"HEAD ", "HTTP"},
+    {"PUT ", "HTTP"}, {"HTTP/", "HTTP"},   {"OPTIONS ", "HTTP"},
+    {"SSH-", "SSH"},  {"\x16\x03", "TLS"}, {"\x15\x03", "TLS"},
 };
 
 /* The stream ends. When it was wrong from its very start, says what it may be. */
@@ -179,7 +179,7 @@ static enum tw_status unpack(struct tw_decoder *decoder, const unsigned char *by
     decoder->frame.data_bytes = scan->data_bytes;
     if (scan->data_bytes > 0 && decoder->frame.body != TW_BODY_PUSH &&
         decoder->frame.body != TW_BODY_WEIGHTS) {
-        return tw_error_set(error, TW_UNEXPECTED, "%zu tensor bytes in a %s frame",
+        return tw_error_set(error, TW_UNEXPECTED, "%zu tensor bytes in a frame of kind %s",
                             scan->data_bytes, name);
     }
     return TW_OK;

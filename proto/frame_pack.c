@@ -71,10 +71,8 @@ static const struct field welcome[] = {
     FIELD(welcome, Welcome, servers),    FIELD(welcome, Welcome, attempt),
 };
 static const struct field attach[] = {
-    FIELD(attach, Attach, role),
-    FIELD(attach, Attach, rank),
-    FIELD(attach, Attach, incarnation),
-    FIELD(attach, Attach, session),
+    FIELD(attach, Attach, role),        FIELD(attach, Attach, rank),
+    FIELD(attach, Attach, incarnation), FIELD(attach, Attach, session),
     FIELD(attach, Attach, attempt),
 };
 static const struct field refuse[] = {

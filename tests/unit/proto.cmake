@@ -1,3 +1,4 @@
 # Tests of proto and of common/net.
 set(frame_library lib/frame_recorder.c lib/frame_samples.c)
 tw_test(test_frame unit SOURCES unit/test_frame.c ${frame_library} ROOMS tw_proto)
+tw_test(test_frame_wrong unit SOURCES unit/test_frame_wrong.c ${frame_library} ROOMS tw_proto)
