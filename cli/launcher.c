@@ -399,21 +399,26 @@ static void close_all(struct launcher *launcher) {
     (void)open;
 }
 
-/* A signal outranks a failure that it may have caused; a failure of ours outranks
- * what the server, which was sent away, says. */
+/* A failure of ours outranks what the server, which was sent away, says; a signal
+ * that came before the failure is its reason, and nothing was noted as one. */
 static void conclude(struct launcher *launcher) {
     struct tw_result *result = &launcher->summary->result;
-    if (launcher->interrupted) {
-        result->status = TW_INTERRUPTED;
-        snprintf(result->error, sizeof result->error, "stopped by a signal%s",
-                 *result->model ? "" : " before a model was saved");
-    } else if (launcher->failure.size) {
-        result->status = TW_CLOSED;
-        snprintf(result->error, sizeof result->error, "%s", launcher->failure.at);
-    }
     if (launcher->failure.failed) {
         result->status = TW_NO_MEMORY;
         snprintf(result->error, sizeof result->error, "out of memory");
+    } else if (launcher->failure.size) {
+        result->status = TW_CLOSED;
+        snprintf(result->error, sizeof result->error, "%s", launcher->failure.at);
+    } else if (launcher->interrupted) {
+        bool told = launcher->done && *result->error && result->status != TW_INTERRUPTED;
+        struct tw_error error;
+        tw_error_set(&error, TW_INTERRUPTED, "stopped by a signal%s%s",
+                     told             ? "; the server says: "
+                     : *result->model ? ""
+                                      : " before a model was saved",
+                     told ? result->error : "");
+        result->status = TW_INTERRUPTED;
+        memcpy(result->error, error.text, sizeof result->error);
     }
 }
 

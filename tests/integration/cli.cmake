@@ -1,0 +1,6 @@
+# The launcher with children that misbehave on command.
+add_executable(fake_child lib/fake_child.c)
+target_link_libraries(fake_child PRIVATE tw_cli)
+tw_test(test_launcher integration SOURCES integration/test_launcher.c ROOMS tw_cli)
+target_compile_definitions(test_launcher PRIVATE FAKE_CHILD="$<TARGET_FILE:fake_child>")
+add_dependencies(test_launcher fake_child)
