@@ -324,7 +324,7 @@ static void pauses_between_tries_are_bounded_and_differ(void **state) {
         desk_lose(&desk, TW_CLIENT_CONTROL, TW_UNREACHABLE);
         assert_int_equal(desk.client.phase, TW_CLIENT_RECONNECTING);
         uint64_t pause = tw_client_deadline(&desk.client) - desk.now;
-        assert_true(pause < (TW_CLIENT_BACKOFF_MIN_MS << (i < 6 ? i : 6)) &&
+        assert_true(pause < ((uint64_t)TW_CLIENT_BACKOFF_MIN_MS << (i < 6 ? i : 6)) &&
                     pause < TW_CLIENT_BACKOFF_MAX_MS);
         longest = pause > longest ? pause : longest;
         first = i == 0 ? pause : first;

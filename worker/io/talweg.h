@@ -47,15 +47,15 @@ struct talweg_tensor {
 };
 
 struct talweg_config {
-    size_t size;            /* sizeof(struct talweg_config) */
-    const char *server;     /* "HOST:PORT" of the lead */
-    int rank;               /* -1: the lowest free one */
-    int evaluator;          /* 1: no rank; pulls the weights of each epoch's end */
-    const char *token;      /* shared secret, or NULL */
+    size_t size;        /* sizeof(struct talweg_config) */
+    const char *server; /* "HOST:PORT" of the lead */
+    int rank;           /* -1: the lowest free one */
+    int evaluator;      /* 1: no rank; pulls the weights of each epoch's end */
+    const char *token;  /* shared secret, or NULL */
     size_t token_bytes;
-    const uint8_t *digest;  /* 32 bytes of the job file, or NULL: not compared */
-    const char *numerics;   /* what makes two machines' gradients the same bits */
-    double connect_seconds; /* how long to try to reach the server; 0: 30 s */
+    const uint8_t *digest;               /* 32 bytes of the job file, or NULL: not compared */
+    const char *numerics;                /* what makes two machines' gradients the same bits */
+    double connect_seconds;              /* how long to try to reach the server; 0: 30 s */
     const struct talweg_tensor *tensors; /* in the order of the job */
     int tensor_count;
     uint64_t epoch_samples; /* evaluator: examples of an epoch; it pulls once in each */
@@ -93,7 +93,8 @@ TALWEG_API uint64_t talweg_samples(const struct talweg *talweg);
 
 /* Starts to send the gradient of one tensor while you compute the others; any
  * order, each once a step. `gradient` is the SUM over the examples, and stays
- * untouched until the next talweg_pull() returns. */
+ * untouched until the next talweg_pull() returns (or talweg_leave(), after an
+ * interruption). */
 TALWEG_API int talweg_push_tensor(struct talweg *talweg, int tensor, const float *gradient);
 
 /* Ends the push: all tensors are sent; `examples` of them, `loss` their sum. */

@@ -17,14 +17,14 @@
 #include "common/job/job.h"
 
 struct tw_worker_config {
-    const struct tw_job *job;   /* borrowed, like all pointers here */
-    const char *server;         /* "HOST:PORT" of the lead */
-    int rank;                   /* -1: the lowest free one */
+    const struct tw_job *job; /* borrowed, like all pointers here */
+    const char *server;       /* "HOST:PORT" of the lead */
+    int rank;                 /* -1: the lowest free one */
     bool evaluator;
-    const void *token;          /* shared secret, or NULL */
+    const void *token; /* shared secret, or NULL */
     size_t token_bytes;
-    double connect_seconds;     /* 0: 30 s */
-    int stop_fd;                /* readable: say goodbye and return; -1: none */
+    double connect_seconds; /* 0: 30 s */
+    int stop_fd;            /* readable: say goodbye and return; -1: none */
     void (*on_note)(void *context, const char *line); /* for the log; may be NULL */
     void *context;
 };

@@ -1,0 +1,304 @@
+/* The functions of talweg.h: each goes in (turns.h), tells the core what the
+ * application wants (link.h), runs the loop until that is done, and goes out. */
+#include "worker/io/talweg.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/digest.h"
+#include "worker/io/turns.h"
+
+#define CONNECT_SECONDS 30.0
+#define CONNECT_SECONDS_MAX 86400.0
+
+struct talweg {
+    bool ready; /* shell and turns are there */
+    struct tw_shell shell;
+    struct tw_turns turns;
+    struct tw_error error;
+    struct talweg_place place;
+    uint64_t version, samples;
+    /* Copies of what the configuration pointed to. */
+    char *server, *numerics;
+    void *token;
+    uint8_t digest[TW_DIGEST_BYTES];
+    struct tw_tensor_list list;
+    float **weights;
+};
+
+const char *talweg_library_version(void) {
+    return TALWEG_VERSION;
+}
+
+const char *talweg_error(const struct talweg *talweg) {
+    return talweg == NULL ? "out of memory" : talweg->error.text;
+}
+
+struct talweg_place talweg_get_place(const struct talweg *talweg) {
+    return talweg->place;
+}
+
+uint64_t talweg_version(const struct talweg *talweg) {
+    return talweg->version;
+}
+
+uint64_t talweg_samples(const struct talweg *talweg) {
+    return talweg->samples;
+}
+
+/* ---- results ---- */
+
+static int fault(struct talweg *talweg, const char *text) {
+    tw_error_set(&talweg->error, TW_USAGE, "%s", text);
+    return TALWEG_E_ARGUMENT;
+}
+
+/* What the end of the client means for the caller; TALWEG_OK while it runs. */
+static int outcome(struct talweg *talweg) {
+    static const int results[] = {
+        [TW_CLIENT_RUNS] = TALWEG_OK,
+        [TW_CLIENT_RUN_OVER] = TALWEG_E_STOP,
+        [TW_CLIENT_RUN_FAILED] = TALWEG_E_FAILED,
+        [TW_CLIENT_REFUSED] = TALWEG_E_REFUSED,
+        [TW_CLIENT_UNREACHABLE] = TALWEG_E_CONNECT,
+        [TW_CLIENT_GONE] = TALWEG_E_LOST,
+        [TW_CLIENT_VIOLATION] = TALWEG_E_FAILED,
+    };
+    const struct tw_client *client = &talweg->shell.client;
+    if (client->ending != TW_CLIENT_RUNS) {
+        talweg->error = client->error;
+        return results[client->ending];
+    }
+    if (talweg->shell.stopped) {
+        tw_error_set(&talweg->error, TW_INTERRUPTED, "interrupted");
+        return TALWEG_E_INTERRUPTED;
+    }
+    return TALWEG_OK;
+}
+
+/* An event of the application: the core's answer as a result. */
+static int tell(struct talweg *talweg, struct tw_client_event event) {
+    struct tw_error error = {.status = TW_OK};
+    enum tw_status status = tw_shell_step(&talweg->shell, event, &error);
+    if (status == TW_OK)
+        return TALWEG_OK;
+    if (tw_client_over(&talweg->shell.client))
+        return outcome(talweg);
+    return fault(talweg, error.text);
+}
+
+static bool goes_on(const struct talweg *talweg) {
+    return !tw_client_over(&talweg->shell.client) && !talweg->shell.stopped;
+}
+
+/* ---- joining ---- */
+
+static enum tw_status copy_tensors(struct talweg *talweg, const struct talweg_config *config,
+                                   struct tw_error *error) {
+    static const struct tw_init none = {TW_INIT_CONSTANT, 0};
+    size_t count = (size_t)config->tensor_count;
+
+    talweg->list.tensors = calloc(count, sizeof(struct tw_tensor));
+    talweg->weights = calloc(count, sizeof(float *));
+    if (talweg->list.tensors == NULL || talweg->weights == NULL)
+        return tw_error_set(error, TW_NO_MEMORY, "out of memory");
+    talweg->list.count = config->tensor_count;
+    for (int i = 0; i < config->tensor_count; i++) {
+        const struct talweg_tensor *from = &config->tensors[i];
+        if (from->name == NULL || from->weights == NULL || (from->dims > 0 && from->shape == NULL))
+            return tw_error_set(error, TW_USAGE, "tensor %d has no name, shape or weights", i);
+        enum tw_status status = tw_tensor_init(&talweg->list.tensors[i], from->name, from->dims,
+                                               from->shape, none, error);
+        if (status != TW_OK)
+            return status;
+        talweg->weights[i] = from->weights;
+    }
+    return tw_tensor_list_check(&talweg->list, error);
+}
+
+static enum tw_status copy_config(struct talweg *talweg, const struct talweg_config *config,
+                                  struct tw_error *error) {
+    talweg->server = strdup(config->server);
+    talweg->numerics = strdup(config->numerics == NULL ? "" : config->numerics);
+    if (talweg->server == NULL || talweg->numerics == NULL)
+        return tw_error_set(error, TW_NO_MEMORY, "out of memory");
+    if (config->token != NULL) {
+        talweg->token = malloc(config->token_bytes + 1);
+        if (talweg->token == NULL)
+            return tw_error_set(error, TW_NO_MEMORY, "out of memory");
+        memcpy(talweg->token, config->token, config->token_bytes);
+    }
+    if (config->digest != NULL)
+        memcpy(talweg->digest, config->digest, TW_DIGEST_BYTES);
+    return copy_tensors(talweg, config, error);
+}
+
+/* The first mistake in a configuration, or NULL. */
+static const char *mistake_in(const struct talweg_config *config) {
+    if (config->server == NULL)
+        return "config.server is missing; it must be \"HOST:PORT\"";
+    if (config->tensors == NULL || config->tensor_count < 1)
+        return "config.tensors is missing";
+    if (config->tensor_count > TW_TENSORS_MAX)
+        return "config.tensor_count is too large";
+    if (config->rank < -1 || config->rank >= TW_WORKERS_MAX)
+        return "config.rank is out of range; -1 takes the lowest free one";
+    if (!(config->connect_seconds >= 0 && config->connect_seconds <= CONNECT_SECONDS_MAX))
+        return "config.connect_seconds is out of range";
+    if (config->evaluator && config->epoch_samples == 0)
+        return "config.epoch_samples is missing; an evaluator needs it";
+    return NULL;
+}
+
+static struct tw_client_config client_config(const struct talweg *talweg,
+                                             const struct talweg_config *config, uint64_t seed) {
+    double seconds = config->connect_seconds > 0 ? config->connect_seconds : CONNECT_SECONDS;
+    return (struct tw_client_config){
+        .role = config->evaluator ? TW_ROLE_EVALUATOR : TW_ROLE_WORKER,
+        .rank = config->rank,
+        .server = talweg->server,
+        .token = talweg->token,
+        .token_bytes = config->token_bytes,
+        .digest = config->digest != NULL ? talweg->digest : NULL,
+        .numerics = talweg->numerics,
+        .list = &talweg->list,
+        .weights = talweg->weights,
+        .epoch_samples = config->epoch_samples,
+        .connect_ms = (uint32_t)(seconds * 1000),
+        .seed = seed,
+    };
+}
+
+static enum tw_status make_ready(struct talweg *talweg, const struct talweg_config *config,
+                                 struct tw_error *error) {
+    uint64_t seed;
+    enum tw_status status = copy_config(talweg, config, error);
+    if (status == TW_OK)
+        status = tw_random_bytes(&seed, sizeof(seed));
+    if (status != TW_OK)
+        return status;
+    struct tw_client_config ours = client_config(talweg, config, seed);
+    status = tw_shell_init(&talweg->shell, &ours, config->stop_fd, error);
+    if (status != TW_OK)
+        return status;
+    status = tw_turns_init(&talweg->turns, &talweg->shell, error);
+    if (status != TW_OK)
+        tw_shell_fini(&talweg->shell);
+    talweg->ready = status == TW_OK;
+    return status;
+}
+
+static void take_place(struct talweg *talweg) {
+    const struct tw_client *client = &talweg->shell.client;
+    talweg->place = (struct talweg_place){
+        .rank = client->rank,
+        .workers = client->workers,
+        .slot = client->slot,
+        .slots = client->slots,
+        .incarnation = client->incarnation,
+    };
+}
+
+int talweg_join(struct talweg **out, const struct talweg_config *config) {
+    struct talweg_config ours = TALWEG_CONFIG_INIT;
+    struct talweg *talweg = *out = calloc(1, sizeof(*talweg));
+    if (talweg == NULL)
+        return TALWEG_E_MEMORY;
+    /* A program that was built with an older header has a shorter struct. */
+    if (config == NULL || config->size < offsetof(struct talweg_config, epoch_samples))
+        return fault(talweg, "the configuration is no TALWEG_CONFIG_INIT");
+    memcpy(&ours, config, config->size < sizeof(ours) ? config->size : sizeof(ours));
+    const char *mistake = mistake_in(&ours);
+    if (mistake != NULL)
+        return fault(talweg, mistake);
+    enum tw_status status = make_ready(talweg, &ours, &talweg->error);
+    if (status != TW_OK)
+        return status == TW_NO_MEMORY ? TALWEG_E_MEMORY : TALWEG_E_ARGUMENT;
+
+    tw_turns_enter(&talweg->turns);
+    tell(talweg, (struct tw_client_event){.kind = TW_CLIENT_ON_START});
+    while (goes_on(talweg) && talweg->shell.client.phase != TW_CLIENT_JOINED)
+        uv_run(&talweg->shell.loop, UV_RUN_ONCE);
+    take_place(talweg);
+    int result = outcome(talweg);
+    tw_turns_leave(&talweg->turns);
+    return result;
+}
+
+/* ---- working ---- */
+
+int talweg_pull(struct talweg *talweg, uint64_t *step) {
+    struct tw_shell *shell = &talweg->shell;
+    const struct tw_client *client = &shell->client;
+    if (!talweg->ready)
+        return fault(talweg, "a pull without a successful talweg_join()");
+
+    tw_turns_enter(&talweg->turns);
+    int result = tell(talweg, (struct tw_client_event){.kind = TW_CLIENT_ON_PULL});
+    if (result == TALWEG_OK) {
+        tw_shell_resume(shell);
+        while (goes_on(talweg) && client->work == TW_CLIENT_WAITING)
+            uv_run(&shell->loop, UV_RUN_ONCE);
+        /* A push that was repeated may still be on its way when it is settled. */
+        while (shell->borrowed > 0 && !shell->stopped)
+            uv_run(&shell->loop, UV_RUN_ONCE);
+        result = outcome(talweg);
+        talweg->version = client->held.version;
+        talweg->samples = client->asks * client->config.epoch_samples;
+        if (step != NULL)
+            *step = client->held.step;
+    }
+    tw_turns_leave(&talweg->turns);
+    return result;
+}
+
+/* A call that only tells the core something. */
+static int enter_and_tell(struct talweg *talweg, struct tw_client_event event) {
+    if (!talweg->ready)
+        return fault(talweg, "a call without a successful talweg_join()");
+    tw_turns_enter(&talweg->turns);
+    int result = tell(talweg, event);
+    tw_turns_leave(&talweg->turns);
+    return result;
+}
+
+int talweg_push_tensor(struct talweg *talweg, int tensor, const float *gradient) {
+    return enter_and_tell(talweg, (struct tw_client_event){.kind = TW_CLIENT_ON_PUSH,
+                                                           .tensor = tensor,
+                                                           .gradient = gradient});
+}
+
+int talweg_push_end(struct talweg *talweg, uint64_t examples, double loss) {
+    return enter_and_tell(
+        talweg,
+        (struct tw_client_event){.kind = TW_CLIENT_ON_END, .examples = examples, .loss = loss});
+}
+
+int talweg_report(struct talweg *talweg, double loss, double accuracy) {
+    return enter_and_tell(
+        talweg,
+        (struct tw_client_event){.kind = TW_CLIENT_ON_REPORT, .loss = loss, .accuracy = accuracy});
+}
+
+/* ---- leaving ---- */
+
+void talweg_leave(struct talweg *talweg) {
+    if (talweg == NULL)
+        return;
+    if (talweg->ready) {
+        tw_turns_enter(&talweg->turns);
+        tell(talweg, (struct tw_client_event){.kind = TW_CLIENT_ON_LEAVE});
+        tw_turns_leave(&talweg->turns);
+        tw_turns_stop(&talweg->turns);
+        tw_turns_enter(&talweg->turns);
+        tw_shell_fini(&talweg->shell);
+        tw_turns_leave(&talweg->turns);
+        tw_turns_fini(&talweg->turns);
+    }
+    free(talweg->list.tensors);
+    free(talweg->weights);
+    free(talweg->server);
+    free(talweg->numerics);
+    free(talweg->token);
+    free(talweg);
+}

@@ -1,0 +1,358 @@
+#include "worker/io/link.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/digest.h"
+
+/* A push goes on being queued while a connection has less than this unsent; with the
+ * largest chunk on top it stays below what tw_connection_send() takes. */
+#define QUEUE_LOW_BYTES TW_GATHER_BYTES
+#define QUEUE_MAX_BYTES (QUEUE_LOW_BYTES + 2 * TW_FRAME_BYTES_MAX)
+
+/* One connection and what the core calls it. Ours until on_closed. */
+struct tw_link {
+    struct tw_shell *shell;
+    struct tw_connection *connection; /* NULL: it could not even be made */
+    int number;
+    bool detached; /* the core has closed it and hears no more of it */
+    bool held;     /* weights wait in it for a pull */
+    bool polite;   /* Bye or Refuse was said: let it arrive */
+    bool pumping;
+};
+
+static uint64_t now_ms(void) {
+    return uv_hrtime() / 1000000;
+}
+
+/* ---- sending ---- */
+
+static void pump(struct tw_link *link) {
+    struct tw_shell *shell = link->shell;
+    struct tw_frame frame;
+    const void *data;
+
+    if (link->pumping || link->detached)
+        return; /* on_released comes from inside of tw_connection_flush() */
+    link->pumping = true;
+    while (tw_connection_queued(link->connection) < QUEUE_LOW_BYTES &&
+           tw_client_next(&shell->client, link->number, &frame, &data)) {
+        if (data != NULL)
+            shell->borrowed++;
+        if (tw_connection_send(link->connection, &frame, data, link) != TW_OK) {
+            if (data != NULL)
+                shell->borrowed--;
+            break; /* on_closed follows, and everything is sent again */
+        }
+    }
+    link->pumping = false;
+    tw_connection_flush(link->connection);
+}
+
+static void pump_all(struct tw_shell *shell) {
+    for (int i = 1; i < TW_CLIENT_LINKS_MAX; i++)
+        if (shell->link[i] != NULL && tw_client_has_next(&shell->client, i))
+            pump(shell->link[i]);
+}
+
+static void on_released(struct tw_connection *connection, void *token) {
+    struct tw_link *link = token;
+    link->shell->borrowed--;
+    if (!link->detached && tw_client_has_next(&link->shell->client, link->number))
+        pump(link);
+}
+
+/* ---- receiving ---- */
+
+/* After the end the core closes nothing more: what is open is closed here. `but`: the
+ * link whose callback is running and will end with a Refuse. */
+static void close_if_over(struct tw_shell *shell, const struct tw_link *but) {
+    if (!tw_client_over(&shell->client))
+        return;
+    for (int i = 0; i < TW_CLIENT_LINKS_MAX; i++) {
+        struct tw_link *link = shell->link[i];
+        if (link == NULL || link == but)
+            continue;
+        link->detached = true;
+        shell->link[i] = NULL;
+        tw_connection_close(link->connection);
+    }
+}
+
+static enum tw_status on_data(struct tw_connection *connection, const struct tw_frame *frame,
+                              void **place, struct tw_error *error) {
+    struct tw_link *link = tw_connection_context(connection);
+    *place = NULL;
+    if (link->detached)
+        return TW_OK;
+    enum tw_status status =
+        tw_client_place(&link->shell->client, link->number, frame, place, error);
+    link->held = status == TW_AGAIN;
+    link->polite = status != TW_OK && status != TW_AGAIN;
+    close_if_over(link->shell, link);
+    return status;
+}
+
+static enum tw_status on_frame(struct tw_connection *connection, const struct tw_frame *frame,
+                               void *data, struct tw_error *error) {
+    struct tw_link *link = tw_connection_context(connection);
+    struct tw_shell *shell = link->shell;
+    if (link->detached)
+        return TW_OK;
+    enum tw_status status = tw_shell_step(
+        shell,
+        (struct tw_client_event){
+            .kind = TW_CLIENT_ON_FRAME, .link = link->number, .frame = frame, .data = data},
+        error);
+    if (frame->body == TW_BODY_ATTACHED && status == TW_OK)
+        tw_connection_limit(connection, TW_FRAME_BYTES_MAX, true);
+    if (status != TW_OK)
+        link->polite = true;
+    close_if_over(shell, status == TW_OK ? NULL : link);
+    return status;
+}
+
+static void on_closed(struct tw_connection *connection, const struct tw_error *cause) {
+    struct tw_link *link = tw_connection_context(connection);
+    struct tw_shell *shell = link->shell;
+
+    if (!link->detached) {
+        shell->link[link->number] = NULL;
+        tw_shell_step(shell,
+                      (struct tw_client_event){
+                          .kind = TW_CLIENT_ON_LOST, .link = link->number, .cause = cause},
+                      NULL);
+        close_if_over(shell, NULL);
+    }
+    tw_connection_free(connection);
+    free(link);
+    shell->connections--;
+}
+
+static void on_open(struct tw_connection *connection, enum tw_status status,
+                    const struct tw_error *error) {
+    struct tw_link *link = tw_connection_context(connection);
+    uint8_t nonce[TW_NONCE_BYTES];
+
+    if (status != TW_OK || link->detached)
+        return; /* on_closed follows with the cause */
+    if (tw_random_bytes(nonce, sizeof(nonce)) != TW_OK) {
+        tw_connection_close(connection);
+        return;
+    }
+    tw_shell_step(
+        link->shell,
+        (struct tw_client_event){.kind = TW_CLIENT_ON_OPENED, .link = link->number, .nonce = nonce},
+        NULL);
+}
+
+static const struct tw_connection_events events = {
+    .on_data = on_data, .on_frame = on_frame, .on_released = on_released, .on_closed = on_closed};
+
+/* ---- effects ---- */
+
+/* The address of the next try. A name is looked up for each round of its addresses:
+ * where clusters start piece by piece, it may be known only later. */
+static enum tw_status next_address(struct tw_shell *shell, struct tw_error *error) {
+    shell->tried++;
+    if (shell->tried < shell->addresses)
+        return TW_OK;
+    shell->tried = 0;
+    shell->addresses = 0;
+    return tw_address_resolve(&shell->server, shell->address, TW_SHELL_ADDRESSES, &shell->addresses,
+                              error);
+}
+
+static enum tw_status open_link(struct tw_shell *shell, int number, struct tw_error *error) {
+    if (number == TW_CLIENT_CONTROL) {
+        enum tw_status status = next_address(shell, error);
+        if (status != TW_OK)
+            return status;
+    }
+    struct tw_link *link = calloc(1, sizeof(*link));
+    if (link == NULL ||
+        tw_connection_new(&link->connection, &shell->host, &events, link) != TW_OK) {
+        free(link);
+        return tw_error_set(error, TW_NO_MEMORY, "out of memory");
+    }
+    link->shell = shell;
+    link->number = number;
+    shell->link[number] = link;
+    shell->connections++;
+    tw_connection_limit(link->connection, TW_SMALL_FIELDS_MAX, false);
+    return tw_connection_connect(
+        link->connection, (const struct sockaddr *)&shell->address[shell->tried], on_open, error);
+}
+
+static void close_link(struct tw_shell *shell, int number) {
+    struct tw_link *link = shell->link[number];
+    if (link == NULL)
+        return;
+    link->detached = true;
+    shell->link[number] = NULL;
+    if (link->polite)
+        tw_connection_finish(link->connection, TW_OK, "");
+    else
+        tw_connection_close(link->connection);
+}
+
+static void send_small(struct tw_shell *shell, int number, const struct tw_frame *frame) {
+    struct tw_link *link = shell->link[number];
+    if (link == NULL)
+        return;
+    if (frame->body == TW_BODY_BYE)
+        link->polite = true;
+    /* When it fails, on_closed says so. */
+    (void)tw_connection_send(link->connection, frame, NULL, NULL);
+    tw_connection_flush(link->connection);
+}
+
+/* Carries the effects out. A connection that cannot even be begun is told to the core
+ * afterwards, since the other effects belong to the state that it has now. */
+static void carry_out(struct tw_shell *shell, const struct tw_client_effects *effects) {
+    struct tw_error error;
+    int failed = -1;
+
+    for (int i = 0; i < effects->count; i++) {
+        const struct tw_client_effect *effect = &effects->at[i];
+        if (effect->kind == TW_CLIENT_SEND)
+            send_small(shell, effect->link, &effect->frame);
+        else if (effect->kind == TW_CLIENT_CLOSE)
+            close_link(shell, effect->link);
+        else if (failed < 0 && open_link(shell, effect->link, &error) != TW_OK)
+            failed = effect->link;
+    }
+    if (failed >= 0)
+        tw_shell_step(
+            shell,
+            (struct tw_client_event){.kind = TW_CLIENT_ON_LOST, .link = failed, .cause = &error},
+            NULL);
+}
+
+/* ---- time ---- */
+
+static void on_timer(uv_timer_t *timer) {
+    struct tw_shell *shell = timer->data;
+    shell->timer_at_ms = UINT64_MAX;
+    tw_shell_step(shell, (struct tw_client_event){.kind = TW_CLIENT_ON_TICK}, NULL);
+    close_if_over(shell, NULL);
+}
+
+static void set_timer(struct tw_shell *shell) {
+    uint64_t at = tw_client_deadline(&shell->client), now = now_ms();
+    if (at == shell->timer_at_ms)
+        return;
+    shell->timer_at_ms = at;
+    uv_timer_stop(&shell->timer);
+    if (at == UINT64_MAX)
+        return;
+    uv_update_time(&shell->loop);
+    uv_timer_start(&shell->timer, on_timer, at > now ? at - now : 0, 0);
+}
+
+enum tw_status tw_shell_step(struct tw_shell *shell, struct tw_client_event event,
+                             struct tw_error *error) {
+    struct tw_client_effects effects; /* not in the shell: a step may lead to another */
+
+    event.now_ms = now_ms();
+    enum tw_status status = tw_client_step(&shell->client, &event, &effects, error);
+    carry_out(shell, &effects);
+    pump_all(shell);
+    set_timer(shell);
+    return status;
+}
+
+void tw_shell_resume(struct tw_shell *shell) {
+    for (int i = 1; i < TW_CLIENT_LINKS_MAX; i++) {
+        struct tw_link *link = shell->link[i];
+        if (link != NULL && link->held)
+            tw_connection_resume(link->connection);
+    }
+}
+
+bool tw_shell_busy(const struct tw_shell *shell) {
+    if (shell->client.phase > TW_CLIENT_DISCONNECTED && shell->client.phase != TW_CLIENT_JOINED &&
+        !tw_client_over(&shell->client))
+        return true;
+    for (int i = 0; i < TW_CLIENT_LINKS_MAX; i++)
+        if (shell->link[i] != NULL && tw_connection_queued(shell->link[i]->connection) > 0)
+            return true;
+    return false;
+}
+
+/* ---- life ---- */
+
+/* Nothing to do: the turn of the loop that it ends was the purpose. */
+static void on_wake(uv_async_t *wake) {}
+
+static void on_stop(uv_poll_t *poll, int status, int what) {
+    struct tw_shell *shell = poll->data;
+    shell->stopped = true;
+    uv_poll_stop(poll); /* nobody reads it: it stays readable */
+}
+
+static void close_handle(uv_handle_t *handle, void *argument) {
+    if (!uv_is_closing(handle))
+        uv_close(handle, NULL);
+}
+
+static void close_loop(struct tw_shell *shell) {
+    uv_walk(&shell->loop, close_handle, NULL);
+    uv_run(&shell->loop, UV_RUN_DEFAULT);
+    int code = uv_loop_close(&shell->loop);
+    assert(code == 0);
+    (void)code;
+}
+
+static enum tw_status init_loop(struct tw_shell *shell, int stop_fd, struct tw_error *error) {
+    int code = uv_loop_init(&shell->loop);
+    if (code != 0)
+        return tw_error_set(error, TW_IO, "cannot make an event loop: %s", uv_strerror(code));
+    shell->timer_at_ms = UINT64_MAX;
+    shell->timer.data = shell->stop.data = shell;
+    uv_timer_init(&shell->loop, &shell->timer);
+    code = uv_async_init(&shell->loop, &shell->wake, on_wake);
+    if (code == 0 && stop_fd >= 0) {
+        code = uv_poll_init(&shell->loop, &shell->stop, stop_fd);
+        if (code == 0)
+            code = uv_poll_start(&shell->stop, UV_READABLE, on_stop);
+    }
+    if (code == 0)
+        return TW_OK;
+    close_loop(shell);
+    return tw_error_set(error, TW_IO, "cannot watch stop_fd %d: %s", stop_fd, uv_strerror(code));
+}
+
+enum tw_status tw_shell_init(struct tw_shell *shell, const struct tw_client_config *config,
+                             int stop_fd, struct tw_error *error) {
+    memset(shell, 0, sizeof(*shell));
+    enum tw_status status = tw_host_port_parse(&shell->server, config->server, error);
+    if (status != TW_OK)
+        return status;
+    shell->client_memory = malloc(tw_client_memory_bytes(config->list) + 1);
+    shell->arena = malloc(sizeof(*shell->arena));
+    if (shell->client_memory == NULL || shell->arena == NULL)
+        status = tw_error_set(error, TW_NO_MEMORY, "out of memory");
+    if (status == TW_OK)
+        status = tw_client_init(&shell->client, config, shell->client_memory, error);
+    if (status == TW_OK)
+        status = init_loop(shell, stop_fd, error);
+    shell->host = (struct tw_connection_host){
+        .loop = &shell->loop, .arena = shell->arena, .send_queue_bytes_max = QUEUE_MAX_BYTES};
+    if (status != TW_OK) {
+        free(shell->client_memory);
+        free(shell->arena);
+    }
+    return status;
+}
+
+void tw_shell_fini(struct tw_shell *shell) {
+    for (int i = 0; i < TW_CLIENT_LINKS_MAX; i++)
+        close_link(shell, i);
+    while (shell->connections > 0)
+        uv_run(&shell->loop, UV_RUN_ONCE);
+    close_loop(shell);
+    free(shell->client_memory);
+    free(shell->arena);
+}

@@ -1,0 +1,69 @@
+/* The shell of the client core: its connections, timer and memory on a libuv loop.
+ *
+ * Happy path: tw_shell_init -> tw_shell_step(START) -> whoever holds the handle runs
+ * the loop; callbacks become events of the core, its effects become calls of
+ * proto/connection.h; frames of the push are handed to a connection while its queue is
+ * short. Failure: whatever goes wrong is an event of the core; it decides.
+ *
+ * Weights are received straight into the application's memory and gradients are sent
+ * straight from it. `borrowed` counts frames that connections still hold: the
+ * gradients are the application's again when it is 0.
+ *
+ * Nothing here knows of threads: turns.h says who may call.
+ */
+#ifndef TW_IO_LINK_H
+#define TW_IO_LINK_H
+
+#include <uv.h>
+
+#include "common/net/address.h"
+#include "proto/connection.h"
+#include "worker/core/client.h"
+
+#define TW_SHELL_ADDRESSES 8
+
+struct tw_link;
+
+struct tw_shell {
+    uv_loop_t loop;
+    uv_timer_t timer; /* at the core's deadline */
+    uint64_t timer_at_ms;
+    uv_async_t wake; /* gets another thread out of uv_run() */
+    uv_poll_t stop;  /* the application's stop_fd */
+    bool stopped;    /* it is readable */
+    struct tw_client client;
+    void *client_memory;
+    struct tw_connection_host host;
+    struct tw_unpack_arena *arena;
+    struct tw_host_port server;
+    struct sockaddr_storage address[TW_SHELL_ADDRESSES];
+    size_t addresses, tried; /* control goes through them in turn, bulk follows it */
+    struct tw_link *link[TW_CLIENT_LINKS_MAX]; /* NULL: closed, or closing by our wish */
+    int connections;                           /* whose on_closed has not come yet */
+    size_t borrowed;
+};
+
+/* Makes loop, timer and core. `config` and `server` ("HOST:PORT") as in talweg.h.
+ * TW_USAGE: a server, token or numerics id that cannot be; TW_LIMIT: the tensors are
+ * too large; TW_NO_MEMORY; TW_IO: no loop, or a stop_fd that cannot be watched. After a
+ * failure nothing is left behind. */
+enum tw_status tw_shell_init(struct tw_shell *shell, const struct tw_client_config *config,
+                             int stop_fd, struct tw_error *error);
+
+/* An event of the core (now_ms is filled in here), its effects, and whatever the
+ * push may send then. Returns what tw_client_step() did. */
+enum tw_status tw_shell_step(struct tw_shell *shell, struct tw_client_event event,
+                             struct tw_error *error);
+
+/* Lets connections go on whose weights had to wait for a pull. */
+void tw_shell_resume(struct tw_shell *shell);
+
+/* Something is on its way that needs the loop: unsent bytes, or a connection that is
+ * being made. */
+bool tw_shell_busy(const struct tw_shell *shell);
+
+/* Closes what is open, and the loop; at the latest after a second. Frees nothing of
+ * the caller's. */
+void tw_shell_fini(struct tw_shell *shell);
+
+#endif

@@ -1,0 +1,313 @@
+#include "worker/io/train.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/digest.h"
+#include "worker/data/dataset.h"
+#include "worker/data/sampler.h"
+#include "worker/io/talweg.h"
+#include "worker/nn/gemm.h"
+#include "worker/nn/net.h"
+
+/* Everything that a worker process has. All of it is zero until it is made. */
+struct trainee {
+    const struct tw_worker_config *config;
+    struct tw_model *model;
+    struct tw_dataset *data; /* a worker's training data, an evaluator's test data */
+    uint64_t epoch_samples;  /* of the training data */
+    float *block;            /* the weights, tensor after tensor */
+    const float **weights;   /* [tensors], into the block */
+    struct talweg_tensor *tensors;
+    struct talweg *talweg;
+    struct talweg_place place;
+    struct tw_net *net;
+    struct tw_sampler *sampler;
+    uint32_t *positions; /* [rows of the net] */
+    uint64_t gathered;   /* the step whose samples are in the net; 0: none */
+};
+
+static void note(const struct trainee *trainee, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static void note(const struct trainee *trainee, const char *format, ...) {
+    char line[512];
+    va_list arguments;
+    if (trainee->config->on_note == NULL)
+        return;
+    va_start(arguments, format);
+    vsnprintf(line, sizeof(line), format, arguments);
+    va_end(arguments);
+    trainee->config->on_note(trainee->config->context, line);
+}
+
+/* ---- before anything is connected ---- */
+
+static enum tw_status check_job(const struct tw_worker_config *config, struct tw_error *error) {
+    const struct tw_job *job = config->job;
+    if (job->model.own)
+        return tw_job_error(error, job->model.where, "model.tensors",
+                            "the gradients of this job come from a program of your own (see "
+                            "examples/own_gradient.c); `talweg worker` needs model.layers");
+    if (!job->has_train)
+        return tw_job_error(error, job->model.where, "data.train", "missing; a worker needs it");
+    if (config->evaluator && !job->has_test)
+        return tw_job_error(error, job->model.where, "data.test", "missing; an evaluator needs it");
+    return TW_OK;
+}
+
+static enum tw_status load_data(struct trainee *trainee, struct tw_error *error) {
+    const struct tw_job *job = trainee->config->job;
+    const struct tw_model *model = trainee->model;
+
+    enum tw_status status = tw_dataset_open(&trainee->data, &job->train, error);
+    if (status != TW_OK)
+        return status;
+    trainee->epoch_samples = trainee->data->count;
+    if (trainee->config->evaluator) { /* of the training data it needs the number only */
+        tw_dataset_free(trainee->data);
+        trainee->data = NULL;
+        status = tw_dataset_open(&trainee->data, &job->test, error);
+        if (status != TW_OK)
+            return status;
+    }
+    note(trainee, "%u samples from %s", trainee->data->count, trainee->data->samples_name);
+    return tw_dataset_check(trainee->data, model->input.dims, model->input.size,
+                            tw_model_classes(model), error);
+}
+
+static enum tw_status allocate_weights(struct trainee *trainee, struct tw_error *error) {
+    const struct tw_tensor_list *list = &trainee->model->list;
+    size_t count = (size_t)list->count, elements = 0, at = 0;
+
+    for (int i = 0; i < list->count; i++)
+        elements += (size_t)list->tensors[i].elements;
+    trainee->block = calloc(elements, sizeof(float));
+    trainee->weights = calloc(count, sizeof(float *));
+    trainee->tensors = calloc(count, sizeof(struct talweg_tensor));
+    if (trainee->block == NULL || trainee->weights == NULL || trainee->tensors == NULL)
+        return tw_error_set(error, TW_NO_MEMORY, "no memory for %zu weights", elements);
+    for (int i = 0; i < list->count; i++) {
+        const struct tw_tensor *tensor = &list->tensors[i];
+        trainee->weights[i] = trainee->block + at;
+        trainee->tensors[i] = (struct talweg_tensor){
+            .name = tensor->name,
+            .dims = tensor->dims,
+            .shape = tensor->shape,
+            .weights = trainee->block + at,
+        };
+        at += (size_t)tensor->elements;
+    }
+    return TW_OK;
+}
+
+static enum tw_status prepare(struct trainee *trainee, struct tw_error *error) {
+    enum tw_status status = check_job(trainee->config, error);
+    if (status == TW_OK)
+        status = tw_model_build(&trainee->model, &trainee->config->job->model, error);
+    if (status == TW_OK)
+        status = load_data(trainee, error);
+    if (status == TW_OK)
+        status = allocate_weights(trainee, error);
+    return status;
+}
+
+/* ---- with the servers ---- */
+
+/* What a result of the library is in our words. TALWEG_E_STOP is no error. */
+static enum tw_status told(const struct trainee *trainee, int result, struct tw_error *error) {
+    static const enum tw_status statuses[] = {
+        [TALWEG_OK] = TW_OK,
+        [TALWEG_E_STOP] = TW_OK,
+        [TALWEG_E_ARGUMENT] = TW_USAGE,
+        [TALWEG_E_CONNECT] = TW_UNREACHABLE,
+        [TALWEG_E_REFUSED] = TW_UNEXPECTED,
+        [TALWEG_E_LOST] = TW_CLOSED,
+        [TALWEG_E_FAILED] = TW_STOPPED,
+        [TALWEG_E_MEMORY] = TW_NO_MEMORY,
+        [TALWEG_E_INTERRUPTED] = TW_INTERRUPTED,
+    };
+    if (statuses[result] == TW_OK)
+        return TW_OK;
+    return tw_error_set(error, statuses[result], "%s", talweg_error(trainee->talweg));
+}
+
+static int join(struct trainee *trainee) {
+    const struct tw_worker_config *config = trainee->config;
+    struct talweg_config ours = TALWEG_CONFIG_INIT;
+    char numerics[TW_NUMERICS_MAX + 1];
+    uint8_t digest[TW_SHA256_BYTES];
+
+    tw_job_digest(config->job, digest);
+    ours.server = config->server;
+    ours.rank = config->rank;
+    ours.evaluator = config->evaluator;
+    ours.token = config->token;
+    ours.token_bytes = config->token_bytes;
+    ours.digest = digest;
+    ours.numerics = tw_numerics_id(numerics);
+    ours.connect_seconds = config->connect_seconds;
+    ours.tensors = trainee->tensors;
+    ours.tensor_count = trainee->model->list.count;
+    ours.epoch_samples = trainee->epoch_samples;
+    ours.stop_fd = config->stop_fd;
+    int result = talweg_join(&trainee->talweg, &ours);
+    if (result != TALWEG_OK)
+        return result;
+    trainee->place = talweg_get_place(trainee->talweg);
+    if (config->evaluator)
+        note(trainee, "joined %s as the evaluator", config->server);
+    else
+        note(trainee, "joined %s as rank %u of %u, incarnation %u", config->server,
+             trainee->place.rank, trainee->place.workers, trainee->place.incarnation);
+    return TALWEG_OK;
+}
+
+static enum tw_status make_net(struct trainee *trainee, int rows, struct tw_error *error) {
+    trainee->positions = calloc((size_t)rows, sizeof(uint32_t));
+    if (trainee->positions == NULL)
+        return tw_error_set(error, TW_NO_MEMORY, "out of memory");
+    return tw_net_new(&trainee->net, trainee->model, rows, !trainee->config->evaluator,
+                      trainee->weights, error);
+}
+
+/* ---- a worker ---- */
+
+static enum tw_status make_sampler(struct trainee *trainee, struct tw_error *error) {
+    const struct tw_job *job = trainee->config->job;
+    const struct talweg_place *place = &trainee->place;
+    uint32_t rows = tw_sampler_share(job->batch, place->slots, place->slot);
+    struct tw_sampler_config config = {
+        .shard = job->shard,
+        .seed = job->seed,
+        .slot = place->slot,
+        .slots = place->slots,
+        .samples = trainee->data->count,
+        .rows = rows,
+    };
+    if (rows == 0)
+        return tw_job_error(error, job->model.where, "batch",
+                            "%lld examples cannot be split over %u workers", (long long)job->batch,
+                            place->slots);
+    enum tw_status status = tw_sampler_new(&trainee->sampler, &config, error);
+    return status == TW_OK ? make_net(trainee, (int)rows, error) : status;
+}
+
+static enum tw_status gather(struct trainee *trainee, uint64_t step, struct tw_error *error) {
+    int rows = tw_net_rows(trainee->net);
+    if (trainee->gathered == step)
+        return TW_OK;
+    if (tw_sampler_take(trainee->sampler, step, trainee->positions) != TW_OK)
+        return tw_error_set(error, TW_LIMIT, "the server gave step %llu, which has no samples",
+                            (unsigned long long)step);
+    tw_dataset_gather(trainee->data, trainee->positions, rows, tw_net_input(trainee->net),
+                      tw_net_labels(trainee->net));
+    trainee->gathered = step;
+    return TW_OK;
+}
+
+/* Computes the gradient of what was gathered, and pushes each tensor while the layers
+ * before it are still being computed. */
+static int compute_and_push(struct trainee *trainee) {
+    struct tw_score score = {0};
+    int first, tensors, result = TALWEG_OK;
+
+    tw_net_forward(trainee->net, &score);
+    while (result == TALWEG_OK && tw_net_backward_step(trainee->net, &first, &tensors))
+        for (int i = first; result == TALWEG_OK && i < first + tensors; i++)
+            result = talweg_push_tensor(trainee->talweg, i, tw_net_gradient(trainee->net, i));
+    trainee->gathered = 0; /* the net has used its input up */
+    if (result != TALWEG_OK)
+        return result;
+    return talweg_push_end(trainee->talweg, (uint64_t)score.examples, score.loss);
+}
+
+static enum tw_status train(struct trainee *trainee, struct tw_error *error) {
+    enum tw_status status = make_sampler(trainee, error);
+    uint64_t step = 0;
+    int result = TALWEG_OK;
+
+    while (status == TW_OK) {
+        result = talweg_pull(trainee->talweg, &step);
+        if (result != TALWEG_OK)
+            break;
+        status = gather(trainee, step, error);
+        if (status != TW_OK)
+            break;
+        result = compute_and_push(trainee);
+        if (result != TALWEG_OK)
+            break;
+        /* The samples of the next step are known before its weights are. */
+        status = gather(trainee, step + 1, error);
+    }
+    if (status == TW_OK && result == TALWEG_E_STOP)
+        note(trainee, "the run is over at step %llu", (unsigned long long)step);
+    return status == TW_OK ? told(trainee, result, error) : status;
+}
+
+/* ---- the evaluator ---- */
+
+static void score_data(struct trainee *trainee, struct tw_score *score) {
+    int rows = tw_net_rows(trainee->net);
+    uint32_t count = trainee->data->count;
+
+    *score = (struct tw_score){0};
+    for (uint32_t first = 0; first < count; first += (uint32_t)rows) {
+        int here = count - first < (uint32_t)rows ? (int)(count - first) : rows;
+        for (int i = 0; i < here; i++)
+            trainee->positions[i] = first + (uint32_t)i;
+        tw_dataset_gather(trainee->data, trainee->positions, here, tw_net_input(trainee->net),
+                          tw_net_labels(trainee->net));
+        tw_net_evaluate(trainee->net, here, score);
+    }
+}
+
+static enum tw_status evaluate(struct trainee *trainee, struct tw_error *error) {
+    enum tw_status status = make_net(trainee, TW_NET_EVALUATION_ROWS, error);
+    struct tw_score score;
+    uint64_t pull;
+    int result = TALWEG_OK;
+
+    while (status == TW_OK && result == TALWEG_OK) {
+        result = talweg_pull(trainee->talweg, &pull);
+        if (result != TALWEG_OK)
+            break;
+        score_data(trainee, &score);
+        double examples = (double)score.examples;
+        note(trainee, "version %llu: test loss %.4f, test accuracy %.4f",
+             (unsigned long long)talweg_version(trainee->talweg), score.loss / examples,
+             (double)score.correct / examples);
+        result =
+            talweg_report(trainee->talweg, score.loss / examples, (double)score.correct / examples);
+    }
+    return status == TW_OK ? told(trainee, result, error) : status;
+}
+
+/* ---- all of it ---- */
+
+enum tw_status tw_worker_train(const struct tw_worker_config *config, struct tw_error *error) {
+    struct trainee trainee = {.config = config};
+
+    tw_gemm_thread();
+    enum tw_status status = prepare(&trainee, error);
+    if (status == TW_OK) {
+        int result = join(&trainee);
+        if (result != TALWEG_OK)
+            status = told(&trainee, result, error);
+        else
+            status = config->evaluator ? evaluate(&trainee, error) : train(&trainee, error);
+    }
+    talweg_leave(trainee.talweg); /* before what it may still be sending is freed */
+    tw_net_free(trainee.net);
+    tw_sampler_free(trainee.sampler);
+    free(trainee.positions);
+    free(trainee.tensors);
+    free(trainee.weights);
+    free(trainee.block);
+    tw_dataset_free(trainee.data);
+    tw_model_free(trainee.model);
+    return status;
+}
