@@ -3,6 +3,17 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/base/text.h"
+
+bool tw_is_utf8(const char *text) {
+    size_t left = strlen(text), size;
+    while ((size = tw_utf8_length(text, left))) {
+        text += size;
+        left -= size;
+    }
+    return left == 0;
+}
+
 enum tw_status tw_node_error(const struct tw_job_reader *reader, const struct tw_yaml *node,
                              const char *format, ...) {
     char text[TW_ERROR_TEXT], path[TW_YAML_PATH];

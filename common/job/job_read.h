@@ -19,6 +19,9 @@ struct tw_job_reader {
     struct tw_error *error;
 };
 
+/* What comes from outside the YAML (a folder, a key of --set) may be any bytes. */
+bool tw_is_utf8(const char *text);
+
 /* tw_job_error() at a node, with its path. */
 enum tw_status tw_node_error(const struct tw_job_reader *reader, const struct tw_yaml *node,
                              const char *format, ...) __attribute__((format(printf, 3, 4)));

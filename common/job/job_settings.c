@@ -70,6 +70,8 @@ static enum tw_status walk(struct tw_job_reader *reader, const char *path, struc
                            struct tw_yaml **map, const char **key) {
     int depth = 0;
     *map = reader->root;
+    if (!tw_is_utf8(path))
+        return tw_job_error(reader->error, where, "", "a key that is not valid UTF-8");
     for (;;) {
         size_t size = strcspn(path, ".");
         if (size == 0 || size > TW_NAME_MAX || ++depth > TW_JOB_DEPTH_MAX)

@@ -9,20 +9,10 @@
 #include <string.h>
 
 #include "common/base/file.h"
-#include "common/base/text.h"
 #include "common/job/job_read.h"
 
 /* Longer names and keys are nobody's. */
 #define WORD_MAX 64
-
-static bool is_utf8(const char *text) {
-    size_t left = strlen(text), size;
-    while ((size = tw_utf8_length(text, left))) {
-        text += size;
-        left -= size;
-    }
-    return left == 0;
-}
 
 static enum tw_status read_option(const struct tw_job_reader *reader, const struct tw_yaml *node,
                                   const struct tw_variant_form *form, struct tw_option *out) {
@@ -34,7 +24,7 @@ static enum tw_status read_option(const struct tw_job_reader *reader, const stru
         return status;
     if (tw_path_join(path, sizeof path, reader->job->folder, node->text) != TW_OK)
         return tw_node_error(reader, node, "longer than a path may be (%d bytes)", TW_PATH_MAX - 1);
-    if (!is_utf8(path))
+    if (!tw_is_utf8(path))
         return tw_node_error(
             reader, node, "lies in a folder whose name is not valid UTF-8; give an absolute path");
     out->path = tw_job_memory_copy(reader->memory, path, strlen(path));

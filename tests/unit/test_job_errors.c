@@ -298,6 +298,7 @@ static void settings_are_named_as_they_were_typed(void **state) {
          "--set optimizer..lr=3: not the name of a key; write one such as batch or optimizer.lr"},
         {"a.b.c.d.e.f.g.h.i.j.k.l.m.n.o.p.q", "3", "--set deep",
          "--set deep=3: not the name of a key; write one such as batch or optimizer.lr"},
+        {"ba\xff", "3", "--set batch", "--set batch=3: a key that is not valid UTF-8"},
         {"batch", "[", "--set batch",
          "--set batch=[: not valid YAML, while parsing a flow node: did not find expected node "
          "content; give a value, or close the bracket"},
