@@ -1,6 +1,6 @@
 /* Reading the tree of a job, one key at a time.
  *
- * Who uses it: job.c, job_model.c, job_settings.c. Each function returns TW_OK, or
+ * Who uses it: the other files of this room. Each function returns TW_OK, or
  * has said in reader->error what is wrong, where, and what would be right: TW_JOB
  * or TW_NO_MEMORY.
  */
@@ -70,6 +70,9 @@ enum tw_status tw_read_variant(const struct tw_job_reader *reader, const struct 
 
 /* model: {...} into job->model (job_model.c). */
 enum tw_status tw_read_model(const struct tw_job_reader *reader, const struct tw_yaml *root);
+
+/* The whole tree into reader->job, whose defaults stand already (job_sections.c). */
+enum tw_status tw_read_sections(const struct tw_job_reader *reader);
 
 /* Puts settings into the tree, in order (job_settings.c). `nodes` counts on. */
 enum tw_status tw_apply_settings(struct tw_job_reader *reader,

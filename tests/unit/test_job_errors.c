@@ -63,6 +63,12 @@ static void keys_that_come_later(void **state) {
     }
 }
 
+static void a_value_that_comes_later(void **state) {
+    refused_with("  train", "  train: {format: idx}\n  shard: own",
+                 ":11: data.shard: own is not available yet in Talweg " TALWEG_VERSION
+                 "; write epoch or fixed");
+}
+
 static void keys_that_are_missing(void **state) {
     static const struct row rows[] = {
         {"batch", "", ": batch: missing; the examples of one update, such as 128"},
@@ -448,6 +454,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keys_that_nobody_knows),
         cmocka_unit_test(keys_that_come_later),
+        cmocka_unit_test(a_value_that_comes_later),
         cmocka_unit_test(keys_that_are_missing),
         cmocka_unit_test(keys_that_are_given_twice),
         cmocka_unit_test(values_that_are_no_numbers),

@@ -1,0 +1,291 @@
+/* The sections of a job, each read into its members of struct tw_job. What stands
+ * in model: is in job_model.c. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "common/job/job_read.h"
+
+#define BATCH_MAX ((int64_t)1 << 30)
+#define UPDATES_MAX ((int64_t)1000000000000000)
+#define EPOCHS_MAX 1e9
+#define MODE_BYTES_MAX 64
+#define CORE_BYTES_MAX 64
+
+static const struct tw_variant_form optimizer_form = {
+    .key = "name", .what = "an optimizer such as {name: adam, lr: 0.001}"};
+static const struct tw_variant_form data_form = {
+    .key = "format",
+    .what = "data such as {format: idx, images: FILE, labels: FILE}",
+    .paths = true};
+
+/* Keys that the design has and this version has not; refused by name, so that
+ * nobody believes that they do something. */
+static const char *const later_keys[] = {
+    "slots",      "schedule",   "clip",           "weight_decay", "groups",
+    "checkpoint", "durability", "on_worker_loss", "memory",
+};
+
+static enum tw_status check_top(const struct tw_job_reader *reader) {
+    static const char *const names[] = {"model",   "data",      "batch",       "epochs",
+                                        "updates", "optimizer", "consistency", "cluster",
+                                        "seed",    "chunk",     "worker",      NULL};
+    for (size_t i = 0; i < sizeof later_keys / sizeof *later_keys; i++) {
+        const struct tw_yaml *node = tw_yaml_find(reader->root, later_keys[i]);
+        if (node)
+            return tw_node_error(reader, node,
+                                 "not available yet in Talweg " TALWEG_VERSION "; take it out");
+    }
+    return tw_need_keys(reader, reader->root, names);
+}
+
+/* The mapping at a top-level key with only these keys, or NULL in *out. */
+static enum tw_status find_section(const struct tw_job_reader *reader, const char *key,
+                                   const char *const *names, const char *what,
+                                   const struct tw_yaml **out) {
+    *out = tw_yaml_find(reader->root, key);
+    if (!*out)
+        return TW_OK;
+    enum tw_status status = tw_need_kind(reader, *out, TW_YAML_MAP, what);
+    return status == TW_OK ? tw_need_keys(reader, *out, names) : status;
+}
+
+static enum tw_status read_part(const struct tw_job_reader *reader, const struct tw_yaml *data,
+                                const char *key, bool *has, struct tw_variant *out) {
+    const struct tw_yaml *node = tw_yaml_find(data, key);
+    *has = node != NULL;
+    return node ? tw_read_variant(reader, node, &data_form, out) : TW_OK;
+}
+
+static enum tw_status read_data(const struct tw_job_reader *reader) {
+    static const char *const names[] = {"train", "test", "shard", NULL};
+    static const char *const shards[] = {"epoch", "fixed", "own", NULL};
+    struct tw_job *job = reader->job;
+    const struct tw_yaml *data;
+    enum tw_status status = find_section(reader, "data", names, "train, test, shard", &data);
+    if (status != TW_OK)
+        return status;
+    if (data && job->model.own)
+        return tw_node_error(reader, data,
+                             "model.tensors means gradients of your own program, which reads its "
+                             "data itself; take it out");
+    if (job->model.own)
+        return TW_OK;
+    if (!data || !tw_yaml_find(data, "train"))
+        return tw_missing_error(reader, data ? data : reader->root, data ? "train" : "data.train",
+                                data_form.what);
+    int shard = TW_SHARD_EPOCH;
+    status = read_part(reader, data, "train", &job->has_train, &job->train);
+    if (status == TW_OK)
+        status = read_part(reader, data, "test", &job->has_test, &job->test);
+    if (status == TW_OK)
+        status = tw_read_name(reader, data, "shard", shards, &shard);
+    if (status == TW_OK && shard == TW_SHARD_OWN)
+        return tw_node_error(reader, tw_yaml_find(data, "shard"),
+                             "own is not available yet in Talweg " TALWEG_VERSION
+                             "; write epoch or fixed");
+    job->shard = (enum tw_data_shard)shard;
+    return status;
+}
+
+static enum tw_status read_epochs(const struct tw_job_reader *reader) {
+    static const struct tw_option_rule rule = {
+        .key = "epochs", .type = TW_OPTION_REAL, .max = EPOCHS_MAX, .min_open = true};
+    const struct tw_yaml *node = tw_yaml_find(reader->root, "epochs");
+    if (!node)
+        return TW_OK;
+    if (reader->job->model.own)
+        return tw_node_error(reader, node,
+                             "counts passes over data, and model.tensors has none; give updates");
+    struct tw_option option;
+    struct tw_option_value value;
+    enum tw_status status = tw_need_scalar(reader, node, &option);
+    if (status == TW_OK)
+        status = tw_option_value_read(&value, "", &rule, &option, reader->error);
+    if (status == TW_OK)
+        reader->job->epochs = value.real;
+    return status;
+}
+
+static enum tw_status read_length(const struct tw_job_reader *reader) {
+    struct tw_job *job = reader->job;
+    const struct tw_yaml *root = reader->root;
+    enum tw_status status = tw_read_integer(reader, root, "batch", 1, BATCH_MAX, &job->batch);
+    if (status == TW_OK)
+        status = read_epochs(reader);
+    if (status == TW_OK)
+        status = tw_read_integer(reader, root, "updates", 1, UPDATES_MAX, &job->updates);
+    if (status != TW_OK)
+        return status;
+    if (job->model.own && job->updates == 0)
+        return tw_missing_error(reader, root, "updates", "how many updates to make, such as 1000");
+    if (job->epochs == 0 && job->updates == 0)
+        return tw_missing_error(reader, root, "epochs",
+                                "how long to train: epochs: 10, or updates: 1000");
+    if (!job->model.own && job->batch == 0)
+        return tw_missing_error(reader, root, "batch", "the examples of one update, such as 128");
+    return TW_OK;
+}
+
+static enum tw_status read_optimizer(const struct tw_job_reader *reader) {
+    const struct tw_yaml *node = tw_yaml_find(reader->root, "optimizer");
+    if (!node)
+        return tw_missing_error(reader, reader->root, "optimizer", optimizer_form.what);
+    return tw_read_variant(reader, node, &optimizer_form, &reader->job->optimizer);
+}
+
+/* Text at `key` of a section, at most `most` bytes. */
+static enum tw_status read_word(const struct tw_job_reader *reader, const struct tw_yaml *map,
+                                const char *key, size_t most, const char *what, char **out) {
+    const struct tw_yaml *node = map ? tw_yaml_find(map, key) : NULL;
+    struct tw_option option;
+    if (!node)
+        return TW_OK;
+    enum tw_status status = tw_need_scalar(reader, node, &option);
+    if (status != TW_OK)
+        return status;
+    size_t size = strlen(option.text);
+    if (size == 0 || size > most)
+        return tw_node_error(reader, node, "%zu bytes long; give %s", size, what);
+    *out = tw_job_memory_copy(reader->memory, option.text, size);
+    return *out ? TW_OK : tw_job_memory_error(reader->error);
+}
+
+/* Whether the mode exists is for the dial to say. */
+static enum tw_status read_mode(const struct tw_job_reader *reader) {
+    static const char *const names[] = {"mode", NULL};
+    struct tw_job *job = reader->job;
+    const struct tw_yaml *section;
+    enum tw_status status = find_section(reader, "consistency", names, "mode: sync", &section);
+    if (status == TW_OK)
+        status =
+            read_word(reader, section, "mode", MODE_BYTES_MAX, "a mode such as sync", &job->mode);
+    if (status != TW_OK)
+        return status;
+    const struct tw_yaml *node = section ? tw_yaml_find(section, "mode") : NULL;
+    job->mode_where = node ? node->where : (struct tw_where){job->path, 0};
+    if (!job->mode)
+        job->mode = tw_job_memory_copy(reader->memory, "sync", 4);
+    return job->mode ? TW_OK : tw_job_memory_error(reader->error);
+}
+
+static enum tw_status read_cluster(const struct tw_job_reader *reader) {
+    static const char *const names[] = {"servers", "workers", NULL};
+    struct tw_job *job = reader->job;
+    const struct tw_yaml *section;
+    int64_t servers = 1, workers = 1;
+    enum tw_status status =
+        find_section(reader, "cluster", names, "{servers: 1, workers: 2}", &section);
+    if (status == TW_OK)
+        status = tw_read_integer(reader, section, "servers", 1, TW_SERVERS_MAX, &servers);
+    if (status == TW_OK)
+        status = tw_read_integer(reader, section, "workers", 1, TW_WORKERS_MAX, &workers);
+    if (status != TW_OK)
+        return status;
+    job->servers = (int)servers;
+    job->workers = (int)workers;
+    if (job->batch == 0 || job->batch >= workers)
+        return TW_OK;
+    /* Point at the one of the two that the user changed for this run. */
+    const struct tw_yaml *batch = tw_yaml_find(reader->root, "batch");
+    const struct tw_yaml *count = section ? tw_yaml_find(section, "workers") : NULL;
+    if (count && count->where.line == 0)
+        return tw_node_error(reader, count,
+                             "%" PRId64 " workers share batch: %" PRId64 "; each needs at least "
+                             "one example of every update",
+                             workers, job->batch);
+    return tw_node_error(reader, batch,
+                         "%" PRId64 " is fewer than the %" PRId64 " workers; each needs at least "
+                         "one example of every update",
+                         job->batch, workers);
+}
+
+static enum tw_status read_seed(const struct tw_job_reader *reader) {
+    const struct tw_yaml *node = tw_yaml_find(reader->root, "seed");
+    struct tw_option option;
+    char shown[TW_SHOWN];
+    if (!node)
+        return TW_OK;
+    enum tw_status status = tw_need_scalar(reader, node, &option);
+    if (status != TW_OK)
+        return status;
+    if (option.quoted || tw_scalar_unsigned(option.text, &reader->job->seed) != 0)
+        return tw_node_error(reader, node,
+                             "%s is not a seed; it must be a whole number from 0 to "
+                             "18446744073709551615, without quotes",
+                             tw_shown(option.text, shown));
+    return TW_OK;
+}
+
+/* Bytes, or a number of KiB or MiB, with or without a blank between. */
+static bool parse_size(const char *text, int64_t *out) {
+    char digits[20];
+    size_t size = strspn(text, "0123456789");
+    if (size == 0 || size >= sizeof digits)
+        return false;
+    memcpy(digits, text, size);
+    digits[size] = '\0';
+    text += size;
+    text += *text == ' ';
+    int64_t unit = strcmp(text, "KiB") == 0 ? 1 << 10 : strcmp(text, "MiB") == 0 ? 1 << 20 : 1;
+    if (unit == 1 && *text)
+        return false;
+    return tw_scalar_integer(digits, out) == 0 && !__builtin_mul_overflow(*out, unit, out);
+}
+
+static enum tw_status read_chunk(const struct tw_job_reader *reader) {
+    const struct tw_yaml *node = tw_yaml_find(reader->root, "chunk");
+    struct tw_option option;
+    char shown[TW_SHOWN];
+    int64_t bytes;
+    if (!node)
+        return TW_OK;
+    enum tw_status status = tw_need_scalar(reader, node, &option);
+    if (status != TW_OK)
+        return status;
+    if (!parse_size(option.text, &bytes))
+        return tw_node_error(reader, node,
+                             "%s is not a size; write bytes, or a whole number of KiB or MiB, "
+                             "such as 256KiB",
+                             tw_shown(option.text, shown));
+    if (bytes < TW_CHUNK_BYTES_MIN || bytes > TW_CHUNK_BYTES_MAX)
+        return tw_node_error(reader, node, "%s is out of range; it must be from %uKiB to %uMiB",
+                             option.text, TW_CHUNK_BYTES_MIN >> 10, TW_CHUNK_BYTES_MAX >> 20);
+    if (bytes % TW_BLOCK_BYTES != 0)
+        return tw_node_error(reader, node, "%s is not a multiple of %uKiB, the size of a block",
+                             option.text, TW_BLOCK_BYTES >> 10);
+    reader->job->chunk_bytes = (uint32_t)bytes;
+    return TW_OK;
+}
+
+static enum tw_status read_worker(const struct tw_job_reader *reader) {
+    static const char *const names[] = {"blas_core", NULL};
+    struct tw_job *job = reader->job;
+    const struct tw_yaml *section;
+    enum tw_status status = find_section(reader, "worker", names, "blas_core: Haswell", &section);
+    if (status == TW_OK)
+        status = read_word(reader, section, "blas_core", CORE_BYTES_MAX,
+                           "the name of an OpenBLAS core such as Haswell", &job->blas_core);
+    if (status != TW_OK || !job->blas_core)
+        return status;
+    if (strspn(job->blas_core, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_") ==
+        strlen(job->blas_core))
+        return TW_OK;
+    char shown[TW_SHOWN];
+    return tw_node_error(reader, tw_yaml_find(section, "blas_core"),
+                         "%s is not the name of an OpenBLAS core; write letters and digits, such "
+                         "as Haswell",
+                         tw_shown(job->blas_core, shown));
+}
+
+enum tw_status tw_read_sections(const struct tw_job_reader *reader) {
+    static enum tw_status (*const steps[])(const struct tw_job_reader *) = {
+        check_top,    read_data, read_length, read_optimizer, read_mode,
+        read_cluster, read_seed, read_chunk,  read_worker,
+    };
+    enum tw_status status = steps[0](reader);
+    if (status == TW_OK)
+        status = tw_read_model(reader, reader->root);
+    for (size_t i = 1; status == TW_OK && i < sizeof steps / sizeof *steps; i++)
+        status = steps[i](reader);
+    return status;
+}
