@@ -47,8 +47,8 @@ static const char doc[] =
     "  talweg server job.yaml --listen 0.0.0.0:7070 --out first --token-file secret\n"
     "  talweg worker job.yaml --server bighost:7070 --token-file secret\n"
     "\n"
-    "A secret: (umask 077; head -c 24 /dev/urandom | base64 >secret), then copied to\n"
-    "each machine. It is proved, not sent; tensors travel in the clear all the same.\n"
+    "A secret: (umask 077; head -c 24 /dev/urandom | base64 >secret), copied to each\n"
+    "machine. It is proved, not sent; tensors travel in the clear all the same.\n"
     "\n" TW_ARGS_EXIT_CODES;
 
 static error_t parse(int key, char *text, struct argp_state *state) {

@@ -1,0 +1,80 @@
+#include "cli/help_job.h"
+
+#include "server/core/optimizer.h"
+#include "worker/data/dataset.h"
+#include "worker/nn/layer.h"
+#include "worker/nn/loss.h"
+
+static const char keys[] =
+    "A job is a YAML file. Every key can also be given as --set KEY=VALUE.\n"
+    "\n"
+    "  model.input          shape of one sample, such as [1, 28, 28]\n"
+    "  model.layers         the list of layers, see below\n"
+    "  model.loss           the loss, see below\n"
+    "  model.tensors        instead of these: {name: shape} of a program of your own\n"
+    "  data.train           {format: ..., ...}, see below\n"
+    "  data.test            the same; scored at the end of each epoch\n"
+    "  data.shard           epoch, fixed or own: which worker sees which samples\n"
+    "  batch                examples per update, over all workers\n"
+    "  epochs               how often the training data is seen\n"
+    "  updates              how many updates are made; the first of the two ends the run\n"
+    "  optimizer            the update rule, see below\n"
+    "  consistency.mode     sync or async\n"
+    "  cluster.servers      server processes\n"
+    "  cluster.workers      worker processes\n"
+    "  seed                 of weights and order of samples\n"
+    "  chunk                bytes that tensors are sent in: 64 KiB to 4 MiB\n"
+    "  worker.blas_core     OpenBLAS core, such as Haswell, for the same bits everywhere\n";
+
+static void add_range(struct tw_text *out, const struct tw_option_rule *rule) {
+    if (rule->type == TW_OPTION_ENUM) {
+        for (int i = 0; rule->names[i]; i++)
+            tw_text_add(out, "%s%s", i ? " | " : "", rule->names[i]);
+        if (!rule->required)
+            tw_text_add(out, "; default %s", rule->names[(int)rule->fallback]);
+    } else if (rule->type == TW_OPTION_BOOL) {
+        tw_text_add(out, "true | false; default %s", rule->fallback != 0 ? "true" : "false");
+    } else if (rule->type == TW_OPTION_PATH) {
+        tw_text_add(out, "a file");
+    } else if (rule->required) {
+        tw_text_add(out, "%s", rule->type == TW_OPTION_INTEGER ? "a whole number" : "a number");
+    } else {
+        tw_text_add(out, "default ");
+        tw_text_add_real(out, rule->fallback);
+    }
+}
+
+static void add_rules(struct tw_text *out, const struct tw_option_rule *rules, int count) {
+    for (int i = 0; i < count; i++) {
+        tw_text_add(out, "      %-10s %s (", rules[i].key, rules[i].text);
+        add_range(out, &rules[i]);
+        tw_text_add(out, ")\n");
+    }
+}
+
+static void add_variant(struct tw_text *out, const char *name, const char *text,
+                        const struct tw_option_rule *rules, int count) {
+    tw_text_add(out, "  %-20s %s\n", name, text);
+    add_rules(out, rules, count);
+}
+
+void tw_help_job(struct tw_text *out) {
+    tw_text_add(out, "%s", keys);
+    tw_text_add(out, "\nLayers:\n");
+    for (int i = 0; i < tw_layer_count; i++)
+        add_variant(out, tw_layers[i]->name, tw_layers[i]->text, tw_layers[i]->rules,
+                    tw_layers[i]->rule_count);
+    tw_text_add(out, "\nLosses:\n");
+    for (int i = 0; i < tw_loss_count; i++)
+        add_variant(out, tw_losses[i]->name, tw_losses[i]->text, tw_losses[i]->rules,
+                    tw_losses[i]->rule_count);
+    tw_text_add(out, "\nOptimizers:\n");
+    for (int i = 0; i < tw_optimizer_count; i++)
+        add_variant(out, tw_optimizers[i]->name, tw_optimizers[i]->formula, tw_optimizers[i]->rules,
+                    tw_optimizers[i]->rule_count);
+    tw_text_add(out, "\nData formats:\n");
+    for (int i = 0; i < tw_data_format_count; i++)
+        add_variant(out, tw_data_formats[i]->name, tw_data_formats[i]->text,
+                    tw_data_formats[i]->rules, tw_data_formats[i]->rule_count);
+    tw_text_add(out, "\nExample: examples/fashion-mnist-mlp.yaml\n");
+}
