@@ -89,6 +89,7 @@ static void settle(struct tw_connection *connection, enum tw_status status,
     }
     if (status == TW_AGAIN) {
         connection->waiting = true;
+        connection->resuming = false;
         stop_reading(connection);
     } else if (status != TW_OK) {
         tw_connection_finish(connection, status, error->text);
@@ -137,7 +138,6 @@ void tw_connection_read_turn(struct tw_connection *connection) {
     connection->turn_bytes = 0;
     if (connection->resuming && connection->waiting && connection->state == TW_CONNECTION_OPEN) {
         struct tw_error error = {.status = TW_OK};
-        connection->resuming = false;
         connection->waiting = false;
         settle(connection, tw_decoder_resume(&connection->decoder, &error), &error);
     }

@@ -5,3 +5,6 @@ tw_test(test_frame_wrong unit SOURCES unit/test_frame_wrong.c ${frame_library} R
 
 set(connection_library lib/connection_pair.c lib/frame_samples.c)
 tw_test(test_connection unit SOURCES unit/test_connection.c ${connection_library} ROOMS tw_proto)
+tw_test(test_connection_close unit SOURCES unit/test_connection_close.c ${connection_library}
+                                   ROOMS tw_proto)
+tw_test(test_address unit SOURCES unit/test_address.c ROOMS tw_net)
