@@ -95,7 +95,7 @@ static enum tw_status apply(struct tw_job_reader *reader, const struct tw_job_se
     if (!where.file)
         return tw_job_memory_error(reader->error);
     struct tw_yaml *map, *value;
-    const char *key;
+    const char *key = NULL;
     enum tw_status status = walk(reader, setting->key, where, &map, &key);
     if (status != TW_OK)
         return status;
