@@ -1,0 +1,71 @@
+/* A server of the wire in a thread of its own, for tests of the client library: one
+ * worker, one shard, w <- w - 0.5 * (sum of gradients) / examples. It does what a
+ * server must, plus what its script says. */
+#ifndef TW_TEST_FAKE_SERVER_H
+#define TW_TEST_FAKE_SERVER_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "common/tensor/layout.h"
+#include "proto/connection.h"
+
+#define FAKE_CONNECTIONS 32
+
+struct fake_script {
+    uint32_t chunk_bytes;    /* 0: TW_CHUNK_BYTES_MIN */
+    const char *token;       /* NULL: none */
+    enum tw_status refuse;   /* answers Join with it; TW_OK: welcomes */
+    int lose_after_pushes;   /* Push frames after which bulk is cut, once; 0: never */
+    int regather_after_ends; /* Ends after which it says Regather before it applies; 0: never */
+    int stop_after_steps;    /* then it says Stop; 0: never */
+    enum tw_status stop_status;
+    bool garbage;     /* answers Hello with bytes that are no frame */
+    bool silent;      /* attaches and never sends weights */
+    bool wrong_chunk; /* sends weights of a chunk that does not exist */
+};
+
+struct fake_peer {
+    struct fake_server *server;
+    struct tw_connection *connection;
+    uint8_t nonce[TW_NONCE_BYTES], client_nonce[TW_NONCE_BYTES];
+    bool control, bulk;
+};
+
+struct fake_server {
+    struct fake_script script;
+    const struct tw_tensor_list *list;
+    struct tw_layout layout;
+    struct tw_chunk *chunk;
+    float *weights, *gradient, *sending; /* all tensors in a row */
+    int64_t *offset;                     /* of each tensor in them */
+    bool *here;                          /* [chunks] of the current push */
+
+    uv_loop_t loop;
+    uv_tcp_t listener;
+    uv_async_t quit;
+    struct tw_unpack_arena arena;
+    pthread_t thread;
+    int port;
+
+    struct fake_peer peer[FAKE_CONNECTIONS];
+    struct fake_peer *control, *bulk;
+    uint8_t session[TW_SESSION_BYTES];
+    uint32_t incarnation;
+    uint64_t position, read, step; /* of the outstanding RELEASE */
+    uint64_t asked;
+
+    /* Looked at by the test while the server runs. */
+    atomic_int pushes, ends, pings, joins, byes, losses, asks, evaluations, duplicates, steps;
+    atomic_uint joined_incarnation;
+    _Atomic double accuracy;
+};
+
+/* Listens and starts the thread. `list` outlives it. */
+void fake_server_start(struct fake_server *server, const struct tw_tensor_list *list,
+                       const struct fake_script *script);
+
+/* Ends it; returns when nothing is left. */
+void fake_server_stop(struct fake_server *server);
+
+#endif

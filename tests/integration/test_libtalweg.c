@@ -1,0 +1,383 @@
+/* The client library against a server of its own making: real sockets, real threads. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <arpa/inet.h>
+#include <cmocka.h>
+#include <sys/socket.h>
+
+#include "tests/integration/fake_server.h"
+#include "worker/io/talweg.h"
+
+/* Two tensors: a large one, and a small one. */
+struct bench {
+    struct tw_tensor tensor[2];
+    struct tw_tensor_list list;
+    struct talweg_tensor ours[2];
+    float *weights[2], *gradient[2];
+    struct fake_server server;
+    struct talweg_config config;
+    char address[64];
+    struct talweg *talweg;
+};
+
+static int64_t large = 3 * TW_BLOCK_FLOATS + 17;
+
+static void bench_init(struct bench *bench, const struct fake_script *script) {
+    static const struct tw_init zero = {TW_INIT_CONSTANT, 0};
+    struct tw_error error;
+    int64_t shape[2] = {large, 5};
+    memset(bench, 0, sizeof(*bench));
+    for (int i = 0; i < 2; i++) {
+        tw_tensor_init(&bench->tensor[i], i == 0 ? "w" : "b", 1, &shape[i], zero, &error);
+        bench->weights[i] = calloc((size_t)shape[i], sizeof(float));
+        bench->gradient[i] = calloc((size_t)shape[i], sizeof(float));
+        bench->ours[i] = (struct talweg_tensor){bench->tensor[i].name, 1, bench->tensor[i].shape,
+                                                bench->weights[i]};
+    }
+    bench->list = (struct tw_tensor_list){2, bench->tensor};
+    fake_server_start(&bench->server, &bench->list, script);
+    snprintf(bench->address, sizeof(bench->address), "127.0.0.1:%d", bench->server.port);
+    bench->config = (struct talweg_config)TALWEG_CONFIG_INIT;
+    bench->config.server = bench->address;
+    bench->config.tensors = bench->ours;
+    bench->config.tensor_count = 2;
+}
+
+static void bench_fini(struct bench *bench) {
+    talweg_leave(bench->talweg);
+    fake_server_stop(&bench->server);
+    for (int i = 0; i < 2; i++) {
+        free(bench->weights[i]);
+        free(bench->gradient[i]);
+    }
+}
+
+/* The gradient of step t is t everywhere in w, 2 t in b; two examples. */
+static void push_step(struct bench *bench, uint64_t step) {
+    for (int i = 0; i < 2; i++)
+        for (int64_t j = 0; j < bench->tensor[i].elements; j++)
+            bench->gradient[i][j] = (float)step * (float)(i + 1);
+    assert_int_equal(talweg_push_tensor(bench->talweg, 1, bench->gradient[1]), TALWEG_OK);
+    assert_int_equal(talweg_push_tensor(bench->talweg, 0, bench->gradient[0]), TALWEG_OK);
+    assert_int_equal(talweg_push_end(bench->talweg, 2, 1.0), TALWEG_OK);
+}
+
+/* Before step t: w = - 0.5 / 2 * (1 + ... + t - 1), in all elements. */
+static void expect_weights(const struct bench *bench, uint64_t step) {
+    float expected = -0.25f * (float)(step * (step - 1) / 2);
+    for (int i = 0; i < 2; i++)
+        for (int64_t j = 0; j < bench->tensor[i].elements; j++)
+            if (bench->weights[i][j] != expected * (float)(i + 1))
+                fail_msg("step %llu, tensor %d [%lld]: %g instead of %g", (unsigned long long)step,
+                         i, (long long)j, (double)bench->weights[i][j],
+                         (double)(expected * (float)(i + 1)));
+}
+
+static int join(struct bench *bench) {
+    return talweg_join(&bench->talweg, &bench->config);
+}
+
+static void train_steps(struct bench *bench, uint64_t steps) {
+    for (uint64_t t = 1; t <= steps; t++) {
+        uint64_t step = 0;
+        if (talweg_pull(bench->talweg, &step) != TALWEG_OK)
+            fail_msg("step %llu: %s", (unsigned long long)t, talweg_error(bench->talweg));
+        assert_int_equal(step, t);
+        assert_int_equal(talweg_version(bench->talweg), t - 1);
+        expect_weights(bench, t);
+        push_step(bench, t);
+    }
+}
+
+static double seconds(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+/* Waits, without calling the library, until `counter` has reached `goal`. */
+static void await(atomic_int *counter, int goal) {
+    double give_up = seconds() + 20;
+    while (atomic_load(counter) < goal) {
+        struct timespec pause = {0, 1000000};
+        nanosleep(&pause, NULL);
+        if (seconds() > give_up)
+            fail_msg("waited for %d, it is %d after 20 s", goal, atomic_load(counter));
+    }
+}
+
+/* ---- working ---- */
+
+static void weights_move_as_the_gradients_say(void **state) {
+    struct fake_script script = {.stop_after_steps = 20};
+    struct bench bench;
+    uint64_t step;
+    bench_init(&bench, &script);
+    assert_int_equal(join(&bench), TALWEG_OK);
+    struct talweg_place place = talweg_get_place(bench.talweg);
+    assert_int_equal(place.workers, 1);
+    assert_int_equal(place.incarnation, 1);
+    train_steps(&bench, 20);
+    assert_int_equal(talweg_pull(bench.talweg, &step), TALWEG_E_STOP);
+    assert_int_equal(talweg_pull(bench.talweg, &step), TALWEG_E_STOP);
+    await(&bench.server.byes, 1);
+    assert_int_equal(atomic_load(&bench.server.duplicates), 0);
+    assert_int_equal(atomic_load(&bench.server.joins), 1);
+    bench_fini(&bench);
+}
+
+static void a_push_leaves_while_the_program_computes(void **state) {
+    struct fake_script script = {0};
+    struct bench bench;
+    uint64_t step;
+    int64_t before = large;
+    large = 4 << 20; /* 16 MiB: far more than kernel buffers hold */
+    bench_init(&bench, &script);
+    large = before;
+    assert_int_equal(join(&bench), TALWEG_OK);
+    assert_int_equal(talweg_pull(bench.talweg, &step), TALWEG_OK);
+    assert_int_equal(talweg_push_tensor(bench.talweg, 0, bench.gradient[0]), TALWEG_OK);
+    await(&bench.server.pushes, (int)bench.server.layout.chunks - 1);
+    assert_int_equal(talweg_push_tensor(bench.talweg, 1, bench.gradient[1]), TALWEG_OK);
+    assert_int_equal(talweg_push_end(bench.talweg, 1, 0), TALWEG_OK);
+    await(&bench.server.steps, 1);
+    bench_fini(&bench);
+}
+
+static void heartbeats_leave_while_the_program_computes(void **state) {
+    struct fake_script script = {0};
+    struct bench bench;
+    uint64_t step;
+    bench_init(&bench, &script);
+    assert_int_equal(join(&bench), TALWEG_OK);
+    assert_int_equal(talweg_pull(bench.talweg, &step), TALWEG_OK);
+    await(&bench.server.pings, 2);
+    push_step(&bench, 1);
+    assert_int_equal(talweg_pull(bench.talweg, &step), TALWEG_OK);
+    bench_fini(&bench);
+}
+
+static void a_lost_connection_is_made_again_and_nothing_is_lost_or_doubled(void **state) {
+    for (int pushes = 1; pushes <= 9; pushes += 2) {
+        struct fake_script script = {.lose_after_pushes = pushes, .stop_after_steps = 5};
+        struct bench bench;
+        uint64_t step;
+        bench_init(&bench, &script);
+        assert_int_equal(join(&bench), TALWEG_OK);
+        train_steps(&bench, 5);
+        assert_int_equal(talweg_pull(bench.talweg, &step), TALWEG_E_STOP);
+        assert_int_equal(atomic_load(&bench.server.losses), 1);
+        assert_int_equal(atomic_load(&bench.server.joins), 2);
+        assert_int_equal(atomic_load(&bench.server.joined_incarnation), 1);
+        bench_fini(&bench);
+    }
+}
+
+static void regather_sends_the_push_again(void **state) {
+    struct fake_script script = {.regather_after_ends = 2, .stop_after_steps = 4};
+    struct bench bench;
+    uint64_t step;
+    bench_init(&bench, &script);
+    assert_int_equal(join(&bench), TALWEG_OK);
+    train_steps(&bench, 4);
+    assert_int_equal(talweg_pull(bench.talweg, &step), TALWEG_E_STOP);
+    assert_int_equal(atomic_load(&bench.server.ends), 5);
+    bench_fini(&bench);
+}
+
+static void an_evaluator_pulls_and_reports_until_the_end(void **state) {
+    struct fake_script script = {0};
+    struct bench bench;
+    uint64_t step;
+    bench_init(&bench, &script);
+    bench.config.evaluator = 1;
+    bench.config.epoch_samples = 100;
+    assert_int_equal(join(&bench), TALWEG_OK);
+    for (uint64_t i = 1; i <= 2; i++) {
+        assert_int_equal(talweg_pull(bench.talweg, &step), TALWEG_OK);
+        assert_int_equal(talweg_samples(bench.talweg), 100 * i);
+        assert_int_equal(talweg_push_tensor(bench.talweg, 0, bench.gradient[0]), TALWEG_E_ARGUMENT);
+        assert_int_equal(talweg_report(bench.talweg, 0.5, 0.25 * (double)i), TALWEG_OK);
+    }
+    assert_int_equal(talweg_pull(bench.talweg, &step), TALWEG_E_STOP);
+    assert_int_equal(atomic_load(&bench.server.evaluations), 2);
+    assert_true(atomic_load(&bench.server.accuracy) == 0.5);
+    bench_fini(&bench);
+}
+
+/* ---- ends ---- */
+
+static void a_failed_run_says_why(void **state) {
+    struct fake_script script = {.stop_after_steps = 1, .stop_status = TW_NOT_FINITE};
+    struct bench bench;
+    uint64_t step;
+    bench_init(&bench, &script);
+    assert_int_equal(join(&bench), TALWEG_OK);
+    train_steps(&bench, 1);
+    assert_int_equal(talweg_pull(bench.talweg, &step), TALWEG_E_FAILED);
+    assert_string_equal(talweg_error(bench.talweg), "the run failed: the script is over");
+    bench_fini(&bench);
+}
+
+static void leaving_early_says_bye(void **state) {
+    struct fake_script script = {0};
+    struct bench bench;
+    bench_init(&bench, &script);
+    assert_int_equal(join(&bench), TALWEG_OK);
+    train_steps(&bench, 2);
+    talweg_leave(bench.talweg);
+    bench.talweg = NULL;
+    await(&bench.server.byes, 1);
+    bench_fini(&bench);
+}
+
+static void stop_fd_ends_a_pull_that_waits(void **state) {
+    struct fake_script script = {.silent = true};
+    struct bench bench;
+    uint64_t step;
+    int ends[2];
+    bench_init(&bench, &script);
+    assert_int_equal(pipe(ends), 0);
+    bench.config.stop_fd = ends[0];
+    assert_int_equal(join(&bench), TALWEG_OK);
+    assert_int_equal(write(ends[1], "x", 1), 1);
+    assert_int_equal(talweg_pull(bench.talweg, &step), TALWEG_E_INTERRUPTED);
+    bench_fini(&bench);
+    close(ends[0]);
+    close(ends[1]);
+}
+
+/* ---- failures ---- */
+
+/* A port that nobody listens on: bound, and never listening. */
+static int closed_port(int *socket_fd) {
+    struct sockaddr_in address = {.sin_family = AF_INET};
+    socklen_t size = sizeof(address);
+    *socket_fd = socket(AF_INET, SOCK_STREAM, 0);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    assert_int_equal(bind(*socket_fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    assert_int_equal(getsockname(*socket_fd, (struct sockaddr *)&address, &size), 0);
+    return ntohs(address.sin_port);
+}
+
+static void no_server_is_an_error_that_says_where(void **state) {
+    struct fake_script script = {0};
+    struct bench bench;
+    int fd;
+    bench_init(&bench, &script);
+    snprintf(bench.address, sizeof(bench.address), "127.0.0.1:%d", closed_port(&fd));
+    bench.config.connect_seconds = 0.3;
+    double start = seconds();
+    assert_int_equal(join(&bench), TALWEG_E_CONNECT);
+    assert_true(seconds() - start >= 0.29);
+    assert_non_null(strstr(talweg_error(bench.talweg), bench.address));
+    assert_non_null(strstr(talweg_error(bench.talweg), "connection refused"));
+    bench_fini(&bench);
+    close(fd);
+}
+
+static void a_refusal_is_told(void **state) {
+    struct fake_script script = {.refuse = TW_RANK_TAKEN};
+    struct bench bench;
+    bench_init(&bench, &script);
+    assert_int_equal(join(&bench), TALWEG_E_REFUSED);
+    assert_non_null(strstr(talweg_error(bench.talweg), "rank-taken: the script says so"));
+    bench_fini(&bench);
+}
+
+static void a_token_lets_us_in_and_another_does_not(void **state) {
+    static const char right[] = "0123456789abcdef", wrong[] = "0123456789abcdeF";
+    struct fake_script script = {.token = right};
+    struct bench bench;
+    bench_init(&bench, &script);
+    bench.config.token = wrong;
+    bench.config.token_bytes = 16;
+    assert_int_equal(join(&bench), TALWEG_E_REFUSED);
+    talweg_leave(bench.talweg);
+    bench.config.token = NULL;
+    assert_int_equal(join(&bench), TALWEG_E_REFUSED);
+    talweg_leave(bench.talweg);
+    bench.config.token = right;
+    assert_int_equal(join(&bench), TALWEG_OK);
+    train_steps(&bench, 1);
+    bench_fini(&bench);
+}
+
+static void a_server_of_something_else_is_named(void **state) {
+    struct fake_script script = {.garbage = true};
+    struct bench bench;
+    bench_init(&bench, &script);
+    bench.config.connect_seconds = 5;
+    int result = join(&bench);
+    assert_true(result == TALWEG_E_FAILED || result == TALWEG_E_CONNECT);
+    assert_non_null(strstr(talweg_error(bench.talweg), bench.address));
+    bench_fini(&bench);
+}
+
+static void a_server_that_breaks_the_protocol_is_named(void **state) {
+    struct fake_script script = {.wrong_chunk = true};
+    struct bench bench;
+    uint64_t step;
+    bench_init(&bench, &script);
+    int result = join(&bench);
+    if (result == TALWEG_OK) /* else the weights were faster */
+        result = talweg_pull(bench.talweg, &step);
+    assert_int_equal(result, TALWEG_E_FAILED);
+    assert_non_null(strstr(talweg_error(bench.talweg), "broke the protocol"));
+    bench_fini(&bench);
+}
+
+static void wrong_calls_are_named_and_harmless(void **state) {
+    struct fake_script script = {0};
+    struct bench bench;
+    uint64_t step;
+    bench_init(&bench, &script);
+    bench.config.server = "nonsense";
+    assert_int_equal(join(&bench), TALWEG_E_ARGUMENT);
+    assert_int_equal(talweg_pull(bench.talweg, &step), TALWEG_E_ARGUMENT);
+    talweg_leave(bench.talweg);
+    bench.config.server = bench.address;
+    bench.config.tensor_count = 0;
+    assert_int_equal(join(&bench), TALWEG_E_ARGUMENT);
+    talweg_leave(bench.talweg);
+    bench.config.tensor_count = 2;
+    assert_int_equal(join(&bench), TALWEG_OK);
+    assert_int_equal(talweg_push_end(bench.talweg, 1, 0), TALWEG_E_ARGUMENT);
+    assert_int_equal(talweg_pull(bench.talweg, &step), TALWEG_OK);
+    assert_int_equal(talweg_push_tensor(bench.talweg, 7, bench.gradient[0]), TALWEG_E_ARGUMENT);
+    assert_string_equal(talweg_error(bench.talweg), "a push of tensor 7 of 2");
+    assert_int_equal(talweg_pull(bench.talweg, &step), TALWEG_E_ARGUMENT);
+    push_step(&bench, 1);
+    assert_int_equal(talweg_pull(bench.talweg, &step), TALWEG_OK);
+    expect_weights(&bench, 2);
+    bench_fini(&bench);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(weights_move_as_the_gradients_say),
+        cmocka_unit_test(a_push_leaves_while_the_program_computes),
+        cmocka_unit_test(heartbeats_leave_while_the_program_computes),
+        cmocka_unit_test(a_lost_connection_is_made_again_and_nothing_is_lost_or_doubled),
+        cmocka_unit_test(regather_sends_the_push_again),
+        cmocka_unit_test(an_evaluator_pulls_and_reports_until_the_end),
+        cmocka_unit_test(a_failed_run_says_why),
+        cmocka_unit_test(leaving_early_says_bye),
+        cmocka_unit_test(stop_fd_ends_a_pull_that_waits),
+        cmocka_unit_test(no_server_is_an_error_that_says_where),
+        cmocka_unit_test(a_refusal_is_told),
+        cmocka_unit_test(a_token_lets_us_in_and_another_does_not),
+        cmocka_unit_test(a_server_of_something_else_is_named),
+        cmocka_unit_test(a_server_that_breaks_the_protocol_is_named),
+        cmocka_unit_test(wrong_calls_are_named_and_harmless),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
