@@ -319,6 +319,25 @@ static void settings_are_named_as_they_were_typed(void **state) {
     }
 }
 
+static void a_setting_in_a_key_without_a_value(void **state) {
+    const struct tw_job_setting setting = {"optimizer.lr", "1", "--set optimizer.lr"};
+    struct tw_error error = {0};
+    assert_null(
+        desk_parse(DESK_MODEL DESK_DATA "batch: 1\nupdates: 1\noptimizer:\n", &setting, 1, &error));
+    assert_string_equal(error.text, "/jobs/job.yaml:13: optimizer.name: missing; an optimizer "
+                                    "such as {name: adam, lr: 0.001}");
+}
+
+static void a_folder_whose_name_is_no_text(void **state) {
+    struct tw_error error = {0};
+    struct tw_job *job;
+    assert_int_equal(
+        tw_job_parse(&job, "/jo\xff/job.yaml", DESK_JOB, strlen(DESK_JOB), NULL, 0, &error),
+        TW_JOB);
+    assert_non_null(strstr(error.text, ":10: data.train.images: lies in a folder whose name is "
+                                       "not valid UTF-8; give an absolute path"));
+}
+
 static void text_that_is_no_yaml(void **state) {
     static const struct row rows[] = {
         {"batch", "batch: [1, 2",
@@ -378,6 +397,8 @@ static void bytes_that_are_no_text(void **state) {
                  ":3: not valid YAML: invalid trailing UTF-8 octet; save the file as UTF-8");
     desk_refused("batch: \x01\n", ":1: not valid YAML: control characters are not allowed; take "
                                   "the character out");
+    desk_refused("\xff\xfe\x4e\x2d\x4e\x2d",
+                 ":1: not valid YAML: invalid leading UTF-8 octet; save the file as UTF-8");
     static const char utf16[] = "\xff\xfe"
                                 "b\0:\0 \0"
                                 "3\0";
@@ -463,6 +484,8 @@ int main(void) {
         cmocka_unit_test(gradients_of_one_s_own),
         cmocka_unit_test(tensors_whose_names_or_sizes_are_wrong),
         cmocka_unit_test(settings_are_named_as_they_were_typed),
+        cmocka_unit_test(a_setting_in_a_key_without_a_value),
+        cmocka_unit_test(a_folder_whose_name_is_no_text),
         cmocka_unit_test(text_that_is_no_yaml),
         cmocka_unit_test(yaml_that_a_job_has_no_use_for),
         cmocka_unit_test(files_that_hold_no_job),

@@ -211,6 +211,7 @@ static void paths_with_odd_characters_survive(void **state) {
     assert_path_survives("\"\\u00e4\\u20ac\\U0001F600\"", "/jobs/ä€😀");
     assert_path_survives("\"\\x85\\xa0\\u2028\\u2029\\ufeff\\uffff\"",
                          "/jobs/\xc2\x85\xc2\xa0\xe2\x80\xa8\xe2\x80\xa9\xef\xbb\xbf\xef\xbf\xbf");
+    assert_path_survives("\"a \\u2028 b\"", "/jobs/a \xe2\x80\xa8 b");
     assert_path_survives("123", "/jobs/123");
     assert_path_survives("\"- x\"", "/jobs/- x");
     assert_path_survives("\" x \"", "/jobs/ x ");

@@ -117,6 +117,8 @@ static void reals_are_finite_numbers(void **state) {
             "share: -1e-9 is out of range; it must be a number of at least 0 and below 1");
     refused("rate", "1e999", "rate: 1e999 is out of range; it must be a number above 0");
     refused("rate", "1e-999", "rate: 1e-999 is out of range; it must be a number above 0");
+    refused("share", "-1e-999",
+            "share: -1e-999 is out of range; it must be a number of at least 0 and below 1");
     static const char *const wrong[] = {"nan", ".nan", "inf",   ".inf", "0x1p3", "1e",      "e3",
                                         ".",   "1,5",  "1_000", "--1",  "1 ",    "infinity"};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
@@ -216,6 +218,7 @@ static void the_nearest_name_is_near(void **state) {
         {"mometnum", "momentum"},
         {"nestrov", "nesterov"},
         {"sg", "sgd"},
+        {"sdg", "sgd"},
         {"l", "lr"},
         {"x", NULL},
         {"", NULL},
