@@ -50,6 +50,10 @@
 #define TW_READ_TURN_BYTES (1u << 20)     /* from one connection before others are served */
 #define TW_HEARTBEAT_MS 1000
 
+/* A server's patience. */
+#define TW_WAITING_MS 10000 /* between two reports of whom an update waits for */
+#define TW_GOODBYE_MS 2000  /* that peers get at the end to close their side */
+
 /* Files. */
 #define TW_JOB_BYTES_MAX (1u << 20)
 #define TW_JOB_DEPTH_MAX 16

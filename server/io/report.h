@@ -17,9 +17,9 @@ enum tw_report_kind {
     TW_REPORT_LEFT,      /* rank, peer, text: why */
     TW_REPORT_WAITING,   /* text: for whom, since when; every 10 s while an update waits */
     TW_REPORT_STARTED,   /* all workers are there */
-    TW_REPORT_PROGRESS,  /* updates, samples, epoch, train_loss, samples_per_second: <= 10 a second */
-    TW_REPORT_EPOCH,     /* the same, with test_loss, test_accuracy, staleness_mean */
-    TW_REPORT_DONE,      /* result */
+    TW_REPORT_PROGRESS, /* updates, samples, epoch, train_loss, samples_per_second: <= 10 a second */
+    TW_REPORT_EPOCH,    /* the same, with test_loss, test_accuracy, staleness_mean */
+    TW_REPORT_DONE,     /* result */
 };
 
 /* The summary of a run; what DESIGN.md §7 lists for --json. */
@@ -31,7 +31,7 @@ struct tw_result {
     double train_loss, test_loss, test_accuracy; /* NaN: there is none */
     double staleness_mean;
     uint64_t staleness_max;
-    char model[4096];       /* path; "" when none was written */
+    char model[4096]; /* path; "" when none was written */
     char model_sha256[65];
 };
 
@@ -43,9 +43,9 @@ struct tw_report {
     char peer[64];
     char text[TW_ERROR_TEXT];
     uint64_t updates, samples;
-    uint64_t samples_total;  /* at which the run will end; 0 unknown */
-    double epoch;            /* samples / n; with updates only: 0 */
-    double seconds;          /* of training so far */
+    uint64_t samples_total; /* at which the run will end; 0 unknown */
+    double epoch;           /* samples / n; with updates only: 0 */
+    double seconds;         /* of training so far */
     double samples_per_second;
     double train_loss, test_loss, test_accuracy, staleness_mean;
     struct tw_result result;

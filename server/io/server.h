@@ -14,27 +14,39 @@
 #include "server/core/optimizer.h"
 #include "server/io/report.h"
 
+/* Times and counts that tests make small. Zeros stand for those of
+ * common/base/limits.h. */
+struct tw_server_limits {
+    uint32_t pending;             /* connections that have not joined or attached yet */
+    uint32_t pending_per_address; /* of them from one address */
+    uint32_t handshake_ms;        /* until a connection must have joined or attached */
+    uint32_t waiting_ms;          /* between two reports of whom an update waits for */
+    uint32_t goodbye_ms;          /* that peers get at the end to close their side */
+};
+
 struct tw_server_config {
-    const struct tw_job *job;                   /* borrowed, like all pointers here */
+    const struct tw_job *job; /* borrowed, like all pointers here */
     const struct tw_tensor_list *tensors;
     const struct tw_optimizer *optimizer;
     struct tw_optimizer_options optimizer_options;
     struct tw_dial dial;
-    uint64_t train_samples;                     /* n of the data set; 0: own gradients */
-    bool evaluator;                             /* wait for one before the start */
-    const char *listen;                         /* "HOST:PORT"; port 0: the kernel picks */
-    const void *token;                          /* shared secret, or NULL */
+    uint64_t train_samples; /* n of the data set; 0: own gradients */
+    bool evaluator;         /* wait for one before the start */
+    const char *listen;     /* "HOST:PORT"; port 0: the kernel picks */
+    const void *token;      /* shared secret, or NULL */
     size_t token_bytes;
-    bool inexact;                               /* accept mixed numerics ids */
-    const char *out;                            /* run directory, exists */
+    bool inexact;    /* accept mixed numerics ids */
+    const char *out; /* run directory, exists */
     void (*on_report)(void *context, const struct tw_report *report);
     void *context;
-    int stop_fd;                                /* readable: stop as at SIGTERM; -1 none */
+    int stop_fd; /* readable: stop as at SIGTERM; -1 none */
+    struct tw_server_limits limits;
 };
 
 /* Runs until the end. SIGINT and SIGTERM stop it in order (the model so far is
- * saved); a second one ends the process at once. Returns the status of the result,
- * which was also reported. */
+ * saved); a second one ends the process at once, with exit code 130. Returns the
+ * status of the result, which was also reported. SIGPIPE and SIGXFSZ are ignored
+ * from here on: what they announce is reported as an error of the write. */
 enum tw_status tw_server_run(const struct tw_server_config *config, struct tw_error *error);
 
 #endif

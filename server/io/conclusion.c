@@ -1,0 +1,146 @@
+/* The end of training: what it amounted to, the model, and goodbye.
+ *
+ * The node is idle and its weights are final. Whatever goes wrong from here on is
+ * added to the result; peers are told it in their Stop, and have a moment to close
+ * their side of the connections. */
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/say.h"
+#include "server/io/server_state.h"
+
+/* A first failure is the status; later ones are added to its text. */
+static void blame(struct tw_result *result, enum tw_status status, const char *text) {
+    bool first = result->status == TW_OK || result->status == TW_INTERRUPTED;
+    if (first) {
+        result->status = status;
+        snprintf(result->error, sizeof(result->error), "%s", text);
+        return;
+    }
+    size_t used = strlen(result->error);
+    snprintf(result->error + used, sizeof(result->error) - used, "; also: %s", text);
+}
+
+static void blame_not_finite(struct tw_server *server) {
+    const struct tw_narrator *narrator = &server->narrator;
+    char text[TW_ERROR_TEXT];
+    int used =
+        snprintf(text, sizeof(text), "%d updates in a row were not finite:", TW_NOT_FINITE_MAX);
+    unsigned first = narrator->drops < TW_NOT_FINITE_MAX ? 0 : narrator->drops - TW_NOT_FINITE_MAX;
+    for (unsigned i = first; i < narrator->drops && (size_t)used < sizeof(text); i++)
+        used += snprintf(text + used, sizeof(text) - (size_t)used, "%s %s", i > first ? ";" : "",
+                         narrator->dropped[i % TW_NOT_FINITE_MAX]);
+    if ((size_t)used < sizeof(text))
+        snprintf(text + used, sizeof(text) - (size_t)used,
+                 ". Lower the learning rate (optimizer.lr is %g)",
+                 server->config->optimizer_options.lr);
+    blame(&server->result, TW_NOT_FINITE, text);
+}
+
+static const char *signal_name(int number) {
+    switch (number) {
+    case SIGINT:
+        return "stopped by SIGINT (Ctrl-C)";
+    case SIGTERM:
+        return "stopped by SIGTERM";
+    default:
+        return "stopped";
+    }
+}
+
+static void add_status(struct tw_server *server) {
+    struct tw_result *result = &server->result;
+    switch (server->finished_status) {
+    case TW_OK:
+        break;
+    case TW_INTERRUPTED:
+        blame(result, TW_INTERRUPTED, signal_name(server->stop_signal));
+        break;
+    case TW_NOT_FINITE:
+        blame_not_finite(server);
+        break;
+    default:
+        blame(result, server->finished_status, tw_status_text(server->finished_status));
+        break;
+    }
+}
+
+static void add_counts(struct tw_server *server) {
+    const struct tw_narrator *narrator = &server->narrator;
+    const struct tw_sequencer *sequencer = tw_node_sequencer(server->node);
+    struct tw_stretch total = tw_sequencer_total(sequencer);
+    struct tw_result *result = &server->result;
+    result->updates = tw_sequencer_version(sequencer);
+    result->samples = total.examples;
+    result->seconds = tw_server_seconds(server);
+    result->samples_per_second = result->seconds > 0 ? (double)total.examples / result->seconds : 0;
+    result->train_loss = narrator->train_loss;
+    if (isnan(result->train_loss) && total.examples)
+        result->train_loss = total.loss / (double)total.examples;
+    /* An evaluation of an earlier version says nothing of this model. */
+    bool evaluated = narrator->evaluated_version == result->updates;
+    result->test_loss = evaluated ? narrator->test_loss : (double)NAN;
+    result->test_accuracy = evaluated ? narrator->test_accuracy : (double)NAN;
+    result->staleness_mean =
+        total.contributions ? (double)total.staleness_sum / (double)total.contributions : 0;
+    result->staleness_max = total.staleness_max;
+}
+
+static void save_model(struct tw_server *server) {
+    struct tw_result *result = &server->result;
+    struct tw_error error = {.status = TW_OK};
+    uint8_t sha[TW_SHA256_BYTES];
+    if (tw_run_directory_save(&server->directory, &server->layout, tw_node_shard(server->node), sha,
+                              &error) != TW_OK) {
+        tw_error_wrap(&error, "the model could not be saved");
+        blame(result, error.status, error.text);
+        return;
+    }
+    snprintf(result->model, sizeof(result->model), "%s", server->directory.model_path);
+    tw_hex(sha, sizeof(sha), result->model_sha256);
+}
+
+/* DESIGN.md §3: exact in every run, or something is wrong with our counting. */
+static void check_staleness(struct tw_server *server) {
+    struct tw_staleness s = tw_sequencer_staleness(tw_node_sequencer(server->node));
+    if (s.applied + s.in_flight + s.dropped == s.outstanding)
+        return;
+    char text[256];
+    snprintf(text, sizeof(text),
+             "a bug in Talweg: the staleness identity does not hold: applied %llu + in flight "
+             "%llu + dropped %llu is not %llu; please report it",
+             (unsigned long long)s.applied, (unsigned long long)s.in_flight,
+             (unsigned long long)s.dropped, (unsigned long long)s.outstanding);
+    blame(&server->result, TW_INTERNAL, text);
+}
+
+static void on_leave(uv_timer_t *timer) {
+    tw_server_close(timer->data);
+}
+
+static void say_goodbye(struct tw_server *server) {
+    const struct tw_result *result = &server->result;
+    const char *text = result->status == TW_OK ? "the run is done" : result->error;
+    server->phase = TW_SERVER_LEAVING;
+    tw_node_goodbye(server->node, result->status, text);
+    tw_pump_drain(server);
+    tw_links_say_goodbye(server);
+    uv_update_time(&server->loop); /* saving may have taken long */
+    uv_timer_start(&server->leave, on_leave, server->limits.goodbye_ms, 0);
+    if (!server->links)
+        tw_server_close(server);
+}
+
+void tw_server_conclude(struct tw_server *server) {
+    tw_narrator_let_go(server);
+    add_counts(server);
+    add_status(server);
+    save_model(server);
+    check_staleness(server);
+    if (server->directory.failed.status != TW_OK)
+        blame(&server->result, server->directory.failed.status, server->directory.failed.text);
+    tw_narrator_done(server);
+    say_goodbye(server);
+}

@@ -1,0 +1,343 @@
+/* Events of the node, told to the operator: reports, lines of metrics.jsonl, and
+ * process log lines.
+ *
+ * A border's line is complete when the evaluation of that version has come; it is
+ * held back until then, or until there is nobody who could evaluate it, and so are
+ * those behind it. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/say.h"
+#include "common/net/address.h"
+#include "server/io/server_state.h"
+
+static const double none = (double)NAN;
+
+static double ratio(double a, double b) {
+    return b > 0 ? a / b : none;
+}
+
+enum tw_status tw_narrator_init(struct tw_server *server) {
+    struct tw_narrator *narrator = &server->narrator;
+    narrator->waits_for = TW_WAITS_FOR_NOBODY;
+    narrator->train_loss = narrator->test_loss = narrator->test_accuracy = none;
+    narrator->rank = calloc((size_t)server->config->job->workers, sizeof(*narrator->rank));
+    return narrator->rank ? TW_OK : TW_NO_MEMORY;
+}
+
+void tw_narrator_fini(struct tw_server *server) {
+    free(server->narrator.rank);
+}
+
+static void tell(struct tw_server *server, const struct tw_report *report) {
+    if (server->config->on_report)
+        server->config->on_report(server->config->context, report);
+}
+
+void tw_narrator_listening(struct tw_server *server, const struct sockaddr *address) {
+    struct tw_report report = {.kind = TW_REPORT_LISTENING};
+    char text[TW_ADDRESS_TEXT];
+    struct tw_host_port at;
+    if (tw_host_port_parse(&at, tw_address_name(address, text), NULL) == TW_OK) {
+        snprintf(report.host, sizeof(report.host), "%.*s", (int)sizeof(report.host) - 1, at.host);
+        report.port = atoi(at.port);
+    }
+    tell(server, &report);
+}
+
+void tw_narrator_done(struct tw_server *server) {
+    struct tw_report report = {.kind = TW_REPORT_DONE, .result = server->result};
+    tell(server, &report);
+}
+
+/* ---- members ---- */
+
+static void on_joined(struct tw_server *server, const struct tw_node_event *event) {
+    struct tw_report report = {
+        .kind = TW_REPORT_JOINED, .rank = event->rank, .incarnation = event->incarnation};
+    struct tw_rank_news *news = &server->narrator.rank[event->rank];
+    const struct tw_link *link = server->link[event->connection];
+    if (link)
+        snprintf(news->peer, sizeof(news->peer), "%s", tw_connection_peer(link->connection));
+    news->came = true;
+    memcpy(report.peer, news->peer, sizeof(report.peer));
+    tell(server, &report);
+}
+
+static void on_left(struct tw_server *server, const struct tw_node_event *event) {
+    struct tw_report report = {
+        .kind = TW_REPORT_LEFT, .rank = event->rank, .incarnation = event->incarnation};
+    struct tw_rank_news *news = &server->narrator.rank[event->rank];
+    news->left_ms = uv_now(&server->loop);
+    if (server->finished)
+        return; /* everybody leaves now */
+    memcpy(report.peer, news->peer, sizeof(report.peer));
+    snprintf(report.text, sizeof(report.text), "%s", event->text);
+    tell(server, &report);
+}
+
+/* ---- counts ---- */
+
+/* The samples at which the run ends. What an update will bring is known by the
+ * batch, if gradients come from our own workers. */
+static uint64_t samples_total(const struct tw_server_config *config) {
+    const struct tw_job *job = config->job;
+    uint64_t total = 0;
+    if (!config->train_samples)
+        return 0;
+    if (job->epochs > 0)
+        total = (uint64_t)ceil(job->epochs * (double)config->train_samples);
+    if (job->updates) {
+        double update = (double)job->batch * config->dial.gather / job->workers;
+        uint64_t samples = (uint64_t)((double)job->updates * update);
+        total = total && total < samples ? total : samples;
+    }
+    return total;
+}
+
+static void add_counts(const struct tw_server *server, struct tw_report *report, uint64_t version,
+                       uint64_t samples) {
+    uint64_t n = server->config->train_samples;
+    report->updates = version;
+    report->samples = samples;
+    report->samples_total = samples_total(server->config);
+    report->epoch = n ? (double)samples / (double)n : 0;
+    report->test_loss = report->test_accuracy = report->staleness_mean = none;
+}
+
+/* Over the last ticks; at the beginning, since the start. */
+static double recent_rate(struct tw_narrator *narrator, uint64_t samples, double seconds) {
+    unsigned at = narrator->ticks % TW_RATE_TICKS;
+    unsigned oldest = narrator->ticks < TW_RATE_TICKS ? 0 : at;
+    double since_samples = narrator->ticks ? (double)narrator->tick[oldest].samples : 0;
+    double since_seconds = narrator->ticks ? narrator->tick[oldest].seconds : 0;
+    if (!narrator->ticks ||
+        seconds > narrator->tick[(at + TW_RATE_TICKS - 1) % TW_RATE_TICKS].seconds) {
+        narrator->tick[at].samples = samples;
+        narrator->tick[at].seconds = seconds;
+        narrator->ticks++;
+    }
+    return ratio((double)samples - since_samples, seconds - since_seconds);
+}
+
+static void report_progress(struct tw_server *server, enum tw_report_kind kind) {
+    const struct tw_sequencer *sequencer = tw_node_sequencer(server->node);
+    struct tw_narrator *narrator = &server->narrator;
+    struct tw_report report = {.kind = kind};
+    uint64_t version = tw_sequencer_version(sequencer);
+    uint64_t samples = tw_sequencer_total(sequencer).examples;
+    struct tw_stretch stretch = tw_sequencer_stretch(sequencer);
+    add_counts(server, &report, version, samples);
+    report.seconds = tw_server_seconds(server);
+    report.samples_per_second = recent_rate(narrator, samples, report.seconds);
+    report.train_loss =
+        stretch.examples ? stretch.loss / (double)stretch.examples : narrator->train_loss;
+    narrator->told_version = version;
+    tell(server, &report);
+}
+
+static void on_started(struct tw_server *server) {
+    server->narrator.started = true;
+    report_progress(server, TW_REPORT_STARTED);
+}
+
+/* ---- borders ---- */
+
+static void tell_border(struct tw_server *server, const struct tw_border *border) {
+    struct tw_report report = {.kind = TW_REPORT_EPOCH};
+    add_counts(server, &report, border->version, border->samples);
+    report.seconds = border->seconds;
+    report.samples_per_second = border->samples_per_second;
+    report.train_loss = border->train_loss;
+    report.test_loss = border->test_loss;
+    report.test_accuracy = border->test_accuracy;
+    report.staleness_mean = border->staleness_mean;
+    tw_run_directory_add(&server->directory, border);
+    tell(server, &report);
+}
+
+static void tell_complete_borders(struct tw_server *server) {
+    struct tw_narrator *narrator = &server->narrator;
+    int told = 0;
+    while (told < narrator->holds && !narrator->held[told].awaits)
+        tell_border(server, &narrator->held[told++]);
+    narrator->holds -= told;
+    memmove(narrator->held, narrator->held + told,
+            (size_t)narrator->holds * sizeof(*narrator->held));
+}
+
+void tw_narrator_let_go(struct tw_server *server) {
+    for (int i = 0; i < server->narrator.holds; i++)
+        server->narrator.held[i].awaits = false;
+    tell_complete_borders(server);
+}
+
+static void on_border(struct tw_server *server, const struct tw_node_event *event) {
+    struct tw_narrator *narrator = &server->narrator;
+    const struct tw_stretch *stretch = &event->stretch;
+    double n = (double)server->config->train_samples, seconds = tw_server_seconds(server);
+    double samples = (double)event->samples, before = (double)narrator->border_samples;
+    if (narrator->holds == TW_HELD_BORDERS)
+        tw_narrator_let_go(server);
+    narrator->train_loss = ratio(stretch->loss, (double)stretch->examples);
+    narrator->held[narrator->holds++] = (struct tw_border){
+        .version = event->version,
+        .samples = event->samples,
+        .epoch = n > 0 ? samples / n : 0,
+        .whole = n > 0 && floor(samples / n) > floor(before / n),
+        .seconds = seconds,
+        .samples_per_second = ratio(samples - before, seconds - narrator->border_seconds),
+        .lr = server->config->optimizer_options.lr,
+        .train_loss = narrator->train_loss,
+        .test_loss = none,
+        .test_accuracy = none,
+        .staleness_mean = ratio((double)stretch->staleness_sum, (double)stretch->contributions),
+        .staleness_max = stretch->staleness_max,
+        .awaits = event->evaluated,
+    };
+    narrator->border_seconds = seconds;
+    narrator->border_samples = event->samples;
+    tell_complete_borders(server);
+}
+
+static void on_evaluated(struct tw_server *server, const struct tw_node_event *event) {
+    struct tw_narrator *narrator = &server->narrator;
+    narrator->evaluated_version = event->version;
+    narrator->test_loss = event->loss;
+    narrator->test_accuracy = event->accuracy;
+    for (int i = 0; i < narrator->holds; i++) {
+        struct tw_border *border = &narrator->held[i];
+        if (border->version > event->version)
+            break;
+        border->awaits = false;
+        if (border->version == event->version) {
+            border->test_loss = event->loss;
+            border->test_accuracy = event->accuracy;
+        }
+    }
+    tell_complete_borders(server);
+}
+
+static void on_evaluator(struct tw_server *server, bool present) {
+    server->narrator.evaluator = present;
+    if (!server->finished)
+        tw_say("the evaluator has %s", present ? "joined" : "left");
+    if (!present)
+        tw_narrator_let_go(server);
+}
+
+/* ---- what is not finite ---- */
+
+static void on_dropped(struct tw_server *server, const struct tw_node_event *event) {
+    struct tw_narrator *narrator = &server->narrator;
+    char *text = narrator->dropped[narrator->drops++ % TW_NOT_FINITE_MAX];
+    size_t room = sizeof(narrator->dropped[0]);
+    unsigned long long step = event->step;
+    const struct tw_tensor_list *list = server->config->tensors;
+    if (event->tensor < (uint32_t)list->count)
+        snprintf(text, room, "gradient of tensor %.128s, slot %u, step %llu",
+                 list->tensors[event->tensor].name, event->slot, step);
+    else if (event->tensor == TW_TENSORS_MAX)
+        snprintf(text, room, "loss of slot %u, step %llu", event->slot, step);
+    else
+        snprintf(text, room, "sum of all gradients (each is finite), first slot %u, step %llu",
+                 event->slot, step);
+    tw_say("not finite: %s; that update is left out", text);
+}
+
+void tw_narrator_event(struct tw_server *server, const struct tw_node_event *event) {
+    switch (event->kind) {
+    case TW_EVENT_JOINED:
+        on_joined(server, event);
+        break;
+    case TW_EVENT_LEFT:
+        on_left(server, event);
+        break;
+    case TW_EVENT_EVALUATOR:
+        on_evaluator(server, event->present);
+        break;
+    case TW_EVENT_STARTED:
+        on_started(server);
+        break;
+    case TW_EVENT_BORDER:
+        on_border(server, event);
+        break;
+    case TW_EVENT_EVALUATED:
+        on_evaluated(server, event);
+        break;
+    case TW_EVENT_DROPPED:
+        on_dropped(server, event);
+        break;
+    case TW_EVENT_FINISHED:
+        server->finished = true;
+        server->finished_status = event->status;
+        break;
+    }
+}
+
+/* ---- ticks ---- */
+
+static int waits_for(const struct tw_server *server) {
+    const struct tw_sequencer *sequencer = tw_node_sequencer(server->node);
+    bool joined;
+    if (server->finished)
+        return TW_WAITS_FOR_NOBODY;
+    if (tw_sequencer_holding(sequencer))
+        return TW_WAITS_FOR_EVALUATION;
+    int rank = tw_sequencer_waiting_for(sequencer, &joined);
+    if (rank >= 0)
+        return rank;
+    bool evaluator = server->config->evaluator && !server->narrator.evaluator;
+    return evaluator && !server->narrator.started ? TW_WAITS_FOR_EVALUATOR : TW_WAITS_FOR_NOBODY;
+}
+
+static void report_waiting(struct tw_server *server, int whom, uint64_t now) {
+    struct tw_report report = {.kind = TW_REPORT_WAITING};
+    size_t room = sizeof(report.text);
+    unsigned seconds = (unsigned)((now - server->narrator.waits_since_ms + 500) / 1000);
+    bool joined = true;
+    (void)tw_sequencer_waiting_for(tw_node_sequencer(server->node), &joined);
+    if (whom == TW_WAITS_FOR_EVALUATOR) {
+        snprintf(report.text, room, "for the evaluator, which has not joined for %u s", seconds);
+    } else if (whom == TW_WAITS_FOR_EVALUATION) {
+        snprintf(report.text, room, "for the evaluator, which has been at work for %u s", seconds);
+    } else if (joined) {
+        snprintf(report.text, room,
+                 "for rank %d, which is connected but has pushed nothing for %u s", whom, seconds);
+    } else if (!server->narrator.rank[whom].came) {
+        snprintf(report.text, room, "for rank %d, which has not joined for %u s", whom, seconds);
+    } else {
+        seconds = (unsigned)((now - server->narrator.rank[whom].left_ms + 500) / 1000);
+        snprintf(report.text, room, "for rank %d, which has been gone for %u s", whom, seconds);
+    }
+    if (whom >= 0)
+        report.rank = (uint32_t)whom;
+    tell(server, &report);
+}
+
+static void tick_waiting(struct tw_server *server) {
+    struct tw_narrator *narrator = &server->narrator;
+    uint64_t now = uv_now(&server->loop);
+    uint64_t version = tw_sequencer_version(tw_node_sequencer(server->node));
+    int whom = waits_for(server);
+    if (whom != narrator->waits_for || version != narrator->waits_version) {
+        narrator->waits_for = whom;
+        narrator->waits_version = version;
+        narrator->waits_since_ms = narrator->waits_told_ms = now;
+    } else if (whom != TW_WAITS_FOR_NOBODY &&
+               now - narrator->waits_told_ms >= server->limits.waiting_ms) {
+        narrator->waits_told_ms = now;
+        report_waiting(server, whom, now);
+    }
+}
+
+void tw_narrator_tick(struct tw_server *server) {
+    if (server->phase != TW_SERVER_RUNNING)
+        return;
+    tick_waiting(server);
+    if (server->narrator.started &&
+        tw_sequencer_version(tw_node_sequencer(server->node)) != server->narrator.told_version)
+        report_progress(server, TW_REPORT_PROGRESS);
+}

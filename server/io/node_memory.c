@@ -1,0 +1,113 @@
+/* The node's configuration and memory. All of it is one mapping: zeroed by the
+ * kernel, and touched once here, so that no page is met for the first time on the
+ * way of an update. Only the spare copies of the weights, which come last, stay
+ * untouched until they are needed. */
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "server/io/server_state.h"
+
+static uint64_t end_samples(const struct tw_server_config *config) {
+    double samples = ceil(config->job->epochs * (double)config->train_samples);
+    return samples >= 1 ? (uint64_t)samples : 0;
+}
+
+static void configure(const struct tw_server *server, struct tw_node_config *out) {
+    const struct tw_server_config *config = server->config;
+    const struct tw_job *job = config->job;
+    uint32_t workers = (uint32_t)job->workers;
+    *out = (struct tw_node_config){
+        .terms = {.token = config->token,
+                  .token_bytes = config->token_bytes,
+                  .tensors = config->tensors},
+        .sequencer = {.dial = config->dial,
+                      .workers = workers,
+                      .shards = 1,
+                      .samples = config->train_samples,
+                      .end_samples = end_samples(config),
+                      .end_updates = (uint64_t)job->updates,
+                      .evaluator = config->evaluator,
+                      .inexact = config->inexact,
+                      .optimizer = config->optimizer,
+                      .options = config->optimizer_options},
+        .shard = {.layout = &server->layout,
+                  .slots = workers,
+                  .members_known = config->dial.members_known,
+                  /* Everybody may be reading another version while one is written. */
+                  .spares = workers + 1,
+                  .seed = job->seed,
+                  .optimizer = config->optimizer,
+                  .options = config->optimizer_options},
+        .servers = 1,
+        .connections = server->link_room,
+    };
+    memcpy(out->terms.job, server->random, TW_JOB_ID_BYTES);
+    tw_job_digest(job, out->terms.digest);
+}
+
+/* How much of the node's memory is not spare copies of weights. */
+static size_t bytes_to_touch(struct tw_node_config config, size_t total) {
+    size_t counters = config.shard.spares * (size_t)config.shard.layout->chunks * sizeof(uint32_t);
+    config.shard.spares = 0;
+    size_t bytes = tw_node_bytes(&config) + counters;
+    return bytes < total ? bytes : total;
+}
+
+static void touch(unsigned char *memory, size_t bytes) {
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+#ifdef MADV_POPULATE_WRITE
+    if (madvise(memory, (bytes + page - 1) / page * page, MADV_POPULATE_WRITE) == 0)
+        return;
+#endif
+    for (size_t at = 0; at < bytes; at += page)
+        *(volatile unsigned char *)(memory + at) = 0;
+}
+
+static enum tw_status make_layout(struct tw_server *server, struct tw_error *error) {
+    const struct tw_server_config *config = server->config;
+    uint32_t chunks = tw_layout_count(config->tensors, config->job->chunk_bytes);
+    if (!chunks)
+        return tw_error_set(error, TW_LIMIT, "the model has more chunks than can be numbered");
+    server->chunks = calloc(chunks, sizeof(*server->chunks));
+    if (!server->chunks)
+        return tw_error_set(error, TW_NO_MEMORY, "no memory for a list of %u chunks", chunks);
+    return tw_layout_init(&server->layout, config->tensors, config->job->chunk_bytes, 1,
+                          server->chunks, error);
+}
+
+enum tw_status tw_server_make_node(struct tw_server *server, struct tw_error *error) {
+    struct tw_node_config config;
+    enum tw_status status = make_layout(server, error);
+    if (status == TW_OK && tw_random_bytes(server->random, sizeof(server->random)) != TW_OK)
+        status = tw_error_set(error, TW_IO, "the system gives no random numbers");
+    if (status != TW_OK)
+        return status;
+    configure(server, &config);
+    size_t bytes = tw_node_bytes(&config);
+    if (!bytes)
+        return tw_error_set(error, TW_LIMIT,
+                            "%d workers and %lld weights are more than this machine can address",
+                            server->config->job->workers, (long long)server->layout.elements);
+    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED)
+        return tw_error_set(error, TW_NO_MEMORY,
+                            "no memory: the weights, optimizer state and gradients of %d workers "
+                            "take %zu MiB: %s",
+                            server->config->job->workers, bytes >> 20, strerror(errno));
+    server->memory = memory;
+    server->memory_bytes = bytes;
+    touch(memory, bytes_to_touch(config, bytes));
+    server->node = tw_node_init(memory, &config);
+    return TW_OK;
+}
+
+void tw_server_free_node(struct tw_server *server) {
+    if (server->memory)
+        munmap(server->memory, server->memory_bytes);
+    free(server->chunks);
+}

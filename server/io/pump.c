@@ -1,0 +1,159 @@
+/* The node's effects, and its work.
+ *
+ * An input is followed at once by its effects. Work is done after the sockets
+ * have been served, in the same turn of the loop, in slices short enough that the
+ * next sockets do not wait; an idle handle keeps the loop from sleeping while
+ * there is more. A small model's update (last End in, weights out) fits into one
+ * slice.
+ *
+ * What is queued leaves at the end of the slice, gathered; of a large model
+ * earlier, so that the kernel sends one chunk while the next is updated. */
+#include "server/io/server_state.h"
+
+#define SLICE_NS 200000u
+#define SLICE_PIECES 64
+#define FLUSH_BYTES (256u << 10)
+
+static void on_idle(uv_idle_t *idle) {
+    /* Its being active is all that it is for. */
+}
+
+void tw_pump_wake(struct tw_server *server) {
+    if (server->pump.awake || server->phase == TW_SERVER_CLOSING)
+        return;
+    server->pump.awake = true;
+    uv_idle_start(&server->pump.idle, on_idle);
+}
+
+static void sleep_until_woken(struct tw_server *server, bool blocked) {
+    server->pump.awake = false;
+    server->pump.blocked = blocked;
+    uv_idle_stop(&server->pump.idle);
+}
+
+void tw_pump_sent(struct tw_server *server, uint32_t token) {
+    tw_node_sent(server->node, token);
+    if (server->pump.blocked)
+        tw_pump_wake(server);
+}
+
+/* ---- flushing ---- */
+
+static void note_queued(struct tw_server *server, struct tw_link *link, size_t bytes) {
+    link->unflushed_bytes += bytes;
+    if (link->unflushed_bytes >= FLUSH_BYTES) {
+        link->unflushed_bytes = 0;
+        tw_connection_flush(link->connection);
+    } else if (!link->is_unflushed) {
+        link->is_unflushed = true;
+        link->next_unflushed = server->pump.unflushed;
+        server->pump.unflushed = link;
+    }
+}
+
+static void flush(struct tw_server *server) {
+    while (server->pump.unflushed) {
+        struct tw_link *link = server->pump.unflushed;
+        server->pump.unflushed = link->next_unflushed;
+        link->is_unflushed = false;
+        link->unflushed_bytes = 0;
+        tw_connection_flush(link->connection);
+    }
+}
+
+void tw_pump_forget(struct tw_server *server, struct tw_link *link) {
+    struct tw_link **at = &server->pump.unflushed;
+    if (!link->is_unflushed)
+        return;
+    while (*at != link)
+        at = &(*at)->next_unflushed;
+    *at = link->next_unflushed;
+    link->is_unflushed = false;
+}
+
+/* ---- effects ---- */
+
+static void queue_frame(struct tw_server *server, const struct tw_node_effect *effect) {
+    struct tw_link *link = server->link[effect->connection];
+    size_t bytes = effect->frame.data_bytes;
+    void *token = (void *)(uintptr_t)effect->token;
+    bool queued =
+        link && tw_connection_send(link->connection, &effect->frame, effect->data, token) == TW_OK;
+    if (queued)
+        note_queued(server, link, bytes);
+    else if (bytes)
+        tw_pump_sent(server, effect->token);
+}
+
+static void carry_out(struct tw_server *server, const struct tw_node_effect *effect) {
+    struct tw_link *link;
+    switch (effect->kind) {
+    case TW_NODE_SEND:
+        queue_frame(server, effect);
+        break;
+    case TW_NODE_CLOSE:
+        link = server->link[effect->connection];
+        if (link)
+            tw_links_part(link, effect->status, effect->text);
+        break;
+    case TW_NODE_RESUME:
+        link = server->link[effect->connection];
+        if (link)
+            tw_connection_resume(link->connection);
+        break;
+    case TW_NODE_EVENT:
+        tw_narrator_event(server, &effect->event);
+        break;
+    case TW_NODE_TO_LEAD:
+    case TW_NODE_TO_SHARDS:
+        break; /* there is one server */
+    }
+}
+
+static void set_clock(struct tw_server *server) {
+    bool runs = server->narrator.started && !server->finished &&
+                !tw_sequencer_holding(tw_node_sequencer(server->node));
+    if (runs != server->clock.runs)
+        tw_training_clock_set(&server->clock, runs, uv_hrtime());
+}
+
+void tw_pump_drain(struct tw_server *server) {
+    struct tw_node_effect effect;
+    bool any = false;
+    while (tw_node_effect(server->node, &effect)) {
+        carry_out(server, &effect);
+        any = true;
+    }
+    if (any)
+        set_clock(server);
+}
+
+/* ---- work ---- */
+
+static void work(struct tw_server *server) {
+    uint64_t end = uv_hrtime() + SLICE_NS;
+    for (int pieces = 0; pieces < SLICE_PIECES && server->pump.awake; pieces++) {
+        enum tw_shard_work result = tw_node_work(server->node);
+        if (result == TW_SHARD_IDLE || result == TW_SHARD_BLOCKED)
+            sleep_until_woken(server, result == TW_SHARD_BLOCKED);
+        tw_pump_drain(server); /* may wake it again */
+        if (uv_hrtime() >= end)
+            break;
+    }
+}
+
+static void on_check(uv_check_t *check) {
+    struct tw_server *server = check->data;
+    if (server->pump.awake)
+        work(server);
+    flush(server);
+    if (server->finished && server->phase == TW_SERVER_RUNNING)
+        tw_server_conclude(server);
+}
+
+void tw_pump_init(struct tw_server *server) {
+    uv_idle_init(&server->loop, &server->pump.idle);
+    uv_check_init(&server->loop, &server->pump.check);
+    server->pump.check.data = server;
+    uv_check_start(&server->pump.check, on_check);
+}

@@ -1,0 +1,104 @@
+#include "server/io/run_directory.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/base/json.h"
+#include "common/base/say.h"
+#include "common/tensor/safetensors.h"
+
+enum tw_status tw_run_directory_open(struct tw_run_directory *directory, const char *folder,
+                                     struct tw_error *error) {
+    *directory = (struct tw_run_directory){.folder = folder, .metrics = -1};
+    if (tw_path_join(directory->metrics_path, TW_PATH_MAX, folder, "metrics.jsonl") != TW_OK ||
+        tw_path_join(directory->model_path, TW_PATH_MAX, folder, "model.safetensors") != TW_OK)
+        return tw_error_set(error, TW_LIMIT, "the path of the run directory is too long");
+    int flags = O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC;
+    directory->metrics = open(directory->metrics_path, flags, 0666);
+    if (directory->metrics < 0)
+        return tw_error_set(error, TW_IO, "cannot make %s: %s", directory->metrics_path,
+                            strerror(errno));
+    return TW_OK;
+}
+
+void tw_run_directory_close(struct tw_run_directory *directory) {
+    if (directory->metrics >= 0)
+        close(directory->metrics);
+    directory->metrics = -1;
+    tw_text_fini(&directory->line);
+}
+
+/* ---- metrics ---- */
+
+static void write_line(struct tw_text *text, const struct tw_border *border) {
+    struct tw_json json;
+    tw_text_clear(text);
+    tw_json_init(&json, text);
+    tw_json_begin_object(&json, NULL);
+    /* The update that ends an epoch rarely ends exactly with it. */
+    tw_json_real(&json, "epoch", border->whole ? floor(border->epoch) : border->epoch);
+    tw_json_unsigned(&json, "updates", border->version);
+    tw_json_unsigned(&json, "samples", border->samples);
+    tw_json_real(&json, "seconds", border->seconds);
+    tw_json_real(&json, "samples_per_second", border->samples_per_second);
+    tw_json_real(&json, "lr", border->lr);
+    tw_json_real(&json, "train_loss", border->train_loss);
+    tw_json_real(&json, "test_loss", border->test_loss);
+    tw_json_real(&json, "test_accuracy", border->test_accuracy);
+    tw_json_real(&json, "staleness_mean", border->staleness_mean);
+    tw_json_unsigned(&json, "staleness_max", border->staleness_max);
+    tw_json_end_object(&json);
+    tw_text_add_bytes(text, "\n", 1);
+}
+
+/* Takes back what was written of a line. */
+static void fail_line(struct tw_run_directory *directory, const char *why) {
+    if (ftruncate(directory->metrics, directory->metrics_bytes) != 0)
+        why = "a line is cut, and the rest cannot be removed";
+    if (directory->failed.status != TW_OK)
+        return;
+    tw_error_set(&directory->failed, TW_IO, "cannot write %s: %s", directory->metrics_path, why);
+    tw_say("%s; training goes on", directory->failed.text);
+}
+
+void tw_run_directory_add(struct tw_run_directory *directory, const struct tw_border *border) {
+    struct tw_text *line = &directory->line;
+    write_line(line, border);
+    if (line->failed) {
+        fail_line(directory, strerror(ENOMEM));
+        return;
+    }
+    size_t done = 0;
+    while (done < line->size) {
+        ssize_t count = write(directory->metrics, line->at + done, line->size - done);
+        if (count < 0 && errno == EINTR)
+            continue;
+        if (count <= 0) {
+            fail_line(directory, strerror(count < 0 ? errno : ENOSPC));
+            return;
+        }
+        done += (size_t)count;
+    }
+    directory->metrics_bytes += (int64_t)line->size;
+}
+
+/* ---- model ---- */
+
+enum tw_status tw_run_directory_save(struct tw_run_directory *directory,
+                                     const struct tw_layout *layout, const struct tw_shard *shard,
+                                     uint8_t sha[TW_SHA256_BYTES], struct tw_error *error) {
+    struct tw_safetensors file;
+    enum tw_status status = tw_safetensors_open(&file, directory->model_path, layout->list, error);
+    if (status != TW_OK)
+        return status;
+    for (uint32_t c = 0; c < layout->chunks && status == TW_OK; c++)
+        status =
+            tw_safetensors_write(&file, tw_shard_weights(shard, c), layout->chunk[c].count, error);
+    if (status == TW_OK)
+        status = tw_safetensors_commit(&file, sha, error);
+    tw_safetensors_discard(&file);
+    return status;
+}

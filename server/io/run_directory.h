@@ -1,0 +1,58 @@
+/* The server's files in the run directory: metrics.jsonl, which grows by a line
+ * at each border, and model.safetensors, written once at the end. The directory
+ * itself, job.yaml and logs are made by cli/.
+ *
+ * A disk that is full does not stop training: the first failure is remembered in
+ * `failed` and becomes the run's error at the end. metrics.jsonl never holds half
+ * a line, and nothing unfinished stays behind.
+ */
+#ifndef TW_IO_RUN_DIRECTORY_H
+#define TW_IO_RUN_DIRECTORY_H
+
+#include <stdbool.h>
+
+#include "common/base/digest.h"
+#include "common/base/file.h"
+#include "common/base/text.h"
+#include "common/tensor/layout.h"
+#include "server/core/shard.h"
+
+/* A border of epochs: a line of metrics.jsonl, and what the operator is told. */
+struct tw_border {
+    uint64_t version, samples;
+    double epoch; /* samples / n; 0: the job has no epochs */
+    bool whole;   /* a whole epoch is over, else the run ends here */
+    double seconds, samples_per_second, lr, train_loss;
+    double test_loss, test_accuracy; /* NaN: there is none */
+    double staleness_mean;
+    uint64_t staleness_max;
+    bool awaits; /* an evaluation of this version is still to come */
+};
+
+struct tw_run_directory {
+    const char *folder; /* borrowed */
+    int metrics;        /* file; -1: none */
+    int64_t metrics_bytes;
+    char metrics_path[TW_PATH_MAX], model_path[TW_PATH_MAX];
+    struct tw_text line;    /* kept for reuse */
+    struct tw_error failed; /* the first failure of a line; TW_OK: none */
+};
+
+/* Makes an empty metrics.jsonl. TW_IO when the folder is missing, not writable, or
+ * has one already; TW_LIMIT. On failure there is nothing to close. */
+enum tw_status tw_run_directory_open(struct tw_run_directory *directory, const char *folder,
+                                     struct tw_error *error);
+
+/* Appends a line. A failure is remembered, see above. */
+void tw_run_directory_add(struct tw_run_directory *directory, const struct tw_border *border);
+
+/* Writes model.safetensors with the weights of a shard that holds all chunks; tells
+ * the SHA-256 of the file. Statuses of common/tensor/safetensors.h. */
+enum tw_status tw_run_directory_save(struct tw_run_directory *directory,
+                                     const struct tw_layout *layout, const struct tw_shard *shard,
+                                     uint8_t sha[TW_SHA256_BYTES], struct tw_error *error);
+
+/* Harmless after a failed open, and twice. */
+void tw_run_directory_close(struct tw_run_directory *directory);
+
+#endif

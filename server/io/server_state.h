@@ -1,0 +1,169 @@
+/* A server's insides, shared by the files of this folder. Private to them.
+ *
+ *   server.c          set-up, the loop, signals, the way out
+ *   node_memory.c     the node: its configuration, and one piece of memory for it
+ *   links.c           connections and their numbers in the node
+ *   pump.c            effects of the node, and its work in slices
+ *   narrator.c        events of the node, told as reports and lines
+ *   conclusion.c      the end of training: result, model, goodbye
+ *   run_directory.c   files;   training_clock.c   time
+ *
+ * Who may call the node: links.c (inputs), pump.c (work, sent), server.c and
+ * conclusion.c (stop, goodbye). After every input tw_pump_drain() follows, and
+ * tw_pump_wake(), because an input may have made work.
+ */
+#ifndef TW_IO_SERVER_STATE_H
+#define TW_IO_SERVER_STATE_H
+
+#include <uv.h>
+
+#include "common/net/address.h"
+#include "proto/connection.h"
+#include "server/core/node.h"
+#include "server/io/run_directory.h"
+#include "server/io/server.h"
+#include "server/io/training_clock.h"
+
+#define TW_TICK_MS 100
+#define TW_RATE_TICKS 16  /* over which the rate of progress is measured */
+#define TW_HELD_BORDERS 4 /* the sequencer holds training before there are three */
+
+enum tw_server_phase {
+    TW_SERVER_RUNNING,
+    TW_SERVER_LEAVING, /* training is over, peers are to close */
+    TW_SERVER_CLOSING, /* all handles are being closed */
+};
+
+struct tw_server;
+
+/* A connection. */
+struct tw_link {
+    struct tw_server *server;
+    struct tw_connection *connection;
+    uint32_t number; /* in the node; TW_NO_CONNECTION: it has been told that this is lost */
+    struct tw_link *next, *previous; /* of all */
+    struct tw_link *next_unflushed;
+    bool is_unflushed;
+    size_t unflushed_bytes;
+    uint32_t pending_ms;     /* ticks spent without having joined or attached */
+    char why[TW_ERROR_TEXT]; /* why it was lost; the node borrows it */
+};
+
+struct tw_pump {
+    uv_idle_t idle;   /* active: there is work, the loop must not sleep */
+    uv_check_t check; /* after the sockets: work, then flush */
+    bool awake, blocked;
+    struct tw_link *unflushed; /* links with something queued since the last flush */
+};
+
+/* What is known of a rank. */
+struct tw_rank_news {
+    char peer[TW_ADDRESS_TEXT];
+    bool came;
+    uint64_t left_ms;
+};
+
+/* For whom the next update waits; the special ones are not ranks. */
+enum { TW_WAITS_FOR_NOBODY = -1, TW_WAITS_FOR_EVALUATOR = -2, TW_WAITS_FOR_EVALUATION = -3 };
+
+struct tw_narrator {
+    struct tw_rank_news *rank; /* [workers] */
+    bool evaluator, started;
+    struct tw_border held[TW_HELD_BORDERS]; /* until their evaluations have come */
+    int holds;
+    double border_seconds; /* at the last border */
+    uint64_t border_samples;
+    double train_loss; /* of the last whole stretch; NaN: there is none */
+    uint64_t evaluated_version;
+    double test_loss, test_accuracy; /* of that version; NaN: there is none */
+    struct {
+        uint64_t samples;
+        double seconds;
+    } tick[TW_RATE_TICKS]; /* ring */
+    unsigned ticks;
+    uint64_t told_version;
+    int waits_for;
+    uint64_t waits_version, waits_since_ms, waits_told_ms;
+    char dropped[TW_NOT_FINITE_MAX][256]; /* the last pushes that were not finite; ring */
+    unsigned drops;
+};
+
+struct tw_server {
+    const struct tw_server_config *config;
+    struct tw_server_limits limits; /* no zeros left */
+    enum tw_server_phase phase;
+    uv_loop_t loop;
+    uv_timer_t tick, leave;
+    uv_signal_t signals[2]; /* SIGINT, SIGTERM */
+    uv_poll_t stop_poll;
+    uint64_t tick_ms;
+    int stop_signal; /* that came; 0: none */
+    bool stopping;
+
+    struct tw_node *node;
+    void *memory; /* [memory_bytes], mapped */
+    size_t memory_bytes;
+    struct tw_layout layout;
+    struct tw_chunk *chunks;
+    uint8_t random[TW_JOB_ID_BYTES];
+
+    uv_tcp_t listener;
+    struct tw_connection_host host;
+    struct tw_unpack_arena arena;
+    struct tw_link **link; /* [link_room], by number */
+    uint32_t link_room;    /* connections that the node has room for */
+    struct tw_link *links; /* all, also those that the node has let go */
+    uint32_t parting;      /* of them: the latter */
+    bool has_unaccepted;   /* accepting failed; once more at the next tick */
+
+    struct tw_pump pump;
+    struct tw_training_clock clock;
+    struct tw_run_directory directory;
+    struct tw_narrator narrator;
+
+    bool finished; /* the node said so */
+    enum tw_status finished_status;
+    struct tw_result result;
+};
+
+/* node_memory.c: TW_NO_MEMORY, TW_LIMIT, TW_IO (no random numbers). */
+enum tw_status tw_server_make_node(struct tw_server *server, struct tw_error *error);
+void tw_server_free_node(struct tw_server *server);
+
+/* links.c */
+enum tw_status tw_links_listen(struct tw_server *server, struct tw_error *error);
+/* The node wants this connection closed; and it is told that it is lost. */
+void tw_links_part(struct tw_link *link, enum tw_status status, const char *why);
+void tw_links_tick(struct tw_server *server, uint32_t passed_ms);
+/* Those that never joined are told why; the others have got their Stop. */
+void tw_links_say_goodbye(struct tw_server *server);
+void tw_links_close(struct tw_server *server);
+
+/* pump.c */
+void tw_pump_init(struct tw_server *server);
+void tw_pump_drain(struct tw_server *server);
+void tw_pump_wake(struct tw_server *server);
+void tw_pump_sent(struct tw_server *server, uint32_t token);
+void tw_pump_forget(struct tw_server *server, struct tw_link *link);
+
+/* narrator.c */
+enum tw_status tw_narrator_init(struct tw_server *server);
+void tw_narrator_fini(struct tw_server *server);
+void tw_narrator_event(struct tw_server *server, const struct tw_node_event *event);
+void tw_narrator_tick(struct tw_server *server);
+/* Evaluations that have not come will not come. */
+void tw_narrator_let_go(struct tw_server *server);
+void tw_narrator_listening(struct tw_server *server, const struct sockaddr *address);
+void tw_narrator_done(struct tw_server *server);
+
+/* conclusion.c */
+void tw_server_conclude(struct tw_server *server);
+
+/* server.c: closes everything; the loop ends. */
+void tw_server_close(struct tw_server *server);
+
+static inline double tw_server_seconds(const struct tw_server *server) {
+    return tw_training_clock_seconds(&server->clock, uv_hrtime());
+}
+
+#endif
