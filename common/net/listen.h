@@ -23,8 +23,8 @@ enum tw_status tw_listen(uv_tcp_t *listener, uv_loop_t *loop, const struct socka
 enum tw_status tw_listen_address(const uv_tcp_t *listener, struct sockaddr_storage *out,
                                  struct tw_error *error);
 
-/* Before connect() and listen(): buffer sizes, which the window scale of the
- * connection depends on. Accepted sockets inherit those of their listener.
+/* Before connect() and listen(): a cap on the receive buffer, which the window
+ * scale of the connection depends on. Accepted sockets inherit those of their listener.
  * Never fails: an option that the system refuses only costs speed or memory. */
 void tw_socket_size(uv_tcp_t *stream);
 
