@@ -14,7 +14,7 @@ static const char keys[] =
     "  model.tensors        instead of these: {name: shape} of a program of your own\n"
     "  data.train           {format: ..., ...}, see below\n"
     "  data.test            the same; scored at the end of each epoch\n"
-    "  data.shard           epoch, fixed or own: which worker sees which samples\n"
+    "  data.shard           epoch or fixed: which worker sees which samples\n"
     "  batch                examples per update, over all workers\n"
     "  epochs               how often the training data is seen\n"
     "  updates              how many updates are made; the first of the two ends the run\n"

@@ -172,8 +172,11 @@ static void draw(struct tw_progress *progress, uint64_t now_ms) {
         add_speed(&speed, report, false);
         used = room; /* no bar */
     }
+    if (used > progress->widest && used < room)
+        progress->widest = used;
     tw_text_add(&out, "%s%s", WIPE, place.failed ? "" : place.at);
-    add_bar(&out, share, (int)(room - used) - 1, progress->look.colour);
+    add_bar(&out, share, used < room ? (int)(room - progress->widest) - 1 : 0,
+            progress->look.colour);
     size_t text = place.size + strlen(percent) + speed.size;
     tw_text_add(&out, "%s%s", percent, speed.size && !speed.failed ? speed.at : "");
     if (text > room)
@@ -212,6 +215,7 @@ void tw_progress_tick(struct tw_progress *progress, uint64_t now_ms) {
 
 void tw_progress_resize(struct tw_progress *progress, int width, uint64_t now_ms) {
     progress->look.width = width;
+    progress->widest = 0;
     if (progress->shown)
         draw(progress, now_ms);
 }
@@ -227,7 +231,7 @@ static void epoch_line(struct tw_progress *progress, const struct tw_report *rep
         tw_text_add(&out, "epoch %.2f", report->epoch);
     else
         tw_text_add(&out, "epoch %*.0f", epochs >= 10 ? 2 : 1, floor(report->epoch));
-    if (epochs > 0)
+    if (epochs > 0 && part <= 0.05)
         tw_text_add(&out, "/%.0f", epochs);
     tw_add_number(&out, "train loss", report->train_loss);
     tw_add_number(&out, "test loss", report->test_loss);

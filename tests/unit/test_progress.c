@@ -85,6 +85,17 @@ static void bar_has_colours_when_asked(void **state) {
                           "  48,321 samples/s  loss 0.3457  9.3 s left");
 }
 
+static void bar_does_not_grow_when_the_text_shrinks(void **state) {
+    struct fixture *fixture = *state;
+    show(fixture, TW_REPORT_PROGRESS, 1000);
+    tw_text_clear(&fixture->shown);
+    fixture->report.samples_per_second = 800000;
+    fixture->report.train_loss = (double)NAN;
+    show(fixture, TW_REPORT_PROGRESS, 2000);
+    assert_shown(fixture, "\r\x1b[Kepoch 3/10 #####...............  25%"
+                          "  800,000 samples/s  0.6 s left");
+}
+
 static void narrow_terminal_loses_bar_then_time_then_the_end(void **state) {
     struct fixture *fixture = *state;
     look(fixture, true, false, 62);
@@ -150,7 +161,7 @@ static void line_wipes_the_bar_and_it_comes_back(void **state) {
     show(fixture, TW_REPORT_PROGRESS, 1000);
     tw_text_clear(&fixture->shown);
     show(fixture, TW_REPORT_EPOCH, 2000);
-    assert_shown(fixture, "\r\x1b[Kepoch 2.50/10  train loss 0.3457  test loss 0.4123"
+    assert_shown(fixture, "\r\x1b[Kepoch 2.50  train loss 0.3457  test loss 0.4123"
                           "  test accuracy 0.8512  mean staleness 0.00  3.1 s\n"
                           "\r\x1b[Kepoch 3/10 #####...............  25%"
                           "  48,321 samples/s  loss 0.3457  9.3 s left");
@@ -324,6 +335,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(bar_fills_the_width_but_the_last_column),
         TEST(bar_has_colours_when_asked),
+        TEST(bar_does_not_grow_when_the_text_shrinks),
         TEST(narrow_terminal_loses_bar_then_time_then_the_end),
         TEST(no_width_is_ever_exceeded),
         TEST(wide_terminal_has_a_bar_of_forty),
