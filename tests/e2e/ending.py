@@ -152,7 +152,7 @@ class Terminal(Case):
 
     def test_ctrl_c(self):
         before = set(processes())
-        code, shown = self.run_on_terminal(stop_after="epoch 2")
+        code, shown = self.run_on_terminal(stop_after="samples/s  loss")
         self.assertEqual(code, 130, shown)
         self.assertRegex(shown, r"interrupted: stopped by a signal")
         self.assertTrue(os.path.exists(self.path("out", "model.safetensors")))
