@@ -21,16 +21,25 @@ static bool is_free(const struct tw_member *member) {
            !member->deferred;
 }
 
+/* One that nobody ever held, else one whose holder is gone (it might come back). */
+static uint32_t lowest_free_rank(const struct tw_sequencer *s) {
+    uint32_t gone = s->config.workers;
+    for (uint32_t i = 0; i < s->config.workers; i++) {
+        if (!is_free(&s->member[i]))
+            continue;
+        if (s->member[i].state == TW_MEMBER_VACANT)
+            return i;
+        gone = i < gone ? i : gone;
+    }
+    return gone;
+}
+
 /* Which rank the join gets; the reason when it gets none. */
 static enum tw_status choose_rank(const struct tw_sequencer *s,
                                   const struct tw_sequencer_join *join, uint32_t *rank) {
     if (join->any_rank && !join->incarnation) {
-        for (uint32_t i = 0; i < s->config.workers; i++)
-            if (is_free(&s->member[i])) {
-                *rank = i;
-                return TW_OK;
-            }
-        return TW_NO_FREE_RANK;
+        *rank = lowest_free_rank(s);
+        return *rank < s->config.workers ? TW_OK : TW_NO_FREE_RANK;
     }
     if (join->rank >= s->config.workers)
         return TW_LIMIT;
@@ -64,7 +73,7 @@ static void take_over(struct tw_sequencer *s, uint32_t rank) {
     record->rank = record->slot = rank;
     record->incarnation = member->incarnation;
     if (member->incarnation > 1 && s->config.dial.members_known)
-        tw_sequencer_log(s, TW_RECORD_REGATHER)->version = s->version + 1;
+        tw_sequencer_regather(s);
 }
 
 static void admit(struct tw_sequencer *s, const struct tw_sequencer_join *join, uint32_t rank) {

@@ -99,10 +99,12 @@ void tw_node_close(struct tw_node *n, uint32_t connection, enum tw_status status
 
 /* ---- sequencer ---- */
 
+/* Each shard says it itself, when it has cleared its sums: what is sent again
+ * cannot overtake the record. */
 static void say_regather(struct tw_node *n, uint64_t version) {
     for (uint32_t i = 0; i < n->config.shard.slots; i++)
-        if (n->member[i].control != TW_NO_CONNECTION)
-            tw_node_say(n, n->member[i].control, TW_BODY_REGATHER)->regather.version = version;
+        if (n->member[i].bulk != TW_NO_CONNECTION)
+            tw_node_say(n, n->member[i].bulk, TW_BODY_REGATHER)->regather.version = version;
 }
 
 static void note_evaluation(struct tw_node *n, const struct tw_record *record) {
@@ -114,6 +116,8 @@ static void obey(struct tw_node *n, const struct tw_node_order *order) {
     switch (order->kind) {
     case TW_ORDER_RECORD:
         tw_shard_record(n->shard, &order->record);
+        if (order->record.kind == TW_RECORD_REGATHER)
+            say_regather(n, order->record.version);
         if (order->record.kind == TW_RECORD_RELEASE && order->record.slot == TW_SLOT_EVALUATOR)
             note_evaluation(n, &order->record);
         break;
@@ -129,10 +133,8 @@ static void obey(struct tw_node *n, const struct tw_node_order *order) {
 /* To our own shard, and to all others. */
 void tw_node_order_all(struct tw_node *n, const struct tw_node_order *order) {
     obey(n, order);
-    if (n->config.servers > 1)
+    if (n->config.servers > 1 || order->kind == TW_ORDER_RECORD)
         tw_node_emit(n, TW_NODE_TO_SHARDS)->order = *order;
-    if (order->kind == TW_ORDER_RECORD && order->record.kind == TW_RECORD_REGATHER)
-        say_regather(n, order->record.version);
 }
 
 static void on_border(struct tw_node *n, const struct tw_sequencer_effect *effect) {

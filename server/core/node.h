@@ -39,7 +39,7 @@ enum tw_node_effect_kind {
     TW_NODE_CLOSE,     /* connection, status, text: after what was sent to it */
     TW_NODE_RESUME,    /* connection: data() said TW_AGAIN, ask again */
     TW_NODE_TO_LEAD,   /* vote: to the lead's node */
-    TW_NODE_TO_SHARDS, /* order: to all other nodes, in order */
+    TW_NODE_TO_SHARDS, /* order: to all other nodes, in order; its records are the log */
     TW_NODE_EVENT,     /* event: for people and metrics */
 };
 
@@ -125,10 +125,9 @@ enum tw_status tw_node_frame(struct tw_node *node, uint32_t connection,
                              const struct tw_frame *frame, const void *data,
                              struct tw_error *error);
 
-/* The connection is gone, why, and the frame that was arriving (or NULL) with its
- * place. */
-void tw_node_lost(struct tw_node *node, uint32_t connection, const char *why,
-                  const struct tw_frame *receiving, const void *place);
+/* The connection is gone, and why. Bytes of a frame that was arriving are no longer
+ * written: the place that data() gave is free. */
+void tw_node_lost(struct tw_node *node, uint32_t connection, const char *why);
 void tw_node_sent(struct tw_node *node, uint32_t token);
 void tw_node_stop(struct tw_node *node);
 

@@ -30,7 +30,7 @@ uint32_t tw_node_open(struct tw_node *n, const uint8_t *random) {
         struct tw_node_connection *connection = &n->connection[i];
         if (connection->session.state != TW_SESSION_CLOSED)
             continue;
-        connection->paused = false;
+        connection->paused = connection->receiving = false;
         connection->serial++;
         tw_session_open(&connection->session, random);
         memcpy(connection->key, random + TW_NONCE_BYTES, TW_SESSION_BYTES);
@@ -190,6 +190,8 @@ static enum tw_status on_join(struct tw_node *n, uint32_t connection, const stru
     enum tw_status status = tw_session_check_join(&n->config.terms, join, error);
     if (status != TW_OK)
         return status;
+    if (n->over)
+        return tw_error_set(error, TW_STOPPED, "the run is over");
     bool resumes = join->incarnation != 0;
     const struct tw_node_member *holder = NULL;
     if (join->role == TW_ROLE_EVALUATOR)
@@ -335,13 +337,17 @@ enum tw_status tw_node_data(struct tw_node *n, uint32_t connection, const struct
         n->connection[connection].paused = true;
         n->paused++;
     }
+    n->connection[connection].receiving = status == TW_OK && *place;
+    n->connection[connection].push = frame->push;
     return status;
 }
 
-static enum tw_status on_worker_frame(struct tw_node *n, const struct tw_session *session,
+static enum tw_status on_worker_frame(struct tw_node *n, uint32_t connection,
                                       const struct tw_frame *frame, const void *data,
                                       struct tw_error *error) {
+    const struct tw_session *session = session_of(n, connection);
     if (frame->body == TW_BODY_PUSH) {
+        n->connection[connection].receiving = false;
         if (!frame->data_bytes)
             return tw_error_set(error, TW_MALFORMED, "Push without data");
         if (data)
@@ -372,7 +378,7 @@ enum tw_status tw_node_frame(struct tw_node *n, uint32_t connection, const struc
         return on_attach(n, connection, &frame->attach, error);
     case TW_BODY_PUSH:
     case TW_BODY_END:
-        return on_worker_frame(n, session, frame, data, error);
+        return on_worker_frame(n, connection, frame, data, error);
     case TW_BODY_ASK:
         tw_node_sequence(
             n, &(struct tw_sequencer_event){.kind = TW_SEQ_ASK, .samples = frame->ask.samples});
@@ -407,11 +413,11 @@ void tw_node_drop_worker(struct tw_node *n, uint32_t rank, uint32_t attempt, con
     tw_node_sequence(n, &lost);
 }
 
-void tw_node_lost(struct tw_node *n, uint32_t connection, const char *why,
-                  const struct tw_frame *receiving, const void *place) {
+void tw_node_lost(struct tw_node *n, uint32_t connection, const char *why) {
     struct tw_session *session = session_of(n, connection);
-    if (receiving && place && receiving->body == TW_BODY_PUSH)
-        tw_shard_aborted(n->shard, &receiving->push);
+    if (n->connection[connection].receiving)
+        tw_shard_aborted(n->shard, &n->connection[connection].push);
+    n->connection[connection].receiving = n->connection[connection].paused = false;
     enum tw_session_state state = session->state;
     session->state = TW_SESSION_CLOSED;
     if (state != TW_SESSION_CONTROL && state != TW_SESSION_BULK)
@@ -433,6 +439,7 @@ void tw_node_lost(struct tw_node *n, uint32_t connection, const char *why,
 }
 
 void tw_node_goodbye(struct tw_node *n, enum tw_status status, const char *text) {
+    n->over = true;
     for (uint32_t i = 0; i < n->config.connections; i++) {
         enum tw_session_state state = n->connection[i].session.state;
         if (state != TW_SESSION_CONTROL)

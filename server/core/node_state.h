@@ -10,6 +10,8 @@ struct tw_node_connection {
     uint32_t attempt; /* of an Attach that waits, or of the session */
     uint32_t serial;  /* of the connection that has this number now */
     bool paused;      /* data() said TW_AGAIN */
+    bool receiving;   /* bytes of `push` are arriving in its place */
+    struct tw_push push;
 };
 
 /* Who holds a rank (or evaluates), and by which connections of this node. */
@@ -32,6 +34,7 @@ struct tw_node {
     struct tw_node_effect *effect;                  /* ring [effect_room] */
     uint32_t effect_first, effects, effect_room;
     bool finished, told_finished;
+    bool over; /* goodbye was said: nobody joins any more */
     enum tw_status finished_status;
     bool orphan; /* a deferred join was granted to a lost connection */
     uint32_t orphan_rank;

@@ -58,7 +58,8 @@ struct tw_record {
 struct tw_ready {
     uint32_t shard, slot, incarnation;
     uint64_t step, read, examples;
-    double loss; /* sum over the examples */
+    uint64_t regather; /* position of the last REGATHER that the shard has seen; 0 none */
+    double loss;       /* sum over the examples */
     bool finite;
     uint32_t bad_tensor; /* when not finite: the first such tensor; TW_TENSORS_MAX: the loss */
 };

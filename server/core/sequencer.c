@@ -119,6 +119,16 @@ static void next_side(struct tw_sequencer *s) {
     s->contributions = 0;
 }
 
+/* All shards clear the sums and votes of the update to come; reads stay out. */
+void tw_sequencer_regather(struct tw_sequencer *s) {
+    struct tw_record *record = tw_sequencer_log(s, TW_RECORD_REGATHER);
+    record->version = s->version + 1;
+    s->regather = record->position;
+    for (uint32_t i = 0; i < s->config.workers; i++)
+        forget_votes(&s->slot[i]);
+    s->ready_count = 0;
+}
+
 /* ---- dropping what is not finite ---- */
 
 static void count_not_finite(struct tw_sequencer *s) {
@@ -217,7 +227,8 @@ static void on_ready(struct tw_sequencer *s, const struct tw_ready *ready) {
         return;
     struct tw_slot_state *slot = &s->slot[ready->slot];
     bool current = slot->reading && s->member[ready->slot].incarnation == ready->incarnation &&
-                   ready->step == slot->settled + 1 && ready->read == slot->read_position;
+                   ready->step == slot->settled + 1 && ready->read == slot->read_position &&
+                   ready->regather == s->regather;
     if (!current || (slot->votes >> ready->shard & 1))
         return;
     if (!slot->votes) {

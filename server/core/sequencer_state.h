@@ -52,6 +52,7 @@ struct tw_member {
 struct tw_sequencer {
     struct tw_sequencer_config config;
     uint64_t position, version;
+    uint64_t regather;  /* position of the last REGATHER; a vote from before it is void */
     uint32_t here_once; /* members that were here at least once */
     bool started;
     uint64_t reads_out;
@@ -93,6 +94,7 @@ struct tw_record *tw_sequencer_log(struct tw_sequencer *s, enum tw_record_kind k
 void tw_sequencer_release(struct tw_sequencer *s, uint32_t slot);
 void tw_sequencer_cancel_read(struct tw_sequencer *s, uint32_t slot);
 void tw_sequencer_form(struct tw_sequencer *s);
+void tw_sequencer_regather(struct tw_sequencer *s);
 
 /* membership.c */
 void tw_sequencer_on_join(struct tw_sequencer *s, const struct tw_sequencer_join *join);

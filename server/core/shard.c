@@ -258,6 +258,7 @@ static bool give_vote(struct tw_shard *s, struct tw_shard_effect *effect) {
                       .step = slot->step,
                       .read = slot->position,
                       .examples = slot->examples,
+                      .regather = s->regather,
                       .loss = slot->loss,
                       .finite = slot->bad_tensor == UINT32_MAX && loss_finite,
                       .bad_tensor =

@@ -102,7 +102,8 @@ static void on_drop(struct tw_shard *s, const struct tw_record *record) {
     new_sums(s);
 }
 
-static void on_regather(struct tw_shard *s) {
+static void on_regather(struct tw_shard *s, uint64_t position) {
+    s->regather = position;
     for (uint32_t i = 0; i < s->config.slots; i++)
         forget_push(s, i, true, false); /* the same incarnation sends the same bytes */
     new_sums(s);
@@ -143,7 +144,7 @@ void tw_shard_record(struct tw_shard *s, const struct tw_record *record) {
         on_drop(s, record);
         break;
     case TW_RECORD_REGATHER:
-        on_regather(s);
+        on_regather(s, record->position);
         break;
     }
 }

@@ -61,6 +61,7 @@ struct tw_shard {
     uint32_t *to_reduce;   /* ring [chunks] */
     bool *queued;          /* [chunks] is in that ring */
     uint32_t reduce_first, reduce_count, reduced;
+    uint64_t regather; /* position of the last REGATHER */
     bool sum_finite;
     bool preparing;
     uint64_t prepare_version;

@@ -216,19 +216,19 @@ static void regather_sends_what_was_begun_from_the_first_chunk(void **state) {
     desk_start(&desk);
     desk_join(&desk, 0);
     desk_pull(&desk);
-    assert_int_equal(desk_frame(&desk, TW_CLIENT_CONTROL, &regather, NULL), TW_OK);
+    assert_int_equal(desk_frame(&desk, 1, &regather, NULL), TW_OK);
     desk_arrive_all(&desk, 5, 0, 1);
-    assert_int_equal(desk_frame(&desk, TW_CLIENT_CONTROL, &regather, NULL), TW_OK);
+    assert_int_equal(desk_frame(&desk, 1, &regather, NULL), TW_OK);
     assert_string_equal(handed_out(&desk, 1), "");
     desk_push(&desk, 2);
     assert_string_equal(handed_out(&desk, 1), "3");
-    desk_frame(&desk, TW_CLIENT_CONTROL, &regather, NULL);
+    desk_frame(&desk, 1, &regather, NULL);
     assert_string_equal(handed_out(&desk, 1), "3");
     desk_push(&desk, 0);
     desk_push(&desk, 1);
     desk_end(&desk);
     assert_string_equal(handed_out(&desk, 1), "0 1 2 E4");
-    desk_frame(&desk, TW_CLIENT_CONTROL, &regather, NULL);
+    desk_frame(&desk, 1, &regather, NULL);
     assert_string_equal(handed_out(&desk, 1), "0 1 2 3 E4");
     desk_fini(&desk);
 }

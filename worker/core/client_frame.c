@@ -309,12 +309,6 @@ static enum tw_status on_control(struct tw_client_turn *turn) {
 
     client->silent_pings = 0;
     switch (frame->body) {
-    case TW_BODY_REGATHER:
-        if (client->config.role != TW_ROLE_WORKER)
-            return unexpected(turn);
-        if (client->live)
-            tw_client_rewind_push(client);
-        return TW_OK;
     case TW_BODY_STOP:
         return on_stop(turn);
     case TW_BODY_PING:
@@ -345,6 +339,11 @@ enum tw_status tw_client_on_frame(struct tw_client_turn *turn) {
             return on_attached(turn);
         if (state == TW_LINK_READY && body == TW_BODY_WEIGHTS)
             return tw_client_on_weights(turn);
+        if (state == TW_LINK_READY && body == TW_BODY_REGATHER &&
+            turn->client->config.role == TW_ROLE_WORKER) {
+            tw_client_rewind_shard(turn->client, (uint32_t)link - 1);
+            return TW_OK;
+        }
         return unexpected(turn);
     }
     if (state == TW_LINK_ENTERING && body == TW_BODY_WELCOME)

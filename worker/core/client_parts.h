@@ -69,6 +69,7 @@ void tw_client_begin_push(struct tw_client *client);
 
 /* Everything that was pushed so far will be handed out again. */
 void tw_client_rewind_push(struct tw_client *client);
+void tw_client_rewind_shard(struct tw_client *client, uint32_t shard);
 
 enum tw_status tw_client_on_push(struct tw_client_turn *turn);
 enum tw_status tw_client_on_end(struct tw_client_turn *turn);

@@ -27,11 +27,15 @@ void tw_client_make_segments(struct tw_client *client) {
     client->segments = count;
 }
 
-void tw_client_rewind_push(struct tw_client *client) {
-    for (uint32_t i = 0; i < client->segments; i++)
+void tw_client_rewind_shard(struct tw_client *client, uint32_t shard) {
+    for (uint32_t i = client->shard_segment[shard]; i < client->shard_segment[shard + 1]; i++)
         client->segment[i].next = client->segment[i].first;
-    for (int i = 0; i < TW_CLIENT_LINKS_MAX; i++)
-        client->link[i].ended = false;
+    client->link[1 + shard].ended = false;
+}
+
+void tw_client_rewind_push(struct tw_client *client) {
+    for (uint32_t shard = 0; shard < client->layout.servers; shard++)
+        tw_client_rewind_shard(client, shard);
 }
 
 void tw_client_begin_push(struct tw_client *client) {

@@ -1,0 +1,487 @@
+/* The scheduler of the virtual cluster: picks, by seed, what happens next. The
+ * streams between its processes are in wire.c. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "tests/sim/cluster.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/digest.h"
+#include "tests/sim/cluster_parts.h"
+#include "tests/sim/oracle.h"
+
+uint64_t cluster_below(struct cluster *c, uint64_t n) {
+    return tw_rng_below(&c->rng, n);
+}
+
+static bool chance(struct cluster *c, double p) {
+    return tw_rng_uniform(&c->rng) < p;
+}
+
+/* ---- building ---- */
+
+static const struct {
+    const char *name;
+    int64_t elements;
+} shapes[] = {{"a.weight", 40000}, {"a.bias", 10}, {"b.weight", 300}, {"b.bias", 3}, {"c", 1}};
+
+enum { TENSORS = sizeof(shapes) / sizeof(shapes[0]) };
+
+static void make_tensors(struct cluster *c) {
+    c->list.count = TENSORS;
+    c->list.tensors = calloc(TENSORS, sizeof(struct tw_tensor));
+    for (int t = 0; t < TENSORS; t++) {
+        struct tw_init init = {TW_INIT_NORMAL, 1};
+        assert_int_equal(
+            tw_tensor_init(&c->list.tensors[t], shapes[t].name, 1, &shapes[t].elements, init, NULL),
+            TW_OK);
+    }
+    uint32_t chunks = tw_layout_count(&c->list, c->config->chunk_bytes);
+    c->chunk = calloc(chunks, sizeof(*c->chunk));
+    assert_int_equal(tw_layout_init(&c->layout, &c->list, c->config->chunk_bytes,
+                                    c->config->servers, c->chunk, NULL),
+                     TW_OK);
+}
+
+static void make_optimizer(struct cluster *c) {
+    struct tw_option lr = {.key = "lr", .text = "0.05", .where = {"sim", 1}};
+    struct tw_variant variant = {
+        .name = c->config->optimizer, .path = "optimizer", .count = 1, .options = &lr};
+    struct tw_option both[2] = {lr, {.key = "momentum", .text = "0.5", .where = {"sim", 1}}};
+    if (strcmp(c->config->optimizer, "momentum") == 0) {
+        variant.options = both;
+        variant.count = 2;
+    }
+    assert_int_equal(tw_optimizer_find(&c->optimizer, &c->options, &variant, NULL), TW_OK);
+}
+
+static void *aligned_zero(size_t bytes) {
+    void *memory = aligned_alloc(64, (bytes + 63) & ~(size_t)63);
+    memset(memory, 0, bytes);
+    return memory;
+}
+
+static void make_nodes(struct cluster *c) {
+    const struct cluster_config *config = c->config;
+    struct tw_node_config node = {.servers = config->servers, .connections = CLUSTER_CONNECTIONS};
+    assert_int_equal(tw_dial_parse(config->mode, (struct tw_where){0}, (int)config->workers,
+                                   &node.sequencer.dial, NULL),
+                     TW_OK);
+    node.terms.tensors = &c->list;
+    if (config->token) {
+        node.terms.token = CLUSTER_TOKEN;
+        node.terms.token_bytes = strlen(CLUSTER_TOKEN);
+    }
+    node.sequencer.workers = config->workers;
+    node.sequencer.shards = config->servers;
+    node.sequencer.samples = config->epoch;
+    node.sequencer.end_updates = config->updates;
+    node.sequencer.evaluator = config->epoch > 0;
+    node.sequencer.optimizer = c->optimizer;
+    node.sequencer.options = c->options;
+    node.shard.layout = &c->layout;
+    node.shard.slots = config->workers;
+    node.shard.members_known = node.sequencer.dial.members_known;
+    node.shard.spares = 1; /* as few as possible: updates must wait for sends */
+    node.shard.seed = config->seed;
+    node.shard.optimizer = c->optimizer;
+    node.shard.options = c->options;
+    for (uint32_t s = 0; s < config->servers; s++) {
+        node.shard.index = s;
+        size_t bytes = tw_node_bytes(&node);
+        assert_true(bytes > 0);
+        c->node[s].node = tw_node_init(aligned_zero(bytes), &node);
+    }
+}
+
+void cluster_start_worker(struct cluster *c, int index, int rank, bool evaluator) {
+    struct virtual_worker *w = &c->worker[index];
+    *w = (struct virtual_worker){.used = true, .rank = rank, .evaluator = evaluator};
+    for (int t = 0; t < TENSORS; t++) {
+        w->weights[t] = calloc((size_t)shapes[t].elements, sizeof(float));
+        w->gradient[t] = calloc((size_t)shapes[t].elements, sizeof(float));
+    }
+    struct tw_client_config config = {
+        .role = evaluator ? TW_ROLE_EVALUATOR : TW_ROLE_WORKER,
+        .rank = rank,
+        .server = "virtual:1",
+        .numerics = "virtual",
+        .list = &c->list,
+        .weights = w->weights,
+        .epoch_samples = c->config->epoch,
+        .connect_ms = 1000000000,
+        .seed = c->config->seed + (uint64_t)index * 977,
+    };
+    if (c->config->token) {
+        config.token = CLUSTER_TOKEN;
+        config.token_bytes = strlen(CLUSTER_TOKEN);
+    }
+    w->memory = malloc(tw_client_memory_bytes(&c->list));
+    assert_int_equal(tw_client_init(&w->client, &config, w->memory, NULL), TW_OK);
+    cluster_tell_worker(c, w, (struct tw_client_event){.kind = TW_CLIENT_ON_START});
+}
+
+static void free_worker(struct cluster *c, struct virtual_worker *w) {
+    for (int t = 0; t < TENSORS; t++) {
+        free(w->weights[t]);
+        free(w->gradient[t]);
+    }
+    free(w->memory);
+    w->used = false;
+}
+
+/* ---- faults ---- */
+
+static int pick_worker(struct cluster *c, bool joined) {
+    int found = -1;
+    uint64_t seen = 0;
+    for (int i = 0; i < CLUSTER_WORKERS; i++) {
+        struct virtual_worker *w = &c->worker[i];
+        if (w->used && !tw_client_over(&w->client) &&
+            (!joined || w->client.phase == TW_CLIENT_JOINED) && cluster_below(c, ++seen) == 0)
+            found = i;
+    }
+    return found;
+}
+
+static void kill_worker(struct cluster *c, int index) {
+    for (int i = 0; i < CLUSTER_CONNECTIONS_ALL; i++)
+        if (c->wire[i].used && c->wire[i].worker == index)
+            wire_abandon(c, &c->wire[i]);
+    free_worker(c, &c->worker[index]);
+}
+
+static void cause_fault(struct cluster *c) {
+    int index = pick_worker(c, true);
+    if (index < 0)
+        return;
+    struct virtual_worker *w = &c->worker[index];
+    bool evaluator = w->evaluator;
+    int rank = evaluator ? -1 : (int)w->client.rank;
+    switch (cluster_below(c, 3)) {
+    case 0:
+        for (int i = 0; i < CLUSTER_CONNECTIONS_ALL; i++)
+            if (c->wire[i].used && c->wire[i].worker == index) {
+                wire_cut(c, &c->wire[i]);
+                c->counters->cuts++;
+                break;
+            }
+        break;
+    case 1:
+        kill_worker(c, index);
+        c->counters->kills++;
+        c->restart[c->restarts++] = (struct restart){chance(c, 0.5) ? rank : -1, evaluator};
+        break;
+    default: /* stands still behind a partition, while a new process takes its rank */
+        if (evaluator || c->frozen >= 0)
+            break;
+        for (int i = 0; i < CLUSTER_CONNECTIONS_ALL; i++)
+            if (c->wire[i].used && c->wire[i].worker == index)
+                wire_cut(c, &c->wire[i]);
+        c->frozen = index;
+        c->restart[c->restarts++] = (struct restart){rank, false};
+        c->counters->replacements++;
+        break;
+    }
+}
+
+static void restart_one(struct cluster *c) {
+    struct restart r = c->restart[--c->restarts];
+    for (int i = 0; i < CLUSTER_WORKERS; i++)
+        if (!c->worker[i].used) {
+            cluster_start_worker(c, i, r.rank, r.evaluator);
+            return;
+        }
+    fail_msg("no room for another worker");
+}
+
+/* ---- a worker's next thing ---- */
+
+static void compute(struct cluster *c, struct virtual_worker *w) {
+    oracle_gradient(&c->list, c->config->seed, w->client.slot, w->client.held.step,
+                    c->config->not_finite, (const float *const *)w->weights, w->gradient,
+                    &w->examples, &w->loss);
+    if (isnan(w->gradient[TENSORS - 1][0]))
+        c->counters->not_finite++;
+    w->computed = w->client.held.position;
+    w->tensors = 0;
+}
+
+static void work_of_worker(struct cluster *c, struct virtual_worker *w) {
+    struct tw_client_event event = {0};
+    if (w->client.work == TW_CLIENT_IDLE || w->client.work == TW_CLIENT_PUSHING) {
+        event.kind = TW_CLIENT_ON_PULL;
+    } else if (w->evaluator) {
+        event.kind = TW_CLIENT_ON_REPORT;
+        event.loss = (double)w->weights[0][0];
+        event.accuracy = NAN;
+    } else {
+        if (w->computed != w->client.held.position)
+            compute(c, w);
+        if (w->tensors < TENSORS) { /* last layer first, as a backward pass does */
+            event.kind = TW_CLIENT_ON_PUSH;
+            event.tensor = TENSORS - 1 - w->tensors++;
+            event.gradient = w->gradient[event.tensor];
+        } else {
+            event.kind = TW_CLIENT_ON_END;
+            event.examples = w->examples;
+            event.loss = w->loss;
+        }
+    }
+    cluster_tell_worker(c, w, event);
+}
+
+static bool has_work(const struct virtual_worker *w) {
+    return w->used && !tw_client_over(&w->client) && w->client.work != TW_CLIENT_WAITING &&
+           w->client.welcomed;
+}
+
+/* Whether a fenced process leaves a rank without anybody who would take it. */
+static bool too_few(const struct cluster *c) {
+    uint32_t workers = (uint32_t)c->restarts;
+    for (int i = 0; i < CLUSTER_WORKERS; i++)
+        workers += c->worker[i].used && !c->worker[i].evaluator;
+    return workers - 1 < c->config->workers;
+}
+
+/* Workers that are over: refused ones come again, as a supervisor would do. */
+static void reap(struct cluster *c) {
+    for (int i = 0; i < CLUSTER_WORKERS; i++) {
+        struct virtual_worker *w = &c->worker[i];
+        if (!w->used || !tw_client_over(&w->client))
+            continue;
+        enum tw_status status = w->client.error.status;
+        if (getenv("TALWEG_SEED"))
+            print_message("%" PRIu64 " process %d is over: %s\n", c->steps, i,
+                          w->client.error.text);
+        if (w->client.phase == TW_CLIENT_FAILED && !c->goodbye) {
+            if (status == TW_FENCED)
+                c->counters->fenced++;
+            else if (w->client.ending == TW_CLIENT_REFUSED)
+                c->counters->refused++;
+            else
+                fail_msg("seed %llu: a worker failed: %s", (unsigned long long)c->config->seed,
+                         w->client.error.text);
+            if (status != TW_FENCED || too_few(c))
+                c->restart[c->restarts++] =
+                    (struct restart){status == TW_FENCED ? -1 : w->rank, w->evaluator};
+        }
+        if (i == c->frozen)
+            c->frozen = -1;
+        kill_worker(c, i);
+    }
+}
+
+/* ---- the schedule ---- */
+
+static void act_wires(struct cluster *c) {
+    for (int i = 0; i < CLUSTER_CONNECTIONS_ALL; i++) {
+        struct wire *wire = &c->wire[i];
+        if (wire->used && !wire->node_alive && !wire->worker_alive)
+            wire_free(wire);
+        if (!wire->used || wire->worker == c->frozen)
+            continue;
+        int kinds = wire_actions(wire, c->action + c->actions, i);
+        c->actions += kinds;
+    }
+}
+
+static void list_actions(struct cluster *c) {
+    c->actions = 0;
+    act_wires(c);
+    for (uint32_t s = 0; s < c->config->servers; s++) {
+        if (c->node[s].busy)
+            c->action[c->actions++] = (struct action){ACT_NODE_WORK, (int)s};
+        if (c->node[s].inbox_count)
+            c->action[c->actions++] = (struct action){ACT_NODE_HEARS, (int)s};
+    }
+    for (int i = 0; i < CLUSTER_WORKERS; i++)
+        if (i != c->frozen && has_work(&c->worker[i]))
+            c->action[c->actions++] = (struct action){ACT_WORKER, i};
+    if (c->restarts)
+        c->action[c->actions++] = (struct action){ACT_RESTART, 0};
+}
+
+static void tick(struct cluster *c) {
+    uint64_t due = UINT64_MAX;
+    for (int i = 0; i < CLUSTER_WORKERS; i++)
+        if (c->worker[i].used && i != c->frozen) {
+            uint64_t deadline = tw_client_deadline(&c->worker[i].client);
+            due = deadline < due ? deadline : due;
+        }
+    if (due == UINT64_MAX)
+        return;
+    c->now_ms = due > c->now_ms ? due : c->now_ms;
+    for (int i = 0; i < CLUSTER_WORKERS; i++) {
+        struct virtual_worker *w = &c->worker[i];
+        if (w->used && i != c->frozen && tw_client_deadline(&w->client) <= c->now_ms)
+            cluster_tell_worker(c, w, (struct tw_client_event){.kind = TW_CLIENT_ON_TICK});
+    }
+}
+
+static void act(struct cluster *c, struct action action) {
+    switch (action.kind) {
+    case ACT_NODE_WORK:
+        cluster_work(c, (uint32_t)action.index);
+        break;
+    case ACT_NODE_HEARS:
+        cluster_hear(c, (uint32_t)action.index);
+        break;
+    case ACT_WORKER:
+        work_of_worker(c, &c->worker[action.index]);
+        break;
+    case ACT_RESTART:
+        restart_one(c);
+        break;
+    default:
+        wire_act(c, &c->wire[action.index], action.kind);
+        break;
+    }
+}
+
+static bool all_gone(const struct cluster *c) {
+    for (int i = 0; i < CLUSTER_WORKERS; i++)
+        if (c->worker[i].used)
+            return false;
+    return true;
+}
+
+/* What stands still, for whoever has to find out why. */
+static void dump(struct cluster *c) {
+    bool joined;
+    int rank = tw_sequencer_waiting_for(tw_node_sequencer(c->node[0].node), &joined);
+    print_message("waiting for rank %d (%s); actions %d; restarts %d; frozen %d; finished %d\n",
+                  rank, joined ? "here" : "not here", c->actions, c->restarts, c->frozen,
+                  c->finished);
+    for (int i = 0; i < CLUSTER_WORKERS; i++) {
+        const struct virtual_worker *w = &c->worker[i];
+        if (w->used)
+            print_message("process %d: rank %u.%u phase %d work %d step %" PRIu64 " held %" PRIu64
+                          " missing %u\n",
+                          i, w->client.rank, w->client.incarnation, w->client.phase, w->client.work,
+                          w->client.held.step, w->client.held.position,
+                          tw_client_missing(&w->client));
+    }
+    for (int i = 0; i < CLUSTER_CONNECTIONS_ALL; i++) {
+        const struct wire *wire = &c->wire[i];
+        if (wire->used)
+            print_message("wire %d: process %d link %d node %u: up %zu%s down %zu%s queue %d%s%s\n",
+                          i, wire->worker, wire->link, wire->node, wire->up.size - wire->up.at,
+                          wire->up_paused ? " paused" : "", wire->down.size - wire->down.at,
+                          wire->down_paused ? " paused" : "", wire->queue_count,
+                          wire->node_alive ? "" : " node gone",
+                          wire->worker_alive ? "" : " worker gone");
+    }
+}
+
+/* Faults stop after a while, the frozen process wakes up, and all must end. */
+static void run(struct cluster *c) {
+    uint64_t limit = 300000, quiet = 20000 + 2000 * c->config->updates;
+    double rate = c->config->faults / (double)(600 * c->config->updates + 1);
+    for (c->steps = 0; c->steps < limit; c->steps++) {
+        bool faulty = c->steps < quiet && !c->finished;
+        if (faulty && chance(c, rate))
+            cause_fault(c);
+        if (c->frozen >= 0 && (!faulty || chance(c, 0.0005)))
+            c->frozen = -1;
+        reap(c);
+        list_actions(c);
+        if (!c->actions || chance(c, 0.0005)) {
+            if (!c->actions && c->goodbye && all_gone(c))
+                return;
+            tick(c);
+            continue;
+        }
+        act(c, c->action[cluster_below(c, (uint64_t)c->actions)]);
+        if (c->goodbye && all_gone(c))
+            return;
+    }
+    dump(c);
+    fail_msg("seed %llu: not finished after %llu events: version %llu of %llu",
+             (unsigned long long)c->config->seed, (unsigned long long)limit,
+             (unsigned long long)tw_sequencer_version(tw_node_sequencer(c->node[0].node)),
+             (unsigned long long)c->config->updates);
+}
+
+/* The connections are gone, so nothing keeps the shards from what the log says. */
+static void settle_nodes(struct cluster *c) {
+    for (int i = 0; i < CLUSTER_CONNECTIONS_ALL; i++)
+        if (c->wire[i].used)
+            wire_end_node(c, &c->wire[i]);
+    for (uint32_t s = 0; s < c->config->servers; s++) {
+        while (c->node[s].inbox_count)
+            cluster_hear(c, s);
+        do {
+            cluster_work(c, s);
+        } while (c->node[s].busy);
+    }
+}
+
+static void hash_weights(struct cluster *c, struct cluster_result *result) {
+    struct tw_sha256 real, oracle;
+    tw_sha256_init(&real);
+    tw_sha256_init(&oracle);
+    for (uint32_t i = 0; i < c->layout.chunks; i++) {
+        const struct tw_chunk *chunk = &c->layout.chunk[i];
+        const struct tw_shard *shard = tw_node_shard(c->node[chunk->shard].node);
+        const float *weights = tw_shard_weights(shard, i);
+        const float *expected = oracle_weights(c->oracle, (int)chunk->tensor) + chunk->first;
+        tw_sha256_update(&real, weights, chunk->count * sizeof(float));
+        tw_sha256_update(&oracle, expected, chunk->count * sizeof(float));
+    }
+    tw_sha256_final(&real, result->weights);
+    tw_sha256_final(&oracle, result->replayed);
+}
+
+static void tear_down(struct cluster *c) {
+    for (int i = 0; i < CLUSTER_CONNECTIONS_ALL; i++)
+        wire_free(&c->wire[i]);
+    for (int i = 0; i < CLUSTER_WORKERS; i++)
+        if (c->worker[i].used)
+            free_worker(c, &c->worker[i]);
+    for (uint32_t s = 0; s < c->config->servers; s++) {
+        cluster_free_inbox(&c->node[s]);
+        free(c->node[s].node);
+    }
+    oracle_free(c->oracle);
+    free(c->chunk);
+    free(c->list.tensors);
+    free(c);
+}
+
+struct cluster_result cluster_run(const struct cluster_config *config,
+                                  struct cluster_counters *counters) {
+    struct cluster *c = calloc(1, sizeof(*c));
+    c->config = config;
+    c->counters = counters;
+    c->frozen = -1;
+    tw_rng_init(&c->rng, config->schedule ? config->schedule : config->seed, TW_STREAM_DELAY, 0, 0);
+    make_tensors(c);
+    make_optimizer(c);
+    make_nodes(c);
+    c->oracle = oracle_new(&c->list, config->seed, config->workers, c->optimizer, &c->options,
+                           config->not_finite);
+    for (uint32_t i = 0; i < config->workers; i++)
+        cluster_start_worker(c, (int)i, -1, false);
+    if (config->epoch)
+        cluster_start_worker(c, (int)config->workers, -1, true);
+    run(c);
+    settle_nodes(c);
+    struct cluster_result result = {.status = c->status, .steps = c->steps};
+    const struct tw_sequencer *sequencer = tw_node_sequencer(c->node[0].node);
+    result.version = tw_sequencer_version(sequencer);
+    result.total = tw_sequencer_total(sequencer);
+    result.staleness = tw_sequencer_staleness(sequencer);
+    hash_weights(c, &result);
+    tear_down(c);
+    return result;
+}

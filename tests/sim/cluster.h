@@ -1,0 +1,65 @@
+/* A virtual cluster: the real nodes (server/core) and the real clients
+ * (worker/core) in one process, joined by virtual byte streams, driven by a
+ * seeded scheduler that picks what happens next. No sockets, no clock, no threads.
+ *
+ * What may happen, at any moment, in any order: some bytes of a stream arrive; a
+ * frame leaves a send queue; a node does a piece of work; a message between
+ * servers arrives; a worker does its next thing; a connection is cut; a worker is
+ * killed and started anew; a process stands still while another takes its rank.
+ * At some point faults stop, and then the run must finish.
+ *
+ * A campaign counts how often every kind of event happened, so that a test can
+ * insist that each one did.
+ */
+#ifndef TW_TESTS_CLUSTER_H
+#define TW_TESTS_CLUSTER_H
+
+#include "server/core/node.h"
+#include "worker/core/client.h"
+
+/* Everything that a campaign must have seen. */
+#define CLUSTER_COUNTERS(X)                                                                        \
+    X(joins)                                                                                       \
+    X(takeovers)                                                                                   \
+    X(resumes)                                                                                     \
+    X(releases)                                                                                    \
+    X(commits) X(drops) X(regathers) X(prepares) X(pauses) X(duplicates) X(cuts) X(kills)          \
+        X(replacements) X(fenced) X(refused) X(evaluations) X(holds) X(split_frames)               \
+            X(late_releases) X(not_finite) X(blocked)
+
+struct cluster_counters {
+#define X(name) uint64_t name;
+    CLUSTER_COUNTERS(X)
+#undef X
+};
+
+struct cluster_config {
+    uint64_t seed;     /* of weights and gradients, and, unless set, of the schedule */
+    uint64_t schedule; /* seed of what happens when; 0: seed */
+    uint32_t workers, servers;
+    const char *mode;
+    const char *optimizer; /* "sgd", "momentum", "adam" */
+    uint64_t updates;
+    uint64_t epoch; /* examples; 0: no evaluator */
+    uint32_t chunk_bytes;
+    double faults;     /* expected number over the run; 0: none */
+    double not_finite; /* probability that a gradient has a NaN */
+    bool token;
+};
+
+struct cluster_result {
+    enum tw_status status; /* of FINISHED; TW_AGAIN: it never finished (a bug) */
+    uint64_t version;
+    struct tw_stretch total;
+    struct tw_staleness staleness;
+    uint8_t weights[32];  /* SHA-256 of the final weights */
+    uint8_t replayed[32]; /* of the weights that the log gives (see oracle.h) */
+    uint64_t steps;
+};
+
+/* Runs one cluster to its end. Adds to *counters. Asserts (cmocka's fail, with the
+ * seed) when an invariant breaks. */
+struct cluster_result cluster_run(const struct cluster_config *config,
+                                  struct cluster_counters *counters);
+
+#endif

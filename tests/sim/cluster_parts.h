@@ -1,0 +1,143 @@
+/* The insides of the virtual cluster, shared by cluster.c (the schedule), wire.c
+ * (streams and connections) and servers.c (what nodes want). */
+#ifndef TW_TESTS_CLUSTER_PARTS_H
+#define TW_TESTS_CLUSTER_PARTS_H
+
+#include "common/base/rng.h"
+#include "tests/sim/cluster.h"
+
+#define CLUSTER_WORKERS 64          /* processes, dead ones included until reaped */
+#define CLUSTER_CONNECTIONS 128     /* per node */
+#define CLUSTER_CONNECTIONS_ALL 512 /* of the cluster */
+#define CLUSTER_TENSORS 8
+#define CLUSTER_TOKEN "a virtual secret of enough bytes"
+
+/* One direction of a connection: bytes on their way. */
+struct stream {
+    unsigned char *bytes;
+    size_t size, room, at;
+};
+
+/* A frame that a server has queued; its data is the shard's until it leaves. */
+struct queued {
+    unsigned char prefix[4096];
+    size_t prefix_bytes;
+    const void *data;
+    size_t data_bytes;
+    uint32_t token;
+};
+
+struct wire {
+    bool used;
+    int worker, link;
+    uint32_t node, connection;     /* number at the node; TW_NO_CONNECTION until open */
+    bool open;                     /* was made */
+    bool node_alive, worker_alive; /* the ends that exist */
+    bool node_eof, worker_eof;     /* what that end will notice when it has read all */
+    bool node_closing;             /* closes when the queue is empty */
+    bool cut;                      /* nothing gets through any more */
+    struct stream up, down;
+    struct queued *queue;
+    int queue_first, queue_count, queue_room;
+    struct tw_decoder *up_decoder, *down_decoder;
+    bool up_paused, down_paused;
+};
+
+struct virtual_worker {
+    bool used, evaluator;
+    int rank; /* asked for; -1 any */
+    struct tw_client client;
+    void *memory;
+    float *weights[CLUSTER_TENSORS], *gradient[CLUSTER_TENSORS];
+    uint64_t computed; /* position whose gradient was computed */
+    int tensors;       /* pushed of it */
+    uint64_t examples;
+    double loss;
+};
+
+struct letter { /* between servers */
+    bool is_vote;
+    struct tw_node_vote vote;
+    struct tw_node_order order;
+    struct tw_contribution *contributions; /* copied */
+};
+
+struct virtual_node {
+    struct tw_node *node;
+    bool busy; /* work() may have something to do */
+    struct letter *inbox;
+    int inbox_first, inbox_count, inbox_room;
+};
+
+enum action_kind {
+    ACT_NODE_WORK,
+    ACT_NODE_HEARS,
+    ACT_WORKER,
+    ACT_RESTART,
+    ACT_OPEN,      /* a connection is made */
+    ACT_UP,        /* bytes arrive at the node */
+    ACT_DOWN,      /* bytes arrive at the worker */
+    ACT_SEND,      /* a queued frame of the node leaves */
+    ACT_NODE_LOST, /* the node notices that the worker's end is gone */
+    ACT_WORKER_LOST,
+};
+
+struct action {
+    enum action_kind kind;
+    int index;
+};
+
+struct restart {
+    int rank;
+    bool evaluator;
+};
+
+struct cluster {
+    const struct cluster_config *config;
+    struct cluster_counters *counters;
+    struct tw_rng rng;
+    uint64_t now_ms, steps;
+    struct tw_tensor_list list;
+    struct tw_chunk *chunk;
+    struct tw_layout layout;
+    const struct tw_optimizer *optimizer;
+    struct tw_optimizer_options options;
+    struct virtual_node node[8];
+    struct virtual_worker worker[CLUSTER_WORKERS];
+    struct wire wire[CLUSTER_CONNECTIONS_ALL];
+    struct tw_unpack_arena arena;
+    struct oracle *oracle;
+    struct restart restart[4 * CLUSTER_WORKERS];
+    int restarts;
+    int frozen; /* a process that stands still; -1 none */
+    bool finished, goodbye;
+    uint32_t last_incarnation[CLUSTER_WORKERS];
+    enum tw_status status;
+    struct action action[8 * CLUSTER_CONNECTIONS_ALL];
+    int actions;
+};
+
+uint64_t cluster_below(struct cluster *c, uint64_t n);
+void cluster_start_worker(struct cluster *c, int index, int rank, bool evaluator);
+void cluster_tell_worker(struct cluster *c, struct virtual_worker *w, struct tw_client_event event);
+
+/* servers.c */
+void cluster_drain(struct cluster *c, uint32_t node);
+void cluster_work(struct cluster *c, uint32_t node);
+void cluster_hear(struct cluster *c, uint32_t node);
+void cluster_free_inbox(struct virtual_node *node);
+
+/* wire.c */
+struct wire *wire_of(struct cluster *c, uint32_t node, uint32_t connection);
+void wire_queue(struct cluster *c, struct wire *wire, const struct tw_frame *frame,
+                const void *data, uint32_t token);
+void wire_close_node(struct cluster *c, struct wire *wire, enum tw_status status, const char *text);
+void wire_resume_up(struct cluster *c, struct wire *wire);
+void wire_cut(struct cluster *c, struct wire *wire);     /* both ends will notice */
+void wire_abandon(struct cluster *c, struct wire *wire); /* the worker's process is gone */
+int wire_actions(const struct wire *wire, struct action *out, int index);
+void wire_act(struct cluster *c, struct wire *wire, enum action_kind kind);
+void wire_end_node(struct cluster *c, struct wire *wire);
+void wire_free(struct wire *wire);
+
+#endif

@@ -1,0 +1,207 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "tests/sim/oracle.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/rng.h"
+#include "common/tensor/kernels.h"
+
+struct read {
+    float **weights; /* [tensors], as of its RELEASE */
+    uint64_t position, step, settled, version;
+    bool out;
+};
+
+struct oracle {
+    const struct tw_tensor_list *list;
+    uint64_t seed;
+    uint32_t slots;
+    const struct tw_optimizer *optimizer;
+    struct tw_optimizer_options options;
+    double not_finite;
+    uint64_t position, version;
+    float **weights;
+    float **state[TW_OPTIMIZER_STATES];
+    float ***gradient; /* [slots][tensors] */
+    struct read *read; /* [slots] */
+};
+
+static float **make_set(const struct tw_tensor_list *list) {
+    float **set = calloc((size_t)list->count, sizeof(*set));
+    for (int t = 0; t < list->count; t++)
+        set[t] = calloc((size_t)list->tensors[t].elements, sizeof(float));
+    return set;
+}
+
+static void free_set(const struct tw_tensor_list *list, float **set) {
+    for (int t = 0; t < list->count; t++)
+        free(set[t]);
+    free(set);
+}
+
+static void copy_set(const struct tw_tensor_list *list, float **to, float *const *from) {
+    for (int t = 0; t < list->count; t++)
+        memcpy(to[t], from[t], (size_t)list->tensors[t].elements * sizeof(float));
+}
+
+struct oracle *oracle_new(const struct tw_tensor_list *list, uint64_t seed, uint32_t slots,
+                          const struct tw_optimizer *optimizer,
+                          const struct tw_optimizer_options *options, double not_finite) {
+    struct oracle *o = calloc(1, sizeof(*o));
+    *o = (struct oracle){.list = list,
+                         .seed = seed,
+                         .slots = slots,
+                         .optimizer = optimizer,
+                         .options = *options,
+                         .not_finite = not_finite};
+    o->weights = make_set(list);
+    for (int t = 0; t < list->count; t++)
+        tw_tensor_fill(&list->tensors[t], t, seed, 0, list->tensors[t].elements, o->weights[t]);
+    for (int i = 0; i < optimizer->states; i++) {
+        o->state[i] = make_set(list);
+        if (optimizer->state[i].start == TW_STATE_WEIGHTS)
+            copy_set(list, o->state[i], o->weights);
+    }
+    o->gradient = calloc(slots, sizeof(*o->gradient));
+    o->read = calloc(slots, sizeof(*o->read));
+    for (uint32_t i = 0; i < slots; i++) {
+        o->gradient[i] = make_set(list);
+        o->read[i].weights = make_set(list);
+    }
+    return o;
+}
+
+void oracle_free(struct oracle *o) {
+    for (uint32_t i = 0; i < o->slots; i++) {
+        free_set(o->list, o->gradient[i]);
+        free_set(o->list, o->read[i].weights);
+    }
+    for (int i = 0; i < o->optimizer->states; i++)
+        free_set(o->list, o->state[i]);
+    free_set(o->list, o->weights);
+    free(o->gradient);
+    free(o->read);
+    free(o);
+}
+
+/* A pull towards a target that differs per slot, and noise: every element of
+ * every gradient is different, and so is every (slot, step). */
+void oracle_gradient(const struct tw_tensor_list *list, uint64_t seed, uint32_t slot, uint64_t step,
+                     double not_finite, const float *const *weights, float *const *gradient,
+                     uint64_t *examples, double *loss) {
+    struct tw_rng rng;
+    tw_rng_init(&rng, seed, TW_STREAM_NOISE, slot, step);
+    *examples = 1 + tw_rng_below(&rng, 5);
+    bool bad = tw_rng_uniform(&rng) < not_finite;
+    *loss = 0;
+    for (int t = 0; t < list->count; t++) {
+        int64_t n = list->tensors[t].elements;
+        float target = (float)(slot + 1) * 0.25F;
+        uint64_t noise = tw_rng_next(&rng);
+        for (int64_t i = 0; i < n; i++) {
+            noise = noise * 6364136223846793005U + 1442695040888963407U;
+            float xi = (float)(noise >> 40) * 0x1p-24F - 0.5F;
+            gradient[t][i] = (float)*examples * (weights[t][i] - target + 0.1F * xi);
+        }
+        *loss += (double)gradient[t][0];
+    }
+    if (bad)
+        gradient[list->count - 1][0] = (float)NAN;
+}
+
+static void on_release(struct oracle *o, const struct tw_record *record) {
+    if (record->slot == TW_SLOT_EVALUATOR)
+        return;
+    struct read *read = &o->read[record->slot];
+    assert_int_equal(record->step, read->settled + 1);
+    assert_int_equal(record->version, o->version);
+    copy_set(o->list, read->weights, o->weights);
+    read->position = record->position;
+    read->step = record->step;
+    read->version = o->version;
+    read->out = true;
+}
+
+static void settle(struct oracle *o, const struct tw_contribution *c) {
+    struct read *read = &o->read[c->slot];
+    assert_true(read->out);
+    assert_int_equal(c->read, read->position);
+    assert_int_equal(c->step, read->step);
+    assert_int_equal(c->step, read->settled + 1);
+    assert_int_equal(c->staleness, o->version - read->version);
+    read->settled = c->step;
+    read->out = false;
+}
+
+static void apply(struct oracle *o, const struct tw_record *record, int t, uint64_t examples) {
+    const float *input[64];
+    size_t n = (size_t)o->list->tensors[t].elements;
+    for (uint32_t i = 0; i < record->count; i++)
+        input[i] = o->gradient[record->contributions[i].slot][t];
+    float *sum = malloc(n * sizeof(float));
+    tw_sum_tree(sum, input, (int)record->count, n);
+    for (size_t i = 0; i < n; i++)
+        sum[i] = sum[i] / (float)examples;
+    struct tw_optimizer_float work = {.count = n,
+                                      .gradient = sum,
+                                      .weights_in = o->weights[t],
+                                      .weights_out = o->weights[t],
+                                      .scalars = record->scalars};
+    for (int i = 0; i < o->optimizer->states; i++)
+        work.state[i] = o->state[i][t];
+    o->optimizer->apply_float(&o->options, &work);
+    free(sum);
+}
+
+static void on_commit(struct oracle *o, const struct tw_record *record) {
+    uint64_t total = 0, examples;
+    double loss;
+    assert_int_equal(record->version, o->version + 1);
+    for (uint32_t i = 0; i < record->count; i++) {
+        const struct tw_contribution *c = &record->contributions[i];
+        assert_true(i == 0 || c->slot > record->contributions[i - 1].slot);
+        settle(o, c);
+        oracle_gradient(o->list, o->seed, c->slot, c->step, o->not_finite,
+                        (const float *const *)o->read[c->slot].weights, o->gradient[c->slot],
+                        &examples, &loss);
+        total += examples;
+    }
+    assert_int_equal(record->examples, total);
+    for (int t = 0; t < o->list->count; t++)
+        apply(o, record, t, total);
+    o->version++;
+}
+
+void oracle_record(struct oracle *o, const struct tw_record *record) {
+    assert_int_equal(record->position, o->position + 1);
+    o->position++;
+    switch (record->kind) {
+    case TW_RECORD_JOIN:
+        o->read[record->slot].out = false;
+        break;
+    case TW_RECORD_RELEASE:
+        on_release(o, record);
+        break;
+    case TW_RECORD_COMMIT:
+        on_commit(o, record);
+        break;
+    case TW_RECORD_DROP:
+        for (uint32_t i = 0; i < record->count; i++)
+            settle(o, &record->contributions[i]);
+        break;
+    case TW_RECORD_REGATHER:
+        break;
+    }
+}
+
+const float *oracle_weights(const struct oracle *o, int tensor) {
+    return o->weights[tensor];
+}

@@ -1,0 +1,34 @@
+/* The oracle: what the weights must be, computed in the plainest way from the
+ * order log alone. It shares with the servers the update rules and the summing
+ * tree (tested on their own) and nothing else: no shards, chunks, votes, buffers
+ * or sessions. A worker's gradient is a function of (weights, slot, step), so a
+ * log and the initial weights determine everything.
+ */
+#ifndef TW_TESTS_ORACLE_H
+#define TW_TESTS_ORACLE_H
+
+#include "common/tensor/tensor.h"
+#include "server/core/record.h"
+
+struct oracle;
+
+struct oracle *oracle_new(const struct tw_tensor_list *list, uint64_t seed, uint32_t slots,
+                          const struct tw_optimizer *optimizer,
+                          const struct tw_optimizer_options *options, double not_finite);
+void oracle_free(struct oracle *oracle);
+
+/* The gradient sum of a slot's step on these weights, per tensor one after the
+ * other, and its examples and loss. */
+void oracle_gradient(const struct tw_tensor_list *list, uint64_t seed, uint32_t slot, uint64_t step,
+                     double not_finite, const float *const *weights, float *const *gradient,
+                     uint64_t *examples, double *loss);
+
+/* The next record of the log. Fails the test when a record breaks a rule: a
+ * position that is not the next, a (slot, step) applied twice or out of order, a
+ * COMMIT of a push whose read is not the slot's last RELEASE. */
+void oracle_record(struct oracle *oracle, const struct tw_record *record);
+
+/* The weights at the end, tensor after tensor. */
+const float *oracle_weights(const struct oracle *oracle, int tensor);
+
+#endif

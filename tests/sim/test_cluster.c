@@ -1,0 +1,145 @@
+/* Campaigns of the virtual cluster: thousands of schedules, with and without
+ * faults, in sync and async, on one to three servers. After each: the weights of
+ * all shards are exactly those that the order log gives (the oracle), the
+ * staleness identity holds, and in sync they are the same bits whatever happened.
+ *
+ * TALWEG_LONG=1 runs twenty times as many seeds. TALWEG_TEST=name TALWEG_SEED=n runs
+ * one seed of one test, and tells more. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/rng.h"
+#include "tests/sim/cluster.h"
+
+static void print_counters(const char *name, const struct cluster_counters *counters) {
+    printf("%s:", name);
+#define X(field) printf(" " #field " %" PRIu64, counters->field);
+    CLUSTER_COUNTERS(X)
+#undef X
+    printf("\n");
+}
+
+/* Every kind of event must have happened, or the campaign tests less than it says. */
+static void insist(const struct cluster_counters *counters, const char *const *except) {
+#define X(field)                                                                                   \
+    do {                                                                                           \
+        bool excused = false;                                                                      \
+        for (int i = 0; except[i]; i++)                                                            \
+            excused = excused || strcmp(except[i], #field) == 0;                                   \
+        if (!counters->field && !excused)                                                          \
+            fail_msg("this campaign never saw: " #field);                                          \
+    } while (0);
+    CLUSTER_COUNTERS(X)
+#undef X
+}
+
+static void check(const struct cluster_config *config, const struct cluster_result *result) {
+    const struct tw_staleness *s = &result->staleness;
+    bool ok = memcmp(result->weights, result->replayed, 32) == 0 &&
+              s->applied + s->in_flight + s->dropped == s->outstanding;
+    if (!ok)
+        fail_msg("seed %" PRIu64 " (%s, %u workers, %u servers): weights differ from the log's, "
+                 "or the staleness identity is broken",
+                 config->seed, config->mode, config->workers, config->servers);
+    if (result->status == TW_OK)
+        assert_int_equal(result->version, config->updates);
+}
+
+static int seeds(int usual) {
+    const char *is_long = getenv("TALWEG_LONG");
+    return is_long && strcmp(is_long, "1") == 0 ? 20 * usual : usual;
+}
+
+/* A configuration drawn from the seed. */
+static struct cluster_config draw(uint64_t seed, const char *mode, double faults) {
+    static const char *const optimizers[] = {"sgd", "momentum", "adam"};
+    struct tw_rng rng;
+    tw_rng_init(&rng, seed, TW_STREAM_JITTER, 1, 0);
+    struct cluster_config config = {.seed = seed, .mode = mode, .chunk_bytes = 64 << 10};
+    config.workers = 1 + (uint32_t)tw_rng_below(&rng, 4);
+    config.servers = 1 + (uint32_t)tw_rng_below(&rng, 3);
+    config.optimizer = optimizers[tw_rng_below(&rng, 3)];
+    config.updates = 4 + tw_rng_below(&rng, 8);
+    config.epoch = tw_rng_below(&rng, 3) ? 0 : 20;
+    config.token = tw_rng_below(&rng, 2);
+    config.faults = faults * tw_rng_uniform(&rng);
+    return config;
+}
+
+static void campaign(const char *name, const char *mode, double faults, double not_finite,
+                     int count, const char *const *except) {
+    struct cluster_counters counters = {0};
+    const char *one = getenv("TALWEG_SEED");
+    for (int i = 0; i < count; i++) {
+        uint64_t seed = one ? strtoull(one, NULL, 10) : 1000 + (uint64_t)i;
+        struct cluster_config config = draw(seed, mode, faults);
+        config.not_finite = not_finite;
+        struct cluster_result result = cluster_run(&config, &counters);
+        check(&config, &result);
+        if (one)
+            return;
+    }
+    print_counters(name, &counters);
+    insist(&counters, except);
+}
+
+static void test_sync_with_faults(void **state) {
+    static const char *const except[] = {"not_finite", "drops", "pauses", "blocked", NULL};
+    campaign("sync", "sync", 12, 0, seeds(150), except);
+}
+
+static void test_async_with_faults(void **state) {
+    static const char *const except[] = {"not_finite", "drops",      "pauses",
+                                         "regathers",  "duplicates", NULL};
+    campaign("async", "async", 12, 0, seeds(150), except);
+}
+
+static void test_not_finite(void **state) {
+    static const char *const except[] = {"takeovers",  "resumes", "regathers", "pauses",
+                                         "duplicates", "cuts",    "kills",     "replacements",
+                                         "fenced",     "refused", "blocked",   NULL};
+    campaign("not finite", "sync", 0, 0.1, seeds(40), except);
+    campaign("not finite, async", "async", 0, 0.1, seeds(40), except);
+}
+
+/* The same job under many schedules, faults, numbers of servers and chunk sizes. */
+static void test_sync_is_bit_identical(void **state) {
+    struct cluster_counters counters = {0};
+    for (uint32_t workers = 1; workers <= 4; workers++) {
+        uint8_t first[32];
+        for (int i = 0; i < seeds(24); i++) {
+            struct cluster_config config = {
+                .seed = 7, .workers = workers, .mode = "sync", .optimizer = "adam", .updates = 8};
+            config.schedule = 1 + (uint64_t)i;
+            config.servers = 1 + (uint32_t)i % 3;
+            config.chunk_bytes = i % 2 ? 64 << 10 : 128 << 10;
+            config.faults = i % 4 ? 10 : 0;
+            struct cluster_result result = cluster_run(&config, &counters);
+            check(&config, &result);
+            if (i == 0)
+                memcpy(first, result.weights, sizeof(first));
+            assert_memory_equal(first, result.weights, sizeof(first));
+        }
+    }
+    print_counters("bit-identical", &counters);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_sync_with_faults),
+        cmocka_unit_test(test_async_with_faults),
+        cmocka_unit_test(test_not_finite),
+        cmocka_unit_test(test_sync_is_bit_identical),
+    };
+    cmocka_set_test_filter(getenv("TALWEG_TEST"));
+    return cmocka_run_group_tests_name("cluster", tests, NULL, NULL);
+}
