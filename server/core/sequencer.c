@@ -342,7 +342,7 @@ static void dispatch(struct tw_sequencer *s, const struct tw_sequencer_event *ev
     }
 }
 
-#ifndef NDEBUG
+#ifdef TALWEG_CHECKS
 static void check(const struct tw_sequencer *s) {
     uint64_t reads = 0, in_flight = 0, ready = 0;
     for (uint32_t i = 0; i < s->config.workers; i++) {
@@ -368,7 +368,7 @@ size_t tw_sequencer_step(struct tw_sequencer *s, const struct tw_sequencer_event
     } else if (event->kind == TW_SEQ_JOIN) {
         tw_sequencer_on_join(s, &event->join);
     }
-#ifndef NDEBUG
+#ifdef TALWEG_CHECKS
     check(s);
 #endif
     *effects = s->effect;

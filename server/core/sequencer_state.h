@@ -1,7 +1,7 @@
 /* The sequencer's insides, shared by sequencer.c (events, gathering, commits),
  * membership.c (ranks) and evaluation.c (borders, the end). Private to them.
  *
- * Invariants, checked after every step in debug builds (tw_sequencer_check):
+ * Invariants, checked after every step when built with TALWEG_CHECKS (Debug):
  *   - reads_out is the number of slots with a read; a ready slot has a read;
  *   - the ready queue holds exactly the ready slots that are not in a PREPARE;
  *   - the staleness identity;
