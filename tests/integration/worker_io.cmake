@@ -1,3 +1,13 @@
 # Tests of worker/io.
 tw_test(test_libtalweg integration SOURCES integration/test_libtalweg.c integration/fake_server.c
         ROOMS tw_worker_io THREADS)
+
+# The real server, spoken to by stock libraries; and by the example.
+foreach(name protocol_client own_gradient)
+  add_test(NAME integration/${name}
+           COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/integration/${name}.py)
+  set_tests_properties(
+    integration/${name}
+    PROPERTIES LABELS integration TIMEOUT 300 ENVIRONMENT
+               "TALWEG=$<TARGET_FILE:talweg>;OWN_GRADIENT=${PROJECT_BINARY_DIR}/examples/own_gradient")
+endforeach()
