@@ -305,6 +305,7 @@ static void on_stop(uv_signal_t *handle, int number) {
     struct launcher *launcher = handle->data;
     bool again = launcher->interrupted;
     launcher->interrupted = true;
+    tw_progress_disturbed(launcher->launch->progress);
     if (again) {
         enter(launcher, KILLING, 0);
     } else if (launcher->phase == RUNNING) {

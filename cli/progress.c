@@ -66,6 +66,10 @@ void tw_progress_clear(struct tw_progress *progress) {
     progress->shown = false;
 }
 
+void tw_progress_disturbed(struct tw_progress *progress) {
+    progress->shown = progress->look.terminal;
+}
+
 static const char *colour_of(enum tw_tone tone) {
     switch (tone) {
     case TW_TONE_GOOD:

@@ -63,6 +63,10 @@ void tw_progress_tick(struct tw_progress *progress, uint64_t now_ms);
 /* The terminal has another width from now on; draws the bar anew. */
 void tw_progress_resize(struct tw_progress *progress, int width, uint64_t now_ms);
 
+/* Somebody else wrote to the terminal: it echoes Ctrl-C, and may throw away what we
+ * wrote just before. The next line wipes whatever stands there. */
+void tw_progress_disturbed(struct tw_progress *progress);
+
 /* One line of text (no newline in it) that stays. */
 void tw_progress_line(struct tw_progress *progress, enum tw_tone tone, const char *text);
 

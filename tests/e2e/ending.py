@@ -3,8 +3,8 @@
 Whatever happens, nothing stays behind."""
 import os
 import pty
-import re
 import select
+import subprocess
 import sys
 import unittest
 
@@ -91,6 +91,24 @@ class Ending(Case):
         found = self.result(out)
         self.assertEqual(found["status"], "failed")
         self.assertIn("finite", found["error"])
+
+    def test_full_disk_at_the_end(self):
+        """The model, 1.6 MB, does not fit on a disk of 512 KiB."""
+        own_mounts = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
+        disk = "mount -t tmpfs -o size=512k tmpfs disk && exec "
+        os.mkdir(self.path("disk"))
+        if subprocess.run([*own_mounts, disk + "true"], cwd=self.folder,
+                          capture_output=True).returncode:
+            self.skipTest("no user namespace with mounts of its own")
+        arguments = ["run", "job.yaml", "--json", "--out", "disk/out", "--set", "epochs=1",
+                     "--set", "model.layers=[flatten, dense: 20000, relu, dense: 3]"]
+        code, out, err = self.start(*arguments, before=[*own_mounts, disk + '"$@"', "sh"]).end()
+        self.assertEqual(code, 1, err)
+        found = self.result(out)
+        self.assertEqual(found["status"], "failed")
+        self.assertIn("model.safetensors", found["error"])
+        self.assertIn("No space left on device", found["error"])
+        self.assertIsNone(found["model"])
 
     def test_directory_that_cannot_be_made(self):
         self.write("file", "")

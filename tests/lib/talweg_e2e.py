@@ -88,12 +88,13 @@ def children_of(pid):
 
 
 class Run:
-    """A program that was started; its stderr is read line by line."""
+    """A program that was started; its stderr is read line by line. `before`: words that
+    stand before it on the command line and end by executing it."""
 
-    def __init__(self, folder, arguments, **more):
-        self.process = subprocess.Popen([TALWEG, *arguments], cwd=folder, text=True,
+    def __init__(self, folder, arguments, before=()):
+        self.process = subprocess.Popen([*before, TALWEG, *arguments], cwd=folder, text=True,
                                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                        stderr=subprocess.PIPE, **more)
+                                        stderr=subprocess.PIPE)
         self.pid = self.process.pid
         self.seen = ""
 

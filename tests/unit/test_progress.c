@@ -186,6 +186,17 @@ static void end_leaves_a_clean_line(void **state) {
     assert_int_equal(fixture->shown.size, 0);
 }
 
+static void echo_of_ctrl_c_is_wiped(void **state) {
+    struct fixture *fixture = *state;
+    tw_progress_disturbed(&fixture->progress);
+    tw_progress_line(&fixture->progress, TW_TONE_CARE, "stopping");
+    assert_shown(fixture, "\r\x1b[Kstopping\n");
+    look(fixture, false, false, 80);
+    tw_progress_disturbed(&fixture->progress);
+    tw_progress_line(&fixture->progress, TW_TONE_CARE, "stopping");
+    assert_shown(fixture, "stopping\n");
+}
+
 static void plain_lines_have_no_escapes_and_are_rare(void **state) {
     struct fixture *fixture = *state;
     look(fixture, false, false, 80);
@@ -344,6 +355,7 @@ int main(void) {
         TEST(line_wipes_the_bar_and_it_comes_back),
         TEST(resizing_draws_anew),
         TEST(end_leaves_a_clean_line),
+        TEST(echo_of_ctrl_c_is_wiped),
         TEST(plain_lines_have_no_escapes_and_are_rare),
         TEST(whole_epochs_are_counted_without_decimals),
         TEST(what_is_not_known_is_not_shown),
