@@ -154,7 +154,7 @@ static enum tw_status on_end(struct fake_peer *peer, const struct tw_end *end,
     memset(server->here, 0, server->layout.chunks * sizeof(bool));
     if (ends == server->script.regather_after_ends) {
         struct tw_frame frame = {.body = TW_BODY_REGATHER};
-        send_frame(server->control, &frame);
+        send_frame(server->bulk, &frame);
         return TW_OK;
     }
     apply(server, end->examples);

@@ -688,21 +688,23 @@ static void any_frame_at_a_wrong_moment_is_an_error(void **state) {
     for (int body = TW_BODY_HELLO; body <= TW_BODY_BYE; body++) {
         struct tw_frame frame = {.body = (enum tw_body)body};
         struct desk desk;
+        if (body == TW_BODY_REFUSE)
+            continue;
         desk_init(&desk, 1, &worker);
         desk_start(&desk);
         desk_opened(&desk, TW_CLIENT_CONTROL);
-        if (body != TW_BODY_CHALLENGE && body != TW_BODY_REFUSE) {
-            assert_int_equal(desk_frame(&desk, TW_CLIENT_CONTROL, &frame, NULL), TW_UNEXPECTED);
-            assert_int_equal(desk.client.ending, TW_CLIENT_VIOLATION);
-        }
+        enum tw_status status = desk_frame(&desk, TW_CLIENT_CONTROL, &frame, NULL);
+        assert_int_equal(status, body == TW_BODY_CHALLENGE ? TW_PROTOCOL_VERSION : TW_UNEXPECTED);
+        assert_int_equal(desk.client.phase, TW_CLIENT_FAILED);
         desk_fini(&desk);
 
         desk_init(&desk, 1, &worker);
         desk_start(&desk);
         desk_join(&desk, 0);
-        if (body != TW_BODY_REFUSE)
+        if (body != TW_BODY_REGATHER) {
             assert_int_not_equal(desk_frame(&desk, 1, &frame, NULL), TW_OK);
-        assert_int_equal(desk.client.phase == TW_CLIENT_FAILED, body != TW_BODY_REFUSE);
+            assert_int_equal(desk.client.ending, TW_CLIENT_VIOLATION);
+        }
         desk_fini(&desk);
     }
 }
