@@ -18,7 +18,7 @@
 #define TW_DIMS_MAX 8
 #define TW_NAME_MAX 512                    /* bytes of a tensor's name */
 #define TW_ELEMENTS_MAX ((int64_t)1 << 40) /* of one tensor */
-#define TW_TENSORS_MAX 4096
+#define TW_TENSORS_MAX 1024                /* so that their names and shapes fit into a Join */
 
 /* Cluster. */
 #define TW_WORKERS_MAX 4096
