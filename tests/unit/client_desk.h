@@ -42,6 +42,9 @@ struct desk {
     uint8_t nonce[TW_NONCE_BYTES]; /* of the last Hello */
     struct tw_error error;
     uint8_t job[TW_JOB_ID_BYTES], session[TW_SESSION_BYTES];
+    /* Hears of every effect as well, when it is there. */
+    void (*on_effect)(void *context, const struct tw_client_effect *effect);
+    void *context;
 };
 
 static inline void desk_note_sent(struct desk *desk, const struct tw_client_effect *effect) {
@@ -69,6 +72,8 @@ static inline enum tw_status desk_step(struct desk *desk, struct tw_client_event
             assert_int_equal(desk->open[effect->link], effect->kind == TW_CLIENT_CLOSE);
             desk->open[effect->link] = effect->kind == TW_CLIENT_OPEN;
         }
+        if (desk->on_effect != NULL)
+            desk->on_effect(desk->context, effect);
     }
     return status;
 }

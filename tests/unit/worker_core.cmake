@@ -1,2 +1,3 @@
 # Tests of worker/core.
 tw_test(test_client unit SOURCES unit/test_client.c ROOMS tw_worker_core)
+tw_test(test_client_campaign unit SOURCES unit/test_client_campaign.c ROOMS tw_worker_core)

@@ -66,13 +66,16 @@ static enum tw_status check_same_set(struct tw_client *client, const struct tw_w
     return TW_OK;
 }
 
-/* The next step; after a Welcome also the one that the server says is next. */
+/* The step after the newest that we have seen weights of: also when those will never be
+ * complete, since their read was cancelled. After a Welcome: the one that it said. */
 static bool step_fits(const struct tw_client *client, uint64_t step) {
+    const struct tw_client_set *newest =
+        client->arriving.position != 0 ? &client->arriving : &client->held;
     if (step == 0)
         return false;
     if (client->config.role == TW_ROLE_EVALUATOR)
-        return client->fresh || step > client->held.step;
-    if (client->held.position != 0 && step == client->held.step + 1)
+        return client->fresh || step > newest->step;
+    if (newest->position != 0 && step == newest->step + 1)
         return true;
     return client->fresh && step == client->last_step + 1;
 }

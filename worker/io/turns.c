@@ -93,11 +93,12 @@ void tw_turns_enter(struct tw_turns *turns) {
         uv_async_send(&turns->shell->wake);
     pthread_mutex_lock(&turns->drive);
     atomic_store(&turns->wanted, false);
-    turns->pipe_was_pending = pipe_pending();
     sigemptyset(&pipe);
     sigaddset(&pipe, SIGPIPE);
     pthread_sigmask(SIG_BLOCK, &pipe, &before);
     turns->mask = before;
+    /* Where it is not blocked outside, it cannot be pending either. */
+    turns->pipe_was_pending = sigismember(&before, SIGPIPE) == 1 && pipe_pending();
 }
 
 /* Takes back the SIGPIPE that our own writes may have left pending. */
