@@ -270,9 +270,23 @@ static void after_a_loss_a_settled_push_is_not_sent_again(void **state) {
     struct tw_frame half = desk_weights(&desk, 7, 1, 2, 0);
     desk_arrive(&desk, &half, 7);
     lose_and_join_again(&desk, TW_CLIENT_CONTROL, 1);
+    assert_int_equal(tw_client_missing(&desk.client), DESK_CHUNKS);
     assert_string_equal(handed_out(&desk, 1), "");
     desk_arrive_all(&desk, 11, 1, 2); /* a set of its own: nothing of 7 counts */
     assert_int_equal(desk.client.held.position, 11);
+    desk_fini(&desk);
+}
+
+static void a_push_that_was_settled_while_we_were_away_is_not_sent_again(void **state) {
+    struct desk desk;
+    desk_init(&desk, 1, &worker);
+    desk_start(&desk);
+    desk_join(&desk, 0);
+    desk_pull(&desk);
+    desk_arrive_all(&desk, 5, 0, 1);
+    desk_push_all(&desk);
+    lose_and_join_again(&desk, TW_CLIENT_CONTROL, 1);
+    assert_string_equal(handed_out(&desk, 1), "");
     desk_fini(&desk);
 }
 
@@ -756,6 +770,7 @@ int main(void) {
         cmocka_unit_test(regather_sends_what_was_begun_from_the_first_chunk),
         cmocka_unit_test(after_a_loss_an_unsettled_push_is_sent_again),
         cmocka_unit_test(after_a_loss_a_settled_push_is_not_sent_again),
+        cmocka_unit_test(a_push_that_was_settled_while_we_were_away_is_not_sent_again),
         cmocka_unit_test(joining_again_names_incarnation_session_and_read),
         cmocka_unit_test(an_evaluator_repeats_report_and_question_after_a_loss),
         cmocka_unit_test(pauses_between_tries_are_bounded_and_differ),
