@@ -42,12 +42,13 @@
 #define TW_FRAME_BYTES_MAX (TW_CHUNK_BYTES_MAX + TW_SMALL_FIELDS_MAX + 16u)
 #define TW_GATHER_FRAMES 64 /* frames per write call */
 #define TW_GATHER_BYTES (2u << 20)
-#define TW_STALLED_SEND_MS 30000        /* no progress of a send queue */
-#define TW_SLOW_WINDOW_MS 10000         /* in mid-frame: at least ... */
-#define TW_SLOW_BYTES_PER_S (16u << 10) /* ... this rate over that window */
-#define TW_CONNECT_MS 5000              /* for a connection to be made */
-#define TW_FINISH_MS 1000               /* for last words to leave */
-#define TW_READ_TURN_BYTES (1u << 20)   /* from one connection before others are served */
+#define TW_STALLED_SEND_MS 30000           /* no progress of a send queue */
+#define TW_SLOW_WINDOW_MS 10000            /* in mid-frame: at least ... */
+#define TW_SLOW_BYTES_PER_S (16u << 10)    /* ... this rate over that window */
+#define TW_DEAD_PEER_MS TW_STALLED_SEND_MS /* a machine that answers nothing at all */
+#define TW_CONNECT_MS 5000                 /* for a connection to be made */
+#define TW_FINISH_MS 1000                  /* for last words to leave */
+#define TW_READ_TURN_BYTES (1u << 20)      /* from one connection before others are served */
 #define TW_HEARTBEAT_MS 1000
 
 /* A server's patience. */

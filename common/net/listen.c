@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "common/base/limits.h"
+
 /* What the kernel may queue and not yet have sent: more, and a frame that is
  * queued now leaves only after megabytes of older ones. */
 #define UNSENT_BYTES (256 << 10)
@@ -17,6 +19,12 @@
  * what is unsent is bounded above, and what is under way by the peer's receive
  * buffer. */
 #define RECEIVE_BYTES (1 << 20)
+
+/* A machine that lost its power or its cable says nothing, and its rank would stay
+ * taken for ever. An idle connection is probed by the kernels, so a process that is
+ * only stopped or busy lives on; the number of probes follows from the time. */
+#define PROBE_AFTER_S 5
+#define PROBE_EVERY_S 5
 
 /* The most that SO_RCVBUF may ask for here; 0 when that cannot be known. */
 static long receive_bytes_max(void) {
@@ -80,6 +88,10 @@ void tw_socket_size(uv_tcp_t *stream) {
 void tw_socket_tune(uv_tcp_t *stream, const struct sockaddr *peer) {
     set_int(stream, IPPROTO_TCP, TCP_NODELAY, 1);
     set_int(stream, IPPROTO_TCP, TCP_NOTSENT_LOWAT, UNSENT_BYTES);
+    set_int(stream, SOL_SOCKET, SO_KEEPALIVE, 1);
+    set_int(stream, IPPROTO_TCP, TCP_KEEPIDLE, PROBE_AFTER_S);
+    set_int(stream, IPPROTO_TCP, TCP_KEEPINTVL, PROBE_EVERY_S);
+    set_int(stream, IPPROTO_TCP, TCP_USER_TIMEOUT, TW_DEAD_PEER_MS);
     uv_os_fd_t fd;
     if (tw_address_is_loopback(peer) && uv_fileno((const uv_handle_t *)stream, &fd) == 0) {
         static const char plain[] = "reno";

@@ -28,8 +28,9 @@ enum tw_status tw_listen_address(const uv_tcp_t *listener, struct sockaddr_stora
  * Never fails: an option that the system refuses only costs speed or memory. */
 void tw_socket_size(uv_tcp_t *stream);
 
-/* After connect() and accept(): no delay, a short kernel queue, and on loopback
- * a congestion control that does not pace. Never fails, as above. */
+/* After connect() and accept(): no delay, a short kernel queue, on loopback a
+ * congestion control that does not pace, and an end to connections whose other
+ * machine has answered nothing for TW_DEAD_PEER_MS. Never fails, as above. */
 void tw_socket_tune(uv_tcp_t *stream, const struct sockaddr *peer);
 
 /* A write to a connection that is gone must be an error code, not a signal that
