@@ -20,9 +20,12 @@ struct worker_options {
     const char *server, *token_file;
     int rank; /* -1: any */
     bool evaluate;
+    double patience; /* seconds; 0: as the library has it */
 };
 
-enum { KEY_SERVER = 0x200, KEY_RANK, KEY_EVALUATE, KEY_TOKEN_FILE };
+enum { KEY_SERVER = 0x200, KEY_RANK, KEY_EVALUATE, KEY_TOKEN_FILE, KEY_PATIENCE };
+
+#define PATIENCE_MAX 86400
 
 static const struct argp_option options[] = {
     {"server", KEY_SERVER, "HOST:PORT", 0, "The server to work for", 1},
@@ -30,6 +33,8 @@ static const struct argp_option options[] = {
     {"evaluate", KEY_EVALUATE, NULL, 0,
      "Do not train: score the weights on the test data at each epoch's end", 1},
     {"token-file", KEY_TOKEN_FILE, "FILE", 0, "Shared secret, the same as the server's", 1},
+    {"patience", KEY_PATIENCE, "SECONDS", 0,
+     "How long to look for a server that is not there, or lost; default: 30", 1},
     {0},
 };
 
@@ -54,6 +59,16 @@ static error_t parse_rank(struct tw_args *args, const char *text, int *rank) {
     return 0;
 }
 
+static error_t parse_patience(struct tw_args *args, const char *text, double *patience) {
+    char *end;
+    double value = strtod(text, &end);
+    if (end == text || *end || !(value > 0 && value <= PATIENCE_MAX))
+        return tw_args_wrong(args, "--patience %s: seconds above 0, at most %d (a day), are right",
+                             text, PATIENCE_MAX);
+    *patience = value;
+    return 0;
+}
+
 static error_t parse(int key, char *text, struct argp_state *state) {
     struct tw_args *args = state->input;
     struct worker_options *own = args->own;
@@ -71,6 +86,8 @@ static error_t parse(int key, char *text, struct argp_state *state) {
     case KEY_TOKEN_FILE:
         own->token_file = text;
         return 0;
+    case KEY_PATIENCE:
+        return parse_patience(args, text, &own->patience);
     case ARGP_KEY_END:
         if (args->help)
             return 0;
@@ -134,6 +151,7 @@ static enum tw_status work(const struct tw_args *args, const struct tw_checked_j
         .evaluator = own->evaluate,
         .token = token->size ? token->bytes : NULL,
         .token_bytes = token->size,
+        .connect_seconds = own->patience,
         .stop_fd = stop_pipe[0],
         .on_note = on_note,
     };
