@@ -1,0 +1,93 @@
+"""What the torch peers share: the data, the model, a step, the score, the report.
+
+The job is that of examples/fashion-mnist-mlp.yaml: 784-256-128-10, ReLU, pixels / 255,
+He initialisation, zero biases, softmax cross-entropy, Adam 1e-3. torch keeps its
+defaults unless a line here says otherwise, and one thread.
+"""
+import argparse
+import ctypes
+import gzip
+import json
+import os
+
+import torch
+from torch import nn
+
+WARM_UP_STEPS = 50
+
+
+def arguments(description):
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--data", required=True, help="folder of the four gzipped IDX files")
+    parser.add_argument("--epochs", type=int, required=True)
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--seed", type=int, default=1)
+    return parser
+
+
+def read(folder, name, header):
+    """The values of one IDX file, without its header, as bytes."""
+    with gzip.open(os.path.join(folder, name)) as file:
+        return torch.frombuffer(bytearray(file.read()[header:]), dtype=torch.uint8)
+
+
+def load(folder, part):
+    """Images [n, 784] as float32 in 0..1, labels [n]: all of it in memory."""
+    images = read(folder, part + "-images-idx3-ubyte.gz", 16)
+    labels = read(folder, part + "-labels-idx1-ubyte.gz", 8)
+    return images.view(-1, 784).to(torch.float32) / 255, labels.to(torch.int64)
+
+
+def make_model():
+    model = nn.Sequential(nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 128), nn.ReLU(),
+                          nn.Linear(128, 10))
+    for layer in model:
+        if isinstance(layer, nn.Linear):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            nn.init.zeros_(layer.bias)
+    return model
+
+
+def make_optimizer(model):
+    return torch.optim.Adam(model.parameters(), lr=1e-3)
+
+
+def step(model, optimizer, x, y):
+    optimizer.zero_grad(set_to_none=True)
+    nn.functional.cross_entropy(model(x), y).backward()
+    optimizer.step()
+
+
+def warm_up(model, x, y, batch):
+    """Steps on the model that are not timed and leave no trace in it."""
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    optimizer = make_optimizer(model)
+    for first in range(0, WARM_UP_STEPS * batch, batch):
+        step(model, optimizer, x[first:first + batch], y[first:first + batch])
+    model.load_state_dict(before)
+
+
+def accuracy(model, folder):
+    x, y = load(folder, "t10k")
+    with torch.no_grad():
+        return (model(x).argmax(1) == y).float().mean().item()
+
+
+def blas_core():
+    """The core that torch's OpenBLAS chose, or None when its BLAS is another one."""
+    with open("/proc/self/maps", encoding="utf-8") as maps:
+        for line in maps:
+            path = line.split()[-1]
+            if "openblas" in path:
+                library = ctypes.CDLL(path)
+                if hasattr(library, "openblas_get_corename"):
+                    library.openblas_get_corename.restype = ctypes.c_char_p
+                    return library.openblas_get_corename().decode()
+    return None
+
+
+def report(samples, seconds, score):
+    """The last line of stdout, for bench/mlp."""
+    print(json.dumps({"samples_per_second": samples / seconds, "test_accuracy": score,
+                      "samples": samples, "seconds": seconds, "blas_core": blas_core(),
+                      "torch": torch.__version__}))
