@@ -46,7 +46,7 @@ static void configure(const struct tw_server *server, struct tw_node_config *out
         .connections = server->link_room,
     };
     memcpy(out->terms.job, server->random, TW_JOB_ID_BYTES);
-    tw_job_digest(job, out->terms.digest);
+    tw_job_digest(job, config->train_samples, out->terms.digest);
 }
 
 /* How much of the node's memory is not spare copies of weights. */

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/base/denormals.h"
 #include "common/base/say.h"
 #include "common/net/listen.h"
 #include "server/io/server_state.h"
@@ -168,6 +169,7 @@ enum tw_status tw_server_run(const struct tw_server_config *config, struct tw_er
     server->config = config;
     server->directory.metrics = -1;
     ignore_signals_of_writes();
+    tw_flush_denormals();
     set_limits(server);
     struct tw_error failure = {.status = TW_OK};
     enum tw_status status = set_up(server, &failure);

@@ -12,24 +12,15 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#if defined(__x86_64__) || defined(__i386__)
-#include <immintrin.h>
-#endif
 
+#include "common/base/denormals.h"
 #include "common/base/limits.h"
 
 #define SELF_TEST_SECONDS 20
 enum { SELF_TEST_FINE = 0, SELF_TEST_WRONG = 3, SELF_TEST_NO_MEMORY = 4 };
 
 void tw_gemm_thread(void) {
-#if defined(__x86_64__) || defined(__i386__)
-    _mm_setcsr(_mm_getcsr() | 0x8040u); /* FTZ: bit 15, DAZ: bit 6 */
-#elif defined(__aarch64__)
-    uint64_t fpcr;
-    __asm__ volatile("mrs %0, fpcr" : "=r"(fpcr));
-    fpcr |= (uint64_t)1 << 24; /* FZ: both */
-    __asm__ volatile("msr fpcr, %0" : : "r"(fpcr));
-#endif
+    tw_flush_denormals();
 }
 
 const char *tw_gemm_core(void) {
