@@ -93,9 +93,10 @@ enum tw_status tw_job_write(const struct tw_job *job, const char *const *notes, 
                             char **out, size_t *size);
 
 /* SHA-256 over what server and workers must agree on: model, optimizer, training
- * data's format and sharding, batch, epochs, updates, mode, workers, seed, chunk
- * size; not over paths, test data, number of servers or names. 32 bytes. The job
+ * data's format, number of samples and sharding, batch, epochs, updates, mode,
+ * workers, seed, chunk size; not over paths, test data, number of servers or names.
+ * `samples` of the training data; 0: gradients of the user's own. 32 bytes. The job
  * is resolved (asserted). */
-void tw_job_digest(const struct tw_job *job, uint8_t digest[32]);
+void tw_job_digest(const struct tw_job *job, uint64_t samples, uint8_t digest[32]);
 
 #endif

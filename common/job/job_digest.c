@@ -59,7 +59,7 @@ static void add_model(struct tw_sha256 *sha, const struct tw_job_model *model) {
     add_variant(sha, "loss", &model->loss);
 }
 
-void tw_job_digest(const struct tw_job *job, uint8_t digest[32]) {
+void tw_job_digest(const struct tw_job *job, uint64_t samples, uint8_t digest[32]) {
     struct tw_sha256 sha;
     char epochs[TW_REAL_TEXT];
     assert(job->resolved);
@@ -68,6 +68,7 @@ void tw_job_digest(const struct tw_job *job, uint8_t digest[32]) {
     add_model(&sha, &job->model);
     if (job->has_train)
         add_variant(&sha, "train", &job->train);
+    add_number(&sha, "samples", (int64_t)samples);
     add_number(&sha, "shard", job->shard);
     add_number(&sha, "batch", job->batch);
     add(&sha, "epochs");

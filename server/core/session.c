@@ -114,8 +114,8 @@ enum tw_status tw_session_check_join(const struct tw_session_terms *terms,
     if (join->digest.size && (join->digest.size != TW_DIGEST_BYTES ||
                               memcmp(join->digest.bytes, terms->digest, TW_DIGEST_BYTES) != 0))
         return tw_error_set(error, TW_WRONG_JOB,
-                            "the worker's job file says something else than the server's; start "
-                            "it with the same file and the same --set options");
+                            "the worker's job file or training data is not the server's; start it "
+                            "with the same file, the same --set options, and as many samples");
     if (join->numerics.size > TW_NUMERICS_MAX)
         return tw_error_set(error, TW_LIMIT, "a numerics id has at most %d bytes, not %zu",
                             TW_NUMERICS_MAX, join->numerics.size);

@@ -128,7 +128,7 @@ static void start(struct server_child *child, const struct server_script *script
         assert_int_equal(pipe2(stop_fds, O_CLOEXEC), 0);
     (void)fcntl(pipe_fds[0], F_SETPIPE_SZ, 1 << 20);
     struct tw_job *job = make_job(script);
-    tw_job_digest(job, child->digest);
+    tw_job_digest(job, script->train_samples, child->digest);
     child->stop_fd = stop_fds[0];
     fflush(NULL);
     child->pid = fork();

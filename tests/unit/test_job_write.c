@@ -26,11 +26,11 @@ static void digest_of(const char *text, uint8_t digest[32]) {
     uint8_t again[32];
     struct tw_job *job = desk_good(text);
     resolve(job);
-    tw_job_digest(job, digest);
+    tw_job_digest(job, 60000, digest);
     char *copy = written(job);
     struct tw_job *other = desk_good(copy);
     resolve(other);
-    tw_job_digest(other, again);
+    tw_job_digest(other, 60000, again);
     char *third = written(other);
     assert_string_equal(copy, third);
     assert_memory_equal(digest, again, 32);
@@ -167,6 +167,16 @@ static void what_must_agree_is_in_the_digest(void **state) {
     }
 }
 
+static void how_many_samples_there_are_is_in_the_digest(void **state) {
+    uint8_t all[32], fewer[32];
+    struct tw_job *job = desk_good(DESK_JOB);
+    resolve(job);
+    tw_job_digest(job, 60000, all);
+    tw_job_digest(job, 59999, fewer);
+    assert_memory_not_equal(all, fewer, 32);
+    tw_job_free(job);
+}
+
 static void a_job_of_tensors_is_written_and_digested(void **state) {
     static const char job[] = "model: {tensors: {w: [784, 10], b: [10], \"null\": [], 1.5e3: 3}}\n"
                               "updates: 100\noptimizer: sgd\nbatch: 5\n";
@@ -292,6 +302,7 @@ int main(void) {
         cmocka_unit_test(resolving_finds_wrong_options),
         cmocka_unit_test(two_ways_to_say_the_same_have_one_digest),
         cmocka_unit_test(what_must_agree_is_in_the_digest),
+        cmocka_unit_test(how_many_samples_there_are_is_in_the_digest),
         cmocka_unit_test(a_job_of_tensors_is_written_and_digested),
         cmocka_unit_test(paths_with_odd_characters_survive),
         cmocka_unit_test(any_path_survives),

@@ -141,7 +141,7 @@ static int join(struct trainee *trainee) {
     char numerics[TW_NUMERICS_MAX + 1];
     uint8_t digest[TW_SHA256_BYTES];
 
-    tw_job_digest(config->job, digest);
+    tw_job_digest(config->job, trainee->epoch_samples, digest);
     ours.server = config->server;
     ours.rank = config->rank;
     ours.evaluator = config->evaluator;
@@ -154,6 +154,7 @@ static int join(struct trainee *trainee) {
     ours.tensor_count = trainee->model->list.count;
     ours.epoch_samples = trainee->epoch_samples;
     ours.stop_fd = config->stop_fd;
+    note(trainee, "connecting to %s", config->server);
     int result = talweg_join(&trainee->talweg, &ours);
     if (result != TALWEG_OK)
         return result;
