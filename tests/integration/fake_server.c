@@ -157,6 +157,7 @@ static enum tw_status on_end(struct fake_peer *peer, const struct tw_end *end,
         send_frame(server->bulk, &frame);
         return TW_OK;
     }
+    atomic_store(&server->last_loss, end->loss);
     apply(server, end->examples);
     server->step++;
     server->position += 2;

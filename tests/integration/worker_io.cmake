@@ -1,6 +1,8 @@
 # Tests of worker/io.
 tw_test(test_libtalweg integration SOURCES integration/test_libtalweg.c integration/fake_server.c
         ROOMS tw_worker_io THREADS)
+tw_test(test_train integration SOURCES integration/test_train.c integration/fake_server.c
+        ROOMS tw_worker_io THREADS)
 
 # The real server, spoken to by stock libraries; and by the example.
 foreach(name protocol_client own_gradient)

@@ -17,7 +17,7 @@
 #include "common/job/job.h"
 
 struct tw_worker_config {
-    const struct tw_job *job; /* borrowed, like all pointers here */
+    const struct tw_job *job; /* resolved; borrowed, like all pointers here */
     const char *server;       /* "HOST:PORT" of the lead */
     int rank;                 /* -1: the lowest free one */
     bool evaluator;
@@ -30,8 +30,9 @@ struct tw_worker_config {
 };
 
 /* Runs until the servers say that the run is over (TW_OK). TW_INTERRUPTED: stop_fd.
- * TW_JOB, TW_DATA: before anything was connected. Else what the servers said:
- * TW_UNREACHABLE, TW_CLOSED (lost), or the status of their refusal or of the run.
+ * TW_JOB, TW_DATA: before anything was connected. TW_UNREACHABLE: no server;
+ * TW_CLOSED: it was lost; TW_UNEXPECTED: it refused us; TW_STOPPED: the run failed.
+ * `error` has their own words.
  * Not for jobs with gradients of their own (model.tensors): TW_JOB.
  *
  * Call tw_gemm_start() before. */
