@@ -63,7 +63,8 @@ static enum tw_status check_numerics(struct tw_sequencer *s, const struct tw_seq
 
 /* A new process takes the rank: what its predecessor had not committed is gone.
  * Where gradients are summed as they arrive, the sums may hold its bytes, which
- * cannot be taken out again: everybody sends once more. */
+ * cannot be taken out again: everybody sends once more. One REGATHER is enough for
+ * all joins of a step. */
 static void take_over(struct tw_sequencer *s, uint32_t rank) {
     struct tw_member *member = &s->member[rank];
     member->incarnation++;
@@ -73,7 +74,14 @@ static void take_over(struct tw_sequencer *s, uint32_t rank) {
     record->rank = record->slot = rank;
     record->incarnation = member->incarnation;
     if (member->incarnation > 1 && s->config.dial.members_known)
-        tw_sequencer_regather(s);
+        s->regather_due = true;
+}
+
+static void regather_if_due(struct tw_sequencer *s) {
+    if (!s->regather_due)
+        return;
+    s->regather_due = false;
+    tw_sequencer_regather(s);
 }
 
 static void admit(struct tw_sequencer *s, const struct tw_sequencer_join *join, uint32_t rank) {
@@ -94,7 +102,7 @@ static void admit(struct tw_sequencer *s, const struct tw_sequencer_join *join, 
     effect->joined.last_step = s->slot[rank].settled;
 }
 
-void tw_sequencer_on_join(struct tw_sequencer *s, const struct tw_sequencer_join *join) {
+static void join_one(struct tw_sequencer *s, const struct tw_sequencer_join *join) {
     uint32_t rank = 0;
     enum tw_status status = s->ending ? TW_STOPPED : choose_rank(s, join, &rank);
     if (status == TW_OK)
@@ -116,13 +124,19 @@ void tw_sequencer_on_join(struct tw_sequencer *s, const struct tw_sequencer_join
     admit(s, join, rank);
 }
 
+void tw_sequencer_on_join(struct tw_sequencer *s, const struct tw_sequencer_join *join) {
+    join_one(s, join);
+    regather_if_due(s);
+}
+
 void tw_sequencer_run_deferred_joins(struct tw_sequencer *s) {
     for (uint32_t rank = 0; rank < s->config.workers; rank++) {
         if (!s->member[rank].deferred)
             continue;
         s->member[rank].deferred = false;
-        tw_sequencer_on_join(s, &s->member[rank].join);
+        join_one(s, &s->member[rank].join);
     }
+    regather_if_due(s);
 }
 
 void tw_sequencer_maybe_start(struct tw_sequencer *s) {

@@ -338,6 +338,7 @@ static void dispatch(struct tw_sequencer *s, const struct tw_sequencer_event *ev
         break;
     case TW_SEQ_STOP:
         tw_sequencer_end(s, TW_INTERRUPTED);
+        tw_sequencer_run_deferred_joins(s); /* no SUMS will be heard: they are refused */
         break;
     }
 }

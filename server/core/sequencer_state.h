@@ -53,6 +53,7 @@ struct tw_sequencer {
     struct tw_sequencer_config config;
     uint64_t position, version;
     uint64_t regather;  /* position of the last REGATHER; a vote from before it is void */
+    bool regather_due;  /* a join of this step wants one */
     uint32_t here_once; /* members that were here at least once */
     bool started;
     uint64_t reads_out;

@@ -271,9 +271,10 @@ static void reap(struct cluster *c) {
             else
                 fail_msg("seed %llu: a worker failed: %s", (unsigned long long)c->config->seed,
                          w->client.error.text);
+            /* Else two that insist on one rank could leave another to nobody for ever. */
+            bool any = status == TW_FENCED || (status == TW_RANK_TAKEN && cluster_below(c, 8) == 0);
             if (status != TW_FENCED || too_few(c))
-                c->restart[c->restarts++] =
-                    (struct restart){status == TW_FENCED ? -1 : w->rank, w->evaluator};
+                c->restart[c->restarts++] = (struct restart){any ? -1 : w->rank, w->evaluator};
         }
         if (i == c->frozen)
             c->frozen = -1;
