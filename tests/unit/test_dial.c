@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -54,8 +55,8 @@ static void test_known_modes_that_are_not_available_are_refused_by_name(void **s
                                         "ssp:3",      "k-async:2",       "hogwild",
                                         "softsync:2", "k-batch-async:2", "ssp"};
     for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
-        char words[64] = "mode \"";
-        strcat(strcat(words, modes[i]), "\" is not available yet");
+        char words[64];
+        snprintf(words, sizeof words, "mode \"%s\" is not available yet", modes[i]);
         refused(modes[i], TW_UNSUPPORTED, words);
     }
 }
