@@ -25,9 +25,21 @@
     X(releases)                                                                                    \
     X(commits)                                                                                     \
     X(drops)                                                                                       \
-    X(regathers) X(prepares) X(pauses) X(duplicates) X(cuts) X(kills) X(replacements) X(fenced)    \
-        X(refused) X(evaluations) X(holds) X(split_frames) X(late_releases) X(not_finite)          \
-            X(blocked)
+    X(regathers)                                                                                   \
+    X(prepares)                                                                                    \
+    X(pauses)                                                                                      \
+    X(duplicates)                                                                                  \
+    X(cuts)                                                                                        \
+    X(kills)                                                                                       \
+    X(replacements)                                                                                \
+    X(fenced)                                                                                      \
+    X(refused)                                                                                     \
+    X(evaluations)                                                                                 \
+    X(holds)                                                                                       \
+    X(split_frames)                                                                                \
+    X(late_releases)                                                                               \
+    X(not_finite)                                                                                  \
+    X(blocked)
 
 struct cluster_counters {
 #define X(name) uint64_t name;
