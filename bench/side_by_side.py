@@ -6,6 +6,7 @@ again (A B A B ...), so that what the machine does meanwhile hits all of them; r
 are taken within a round and only then reduced to a median. Nothing here knows what is
 measured.
 """
+import contextlib
 import datetime
 import os
 import platform
@@ -13,6 +14,8 @@ import re
 import statistics
 import subprocess
 import sys
+import tempfile
+import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -25,14 +28,39 @@ def say(text):
     print(text, file=sys.stderr, flush=True)
 
 
-def run(command, environment=None, **options):
-    """stdout of a command that must succeed."""
-    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, text=True, check=False, **options)
-    if done.returncode != 0:
-        raise Failed(f"{' '.join(command)}\nended with exit code {done.returncode}:\n"
-                     + done.stderr[-2000:])
-    return done.stdout
+def run_together(commands, environment=None):
+    """stdout of commands that must all succeed. One that fails ends the others, which
+    would wait for it."""
+    with contextlib.ExitStack() as stack:
+        files = [[stack.enter_context(tempfile.TemporaryFile("w+")) for _ in "oe"]
+                 for _ in commands]
+        running = [stack.enter_context(subprocess.Popen(command, env=environment, stdout=out,
+                                                        stderr=errors))
+                   for command, (out, errors) in zip(commands, files)]
+        try:
+            while any(process.poll() is None for process in running):
+                if any(process.returncode for process in running):
+                    break
+                time.sleep(0.02)
+        finally:
+            for process in running:
+                if process.poll() is None:
+                    process.kill()
+        texts = []
+        for process, (out, errors) in zip(running, files):
+            out.seek(0), errors.seek(0)
+            if process.wait() > 0:
+                raise Failed(f"{' '.join(process.args)}\nended with exit code "
+                             f"{process.returncode}:\n{errors.read()[-2000:]}")
+            texts.append(out.read())
+        if any(process.returncode for process in running):
+            raise Failed(f"{' '.join(running[0].args)}\nwas killed by a signal")
+        return texts
+
+
+def run(command, environment=None):
+    """stdout of one command that must succeed."""
+    return run_together([command], environment)[0]
 
 
 def interleave(rows, rounds, figure):
@@ -74,10 +102,14 @@ def system_name():
 
 def commit():
     """The commit that was measured, with a word when the sources differ from it."""
+    sources = ["common", "proto", "server", "worker", "cli", "cmake", "CMakeLists.txt",
+               "examples", "bench"]
     try:
-        return run(["git", "-C", ROOT, "describe", "--always", "--dirty"]).strip()
+        name = run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"]).strip()
+        changes = run(["git", "-C", ROOT, "status", "--porcelain", "--"] + sources)
+        return f"commit {name}" + (" with changes" if changes else "")
     except (Failed, OSError):
-        return "unknown"
+        return "commit unknown"
 
 
 def build_type(program):

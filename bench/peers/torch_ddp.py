@@ -32,14 +32,14 @@ def main():
     parser.add_argument("--ranks", type=int, default=2)
     parser.add_argument("--meet", required=True, help="a file, not there yet, to find the others by")
     options = parser.parse_args()
-    torch.set_num_threads(1)
-    torch.manual_seed(options.seed)
+    fashion.start(options)
     distributed.init_process_group("gloo", init_method="file://" + options.meet,
                                    rank=options.rank, world_size=options.ranks)
     x, y = fashion.load(options.data, "train")
-    model = DistributedDataParallel(fashion.make_model())
-    fashion.warm_up(model, x, y, options.batch // options.ranks)
-    optimizer = fashion.make_optimizer(model)
+    model = DistributedDataParallel(fashion.make_model(),
+                                    gradient_as_bucket_view=options.tuned)
+    fashion.warm_up(model, x, y, options.batch // options.ranks, options)
+    optimizer = fashion.make_optimizer(model, options)
 
     distributed.barrier()
     start = time.monotonic()
