@@ -1,0 +1,13 @@
+# Bits that may not change, and bad input by hand.
+foreach(name exactness wrong_by_hand)
+  add_test(NAME e2e/${name} COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/e2e/${name}.py)
+  set_tests_properties(
+    e2e/${name} PROPERTIES LABELS e2e TIMEOUT 300 SKIP_RETURN_CODE 77
+                           ENVIRONMENT "TALWEG=$<TARGET_FILE:talweg>")
+endforeach()
+
+# Only with TALWEG_LONG=1.
+add_test(NAME e2e/accuracy COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/e2e/accuracy.py)
+set_tests_properties(
+  e2e/accuracy PROPERTIES LABELS "e2e;long" TIMEOUT 3600 SKIP_RETURN_CODE 77
+                          ENVIRONMENT "TALWEG=$<TARGET_FILE:talweg>")

@@ -1,0 +1,210 @@
+#!/usr/bin/python3
+"""`sync` gives the same bits whatever happens to its processes and however its bytes are
+cut; `async` counts its staleness exactly."""
+import os
+import sys
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
+from talweg_by_hand import ByHand, go_on, stop  # noqa: E402
+from talweg_e2e import JOB, Case  # noqa: E402
+
+
+class ChunkSizes(Case):
+    """A model of several tensors that every chunk size cuts otherwise: 131,072 and
+    524,288 bytes, and a few small ones."""
+
+    def train(self, out, *arguments):
+        code, text, err = self.talweg("run", "job.yaml", "--json", "--out", out, *arguments)
+        self.assertEqual(code, 0, err)
+        return self.result(text)["model_sha256"]
+
+    def test_same_bits_for_every_chunk_size(self):
+        self.write("job.yaml", JOB.replace("dense: 8", "dense: 2048\n    - relu\n    - dense: 64")
+                   .replace("epochs: 3", "updates: 12"))
+        hashes = {self.train("first"), self.train("again")}
+        for chunk in "64KiB", "192KiB", "1MiB", "4MiB":
+            hashes.add(self.train(chunk, "--set", f"chunk={chunk}"))
+        self.assertEqual(len(hashes), 1)
+
+    def test_same_bits_for_every_optimizer_and_three_workers(self):
+        for name in "sgd", "momentum", "nesterov", "adam":
+            more = ["--set", f"optimizer={{name: {name}, lr: 0.01}}", "--workers", "3"]
+            self.assertEqual(self.train(name, *more), self.train(name + "2", *more))
+
+
+class Faults(ByHand):
+    def begin(self, *arguments):
+        """A server in training with two workers: (server, port, [worker of rank 0, of 1])."""
+        server, port = self.serve(*arguments)
+        ranks = [1, 0] if self.random.random() < 0.5 else [0, 1]
+        workers = {rank: self.work(port, "--rank", str(rank), *arguments) for rank in ranks}
+        return server, port, [workers[0], workers[1]]
+
+    def assert_same_bits(self, server, workers):
+        found = self.assert_ended_well(server, workers)
+        expected = self.undisturbed()
+        self.assertEqual(found["updates"], expected["updates"])
+        self.assertEqual(found["samples"], expected["samples"])
+        self.assertEqual(found["model_sha256"], expected["model_sha256"], f"seed {self.seed}")
+        self.assertEqual(found["train_loss"], expected["train_loss"])
+
+    def kill_workers(self, server, port, workers, *arguments):
+        """Until the end of training; returns how often."""
+        killed = 0
+        for _ in self.blows(server, 8, 45):
+            rank = self.random.randrange(2)
+            workers[rank].process.kill()
+            code, _, _ = workers[rank].end()
+            self.assertIn(code, (-9, 0))  # 0: the end came first
+            # By its rank, or whichever is free: that is the same one.
+            rank_of_it = ["--rank", str(rank)] if killed % 2 else []
+            workers[rank] = self.work(port, *rank_of_it, *arguments)
+            line = workers[rank].wait_for(" as rank ")
+            self.assertIn(f"as rank {rank} of 2", line)
+            self.assertNotIn("incarnation 1\n", line)
+            killed += 1
+            if killed == 6:
+                break
+        return killed
+
+    def test_killed_workers(self):
+        server, port, workers = self.begin()
+        self.assertGreater(self.kill_workers(server, port, workers), 2)
+        self.assert_same_bits(server, workers)
+
+    def test_killed_evaluator(self):
+        server, port, workers = self.begin()
+        killed = 0
+        for _ in self.blows(server, 8, 45):
+            evaluator = self.work(port, "--evaluate")
+            evaluator.wait_for("version ")  # it has scored once
+            evaluator.process.kill()
+            evaluator.end()
+            killed += 1
+            if killed == 4:
+                break
+        self.assertGreater(killed, 1)
+        self.assert_same_bits(server, workers)
+
+    def stop_sometimes(self, server, victims):
+        stopped = 0
+        for _ in self.blows(server, 3, 30):
+            victim = self.random.choice(victims)
+            stop(victim)
+            go_on(victim)
+            stopped += 1
+        self.assertGreater(stopped, 5)
+
+    def test_stopped_workers(self):
+        server, _, workers = self.begin()
+        self.stop_sometimes(server, workers)
+        self.assert_same_bits(server, workers)
+
+    def test_stopped_server(self):
+        server, _, workers = self.begin()
+        self.stop_sometimes(server, [server])
+        self.assert_same_bits(server, workers)
+
+    def test_async_survives_killed_workers(self):
+        """Reads of the dead are cancelled; the server checks its identity at the end."""
+        asynchronous = ["--set", "consistency.mode=async"]
+        server, port, workers = self.begin(*asynchronous)
+        self.assertGreater(self.kill_workers(server, port, workers, *asynchronous), 2)
+        found = self.assert_ended_well(server, workers)
+        self.assertEqual(found["mode"], "async")
+        self.assertIsNone(found["error"])
+
+
+class Staleness(ByHand):
+    """The identity of docs/consistency: what is not yet applied is in flight."""
+
+    def assert_whole(self, number):
+        self.assertLess(abs(number - round(number)), 1e-6 * max(1, number))
+        return round(number)
+
+    def assert_identity(self, found, rows, workers):
+        """Of a run in which nothing was cancelled."""
+        updates = found["updates"]
+        applied = self.assert_whole(found["staleness_mean"] * updates)
+        self.assertGreaterEqual((workers - 1) * updates, applied)
+        # Whoever pushed last had read just after an update of its own.
+        self.assertLess(found["staleness_max"], updates)
+        # The rows of the epochs add up to the same.
+        at = total = 0
+        for row in rows:
+            in_row = self.assert_whole(row["staleness_mean"] * (row["updates"] - at))
+            self.assertLessEqual(in_row, row["staleness_max"] * (row["updates"] - at))
+            at, total = row["updates"], total + in_row
+        self.assertEqual((at, total), (updates, applied))
+        self.assertEqual(max(row["staleness_max"] for row in rows), found["staleness_max"])
+
+    def test_by_number_of_workers(self):
+        for workers in 1, 2, 5:
+            with self.subTest(workers=workers):
+                out = f"async{workers}"
+                code, text, err = self.talweg("run", "job.yaml", "--json", "--mode", "async",
+                                              "--workers", str(workers), "--out", out,
+                                              "--set", "epochs=40")
+                self.assertEqual(code, 0, err)
+                found = self.result(text)
+                self.assert_identity(found, self.rows(out), workers)
+                if workers == 1:
+                    self.assertEqual((found["staleness_mean"], found["staleness_max"]), (0, 0))
+
+    def test_a_stopped_worker_comes_back_with_all_updates_that_it_missed(self):
+        """While one of two is stopped, the other's pushes are fresh. What it missed is the
+        staleness of its next push, and in flight until then."""
+        self.write("job.yaml", self.job_of_endless_async())
+        server, port = self.serve()
+        workers = [self.work(port) for _ in range(2)]
+        epochs = self.epochs(server)
+        while next(epochs) < 5:
+            pass
+        stop(workers[1])
+        stopped_at = next(epochs)
+        while self.fresh_rows(self.rows()) < 20:
+            next(epochs)
+        go_on(workers[1])
+        until = next(epochs)
+        while not any(row["staleness_max"] > 0 for row in self.rows() if row["epoch"] > until):
+            next(epochs)
+        server.process.terminate()
+        code, text, err = server.end()
+        self.assertEqual(code, 130, err)
+        found, rows = self.result(text), self.rows()
+        longest, missed = self.longest_fresh(rows)
+        self.assertGreater(longest, 19, f"stopped at {stopped_at}")
+        self.assertGreaterEqual(found["staleness_max"], missed)
+        self.assertGreaterEqual(found["staleness_mean"] * found["updates"], missed)
+
+    @staticmethod
+    def job_of_endless_async():
+        return JOB.replace("epochs: 3", "epochs: 1000000").replace("mode: sync", "mode: async")
+
+    @staticmethod
+    def fresh_rows(rows):
+        """How many rows without any staleness stand at the end."""
+        count = 0
+        for row in reversed(rows):
+            if row["staleness_max"]:
+                break
+            count += 1
+        return count
+
+    @staticmethod
+    def longest_fresh(rows):
+        """(rows, updates) of the longest stretch without any staleness."""
+        best = (0, 0)
+        count = updates = at = 0
+        for row in rows:
+            fresh = row["staleness_max"] == 0
+            count = count + 1 if fresh else 0
+            updates = updates + row["updates"] - at if fresh else 0
+            at = row["updates"]
+            best = max(best, (count, updates))
+        return best
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,111 @@
+"""For tests that start a server and its workers one by one and then hurt them. Standard
+library only; talweg_e2e.py has the data, the job, and how a program is run."""
+import json
+import os
+import random
+import re
+import signal
+import time
+
+from talweg_e2e import JOB, Case, processes
+
+# How a test says that it cannot run here (SKIP_RETURN_CODE in the .cmake files).
+SKIPPED = 77
+
+# A job of 400 epochs with 15 updates each: a second or more, in which blows can fall, and
+# slow enough in learning that its weights still move at the end. What the tests compare
+# are bits, never times.
+EPOCHS = 400
+LONG_JOB = JOB.replace("epochs: 3", f"epochs: {EPOCHS}").replace("lr: 1e-2", "lr: 1e-4")
+
+
+def state_of(pid):
+    """The letter of /proc: R, S, T (stopped), ..., or None."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0]
+    except OSError:
+        return None
+
+
+def wait_until(condition, what, seconds=60):
+    """Polls; fails after so many seconds."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = condition()
+        if found:
+            return found
+        assert time.monotonic() < deadline, f"after {seconds} s: not {what}"
+        time.sleep(0.01)
+
+
+class ByHand(Case):
+    """job.yaml is LONG_JOB. Random moments come from a seed that a failure prints."""
+
+    def setUp(self):
+        super().setUp()
+        self.write("job.yaml", LONG_JOB)
+        self.seed = int(os.environ.get("TALWEG_SEED", random.randrange(1 << 32)))
+        self.random = random.Random(self.seed)
+
+    def serve(self, *arguments, out="out", listen="127.0.0.1:0", **more):
+        """A server that listens; and its port."""
+        server = self.start("server", "job.yaml", "--listen", listen, "--out", out, "--json",
+                            *arguments, **more)
+        return server, int(re.search(r"port (\d+)", server.wait_for("listening on")).group(1))
+
+    def work(self, port, *arguments, host="127.0.0.1", **more):
+        return self.start("worker", "job.yaml", "--server", f"{host}:{port}", *arguments, **more)
+
+    def undisturbed(self, *arguments):
+        """The result of `talweg run` with the same job."""
+        code, out, err = self.talweg("run", "job.yaml", "--json", "--out", "undisturbed",
+                                     *arguments)
+        self.assertEqual(code, 0, err)
+        return self.result(out)
+
+    def assert_ended_well(self, server, workers):
+        """All end with 0; returns the server's result."""
+        for worker in workers:
+            code, _, err = worker.end()
+            self.assertEqual(code, 0, err)
+        code, out, err = server.end()
+        self.assertEqual(code, 0, f"seed {self.seed}: {err}")
+        return self.result(out)
+
+    def epochs(self, server):
+        """Yields the numbers of epochs as the server tells them, until it ends."""
+        for line in server.process.stderr:
+            server.seen += line
+            epoch = re.match(r"epoch +(\d+)/", line)
+            if epoch:
+                yield int(epoch.group(1))
+
+    def blows(self, server, few, many):
+        """Yields at some epochs, from `few` to `many` after the one before, and a little
+        later than they are told: not always at an epoch's end."""
+        left = self.random.randint(few, many)
+        for _ in self.epochs(server):
+            left -= 1
+            if left == 0:
+                left = self.random.randint(few, many)
+                time.sleep(self.random.uniform(0, 0.003))
+                yield
+
+    def rows(self, out="out"):
+        """What metrics.jsonl holds."""
+        with open(self.path(out, "metrics.jsonl")) as file:
+            return [json.loads(line) for line in file]
+
+
+def stop(run):
+    """SIGSTOP, and waits until no thread of it runs."""
+    run.process.send_signal(signal.SIGSTOP)
+    wait_until(lambda: state_of(run.pid) in ("T", None), "stopped")
+
+
+def go_on(run):
+    run.process.send_signal(signal.SIGCONT)
+
+
+__all__ = ["ByHand", "EPOCHS", "LONG_JOB", "SKIPPED", "go_on", "processes", "stop", "wait_until"]
