@@ -16,7 +16,8 @@
 
 #include "common/base/digest.h"
 
-const uint32_t model_first[MODEL_CHUNKS + 1] = {0, TW_BLOCK_FLOATS, MODEL_W, MODEL_ELEMENTS};
+const uint32_t model_first[MODEL_CHUNKS + 1] = {
+    0, CHUNK_FLOATS, 2 * CHUNK_FLOATS, 3 * CHUNK_FLOATS, MODEL_W, MODEL_ELEMENTS};
 
 static const uint64_t shape_w[] = {MODEL_W}, shape_b[] = {MODEL_B};
 const struct tw_tensor_shape model_shapes[2] = {{{"w", 1}, 1, shape_w}, {{"b", 1}, 1, shape_b}};
@@ -71,7 +72,7 @@ static enum tw_status on_frame(void *context, const struct tw_frame *frame, void
 
 static const struct tw_decoder_sink sink = {on_data, on_frame};
 
-struct peer *peer_connect(int port) {
+static struct peer *connect_to(int port, int receive_bytes) {
     struct peer *peer = calloc(1, sizeof(*peer));
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
     struct timeval patience = {.tv_sec = PEER_PATIENCE_S};
@@ -79,6 +80,8 @@ struct peer *peer_connect(int port) {
     peer->fd = socket(AF_INET, SOCK_STREAM, 0);
     assert_true(peer->fd >= 0);
     int on = 1;
+    if (receive_bytes)
+        setsockopt(peer->fd, SOL_SOCKET, SO_RCVBUF, &receive_bytes, sizeof(receive_bytes));
     setsockopt(peer->fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
     setsockopt(peer->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     setsockopt(peer->fd, IPPROTO_TCP, TCP_CONGESTION, "reno", 4);
@@ -86,6 +89,14 @@ struct peer *peer_connect(int port) {
     tw_decoder_init(&peer->decoder, &sink, peer, &peer->arena, NULL);
     tw_decoder_limit(&peer->decoder, TW_FRAME_BYTES_MAX, true);
     return peer;
+}
+
+struct peer *peer_connect(int port) {
+    return connect_to(port, 0);
+}
+
+struct peer *peer_connect_narrow(int port) {
+    return connect_to(port, 4096);
 }
 
 static void forget(struct heard *heard) {
@@ -219,15 +230,15 @@ struct tw_frame join_frame(int rank) {
 
 /* ---- actors ---- */
 
-static struct peer *greeted(const struct actor *actor) {
-    struct peer *peer = peer_connect(actor->port);
+static struct peer *greeted(const struct actor *actor, bool narrow) {
+    struct peer *peer = narrow ? peer_connect_narrow(actor->port) : peer_connect(actor->port);
     peer_hello(peer);
     peer_prove(peer, actor->token);
     return peer;
 }
 
 void actor_join_with(struct actor *actor, const struct tw_frame *join) {
-    actor->control = greeted(actor);
+    actor->control = greeted(actor, false);
     peer_send(actor->control, join, NULL);
     const struct tw_welcome *welcome = &peer_expect(actor->control, TW_BODY_WELCOME)->frame.welcome;
     actor->rank = welcome->rank;
@@ -245,15 +256,14 @@ void actor_attach(struct actor *actor) {
     frame.attach.incarnation = actor->incarnation;
     frame.attach.attempt = actor->attempt;
     frame.attach.session = (struct tw_view){actor->session, TW_SESSION_BYTES};
-    actor->bulk = greeted(actor);
+    actor->bulk = greeted(actor, actor->narrow);
     peer_send(actor->bulk, &frame, NULL);
     peer_expect(actor->bulk, TW_BODY_ATTACHED);
 }
 
 void actor_join(struct actor *actor, int port, int rank) {
     struct tw_frame join = join_frame(rank);
-    const char *token = actor->token;
-    *actor = (struct actor){.port = port, .token = token};
+    *actor = (struct actor){.port = port, .token = actor->token, .narrow = actor->narrow};
     actor_join_with(actor, &join);
     actor_attach(actor);
 }

@@ -7,13 +7,22 @@
 #ifndef TW_TESTS_SCRIPTED_PEER_H
 #define TW_TESTS_SCRIPTED_PEER_H
 
+#include <stdbool.h>
+
 #include "proto/frame.h"
 
 #define PEER_PATIENCE_S 20
 #define PEER_QUEUE 128
 
-/* The model of these tests: two tensors in three chunks of 64 KiB at most. */
-enum { MODEL_W = 20000, MODEL_B = 3, MODEL_ELEMENTS = MODEL_W + MODEL_B, MODEL_CHUNKS = 3 };
+/* The model of these tests: two tensors in chunks of 256 KiB at most, together more
+ * than a socket takes whose peer does not read. */
+enum {
+    MODEL_W = 200000,
+    MODEL_B = 3,
+    MODEL_ELEMENTS = MODEL_W + MODEL_B,
+    MODEL_CHUNKS = 5,
+    CHUNK_FLOATS = TW_CHUNK_BYTES_DEFAULT / 4,
+};
 extern const uint32_t model_first[MODEL_CHUNKS + 1]; /* element of each chunk's start */
 
 struct heard {
@@ -35,7 +44,8 @@ struct peer {
 };
 
 struct peer *peer_connect(int port);
-void peer_close(struct peer *peer); /* also frees; NULL is fine */
+struct peer *peer_connect_narrow(int port); /* takes next to nothing that it does not hear */
+void peer_close(struct peer *peer);         /* also frees; NULL is fine */
 
 void peer_send_bytes(struct peer *peer, const void *bytes, size_t size);
 void peer_send(struct peer *peer, const struct tw_frame *frame, const void *data);
@@ -59,6 +69,7 @@ struct tw_frame join_frame(int rank);
 struct actor {
     int port;
     const char *token;
+    bool narrow; /* its bulk connection */
     enum tw_role role;
     struct peer *control, *bulk;
     uint32_t rank, incarnation, attempt;

@@ -39,7 +39,7 @@ static struct tw_job *make_job(const struct server_script *script) {
     snprintf(text, sizeof(text),
              "model: {tensors: {w: [%d], b: [%d]}}\n"
              "updates: %d\n"
-             "chunk: 65536\n"
+             "chunk: 262144\n"
              "optimizer: {name: sgd, lr: 0.5}\n"
              "consistency: {mode: \"%s\"}\n"
              "cluster: {servers: 1, workers: %d}\n",

@@ -207,7 +207,7 @@ static void lines_wait_no_longer_for_an_evaluator_that_is_gone(void **state) {
 }
 
 static void progress_is_told_at_most_ten_times_a_second(void **state) {
-    enum { UPDATES = 400 };
+    enum { UPDATES = 200 };
     server_start(&server, &(struct server_script){.updates = UPDATES, .progress = true});
     actor_join(&one, server.port, 0);
     for (int i = 0; i < UPDATES; i++) {
@@ -265,7 +265,7 @@ static void a_chunk_cut_in_the_middle_is_sent_again(void **state) {
     actor_join(&one, server.port, 0);
     actor_take(&one);
     static const float part[100];
-    struct tw_frame frame = {.body = TW_BODY_PUSH, .data_bytes = TW_BLOCK_BYTES};
+    struct tw_frame frame = {.body = TW_BODY_PUSH, .data_bytes = TW_CHUNK_BYTES_DEFAULT};
     unsigned char prefix[128];
     frame.push.incarnation = 1;
     frame.push.step = one.step;

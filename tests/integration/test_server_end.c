@@ -213,7 +213,7 @@ static void a_push_that_is_not_finite_is_left_out(void **state) {
     actor_join(&one, server.port, 0);
     update();
     actor_take(&one);
-    push_bad(2);
+    push_bad(MODEL_CHUNKS - 1);
     update();
     assert_int_equal(one.step, 3);
     actor_leave(&one, TW_OK);
@@ -231,7 +231,7 @@ static void three_in_a_row_end_the_run(void **state) {
     update();
     for (int i = 0; i < 3; i++) {
         actor_take(&one);
-        push_bad(i == 2 ? 2 : 0);
+        push_bad(i == 2 ? MODEL_CHUNKS - 1 : 0);
     }
     actor_leave(&one, TW_NOT_FINITE);
     const struct tw_result *result = server_end(&server);

@@ -138,7 +138,7 @@ static void garbage_at_every_state_ends_only_that_connection(void **state) {
 
 /* A frame that fits the state, cut off after some bytes. */
 static void send_half(struct peer *peer, enum stage stage) {
-    static const unsigned char zeros[TW_BLOCK_BYTES];
+    static const unsigned char zeros[TW_CHUNK_BYTES_DEFAULT];
     unsigned char bytes[1024];
     struct tw_frame frame = {.body = TW_BODY_PING, .ping.nonce = 1234567};
     if (stage == CONNECTED) {
@@ -150,7 +150,7 @@ static void send_half(struct peer *peer, enum stage stage) {
     } else if (stage == KNOWN) {
         frame = join_frame(0);
     } else if (stage == BULK) {
-        frame = (struct tw_frame){.body = TW_BODY_PUSH, .data_bytes = TW_BLOCK_BYTES};
+        frame = (struct tw_frame){.body = TW_BODY_PUSH, .data_bytes = TW_CHUNK_BYTES_DEFAULT};
         frame.push.slot = 1;
         frame.push.incarnation = bad.incarnation;
         frame.push.step = bad.step;
@@ -182,9 +182,9 @@ static void pushes_that_lie_are_refused_by_name(void **state) {
     enum { LIES = 8 };
     start(LIES + 1, (struct server_script){0});
     for (int lie = 0; lie < LIES; lie++) {
-        static const float zeros[TW_BLOCK_FLOATS];
+        static const float zeros[CHUNK_FLOATS];
         struct peer *peer = reach(BULK);
-        struct tw_frame push = {.body = TW_BODY_PUSH, .data_bytes = TW_BLOCK_BYTES};
+        struct tw_frame push = {.body = TW_BODY_PUSH, .data_bytes = TW_CHUNK_BYTES_DEFAULT};
         struct tw_frame stop = {.body = TW_BODY_END};
         push.push.slot = stop.end.slot = 1;
         push.push.incarnation = stop.end.incarnation = bad.incarnation;
@@ -250,7 +250,7 @@ static void a_join_that_does_not_fit_is_refused_by_name(void **state) {
     struct tw_tensor_shape shapes[] = {{{"w", 1}, 1, small}, model_shapes[1]};
     join = join_frame(0);
     join.join.tensor = shapes;
-    refused_join(&join, TW_WRONG_MODEL, "w [19999]");
+    refused_join(&join, TW_WRONG_MODEL, "w [199999]");
     join.join.tensors = 1;
     refused_join(&join, TW_WRONG_MODEL, "has 1");
     actor_lose(&bad);
@@ -356,6 +356,27 @@ static void one_address_cannot_take_all_the_room(void **state) {
                "2 connections from 127.0.0.1");
 }
 
+/* What is queued for a peer that does not read keeps its version: updates go into
+ * spare copies. When the peer is lost the copies come back; there are three. */
+static void weights_that_nobody_takes_do_not_stop_the_others(void **state) {
+    enum { TIMES = 8 };
+    start(3 * TIMES + 1, (struct server_script){0});
+    for (int i = 0; i < TIMES; i++) {
+        actor_lose(&bad);
+        server_await(&server, TW_REPORT_LEFT);
+        bad.narrow = true;
+        actor_join(&bad, server.port, 1); /* and takes nothing */
+        for (int update = 0; update < 3; update++)
+            good_update();
+    }
+    actor_take(&bad); /* one version, although three updates came while it was queued */
+    assert_in_range(bad.version, 3 * (TIMES - 1) - 1, 3 * (TIMES - 1));
+    for (uint32_t i = 1; i < MODEL_W; i++)
+        if (i % 5 == 0)
+            assert_true(bad.weights[i] == bad.weights[0]);
+    finish();
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(void) {
@@ -369,6 +390,7 @@ int main(void) {
         TEST(protocols_of_another_time_are_refused),
         TEST(a_peer_that_says_nothing_is_dropped),
         TEST(too_many_connections_that_do_not_join_are_refused),
+        TEST(weights_that_nobody_takes_do_not_stop_the_others),
         TEST(one_address_cannot_take_all_the_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
