@@ -267,7 +267,7 @@ static void report_line(struct tw_progress *progress, const struct tw_report *re
     } else if (report->kind == TW_REPORT_JOINED || report->kind == TW_REPORT_LEFT) {
         member_line(progress, report);
     } else if (report->kind == TW_REPORT_WAITING) {
-        tw_text_add(&out, "waiting: %s", report->text);
+        tw_text_add(&out, "waiting %s", report->text);
         tw_progress_text(progress, TW_TONE_CARE, &out);
     } else if (report->kind == TW_REPORT_EPOCH) {
         epoch_line(progress, report);

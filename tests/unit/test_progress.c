@@ -248,7 +248,7 @@ static void waiting_and_leaving_are_said(void **state) {
     look(fixture, false, false, 80);
     strcpy(fixture->report.text, "for worker 1 since 10 s");
     show(fixture, TW_REPORT_WAITING, 1000);
-    assert_shown(fixture, "waiting: for worker 1 since 10 s\n");
+    assert_shown(fixture, "waiting for worker 1 since 10 s\n");
     fixture->report.rank = 1;
     strcpy(fixture->report.text, "the connection was closed");
     show(fixture, TW_REPORT_LEFT, 1000);
