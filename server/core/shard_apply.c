@@ -54,9 +54,11 @@ static void new_sums(struct tw_shard *s) {
 }
 
 /* Forgets what a slot has brought of an uncommitted push. Bytes that were summed
- * already cannot be taken back: `merged` says whether the sums go too. */
+ * already cannot be taken back: `merged` says whether the sums go too. If not, the
+ * verdict on them stays as well. */
 static void forget_push(struct tw_shard *s, uint32_t index, bool merged, bool stale) {
     struct tw_shard_slot *slot = &s->slot[index];
+    uint32_t bad_tensor = slot->bad_tensor;
     new_push(slot);
     for (uint32_t c = 0; c < s->chunks; c++) {
         uint8_t *state = tw_shard_bytes_state(s, index, c);
@@ -68,6 +70,7 @@ static void forget_push(struct tw_shard *s, uint32_t index, bool merged, bool st
             *state = TW_BYTES_EMPTY;
         } else if (*state == TW_BYTES_MERGED) {
             slot->whole++;
+            slot->bad_tensor = bad_tensor;
         } else if (*state == TW_BYTES_RECEIVING && stale) {
             *state = TW_BYTES_STALE;
         }
@@ -113,8 +116,7 @@ static void on_release(struct tw_shard *s, const struct tw_record *record) {
     uint32_t *pending = &s->evaluator_release;
     if (record->slot != TW_SLOT_EVALUATOR) {
         struct tw_shard_slot *slot = &s->slot[record->slot];
-        if (slot->whole || slot->ended)
-            forget_push(s, record->slot, false, true);
+        forget_push(s, record->slot, false, true);
         slot->step = record->step;
         slot->position = record->position;
         pending = &slot->release;
@@ -251,6 +253,7 @@ static void advance(struct tw_shard *s) {
 
 enum tw_shard_work tw_shard_sweep_next(struct tw_shard *s, struct tw_shard_effect *effect) {
     if (!s->batch) {
+        squeeze(s, 0); /* so that a batch holds one RELEASE per slot at most */
         s->batch = s->works;
         s->item = s->chunk = 0;
     }
