@@ -89,8 +89,9 @@ struct tw_node_event *tw_node_tell(struct tw_node *n, enum tw_node_event_kind ki
 /* Ends a connection that the node no longer wants to hear from. */
 void tw_node_close(struct tw_node *n, uint32_t connection, enum tw_status status,
                    const char *text) {
-    if (connection == TW_NO_CONNECTION)
-        return;
+    if (connection == TW_NO_CONNECTION ||
+        n->connection[connection].session.state == TW_SESSION_CLOSED)
+        return; /* none, or lost already */
     struct tw_node_effect *effect = tw_node_emit(n, TW_NODE_CLOSE);
     effect->connection = connection;
     effect->status = status;
@@ -110,6 +111,7 @@ static void say_regather(struct tw_node *n, uint64_t version) {
 static void note_evaluation(struct tw_node *n, const struct tw_record *record) {
     n->evaluated_position = record->position;
     n->evaluated_version = record->version;
+    n->evaluated = false;
 }
 
 static void obey(struct tw_node *n, const struct tw_node_order *order) {
@@ -184,18 +186,27 @@ static void carry_out(struct tw_node *n, const struct tw_sequencer_effect *effec
     }
 }
 
+/* Joins that were granted to connections which are gone: lost at once. */
+static void bury_orphans(struct tw_node *n) {
+    n->orphans = false;
+    for (uint32_t rank = 0; rank < n->config.shard.slots; rank++) {
+        if (!n->member[rank].orphan)
+            continue;
+        n->member[rank].orphan = false;
+        struct tw_sequencer_event lost = {.kind = TW_SEQ_LOST};
+        lost.rank = rank;
+        lost.attempt = n->member[rank].attempt;
+        tw_node_sequence(n, &lost);
+    }
+}
+
 void tw_node_sequence(struct tw_node *n, const struct tw_sequencer_event *event) {
     const struct tw_sequencer_effect *effects;
     size_t count = tw_sequencer_step(n->sequencer, event, &effects);
     for (size_t i = 0; i < count; i++)
         carry_out(n, &effects[i]);
-    if (n->orphan) {
-        n->orphan = false;
-        struct tw_sequencer_event lost = {.kind = TW_SEQ_LOST};
-        lost.rank = n->orphan_rank;
-        lost.attempt = n->member[n->orphan_rank].attempt;
-        tw_node_sequence(n, &lost);
-    }
+    if (n->orphans)
+        bury_orphans(n);
 }
 
 /* What a shard says goes to our own sequencer, or to the lead. */

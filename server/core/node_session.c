@@ -109,8 +109,7 @@ void tw_node_on_joined(struct tw_node *n, const struct tw_sequencer_effect *effe
         /* It went away while its join was deferred. */
         n->member[rank].incarnation = incarnation;
         n->member[rank].attempt = effect->joined.attempt;
-        n->orphan = true;
-        n->orphan_rank = rank;
+        n->member[rank].orphan = n->orphans = true;
         return;
     }
     admit(n, connection, TW_ROLE_WORKER, rank, incarnation, effect->joined.attempt);
@@ -211,8 +210,9 @@ static enum tw_status on_join(struct tw_node *n, uint32_t connection, const stru
     event.join.rank = join->rank;
     event.join.incarnation = join->incarnation;
     event.join.read = join->read;
-    memcpy(event.join.numerics, join->numerics.bytes, join->numerics.size);
-    if (resumes) /* the key stays the one it knows */
+    if (join->numerics.size)
+        memcpy(event.join.numerics, join->numerics.bytes, join->numerics.size);
+    if (resumes && join->session.size == TW_SESSION_BYTES) /* it stays the one it knows */
         memcpy(n->connection[connection].key, join->session.bytes, TW_SESSION_BYTES);
     tw_node_sequence(n, &event);
     return TW_OK;
@@ -296,12 +296,15 @@ static enum tw_status on_attach(struct tw_node *n, uint32_t connection,
 
 static enum tw_status on_evaluation(struct tw_node *n, const struct tw_evaluation *evaluation,
                                     struct tw_error *error) {
-    if (evaluation->position != n->evaluated_position)
+    if (evaluation->position > n->evaluated_position || !evaluation->position)
         return tw_error_set(error, TW_UNEXPECTED,
                             "an evaluation of position %llu, but the weights sent were those of "
                             "position %llu",
                             (unsigned long long)evaluation->position,
                             (unsigned long long)n->evaluated_position);
+    if (evaluation->position < n->evaluated_position || n->evaluated)
+        return TW_OK; /* sent again after a reconnect */
+    n->evaluated = true;
     struct tw_node_event *event = tw_node_tell(n, TW_EVENT_EVALUATED);
     event->version = n->evaluated_version;
     event->loss = evaluation->loss;

@@ -19,6 +19,7 @@ struct tw_node_member {
     uint32_t incarnation, attempt;
     uint8_t session[TW_SESSION_BYTES];
     uint32_t control, bulk; /* connection numbers; control only at the lead */
+    bool orphan;            /* a deferred join was granted to a lost connection */
 };
 
 struct tw_node {
@@ -29,6 +30,7 @@ struct tw_node {
     struct tw_node_member *member; /* [slots] */
     struct tw_node_member evaluator;
     uint64_t evaluated_position, evaluated_version; /* of its last RELEASE */
+    bool evaluated;                                 /* it has answered that one */
     struct tw_node_connection *connection;          /* [config.connections] */
     uint32_t paused;                                /* any connection waits for a place */
     struct tw_node_effect *effect;                  /* ring [effect_room] */
@@ -36,8 +38,7 @@ struct tw_node {
     bool finished, told_finished;
     bool over; /* goodbye was said: nobody joins any more */
     enum tw_status finished_status;
-    bool orphan; /* a deferred join was granted to a lost connection */
-    uint32_t orphan_rank;
+    bool orphans;                /* any member is one */
     char refusal[TW_ERROR_TEXT]; /* text of a CLOSE in flight */
 };
 
