@@ -30,7 +30,7 @@ def main():
     parser = fashion.arguments(__doc__)
     parser.add_argument("--rank", type=int, required=True)
     parser.add_argument("--ranks", type=int, default=2)
-    parser.add_argument("--meet", required=True, help="a file, not there yet, to find the others by")
+    parser.add_argument("--meet", required=True, help="a new file to find the others by")
     options = parser.parse_args()
     fashion.start(options)
     distributed.init_process_group("gloo", init_method="file://" + options.meet,
