@@ -21,14 +21,39 @@
 
 #define BACKLOG 256
 #define ADDRESSES 8
+#define FAULT_LINES 10
+#define FAULT_WINDOW_MS 10000
 
 /* ---- parting ---- */
 
-static void leave_node(struct tw_link *link, const char *why) {
+/* The operator should see why somebody could not come in: a wrong secret, another
+ * job. That a peer just went away, or that the run is over, is no fault. */
+static void tell_fault(const struct tw_link *link, enum tw_status status, const char *why) {
+    struct tw_fault_lines *lines = &link->server->faults;
+    uint64_t now = uv_now(&link->server->loop);
+    if (link->is_member || status == TW_OK || status == TW_CLOSED || status == TW_IO ||
+        status == TW_STOPPED)
+        return;
+    if (now - lines->since_ms >= FAULT_WINDOW_MS) {
+        if (lines->untold)
+            tw_say("%u more connections were turned away", lines->untold);
+        *lines = (struct tw_fault_lines){.since_ms = now};
+    }
+    if (lines->told == FAULT_LINES) {
+        lines->untold++;
+        return;
+    }
+    lines->told++;
+    tw_say("%s was turned away: %s: %s", tw_connection_peer(link->connection),
+           tw_status_name((int)status), why);
+}
+
+static void leave_node(struct tw_link *link, enum tw_status status, const char *why) {
     struct tw_server *server = link->server;
     uint32_t number = link->number;
     if (number == TW_NO_CONNECTION)
         return;
+    tell_fault(link, status, why);
     snprintf(link->why, sizeof(link->why), "%s", why);
     link->number = TW_NO_CONNECTION;
     server->link[number] = NULL;
@@ -39,7 +64,7 @@ static void leave_node(struct tw_link *link, const char *why) {
 
 void tw_links_part(struct tw_link *link, enum tw_status status, const char *why) {
     tw_connection_finish(link->connection, status, why);
-    leave_node(link, status == TW_OK ? "it said goodbye" : why);
+    leave_node(link, status, status == TW_OK ? "it said goodbye" : why);
 }
 
 static void unlist(struct tw_link *link) {
@@ -57,7 +82,7 @@ static void unlist(struct tw_link *link) {
 static void on_closed(struct tw_connection *connection, const struct tw_error *error) {
     struct tw_link *link = tw_connection_context(connection);
     struct tw_server *server = link->server;
-    leave_node(link, error->text);
+    leave_node(link, error->status, error->text);
     tw_pump_drain(server);
     unlist(link);
     tw_connection_free(connection);
@@ -80,7 +105,7 @@ static enum tw_status on_data(struct tw_connection *connection, const struct tw_
         return gone(error);
     enum tw_status status = tw_node_data(server->node, link->number, frame, place, error);
     if (status != TW_OK && status != TW_AGAIN)
-        leave_node(link, error->text);
+        leave_node(link, error->status, error->text);
     /* It is not woken: TW_AGAIN means that something else must happen first. */
     tw_pump_drain(server);
     return status;
@@ -94,6 +119,18 @@ static void widen(struct tw_link *link, enum tw_body body) {
         tw_connection_limit(link->connection, TW_FRAME_BYTES_MAX, true);
 }
 
+/* The peer will not have us: our secret is not its own, or we broke the protocol. */
+static void on_refuse(struct tw_link *link, const struct tw_refuse *refuse,
+                      struct tw_error *error) {
+    enum tw_status status =
+        refuse->status <= TW_INTERNAL ? (enum tw_status)refuse->status : TW_UNEXPECTED;
+    int length = refuse->text.size < 400 ? (int)refuse->text.size : 400;
+    const char *text = length ? refuse->text.bytes : "";
+    tw_error_set(error, status ? status : TW_UNEXPECTED, "it refused this server: %.*s", length,
+                 text);
+    leave_node(link, error->status, error->text);
+}
+
 static enum tw_status on_frame(struct tw_connection *connection, const struct tw_frame *frame,
                                void *data, struct tw_error *error) {
     struct tw_link *link = tw_connection_context(connection);
@@ -101,11 +138,17 @@ static enum tw_status on_frame(struct tw_connection *connection, const struct tw
     if (link->number == TW_NO_CONNECTION)
         return gone(error);
     enum tw_body body = frame->body;
+    if (body == TW_BODY_REFUSE) {
+        on_refuse(link, &frame->refuse, error);
+        tw_pump_wake(server);
+        tw_pump_drain(server);
+        return error->status;
+    }
     enum tw_status status = tw_node_frame(server->node, link->number, frame, data, error);
     if (status == TW_OK)
         widen(link, body);
     else
-        leave_node(link, error->text);
+        leave_node(link, error->status, error->text);
     tw_pump_wake(server);
     tw_pump_drain(server);
     return status;
@@ -172,6 +215,7 @@ static void enter(struct tw_link *link) {
             tw_error_set(&error, TW_LIMIT, "the server has no room for another connection");
     }
     if (number == TW_NO_CONNECTION) {
+        tell_fault(link, error.status, error.text);
         tw_connection_finish(link->connection, error.status, error.text);
         return;
     }

@@ -58,9 +58,11 @@ static void on_joined(struct tw_server *server, const struct tw_node_event *even
     struct tw_report report = {
         .kind = TW_REPORT_JOINED, .rank = event->rank, .incarnation = event->incarnation};
     struct tw_rank_news *news = &server->narrator.rank[event->rank];
-    const struct tw_link *link = server->link[event->connection];
-    if (link)
+    struct tw_link *link = server->link[event->connection];
+    if (link) {
+        link->is_member = true;
         snprintf(news->peer, sizeof(news->peer), "%s", tw_connection_peer(link->connection));
+    }
     news->came = true;
     memcpy(report.peer, news->peer, sizeof(report.peer));
     tell(server, &report);
@@ -209,13 +211,11 @@ static void on_evaluated(struct tw_server *server, const struct tw_node_event *e
     narrator->test_accuracy = event->accuracy;
     for (int i = 0; i < narrator->holds; i++) {
         struct tw_border *border = &narrator->held[i];
-        if (border->version > event->version)
-            break;
+        if (border->version != event->version)
+            continue;
+        border->test_loss = event->loss;
+        border->test_accuracy = event->accuracy;
         border->awaits = false;
-        if (border->version == event->version) {
-            border->test_loss = event->loss;
-            border->test_accuracy = event->accuracy;
-        }
     }
     tell_complete_borders(server);
 }

@@ -44,6 +44,7 @@ struct tw_link {
     struct tw_link *next, *previous; /* of all */
     struct tw_link *next_unflushed;
     bool is_unflushed;
+    bool is_member; /* a worker's control connection: the narrator tells how it ends */
     size_t unflushed_bytes;
     uint32_t pending_ms;     /* ticks spent without having joined or attached */
     char why[TW_ERROR_TEXT]; /* why it was lost; the node borrows it */
@@ -61,6 +62,13 @@ struct tw_rank_news {
     char peer[TW_ADDRESS_TEXT];
     bool came;
     uint64_t left_ms;
+};
+
+/* Lines about connections that were closed for a fault: so many in a while, since
+ * strangers can make as many as they like. */
+struct tw_fault_lines {
+    uint64_t since_ms;
+    unsigned told, untold;
 };
 
 /* For whom the next update waits; the special ones are not ranks. */
@@ -115,6 +123,7 @@ struct tw_server {
     struct tw_link *links; /* all, also those that the node has let go */
     uint32_t parting;      /* of them: the latter */
     bool has_unaccepted;   /* accepting failed; once more at the next tick */
+    struct tw_fault_lines faults;
 
     struct tw_pump pump;
     struct tw_training_clock clock;

@@ -271,7 +271,7 @@ void actor_join(struct actor *actor, int port, int rank) {
 void actor_join_evaluator(struct actor *actor, int port) {
     struct tw_frame join = join_frame(0);
     join.join.role = TW_ROLE_EVALUATOR;
-    *actor = (struct actor){.port = port, .role = TW_ROLE_EVALUATOR};
+    *actor = (struct actor){.port = port, .role = TW_ROLE_EVALUATOR, .narrow = actor->narrow};
     actor_join_with(actor, &join);
     actor_attach(actor);
 }
@@ -341,7 +341,7 @@ void actor_push_chunk(struct actor *actor, uint32_t chunk) {
     free(data);
 }
 
-void actor_end(struct actor *actor) {
+struct tw_frame end_frame(const struct actor *actor) {
     struct tw_frame frame = {.body = TW_BODY_END};
     frame.end.slot = actor->rank;
     frame.end.incarnation = actor->incarnation;
@@ -350,6 +350,11 @@ void actor_end(struct actor *actor) {
     frame.end.frames = MODEL_CHUNKS;
     frame.end.examples = PUSH_EXAMPLES;
     frame.end.loss = 3.0 * PUSH_EXAMPLES;
+    return frame;
+}
+
+void actor_end(struct actor *actor) {
+    struct tw_frame frame = end_frame(actor);
     peer_send(actor->bulk, &frame, NULL);
 }
 

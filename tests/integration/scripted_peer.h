@@ -91,6 +91,7 @@ void actor_resume(struct actor *actor);
 void actor_take(struct actor *actor);
 /* Gradient bytes of a chunk, and the End. */
 void actor_push_chunk(struct actor *actor, uint32_t chunk);
+struct tw_frame end_frame(const struct actor *actor);
 void actor_end(struct actor *actor);
 /* All chunks and the End. */
 void actor_push(struct actor *actor);

@@ -219,6 +219,34 @@ static void pushes_that_lie_are_refused_by_name(void **state) {
     finish();
 }
 
+static void a_liar_s_rank_is_free_at_once(void **state) {
+    start(2, (struct server_script){0});
+    struct tw_frame frame = {.body = TW_BODY_PING};
+    peer_send(bad.bulk, &frame, NULL);
+    peer_expect(bad.bulk, TW_BODY_WEIGHTS);
+    struct actor liar = bad; /* which does not close its side */
+    actor_join(&bad, server.port, 1);
+    assert_int_equal(bad.incarnation, 2);
+    actor_lose(&liar);
+    good_update();
+    finish();
+}
+
+static void a_hello_has_at_most_a_kilobyte(void **state) {
+    static char software[TW_HELLO_BYTES_MAX];
+    memset(software, 's', sizeof(software));
+    start(1, (struct server_script){0});
+    struct peer *peer = peer_connect(server.port);
+    struct tw_frame hello = {.body = TW_BODY_HELLO};
+    hello.hello.protocol_min = hello.hello.protocol_max = TW_PROTOCOL_MAX;
+    hello.hello.nonce = (struct tw_view){peer->nonce, TW_NONCE_BYTES};
+    hello.hello.software = (struct tw_view){software, sizeof(software)};
+    peer_send(peer, &hello, NULL);
+    peer_expect_refuse(peer, TW_LIMIT);
+    peer_close(peer);
+    finish();
+}
+
 /* ---- who may join ---- */
 
 static void refused_join(const struct tw_frame *join, enum tw_status status, const char *part) {
@@ -377,6 +405,50 @@ static void weights_that_nobody_takes_do_not_stop_the_others(void **state) {
     finish();
 }
 
+/* Each old connection keeps the version that it has not taken until it is closed, a
+ * second later; so for a while there is no copy left to write into. */
+static void when_all_copies_are_taken_updates_wait_for_one(void **state) {
+    enum { TIMES = 6 };
+    struct actor old[TIMES];
+    start(TIMES + 1, (struct server_script){0});
+    for (int i = 0; i < TIMES; i++) {
+        old[i] = bad;
+        bad.narrow = true;
+        actor_resume(&bad); /* and takes nothing */
+        good_update();
+    }
+    good_update();
+    actor_leave(&good, TW_OK);
+    for (int i = 0; i < TIMES; i++)
+        actor_lose(&old[i]);
+    actor_lose(&bad);
+    assert_int_equal(server_end(&server)->status, TW_OK);
+    server_check_model(&server, expected);
+    server_clean(&server);
+}
+
+/* The answer to its last push finds the connection closing. */
+static void weights_for_a_connection_that_is_closing_are_let_go(void **state) {
+    enum { TIMES = 6 };
+    start(2 * TIMES + 1, (struct server_script){0});
+    for (int i = 0; i < TIMES; i++) {
+        struct peer *peer = reach(BULK);
+        unsigned char bytes[256];
+        struct tw_frame last = end_frame(&bad);
+        size_t size = tw_frame_encode(&last, bytes, 128);
+        memset(bytes + size, 0xff, 12); /* in one piece, so that the server reads both */
+        for (uint32_t chunk = 0; chunk < MODEL_CHUNKS; chunk++)
+            actor_push_chunk(&bad, chunk);
+        peer_send_bytes(peer, bytes, size + 12);
+        model_update(expected, 0.5f, 1, 1, bad.step);
+        peer_expect_refuse(peer, TW_MALFORMED);
+        actor_take(&good);
+        actor_push(&good);
+        model_update(expected, 0.5f, 0, 0, good.step);
+    }
+    finish();
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(void) {
@@ -384,6 +456,8 @@ int main(void) {
         TEST(garbage_at_every_state_ends_only_that_connection),
         TEST(half_a_frame_and_gone_is_forgotten),
         TEST(pushes_that_lie_are_refused_by_name),
+        TEST(a_liar_s_rank_is_free_at_once),
+        TEST(a_hello_has_at_most_a_kilobyte),
         TEST(a_join_that_does_not_fit_is_refused_by_name),
         TEST(the_job_s_own_digest_is_welcome),
         TEST(a_wrong_token_is_refused),
@@ -391,6 +465,8 @@ int main(void) {
         TEST(a_peer_that_says_nothing_is_dropped),
         TEST(too_many_connections_that_do_not_join_are_refused),
         TEST(weights_that_nobody_takes_do_not_stop_the_others),
+        TEST(when_all_copies_are_taken_updates_wait_for_one),
+        TEST(weights_for_a_connection_that_is_closing_are_let_go),
         TEST(one_address_cannot_take_all_the_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
