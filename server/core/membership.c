@@ -65,7 +65,7 @@ static enum tw_status check_numerics(struct tw_sequencer *s, const struct tw_seq
  * Where gradients are summed as they arrive, the sums may hold its bytes, which
  * cannot be taken out again: everybody sends once more. One REGATHER is enough for
  * all joins of a step. */
-static void take_over(struct tw_sequencer *s, uint32_t rank) {
+static void take_over(struct tw_sequencer *s, const struct tw_sequencer_join *join, uint32_t rank) {
     struct tw_member *member = &s->member[rank];
     member->incarnation++;
     member->resume_read = 0;
@@ -73,6 +73,8 @@ static void take_over(struct tw_sequencer *s, uint32_t rank) {
     struct tw_record *record = tw_sequencer_log(s, TW_RECORD_JOIN);
     record->rank = record->slot = rank;
     record->incarnation = member->incarnation;
+    memcpy(member->numerics, join->numerics, sizeof(member->numerics));
+    record->numerics = member->numerics;
     if (member->incarnation > 1 && s->config.dial.members_known)
         s->regather_due = true;
 }
@@ -89,7 +91,7 @@ static void admit(struct tw_sequencer *s, const struct tw_sequencer_join *join, 
     if (join->incarnation)
         member->resume_read = join->read;
     else
-        take_over(s, rank);
+        take_over(s, join, rank);
     member->state = TW_MEMBER_JOINED;
     member->attached = 0;
     member->attempt++;

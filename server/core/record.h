@@ -1,4 +1,4 @@
-/* Records of the order log, and what sequencer and shards say to each other.
+/* The order log, and what sequencer and shards say to each other.
  *
  * The sequencer's output is a sequence of records, numbered from 1: their
  * position. A shard does what they say, in their order, and nothing else; so its
@@ -13,46 +13,20 @@
  *        | <-- RELEASE(slot, step) - |        weights at this position go out
  *
  * With one server these are function calls, with several they are small messages.
+ * The records themselves are values of proto/order_log.h, which also knows them as
+ * bytes of the file order.log.
  */
 #ifndef TW_CORE_RECORD_H
 #define TW_CORE_RECORD_H
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "proto/order_log.h"
 #include "server/core/optimizer.h"
 
-enum tw_record_kind {
-    TW_RECORD_JOIN = 1, /* rank, incarnation; drops the rank's uncommitted push */
-    TW_RECORD_RELEASE,  /* slot, step: the weights at this position leave */
-    TW_RECORD_COMMIT,   /* version, contributors, scalars */
-    TW_RECORD_DROP,     /* contributors: their pushes are forgotten */
-    TW_RECORD_REGATHER, /* version: its sums and votes are cleared, all send again */
-};
-
-/* A push that an update applies (or a DROP forgets). */
-struct tw_contribution {
-    uint32_t slot;
-    uint64_t step;
-    uint64_t read;      /* position of the RELEASE that it was computed on */
-    uint64_t staleness; /* versions applied between that RELEASE and this COMMIT */
-};
-
-/* The slot of a RELEASE that goes to the evaluator. */
-#define TW_SLOT_EVALUATOR UINT32_MAX
-
-struct tw_record {
-    uint64_t position; /* from 1 */
-    enum tw_record_kind kind;
-    uint64_t version;           /* COMMIT: the version it makes; else: the version so far */
-    uint32_t rank, incarnation; /* JOIN */
-    uint32_t slot;              /* RELEASE, JOIN: first slot */
-    uint64_t step;              /* RELEASE */
-    uint32_t count;             /* COMMIT, DROP */
-    const struct tw_contribution *contributions; /* [count], in slot order; of the sequencer */
-    uint64_t examples;                           /* COMMIT */
-    double scalars[TW_OPTIMIZER_SCALARS];        /* COMMIT */
-};
+static_assert(TW_OPTIMIZER_SCALARS == TW_RECORD_SCALARS, "a COMMIT carries the rule's scalars");
 
 /* Shard to sequencer: all bytes of a push and its End are here. */
 struct tw_ready {

@@ -181,6 +181,8 @@ static void take(struct tw_sequencer *s, uint32_t index) {
         .step = slot->settled + 1,
         .read = slot->read_position,
         .staleness = s->version - slot->read_version,
+        .examples = slot->examples,
+        .loss = slot->loss,
     };
 }
 
@@ -262,8 +264,8 @@ static void account(struct tw_stretch *stretch, uint64_t staleness, uint64_t exa
 
 static void settle(struct tw_sequencer *s, const struct tw_contribution *c) {
     struct tw_slot_state *slot = &s->slot[c->slot];
-    account(&s->total, c->staleness, slot->examples, slot->loss);
-    account(&s->stretch, c->staleness, slot->examples, slot->loss);
+    account(&s->total, c->staleness, c->examples, c->loss);
+    account(&s->stretch, c->staleness, c->examples, c->loss);
     s->staleness.applied += c->staleness;
     slot->settled = c->step;
     slot->reading = false;
@@ -274,6 +276,7 @@ static void settle(struct tw_sequencer *s, const struct tw_contribution *c) {
 static void commit(struct tw_sequencer *s) {
     const struct tw_contribution *contribution = s->contribution[s->side];
     uint64_t before = s->total.examples;
+    double loss = 0;
     s->not_finite_in_a_row = 0;
     s->staleness.outstanding += s->reads_out - s->contributions;
     s->version++;
@@ -284,9 +287,12 @@ static void commit(struct tw_sequencer *s) {
                                  record->scalars);
     s->total.updates++;
     s->stretch.updates++;
-    for (uint32_t i = 0; i < s->contributions; i++)
+    for (uint32_t i = 0; i < s->contributions; i++) {
         settle(s, &contribution[i]);
+        loss += contribution[i].loss;
+    }
     record->examples = s->total.examples - before;
+    record->loss = loss;
     tw_sequencer_after_commit(s, before);
     for (uint32_t i = 0; i < s->contributions; i++)
         tw_sequencer_release(s, contribution[i].slot);

@@ -40,12 +40,13 @@ enum tw_member_state {
 
 struct tw_member {
     enum tw_member_state state;
-    uint32_t incarnation; /* 0: never held */
-    uint32_t attempt;     /* count of its joins, also of the same incarnation */
-    uint64_t attached;    /* bit per shard */
-    bool was_here;        /* counted for the start */
-    uint64_t resume_read; /* position it says it holds; 0 none */
-    bool deferred;        /* `join` waits for the PREPARE under way */
+    uint32_t incarnation;               /* 0: never held */
+    uint32_t attempt;                   /* count of its joins, also of the same incarnation */
+    uint64_t attached;                  /* bit per shard */
+    bool was_here;                      /* counted for the start */
+    uint64_t resume_read;               /* position it says it holds; 0 none */
+    char numerics[TW_NUMERICS_MAX + 1]; /* of its incarnation */
+    bool deferred;                      /* `join` waits for the PREPARE under way */
     struct tw_sequencer_join join;
 };
 

@@ -1,0 +1,104 @@
+/* Records of the order log as values, and as bytes of the file order.log
+ * (docs/order-log.md, order_log.proto).
+ *
+ * The log is the one thing that a run's weights depend on besides the gradients.
+ * The sequencer makes records (server/core/record.h says when), server/io writes
+ * them, `talweg log` and `talweg replay` read them.
+ *
+ * Writing: tw_order_log_bytes(), then tw_order_log_pack() into memory of the
+ * caller's. Reading trusts nothing: a file that is cut, corrupt or made to hurt gives
+ * its records up to there, and then says at which byte, behind which position,
+ * and why. Memory is bounded whatever the bytes are: that of one record.
+ * Nothing here opens files: bytes come from a function.
+ */
+#ifndef TW_PROTO_ORDER_LOG_H
+#define TW_PROTO_ORDER_LOG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/limits.h"
+#include "common/base/status.h"
+
+#define TW_RECORD_SCALARS 8
+
+/* The numbers are those of the fields of Record. */
+enum tw_record_kind {
+    TW_RECORD_JOIN = 3, /* rank, incarnation, slot, numerics */
+    TW_RECORD_RELEASE,  /* slot, step: the weights at this position leave */
+    TW_RECORD_COMMIT,   /* version, contributions, examples, loss, scalars */
+    TW_RECORD_DROP,     /* contributions: these pushes are forgotten */
+    TW_RECORD_REGATHER, /* version: its sums and votes are cleared, all send again */
+};
+
+/* A push that an update applies (or a DROP forgets). */
+struct tw_contribution {
+    uint32_t slot;
+    uint64_t step;
+    uint64_t read;      /* position of the RELEASE that it was computed on */
+    uint64_t staleness; /* versions applied between that RELEASE and this COMMIT */
+    uint64_t examples;
+    double loss; /* sum over the examples */
+};
+
+/* The slot of a RELEASE that goes to the evaluator. */
+#define TW_SLOT_EVALUATOR UINT32_MAX
+
+struct tw_record {
+    uint64_t position; /* from 1 */
+    enum tw_record_kind kind;
+    uint64_t version;           /* COMMIT: the version it makes; REGATHER: the one to come;
+                                   else: the version so far */
+    uint32_t rank, incarnation; /* JOIN */
+    const char *numerics;       /* JOIN: numerics id of the process; borrowed */
+    uint32_t slot;              /* RELEASE, JOIN: first slot */
+    uint64_t step;              /* RELEASE */
+    uint32_t count;             /* COMMIT, DROP */
+    const struct tw_contribution *contributions; /* [count], in slot order; borrowed */
+    uint64_t examples;                           /* COMMIT: of all contributions */
+    double loss;                                 /* COMMIT: likewise */
+    double scalars[TW_RECORD_SCALARS];           /* COMMIT */
+};
+
+/* "JOIN", "RELEASE", ... */
+const char *tw_record_name(enum tw_record_kind kind);
+
+/* No record has more bytes, its length in front included. */
+#define TW_ORDER_LOG_RECORD_MAX (512u << 10)
+
+/* Bytes of the record in the file, its length in front included. */
+size_t tw_order_log_bytes(const struct tw_record *record);
+
+/* Writes them; `out` has room. Characters of the numerics id that are no printable
+ * ASCII become '?', so that the file is valid protobuf whatever a peer calls itself.
+ * Returns tw_order_log_bytes(). */
+size_t tw_order_log_pack(const struct tw_record *record, unsigned char *out);
+
+/* Gives up to `room` bytes of the file that follow the last ones: how many, 0 at
+ * the end, -1 when the file cannot be read (then `error` is set). */
+typedef ptrdiff_t tw_order_log_source(void *context, void *out, size_t room,
+                                      struct tw_error *error);
+
+struct tw_order_log_reader;
+
+/* *out is the caller's. TW_NO_MEMORY. */
+enum tw_status tw_order_log_reader_new(struct tw_order_log_reader **out,
+                                       tw_order_log_source *source, void *context,
+                                       struct tw_error *error);
+
+/* NULL is fine. */
+void tw_order_log_reader_free(struct tw_order_log_reader *reader);
+
+/* The next record; what it points to is valid until the next call. TW_OK; TW_CLOSED: the
+ * file ends here, behind a whole record (no message); TW_DATA: it is cut or corrupt,
+ * and the message says at which byte, behind which record, and why; what the source
+ * said. Every result but TW_OK is final: asking again gives the same status. */
+enum tw_status tw_order_log_next(struct tw_order_log_reader *reader, struct tw_record *record,
+                                 struct tw_error *error);
+
+/* How far it is: bytes of whole records so far, and the position of the last. */
+uint64_t tw_order_log_offset(const struct tw_order_log_reader *reader);
+uint64_t tw_order_log_position(const struct tw_order_log_reader *reader);
+
+#endif

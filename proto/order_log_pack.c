@@ -1,0 +1,225 @@
+/* See order_log_pack.h. Includes the generated protobuf-c code of order_log.proto.
+ *
+ * Packing needs no memory: a message whose parts are laid end to end is that
+ * message, so the contributions of a COMMIT are packed one by one between the
+ * record's head and the commit's tail. */
+#include "proto/order_log_pack.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "proto/order_log.pb-c.h"
+#include "proto/varint.h"
+
+#define CONTRIBUTIONS_KEY (1 << 3 | 2) /* of Commit and of Drop */
+
+static_assert((int)TW_RECORD_JOIN == (int)TALWEG__LOG__RECORD__BODY_JOIN &&
+                  (int)TW_RECORD_REGATHER == (int)TALWEG__LOG__RECORD__BODY_REGATHER,
+              "kinds are numbered as the fields of Record");
+
+/* ---- packing ---- */
+
+static size_t pack(const ProtobufCMessage *message, unsigned char *out) {
+    return out != NULL ? protobuf_c_message_pack(message, out)
+                       : protobuf_c_message_get_packed_size(message);
+}
+
+static size_t pack_contribution(const struct tw_contribution *from, unsigned char *out) {
+    Talweg__Log__Contribution message = TALWEG__LOG__CONTRIBUTION__INIT;
+    message.slot = from->slot;
+    message.step = from->step;
+    message.read = from->read;
+    message.staleness = from->staleness;
+    message.examples = from->examples;
+    message.loss = from->loss;
+    size_t bytes = pack(&message.base, NULL);
+    size_t head = 1 + tw_varint_bytes(bytes);
+    if (out != NULL) {
+        out[0] = CONTRIBUTIONS_KEY;
+        tw_varint_put(out + 1, bytes);
+        pack(&message.base, out + head);
+    }
+    return head + bytes;
+}
+
+static size_t pack_contributions(const struct tw_record *record, unsigned char *out) {
+    size_t size = 0;
+    for (uint32_t i = 0; i < record->count; i++)
+        size += pack_contribution(&record->contributions[i], out != NULL ? out + size : NULL);
+    return size;
+}
+
+/* Trailing zeros, of rules with few scalars, are left out. */
+static size_t scalar_count(const struct tw_record *record) {
+    static const double zero = 0;
+    size_t count = TW_RECORD_SCALARS;
+    while (count > 0 && memcmp(&record->scalars[count - 1], &zero, sizeof zero) == 0)
+        count--;
+    return count;
+}
+
+static size_t pack_commit(const struct tw_record *record, unsigned char *out) {
+    Talweg__Log__Commit tail = TALWEG__LOG__COMMIT__INIT;
+    tail.examples = record->examples;
+    tail.loss = record->loss;
+    tail.n_scalars = scalar_count(record);
+    tail.scalars = (double *)(uintptr_t)record->scalars;
+    size_t size = pack_contributions(record, out);
+    return size + pack(&tail.base, out != NULL ? out + size : NULL);
+}
+
+static size_t pack_join(const struct tw_record *record, unsigned char *out) {
+    char numerics[TW_NUMERICS_MAX + 1] = "";
+    for (size_t i = 0; record->numerics && record->numerics[i] && i < TW_NUMERICS_MAX; i++) {
+        char c = record->numerics[i];
+        numerics[i] = c >= 0x20 && c < 0x7f ? c : '?';
+    }
+    Talweg__Log__Join message = TALWEG__LOG__JOIN__INIT;
+    message.rank = record->rank;
+    message.incarnation = record->incarnation;
+    message.slot = record->slot;
+    message.numerics = numerics;
+    return pack(&message.base, out);
+}
+
+static size_t pack_release(const struct tw_record *record, unsigned char *out) {
+    Talweg__Log__Release message = TALWEG__LOG__RELEASE__INIT;
+    message.slot = record->slot;
+    message.step = record->step;
+    return pack(&message.base, out);
+}
+
+/* The fields of the body; with `out` NULL only counts. */
+static size_t pack_body(const struct tw_record *record, unsigned char *out) {
+    switch (record->kind) {
+    case TW_RECORD_JOIN:
+        return pack_join(record, out);
+    case TW_RECORD_RELEASE:
+        return pack_release(record, out);
+    case TW_RECORD_COMMIT:
+        return pack_commit(record, out);
+    case TW_RECORD_DROP:
+        return pack_contributions(record, out);
+    case TW_RECORD_REGATHER:
+        break;
+    }
+    return 0;
+}
+
+/* Position and version, key and length of the body. */
+static size_t pack_head(const struct tw_record *record, size_t body, unsigned char *out) {
+    Talweg__Log__Record message = TALWEG__LOG__RECORD__INIT;
+    message.position = record->position;
+    message.version = record->version;
+    size_t size = pack(&message.base, out);
+    if (out != NULL) {
+        out[size] = (unsigned char)(record->kind << 3 | 2);
+        tw_varint_put(out + size + 1, body);
+    }
+    return size + 1 + tw_varint_bytes(body);
+}
+
+size_t tw_record_message_bytes(const struct tw_record *record) {
+    size_t body = pack_body(record, NULL);
+    return pack_head(record, body, NULL) + body;
+}
+
+size_t tw_record_message_pack(const struct tw_record *record, unsigned char *out) {
+    size_t size = pack_head(record, pack_body(record, NULL), out);
+    return size + pack_body(record, out + size);
+}
+
+/* ---- unpacking ---- */
+
+static void *arena_alloc(void *context, size_t size) {
+    struct tw_record_arena *arena = context;
+    size_t room = sizeof arena->bytes - arena->used;
+    if (size > room || (size + 15) / 16 * 16 > room)
+        return NULL;
+    void *at = arena->bytes + arena->used;
+    arena->used += (size + 15) / 16 * 16;
+    return at;
+}
+
+static void arena_free(void *context, void *memory) {
+    (void)context;
+    (void)memory;
+}
+
+static enum tw_status get_contributions(struct tw_record_arena *arena, size_t count,
+                                        Talweg__Log__Contribution *const *from,
+                                        struct tw_record *record, struct tw_error *error) {
+    struct tw_contribution *list =
+        count <= TW_SLOTS_MAX ? arena_alloc(arena, count * sizeof *list) : NULL;
+    if (list == NULL)
+        return tw_error_set(error, TW_DATA, "%zu contributions; there are at most %d", count,
+                            TW_SLOTS_MAX);
+    if (count == 0)
+        return tw_error_set(error, TW_DATA, "it has no contributions");
+    for (size_t i = 0; i < count; i++)
+        list[i] = (struct tw_contribution){.slot = from[i]->slot,
+                                           .step = from[i]->step,
+                                           .read = from[i]->read,
+                                           .staleness = from[i]->staleness,
+                                           .examples = from[i]->examples,
+                                           .loss = from[i]->loss};
+    record->count = (uint32_t)count;
+    record->contributions = list;
+    return TW_OK;
+}
+
+static enum tw_status get_commit(struct tw_record_arena *arena, const Talweg__Log__Commit *from,
+                                 struct tw_record *record, struct tw_error *error) {
+    if (from->n_scalars > TW_RECORD_SCALARS)
+        return tw_error_set(error, TW_DATA, "%zu scalars; an update rule has at most %d",
+                            from->n_scalars, TW_RECORD_SCALARS);
+    if (from->n_scalars > 0)
+        memcpy(record->scalars, from->scalars, from->n_scalars * sizeof *from->scalars);
+    record->examples = from->examples;
+    record->loss = from->loss;
+    return get_contributions(arena, from->n_contributions, from->contributions, record, error);
+}
+
+static enum tw_status get_body(struct tw_record_arena *arena, const Talweg__Log__Record *from,
+                               struct tw_record *record, struct tw_error *error) {
+    switch (from->body_case) {
+    case TALWEG__LOG__RECORD__BODY_JOIN:
+        record->rank = from->join->rank;
+        record->incarnation = from->join->incarnation;
+        record->slot = from->join->slot;
+        record->numerics = from->join->numerics;
+        if (strlen(record->numerics) > TW_NUMERICS_MAX)
+            return tw_error_set(error, TW_DATA, "its numerics id is longer than %d bytes",
+                                TW_NUMERICS_MAX);
+        return TW_OK;
+    case TALWEG__LOG__RECORD__BODY_RELEASE:
+        record->slot = from->release->slot;
+        record->step = from->release->step;
+        return TW_OK;
+    case TALWEG__LOG__RECORD__BODY_COMMIT:
+        return get_commit(arena, from->commit, record, error);
+    case TALWEG__LOG__RECORD__BODY_DROP:
+        return get_contributions(arena, from->drop->n_contributions, from->drop->contributions,
+                                 record, error);
+    case TALWEG__LOG__RECORD__BODY_REGATHER:
+        return TW_OK;
+    default:
+        return tw_error_set(error, TW_DATA,
+                            "it is of a kind that this version of Talweg does not know");
+    }
+}
+
+enum tw_status tw_record_message_unpack(struct tw_record_arena *arena, const unsigned char *bytes,
+                                        size_t size, struct tw_record *record,
+                                        struct tw_error *error) {
+    ProtobufCAllocator allocator = {
+        .alloc = arena_alloc, .free = arena_free, .allocator_data = arena};
+    arena->used = 0;
+    const Talweg__Log__Record *parsed = talweg__log__record__unpack(&allocator, size, bytes);
+    if (parsed == NULL)
+        return tw_error_set(error, TW_DATA, "its %zu bytes are not a valid message", size);
+    *record = (struct tw_record){.position = parsed->position,
+                                 .version = parsed->version,
+                                 .kind = (enum tw_record_kind)parsed->body_case};
+    return get_body(arena, parsed, record, error);
+}

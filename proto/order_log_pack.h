@@ -1,0 +1,31 @@
+/* Records of the order log to protobuf and back. Private to proto/.
+ *
+ * order_log_pack.c is the one file that includes order_log's generated code; the
+ * length in front of a record, and the file, are the business of order_log.c.
+ */
+#ifndef TW_PROTO_ORDER_LOG_PACK_H
+#define TW_PROTO_ORDER_LOG_PACK_H
+
+#include "proto/order_log.h"
+
+/* Memory for unpacking one record: a COMMIT of all slots needs 700 KiB of it. */
+#define TW_RECORD_ARENA_BYTES (1u << 20)
+
+struct tw_record_arena {
+    size_t used;
+    _Alignas(16) unsigned char bytes[TW_RECORD_ARENA_BYTES];
+};
+
+/* Bytes of the message Record. */
+size_t tw_record_message_bytes(const struct tw_record *record);
+
+/* Writes them; returns how many. */
+size_t tw_record_message_pack(const struct tw_record *record, unsigned char *out);
+
+/* Reads a message Record. What it points to lies in the arena, whose earlier content is
+ * lost. TW_DATA with a message that says what is wrong with it. */
+enum tw_status tw_record_message_unpack(struct tw_record_arena *arena, const unsigned char *bytes,
+                                        size_t size, struct tw_record *record,
+                                        struct tw_error *error);
+
+#endif

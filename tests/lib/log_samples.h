@@ -1,0 +1,61 @@
+/* Records of every kind, for tests that write and read order logs; and a file in
+ * memory to read them from. */
+#ifndef TW_TESTS_LOG_SAMPLES_H
+#define TW_TESTS_LOG_SAMPLES_H
+
+#include <string.h>
+
+#include "common/base/text.h"
+#include "proto/order_log.h"
+
+static const struct tw_contribution log_sample_contributions[] = {
+    {.slot = 0, .step = 1, .read = 2, .examples = 64, .loss = 0.1},
+    {.slot = 3, .step = UINT64_MAX, .read = 3, .staleness = 7, .examples = 63, .loss = -1e-300},
+};
+
+static const struct tw_record log_samples[] = {
+    {.position = 1, .kind = TW_RECORD_JOIN, .incarnation = 1, .numerics = "talweg 1 openblas 2 X"},
+    {.position = 2, .kind = TW_RECORD_RELEASE, .step = 1},
+    {.position = 3, .kind = TW_RECORD_RELEASE, .slot = TW_SLOT_EVALUATOR, .step = 9},
+    {.position = 4,
+     .kind = TW_RECORD_COMMIT,
+     .version = 1,
+     .count = 2,
+     .contributions = log_sample_contributions,
+     .examples = 127,
+     .loss = 0.1,
+     .scalars = {1e-3, 0, -0.0, 5e-324, 0.1}},
+    {.position = 5,
+     .kind = TW_RECORD_DROP,
+     .version = 1,
+     .count = 1,
+     .contributions = log_sample_contributions},
+    {.position = 6, .kind = TW_RECORD_REGATHER, .version = 2},
+};
+
+enum { LOG_SAMPLES = sizeof log_samples / sizeof log_samples[0] };
+
+/* Appends a record as the file has it. */
+static inline void log_add(struct tw_text *file, const struct tw_record *record) {
+    static unsigned char bytes[TW_ORDER_LOG_RECORD_MAX];
+    tw_text_add_bytes(file, bytes, tw_order_log_pack(record, bytes));
+}
+
+struct log_memory {
+    const void *bytes;
+    size_t size, at;
+    size_t piece; /* at most so many at once; 0: all */
+};
+
+static inline ptrdiff_t log_source(void *context, void *out, size_t room, struct tw_error *error) {
+    struct log_memory *memory = context;
+    size_t count = memory->size - memory->at;
+    count = count < room ? count : room;
+    count = memory->piece && count > memory->piece ? memory->piece : count;
+    if (count)
+        memcpy(out, (const char *)memory->bytes + memory->at, count);
+    memory->at += count;
+    return (ptrdiff_t)count;
+}
+
+#endif
