@@ -134,6 +134,7 @@ class ByHand(Case):
         server, address = self.serve("--set", "epochs=20")
         evaluator = self.start("worker", "job.yaml", "--server", address, "--evaluate", "--set",
                                "epochs=20")
+        server.wait_for("the evaluator has joined")  # else all might be over before it comes
         workers = [self.start("worker", "job.yaml", "--server", address, "--rank", str(rank),
                               "--set", "epochs=20") for rank in (1, 0)]
         for run in [evaluator, *workers]:

@@ -1,5 +1,6 @@
 """For tests that start a server and its workers one by one and then hurt them. Standard
 library only; talweg_e2e.py has the data, the job, and how a program is run."""
+import fcntl
 import json
 import os
 import random
@@ -7,16 +8,17 @@ import re
 import signal
 import time
 
-from talweg_e2e import JOB, Case, processes
+from talweg_e2e import JOB, Case
 
 # How a test says that it cannot run here (SKIP_RETURN_CODE in the .cmake files).
 SKIPPED = 77
 
-# A job of 400 epochs with 15 updates each: a second or more, in which blows can fall, and
-# slow enough in learning that its weights still move at the end. What the tests compare
-# are bits, never times.
-EPOCHS = 400
-LONG_JOB = JOB.replace("epochs: 3", f"epochs: {EPOCHS}").replace("lr: 1e-2", "lr: 1e-4")
+# A job of many epochs with three updates each, slow enough in learning that its weights
+# still move at the end.
+EPOCHS = 2000
+LONG_JOB = (JOB.replace("epochs: 3", f"epochs: {EPOCHS}").replace("lr: 1e-2", "lr: 1e-4")
+            .replace("batch: 20", "batch: 100"))
+ENDLESS = ["--set", "epochs=1000000"]
 
 
 def state_of(pid):
@@ -26,6 +28,22 @@ def state_of(pid):
             return file.read().rpartition(")")[2].split()[0]
     except OSError:
         return None
+
+
+F_SETPIPE_SZ = 1031  # fcntl.F_SETPIPE_SZ, from Python 3.10 on
+
+
+def hold_back(run):
+    """From now on the program can be at most 200 lines (of an epoch each) ahead of what
+    was read of it: 4 KiB in the pipe, 8 KiB in Python. So what is done to a server while
+    its lines are being read happens in the middle of its training, however slow this
+    test is. Whoever waits for the server to do something reads its lines meanwhile."""
+    fcntl.fcntl(run.process.stderr, F_SETPIPE_SZ, 4096)
+
+
+def let_go(run):
+    """All that it may still say has room."""
+    fcntl.fcntl(run.process.stderr, F_SETPIPE_SZ, 1 << 20)
 
 
 def wait_until(condition, what, seconds=60):
@@ -83,14 +101,18 @@ class ByHand(Case):
 
     def blows(self, server, few, many):
         """Yields at some epochs, from `few` to `many` after the one before, and a little
-        later than they are told: not always at an epoch's end."""
+        later than they are told: not always at an epoch's end. Ends well before the
+        training does."""
         left = self.random.randint(few, many)
-        for _ in self.epochs(server):
+        for epoch in self.epochs(server):
             left -= 1
             if left == 0:
                 left = self.random.randint(few, many)
                 time.sleep(self.random.uniform(0, 0.003))
                 yield
+            if epoch >= EPOCHS - 500:
+                break
+        let_go(server)
 
     def rows(self, out="out"):
         """What metrics.jsonl holds."""
@@ -108,4 +130,5 @@ def go_on(run):
     run.process.send_signal(signal.SIGCONT)
 
 
-__all__ = ["ByHand", "EPOCHS", "LONG_JOB", "SKIPPED", "go_on", "processes", "stop", "wait_until"]
+__all__ = ["ByHand", "ENDLESS", "EPOCHS", "LONG_JOB", "SKIPPED", "go_on", "hold_back", "let_go", "stop",
+           "wait_until"]
