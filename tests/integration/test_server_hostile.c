@@ -316,6 +316,9 @@ static void a_wrong_token_is_refused(void **state) {
         peer_expect_refuse(peer, TW_WRONG_TOKEN);
         peer_close(peer);
     }
+    char *log = server_log(&server);
+    assert_non_null(strstr(log, "was turned away: wrong-token: "));
+    free(log);
     finish();
 }
 
@@ -382,6 +385,20 @@ static void too_many_connections_that_do_not_join_are_refused(void **state) {
 static void one_address_cannot_take_all_the_room(void **state) {
     check_room((struct server_script){.limits.pending_per_address = 2}, 2,
                "2 connections from 127.0.0.1");
+}
+
+static void a_flood_is_not_even_answered(void **state) {
+    enum { FLOOD = 12 };
+    struct peer *peers[FLOOD], *last;
+    start(1, (struct server_script){.limits.pending = 4});
+    for (int i = 0; i < FLOOD; i++) /* none of them closes */
+        peers[i] = peer_connect(server.port);
+    last = peer_connect(server.port);
+    assert_null(peer_hear(last));
+    peer_close(last);
+    for (int i = 0; i < FLOOD; i++)
+        peer_close(peers[i]);
+    finish();
 }
 
 /* What is queued for a peer that does not read keeps its version: updates go into
@@ -464,6 +481,7 @@ int main(void) {
         TEST(protocols_of_another_time_are_refused),
         TEST(a_peer_that_says_nothing_is_dropped),
         TEST(too_many_connections_that_do_not_join_are_refused),
+        TEST(a_flood_is_not_even_answered),
         TEST(weights_that_nobody_takes_do_not_stop_the_others),
         TEST(when_all_copies_are_taken_updates_wait_for_one),
         TEST(weights_for_a_connection_that_is_closing_are_let_go),
