@@ -56,6 +56,8 @@ static void add_status(struct tw_server *server) {
     case TW_OK:
         break;
     case TW_INTERRUPTED:
+        if (server->order.failed.status != TW_OK && !server->stop_signal)
+            break; /* that is why */
         blame(result, TW_INTERRUPTED, signal_name(server->stop_signal));
         break;
     case TW_NOT_FINITE:
@@ -136,6 +138,8 @@ static void say_goodbye(struct tw_server *server) {
 void tw_server_conclude(struct tw_server *server) {
     tw_narrator_let_go(server);
     add_counts(server);
+    if (server->order.failed.status != TW_OK)
+        blame(&server->result, server->order.failed.status, server->order.failed.text);
     add_status(server);
     save_model(server);
     check_staleness(server);

@@ -43,6 +43,7 @@ static void note_queued(struct tw_server *server, struct tw_link *link, size_t b
     link->unflushed_bytes += bytes;
     if (link->unflushed_bytes >= FLUSH_BYTES) {
         link->unflushed_bytes = 0;
+        tw_order_writer_flush(&server->order);
         tw_connection_flush(link->connection);
     } else if (!link->is_unflushed) {
         link->is_unflushed = true;
@@ -104,9 +105,12 @@ static void carry_out(struct tw_server *server, const struct tw_node_effect *eff
     case TW_NODE_EVENT:
         tw_narrator_event(server, &effect->event);
         break;
+    case TW_NODE_TO_SHARDS: /* there is one server; the records are the log */
+        if (effect->order.kind == TW_ORDER_RECORD)
+            tw_order_writer_add(&server->order, &effect->order.record);
+        break;
     case TW_NODE_TO_LEAD:
-    case TW_NODE_TO_SHARDS:
-        break; /* there is one server */
+        break;
     }
 }
 
@@ -146,7 +150,10 @@ static void on_check(uv_check_t *check) {
     struct tw_server *server = check->data;
     if (server->pump.awake)
         work(server);
+    tw_order_writer_flush(&server->order); /* before what follows from it leaves */
     flush(server);
+    if (server->order.failed.status != TW_OK)
+        tw_server_stop(server);
     if (server->finished && server->phase == TW_SERVER_RUNNING)
         tw_server_conclude(server);
 }

@@ -33,7 +33,7 @@ static void arm_second_signal(struct tw_server *server) {
     sigaction(SIGTERM, &action, NULL);
 }
 
-static void stop(struct tw_server *server) {
+void tw_server_stop(struct tw_server *server) {
     if (server->stopping || server->phase != TW_SERVER_RUNNING)
         return;
     server->stopping = true;
@@ -48,13 +48,13 @@ static void on_signal(uv_signal_t *handle, int number) {
            number == SIGINT ? "SIGINT" : "SIGTERM");
     server->stop_signal = number;
     arm_second_signal(server);
-    stop(server);
+    tw_server_stop(server);
 }
 
 static void on_stop_fd(uv_poll_t *poll, int code, int events) {
     struct tw_server *server = poll->data;
     uv_poll_stop(poll);
-    stop(server);
+    tw_server_stop(server);
 }
 
 /* ---- ticks ---- */
@@ -136,6 +136,8 @@ static enum tw_status set_up(struct tw_server *server, struct tw_error *error) {
         return tw_error_set(error, TW_NO_MEMORY, "no memory for %u connections", server->link_room);
     enum tw_status status = tw_run_directory_open(&server->directory, server->config->out, error);
     if (status == TW_OK)
+        status = tw_order_writer_open(&server->order, server->config->out, error);
+    if (status == TW_OK)
         status = tw_server_make_node(server, error);
     if (status == TW_OK)
         status = hear_stops(server, error);
@@ -150,6 +152,7 @@ static void tear_down(struct tw_server *server) {
     if (busy != 0)
         tw_say("a bug in Talweg: the loop ended with open handles; please report it");
     tw_server_free_node(server);
+    tw_order_writer_close(&server->order);
     tw_run_directory_close(&server->directory);
     tw_narrator_fini(server);
     free(server->link);
@@ -167,7 +170,7 @@ enum tw_status tw_server_run(const struct tw_server_config *config, struct tw_er
         return tw_error_set(error, TW_NO_MEMORY, "no memory for an event loop");
     }
     server->config = config;
-    server->directory.metrics = -1;
+    server->directory.metrics = server->order.file = -1;
     ignore_signals_of_writes();
     tw_flush_denormals();
     set_limits(server);

@@ -6,7 +6,7 @@
  *   pump.c            effects of the node, and its work in slices
  *   narrator.c        events of the node, told as reports and lines
  *   conclusion.c      the end of training: result, model, goodbye
- *   run_directory.c   files;   training_clock.c   time
+ *   run_directory.c   files;   order_writer.c   order.log;   training_clock.c   time
  *
  * Who may call the node: links.c (inputs), pump.c (work, sent), server.c and
  * conclusion.c (stop, goodbye). After every input tw_pump_drain() follows, and
@@ -20,6 +20,7 @@
 #include "common/net/address.h"
 #include "proto/connection.h"
 #include "server/core/node.h"
+#include "server/io/order_writer.h"
 #include "server/io/run_directory.h"
 #include "server/io/server.h"
 #include "server/io/training_clock.h"
@@ -128,6 +129,7 @@ struct tw_server {
     struct tw_pump pump;
     struct tw_training_clock clock;
     struct tw_run_directory directory;
+    struct tw_order_writer order;
     struct tw_narrator narrator;
 
     bool finished; /* the node said so */
@@ -168,7 +170,9 @@ void tw_narrator_done(struct tw_server *server);
 /* conclusion.c */
 void tw_server_conclude(struct tw_server *server);
 
-/* server.c: closes everything; the loop ends. */
+/* server.c: ends training in order, as after a signal; once more changes nothing. */
+void tw_server_stop(struct tw_server *server);
+/* Closes everything; the loop ends. */
 void tw_server_close(struct tw_server *server);
 
 static inline double tw_server_seconds(const struct tw_server *server) {

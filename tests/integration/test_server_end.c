@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -15,6 +16,7 @@
 
 #include "tests/integration/scripted_peer.h"
 #include "tests/integration/server_child.h"
+#include "tests/lib/log_samples.h"
 
 static struct server_child server, other;
 static struct actor one;
@@ -59,7 +61,7 @@ static void check_stopped(void) {
     assert_true(result->train_loss == 3.0);
     assert_true(strlen(result->model) > 0);
     server_check_model(&server, expected);
-    assert_int_equal(server_files(&server), 2);
+    assert_int_equal(server_files(&server), 3);
     server_clean(&server);
 }
 
@@ -161,7 +163,7 @@ static void a_disk_that_is_full_at_the_end_is_reported(void **state) {
     assert_non_null(strstr(result->error, "File too large"));
     assert_string_equal(result->model, "");
     assert_string_equal(result->model_sha256, "");
-    assert_int_equal(server_files(&server), 1); /* metrics.jsonl; no temporary file */
+    assert_int_equal(server_files(&server), 2); /* metrics.jsonl, order.log; no temporary file */
     server_clean(&server);
 }
 
@@ -181,6 +183,37 @@ static void a_disk_that_is_full_in_between_leaves_whole_lines(void **state) {
     assert_non_null(strchr(metrics, '\n'));
     assert_string_equal(strchr(metrics, '\n'), "\n");
     free(metrics);
+    server_clean(&server);
+}
+
+static void a_disk_that_is_full_for_the_order_ends_the_run_by_name(void **state) {
+    /* JOIN and RELEASE fit, the first COMMIT does not. */
+    server_start(&server, &(struct server_script){.updates = 1000, .file_bytes = 50});
+    actor_join(&one, server.port, 0);
+    update();
+    actor_leave(&one, TW_IO);
+    const struct tw_result *result = server_end(&server);
+    assert_int_equal(result->status, TW_IO);
+    assert_int_equal(result->updates, 1);
+    assert_non_null(strstr(result->error, "order.log: File too large"));
+    assert_null(strstr(result->error, "stopped"));
+    /* It ends behind its last whole record. */
+    struct log_memory memory = {.bytes = server_file(&server, "order.log"), .size = 0};
+    char path[128];
+    struct stat about;
+    snprintf(path, sizeof path, "%s/order.log", server.out);
+    assert_int_equal(stat(path, &about), 0);
+    memory.size = (size_t)about.st_size;
+    struct tw_order_log_reader *reader;
+    struct tw_record record;
+    assert_int_equal(tw_order_log_reader_new(&reader, log_source, &memory, NULL), TW_OK);
+    assert_int_equal(tw_order_log_next(reader, &record, NULL), TW_OK);
+    assert_int_equal(record.kind, TW_RECORD_JOIN);
+    assert_int_equal(tw_order_log_next(reader, &record, NULL), TW_OK);
+    assert_int_equal(record.kind, TW_RECORD_RELEASE);
+    assert_int_equal(tw_order_log_next(reader, &record, NULL), TW_CLOSED);
+    tw_order_log_reader_free(reader);
+    free((void *)(uintptr_t)memory.bytes);
     server_clean(&server);
 }
 
@@ -292,6 +325,7 @@ int main(void) {
         TEST(who_joins_after_the_end_hears_that_it_is_over),
         TEST(a_disk_that_is_full_at_the_end_is_reported),
         TEST(a_disk_that_is_full_in_between_leaves_whole_lines),
+        TEST(a_disk_that_is_full_for_the_order_ends_the_run_by_name),
         TEST(a_push_that_is_not_finite_is_left_out),
         TEST(three_in_a_row_end_the_run),
         TEST(a_port_in_use_is_said),

@@ -1,0 +1,74 @@
+#include "server/io/order_writer.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define ROOM_MIN (16u << 10)
+
+enum tw_status tw_order_writer_open(struct tw_order_writer *writer, const char *folder,
+                                    struct tw_error *error) {
+    *writer = (struct tw_order_writer){.file = -1};
+    if (tw_path_join(writer->path, sizeof(writer->path), folder, "order.log") != TW_OK)
+        return tw_error_set(error, TW_LIMIT, "the path of the run directory is too long");
+    writer->file = open(writer->path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0666);
+    if (writer->file < 0)
+        return tw_error_set(error, TW_IO, "cannot make %s: %s", writer->path, strerror(errno));
+    return TW_OK;
+}
+
+void tw_order_writer_close(struct tw_order_writer *writer) {
+    if (writer->file >= 0)
+        close(writer->file);
+    writer->file = -1;
+    free(writer->waiting);
+    writer->waiting = NULL;
+    writer->used = writer->room = 0;
+}
+
+/* The file ends behind its last whole record, if the system lets us. */
+static void fail(struct tw_order_writer *writer, enum tw_status status, const char *why) {
+    const char *more = "";
+    if (ftruncate(writer->file, writer->bytes) != 0)
+        more = "; its end is cut";
+    writer->used = 0;
+    tw_error_set(&writer->failed, status,
+                 "cannot write %s: %s%s. A run whose order is not recorded does not go on",
+                 writer->path, why, more);
+}
+
+void tw_order_writer_add(struct tw_order_writer *writer, const struct tw_record *record) {
+    if (writer->failed.status != TW_OK)
+        return;
+    size_t bytes = tw_order_log_bytes(record);
+    if (bytes > writer->room - writer->used) {
+        size_t room = 2 * (writer->used + bytes);
+        room = room < ROOM_MIN ? ROOM_MIN : room;
+        unsigned char *larger = realloc(writer->waiting, room);
+        if (!larger) {
+            fail(writer, TW_NO_MEMORY, "out of memory");
+            return;
+        }
+        writer->waiting = larger;
+        writer->room = room;
+    }
+    writer->used += tw_order_log_pack(record, writer->waiting + writer->used);
+}
+
+void tw_order_writer_flush(struct tw_order_writer *writer) {
+    size_t done = 0;
+    while (done < writer->used) {
+        ssize_t count = write(writer->file, writer->waiting + done, writer->used - done);
+        if (count < 0 && errno == EINTR)
+            continue;
+        if (count <= 0) {
+            fail(writer, TW_IO, strerror(count < 0 ? errno : ENOSPC));
+            return;
+        }
+        done += (size_t)count;
+    }
+    writer->bytes += (int64_t)done;
+    writer->used = 0;
+}
