@@ -76,6 +76,20 @@ static void test_a_border_says_what_the_epoch_amounted_to(void **state) {
     desk_fini(&desk);
 }
 
+static void test_a_border_may_be_stepped_over(void **state) {
+    struct desk desk;
+    struct tw_sequencer_config config = desk_config("async", 1, 1);
+    config.samples = 15; /* of 10 each: borders at 20, 30 (met exactly), 50, 60 */
+    static const bool expected[] = {false, true, true, false, true, true, false};
+    desk_init(&desk, &config);
+    desk_start(&desk);
+    for (size_t i = 0; i < sizeof(expected) / sizeof(expected[0]); i++) {
+        desk_update(&desk);
+        assert_int_equal(desk_says(&desk, TW_SEQ_BORDER), expected[i]);
+    }
+    desk_fini(&desk);
+}
+
 static void test_an_ask_for_later_lets_a_border_pass(void **state) {
     struct desk desk;
     evaluated_desk(&desk, 100);
@@ -267,6 +281,7 @@ int main(void) {
         cmocka_unit_test(test_no_update_before_the_evaluator_is_there),
         cmocka_unit_test(test_an_ask_is_answered_right_after_the_commit_that_crossed),
         cmocka_unit_test(test_a_border_says_what_the_epoch_amounted_to),
+        cmocka_unit_test(test_a_border_may_be_stepped_over),
         cmocka_unit_test(test_an_ask_for_later_lets_a_border_pass),
         cmocka_unit_test(test_training_holds_while_the_evaluator_is_busy),
         cmocka_unit_test(test_nothing_is_prepared_while_holding),

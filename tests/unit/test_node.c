@@ -304,6 +304,21 @@ static void test_joins_answered_after_their_connections_are_gone_hold_no_rank(vo
     desk_fini(&desk);
 }
 
+static void test_a_join_is_not_answered_to_the_next_with_its_number(void **state) {
+    struct desk desk;
+    lose_both_in_mid_update(&desk);
+    uint32_t gone = desk_join(&desk, TW_ROLE_WORKER, 0);
+    desk_lose(&desk, gone);
+    uint32_t other = desk_join(&desk, TW_ROLE_WORKER, 1); /* waits as well */
+    assert_int_equal(other, gone);
+    desk_work(&desk);
+    assert_int_equal(desk.link[other].last.body, TW_BODY_WELCOME);
+    assert_int_equal(desk.link[other].last.welcome.rank, 1);
+    assert_int_equal(desk.link[other].frames, 2);
+    desk_worker(&desk, 0, NULL);
+    desk_fini(&desk);
+}
+
 static void test_a_join_that_waits_is_refused_at_a_stop(void **state) {
     struct desk desk;
     lose_both_in_mid_update(&desk);
@@ -405,6 +420,7 @@ int main(void) {
         cmocka_unit_test(test_attaching_twice_is_refused),
         cmocka_unit_test(test_a_join_in_mid_update_is_answered_after_it),
         cmocka_unit_test(test_joins_answered_after_their_connections_are_gone_hold_no_rank),
+        cmocka_unit_test(test_a_join_is_not_answered_to_the_next_with_its_number),
         cmocka_unit_test(test_a_join_that_waits_is_refused_at_a_stop),
         cmocka_unit_test(test_an_attach_that_overtakes_the_lead_waits),
         cmocka_unit_test(test_an_attach_that_waits_with_a_wrong_key_is_fenced),

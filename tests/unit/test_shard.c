@@ -438,6 +438,32 @@ static void test_bytes_that_arrive_across_a_regather_count(void **state) {
     desk_fini(&desk);
 }
 
+/* A resumed slot that gets another RELEASE sends everything that was not summed. */
+static void test_bytes_that_are_withdrawn_do_not_count(void **state) {
+    struct desk desk;
+    desk_init(&desk, true, 2);
+    desk_start(&desk);
+    desk_push(&desk, 0, 0);
+    desk_push(&desk, 1, 1);
+    desk_push(&desk, 0, 1); /* chunk 1 could be reduced, and is not yet */
+    desk_release(&desk, 0);
+    desk_push(&desk, 0, 0);
+    desk_work(&desk);
+    desk_push(&desk, 1, 0); /* fails if anything was reduced without it */
+    for (uint32_t c = 1; c < DESK_CHUNKS; c++)
+        desk_push(&desk, 0, c);
+    for (uint32_t c = 2; c < DESK_CHUNKS; c++)
+        desk_push(&desk, 1, c);
+    for (uint32_t slot = 0; slot < 2; slot++)
+        desk_end(&desk, slot);
+    desk_work(&desk);
+    desk_prepare(&desk, 0, 2);
+    desk_work(&desk);
+    assert_int_equal(desk_count(&desk, TW_SHARD_READY), 2);
+    assert_int_equal(desk_count(&desk, TW_SHARD_SUMS), 1);
+    desk_fini(&desk);
+}
+
 static void test_a_join_withdraws_only_its_own_push(void **state) {
     struct desk desk;
     desk_init(&desk, false, 2);
@@ -477,6 +503,7 @@ int main(void) {
         cmocka_unit_test(test_a_regather_wants_everything_again),
         cmocka_unit_test(test_a_regather_withdraws_a_vote_not_given_yet),
         cmocka_unit_test(test_bytes_that_arrive_across_a_regather_count),
+        cmocka_unit_test(test_bytes_that_are_withdrawn_do_not_count),
         cmocka_unit_test(test_a_join_withdraws_only_its_own_push),
     };
     return cmocka_run_group_tests_name("shard", tests, NULL, NULL);
