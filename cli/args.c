@@ -15,6 +15,18 @@ static const struct argp_option options[] = {
     {0},
 };
 
+static const struct argp_option run_options[] = {
+    {"help", KEY_HELP, NULL, 0, "Print this help", 11},
+    {0},
+};
+
+static const struct argp_option run_set_options[] = {
+    {"set", KEY_SET, "KEY=VALUE", 0, "Change a key of the recorded job: --set optimizer.lr=0.01",
+     10},
+    {"help", KEY_HELP, NULL, 0, "Print this help", 11},
+    {0},
+};
+
 error_t tw_args_wrong(struct tw_args *args, const char *format, ...) {
     char text[TW_ERROR_TEXT];
     va_list arguments;
@@ -98,6 +110,11 @@ static void explain(struct tw_args *args, const struct argp_state *state) {
                   near ? near : "", near ? "?" : "");
 }
 
+/* What the one argument is. */
+static const char *wanted(const struct argp_state *state) {
+    return strcmp(state->root_argp->args_doc, "RUN") == 0 ? "run directory" : "job file";
+}
+
 static error_t parse(int key, char *text, struct argp_state *state) {
     struct tw_args *args = state->input;
     switch (key) {
@@ -116,11 +133,11 @@ static error_t parse(int key, char *text, struct argp_state *state) {
     }
     case ARGP_KEY_ARG:
         if (args->job)
-            return tw_args_wrong(args, "%s: one job file is enough (%s)", text, args->job);
+            return tw_args_wrong(args, "%s: one %s is enough (%s)", text, wanted(state), args->job);
         args->job = text;
         return 0;
     case ARGP_KEY_END:
-        return args->job || args->help ? 0 : tw_args_wrong(args, "no job file is given");
+        return args->job || args->help ? 0 : tw_args_wrong(args, "no %s is given", wanted(state));
     case ARGP_KEY_ERROR:
         if (!args->error.status)
             explain(args, state);
@@ -131,6 +148,8 @@ static error_t parse(int key, char *text, struct argp_state *state) {
 }
 
 const struct argp tw_args_common = {.options = options, .parser = parse};
+const struct argp tw_args_run = {.options = run_options, .parser = parse};
+const struct argp tw_args_run_set = {.options = run_set_options, .parser = parse};
 
 /* Whether --json was asked for, wherever the reading of the line stopped. */
 static bool wants_json(const struct argp *argp, int argc, char **argv) {

@@ -4,7 +4,8 @@
  * argp would print and exit by itself; here it does neither, since with --json a
  * wrong command line is answered on stdout too. A command describes its own options
  * in a struct argp whose only child is tw_args_common, and whose parser begins by
- * handing on the input: see tw_args_init().
+ * handing on the input: see tw_args_init(). Commands that look at what a run left take
+ * RUN instead, have no --set, and use tw_args_run.
  */
 #ifndef TW_CLI_ARGS_H
 #define TW_CLI_ARGS_H
@@ -19,7 +20,7 @@
 
 struct tw_args {
     const char *command; /* "run" */
-    const char *job;
+    const char *job;     /* JOB, or RUN */
     bool json;
     bool help; /* was printed */
     struct tw_supervised supervised;
@@ -34,6 +35,8 @@ struct tw_args {
 
 /* {&tw_args_common, ...} as the only child of a command's argp. */
 extern const struct argp tw_args_common;
+/* RUN and --help; and the same with --set. */
+extern const struct argp tw_args_run, tw_args_run_set;
 
 /* Reads argv. TW_OK: go on, or, with args->help, end with 0. TW_USAGE: the message is
  * in args->error; `json` is set if --json stands anywhere. Fini in any case. */

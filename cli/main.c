@@ -10,6 +10,7 @@ const struct tw_command tw_commands[] = {
     {"run", "train a job with a cluster of processes on this machine", tw_cmd_run},
     {"server", "serve a job to workers, also on other machines", tw_cmd_server},
     {"worker", "compute gradients for a server", tw_cmd_worker},
+    {"log", "print the order log of a run", tw_cmd_log},
     {"help", "explain a command", tw_cmd_help},
     {"version", "print versions of Talweg and what it stands on", tw_cmd_version},
 };

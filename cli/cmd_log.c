@@ -1,0 +1,141 @@
+/* talweg log: the order log of a run, for people and for programs. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/command.h"
+#include "cli/log_file.h"
+#include "cli/log_text.h"
+#include "common/base/json.h"
+
+struct log_options {
+    bool csv;
+};
+
+enum { KEY_CSV = 0x200 };
+
+static const struct argp_option options[] = {
+    {"csv", KEY_CSV, NULL, 0, "Print rows of CSV, the columns' names first", 1},
+    {"json", TW_ARGS_KEY_JSON, NULL, 0, "Print one JSON object per record", 1},
+    {0},
+};
+
+static const char doc[] =
+    "Prints the order log of a run: who joined, which weights left for whom, and what each"
+    " update applied, in the order in which it happened. A log that is cut or corrupt is"
+    " printed up to there."
+    "\v"
+    "Examples:\n"
+    "  talweg log runs/job-20261122T005534Z\n"
+    "  talweg log runs/job-20261122T005534Z --csv >order.csv\n"
+    "\n"
+    "Exit codes:\n"
+    "  0    printed, all of it\n"
+    "  1    stdout cannot be written\n"
+    "  2    wrong usage, no run directory, or a log that is cut or corrupt\n";
+
+static error_t parse(int key, char *text, struct argp_state *state) {
+    struct tw_args *args = state->input;
+    struct log_options *own = args->own;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        return tw_args_init(state);
+    case KEY_CSV:
+        own->csv = true;
+        return 0;
+    case TW_ARGS_KEY_JSON:
+        args->json = true;
+        return 0;
+    case ARGP_KEY_END:
+        return own->csv && args->json ? tw_args_wrong(args, "--csv and --json exclude each other")
+                                      : 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp_child children[] = {{&tw_args_run, 0, NULL, 0}, {0}};
+static const struct argp argp = {options, parse, "RUN", doc, children, NULL, NULL};
+
+/* TW_CLOSED: whoever reads has had enough (`| head`). */
+static enum tw_status check_stdout(bool written, struct tw_error *error) {
+    if (written)
+        return TW_OK;
+    if (errno == EPIPE)
+        return TW_CLOSED;
+    return tw_error_set(error, TW_IO, "stdout cannot be written: %s", strerror(errno));
+}
+
+static enum tw_status print(struct tw_text *text, struct tw_error *error) {
+    if (text->failed)
+        return tw_error_set(error, TW_NO_MEMORY, "out of memory");
+    size_t size = text->size;
+    bool written = fwrite(text->at, 1, size, stdout) == size;
+    tw_text_clear(text);
+    return check_stdout(written, error);
+}
+
+static enum tw_status print_records(const struct tw_args *args, struct tw_log_file *file,
+                                    struct tw_error *error) {
+    const struct log_options *own = args->own;
+    struct tw_text text = {0};
+    struct tw_record record;
+    enum tw_status status = TW_OK;
+    if (own->csv)
+        tw_record_csv_head(&text);
+    while (status == TW_OK) {
+        status = tw_log_file_next(file, &record, error);
+        if (status != TW_OK)
+            break;
+        if (own->csv)
+            tw_record_to_csv(&text, &record);
+        else if (args->json)
+            tw_record_to_json(&text, &record);
+        else
+            tw_record_to_text(&text, &record);
+        status = print(&text, error);
+    }
+    if (text.size && status == TW_CLOSED)
+        status = print(&text, error); /* the head of an empty log */
+    tw_text_fini(&text);
+    if (status == TW_CLOSED || status == TW_OK)
+        status = check_stdout(fflush(stdout) == 0, error);
+    return status == TW_CLOSED ? TW_OK : status;
+}
+
+/* With --json, what went wrong is also the last line of stdout. */
+static int fail(const struct tw_args *args, const struct tw_error *error) {
+    fprintf(stderr, "talweg log: %s\n", error->text);
+    if (error->status == TW_USAGE)
+        fprintf(stderr, "Try 'talweg log --help'.\n");
+    if (args->json) {
+        struct tw_text text = {0};
+        struct tw_json json;
+        tw_json_init(&json, &text);
+        tw_json_begin_object(&json, NULL);
+        tw_json_string(&json, "status", "failed");
+        tw_json_string(&json, "error", error->text);
+        tw_json_end_object(&json);
+        if (!text.failed)
+            printf("%s\n", text.at);
+        tw_text_fini(&text);
+    }
+    return tw_exit_before(error->status);
+}
+
+int tw_cmd_log(int argc, char **argv) {
+    struct tw_args args;
+    struct log_options own = {0};
+    struct tw_log_file file;
+    struct tw_error error = {0};
+    int code = TW_EXIT_DONE;
+    if (tw_args_parse(&args, "log", &argp, &own, argc, argv)) {
+        code = fail(&args, &args.error);
+    } else if (!args.help) {
+        if (tw_log_file_open(&file, args.job, &error) || print_records(&args, &file, &error))
+            code = fail(&args, &error);
+        tw_log_file_close(&file);
+    }
+    tw_args_fini(&args);
+    return code;
+}

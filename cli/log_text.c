@@ -1,0 +1,188 @@
+#include "cli/log_text.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+#include "common/base/json.h"
+
+static bool has_contributions(const struct tw_record *record) {
+    return record->kind == TW_RECORD_COMMIT || record->kind == TW_RECORD_DROP;
+}
+
+/* Trailing zeros are those that the rule does not have. */
+static int scalar_count(const struct tw_record *record) {
+    static const double zero = 0;
+    int count = TW_RECORD_SCALARS;
+    while (count > 0 && memcmp(&record->scalars[count - 1], &zero, sizeof zero) == 0)
+        count--;
+    return count;
+}
+
+/* ---- text ---- */
+
+static void add_contributions(struct tw_text *out, const struct tw_record *record) {
+    for (uint32_t i = 0; i < record->count; i++) {
+        const struct tw_contribution *c = &record->contributions[i];
+        tw_text_add(out, "%s slot %u step %" PRIu64 " read %" PRIu64 " staleness %" PRIu64,
+                    i ? ";" : "", c->slot, c->step, c->read, c->staleness);
+    }
+}
+
+static void add_commit(struct tw_text *out, const struct tw_record *record) {
+    tw_text_add(out, "%" PRIu64 " examples", record->examples);
+    if (record->examples > 0)
+        tw_text_add(out, ", mean loss %.6g", record->loss / (double)record->examples);
+    tw_text_add(out, ":");
+    add_contributions(out, record);
+}
+
+void tw_record_to_text(struct tw_text *out, const struct tw_record *record) {
+    tw_text_add(out, "%8" PRIu64 "  version %-7" PRIu64 " %-8s ", record->position, record->version,
+                tw_record_name(record->kind));
+    switch (record->kind) {
+    case TW_RECORD_JOIN:
+        tw_text_add(out, "rank %u, incarnation %u, slot %u, numerics ", record->rank,
+                    record->incarnation, record->slot);
+        size_t start = out->size;
+        tw_text_add(out, "%s", record->numerics);
+        if (!out->failed)
+            tw_text_clean(out->at + start);
+        break;
+    case TW_RECORD_RELEASE:
+        if (record->slot == TW_SLOT_EVALUATOR)
+            tw_text_add(out, "to the evaluator, number %" PRIu64, record->step);
+        else
+            tw_text_add(out, "to slot %u, step %" PRIu64, record->slot, record->step);
+        break;
+    case TW_RECORD_COMMIT:
+        add_commit(out, record);
+        break;
+    case TW_RECORD_DROP:
+        tw_text_add(out, "not finite:");
+        add_contributions(out, record);
+        break;
+    case TW_RECORD_REGATHER:
+        tw_text_add(out, "all send again");
+        break;
+    }
+    tw_text_add(out, "\n");
+}
+
+/* ---- CSV ---- */
+
+void tw_record_csv_head(struct tw_text *out) {
+    tw_text_add(out, "position,version,record,rank,incarnation,numerics,slot,step,read,staleness,"
+                     "examples,loss,scalars\n");
+}
+
+static void add_scalars(struct tw_text *out, const struct tw_record *record) {
+    for (int i = 0; i < scalar_count(record); i++) {
+        tw_text_add(out, "%s", i ? " " : "");
+        tw_text_add_real(out, record->scalars[i]);
+    }
+}
+
+static void add_quoted(struct tw_text *out, const char *text) {
+    tw_text_add(out, "\"");
+    for (; *text; text++)
+        tw_text_add(out, *text == '"' ? "\"\"" : "%c", *text);
+    tw_text_add(out, "\"");
+}
+
+void tw_record_to_csv(struct tw_text *out, const struct tw_record *record) {
+    uint32_t rows = has_contributions(record) ? record->count : 1;
+    for (uint32_t i = 0; i < rows; i++) {
+        tw_text_add(out, "%" PRIu64 ",%" PRIu64 ",%s,", record->position, record->version,
+                    tw_record_name(record->kind));
+        if (record->kind == TW_RECORD_JOIN) {
+            tw_text_add(out, "%u,%u,", record->rank, record->incarnation);
+            add_quoted(out, record->numerics);
+            tw_text_add(out, ",%u,,,,,,", record->slot);
+        } else if (record->kind == TW_RECORD_RELEASE && record->slot == TW_SLOT_EVALUATOR) {
+            tw_text_add(out, ",,,evaluator,%" PRIu64 ",,,,,", record->step);
+        } else if (record->kind == TW_RECORD_RELEASE) {
+            tw_text_add(out, ",,,%u,%" PRIu64 ",,,,,", record->slot, record->step);
+        } else if (has_contributions(record)) {
+            const struct tw_contribution *c = &record->contributions[i];
+            tw_text_add(out, ",,,%u,%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",", c->slot,
+                        c->step, c->read, c->staleness, c->examples);
+            tw_text_add_real(out, c->loss);
+            tw_text_add(out, ",");
+            add_scalars(out, record);
+        } else {
+            tw_text_add(out, ",,,,,,,,,");
+        }
+        tw_text_add(out, "\n");
+    }
+}
+
+/* ---- JSON ---- */
+
+static void write_contributions(struct tw_json *json, const struct tw_record *record) {
+    tw_json_begin_array(json, "contributions");
+    for (uint32_t i = 0; i < record->count; i++) {
+        const struct tw_contribution *c = &record->contributions[i];
+        tw_json_begin_object(json, NULL);
+        tw_json_unsigned(json, "slot", c->slot);
+        tw_json_unsigned(json, "step", c->step);
+        tw_json_unsigned(json, "read", c->read);
+        tw_json_unsigned(json, "staleness", c->staleness);
+        tw_json_unsigned(json, "examples", c->examples);
+        tw_json_real(json, "loss", c->loss);
+        tw_json_end_object(json);
+    }
+    tw_json_end_array(json);
+}
+
+static void write_commit(struct tw_json *json, const struct tw_record *record) {
+    write_contributions(json, record);
+    tw_json_unsigned(json, "examples", record->examples);
+    tw_json_real(json, "loss", record->loss);
+    tw_json_begin_array(json, "scalars");
+    for (int i = 0; i < scalar_count(record); i++)
+        tw_json_real(json, NULL, record->scalars[i]);
+    tw_json_end_array(json);
+}
+
+static void write_release(struct tw_json *json, const struct tw_record *record) {
+    if (record->slot == TW_SLOT_EVALUATOR)
+        tw_json_string(json, "slot", "evaluator");
+    else
+        tw_json_unsigned(json, "slot", record->slot);
+    tw_json_unsigned(json, "step", record->step);
+}
+
+static void write_join(struct tw_json *json, const struct tw_record *record) {
+    tw_json_unsigned(json, "rank", record->rank);
+    tw_json_unsigned(json, "incarnation", record->incarnation);
+    tw_json_unsigned(json, "slot", record->slot);
+    tw_json_string(json, "numerics", record->numerics);
+}
+
+void tw_record_to_json(struct tw_text *out, const struct tw_record *record) {
+    struct tw_json json;
+    tw_json_init(&json, out);
+    tw_json_begin_object(&json, NULL);
+    tw_json_unsigned(&json, "position", record->position);
+    tw_json_unsigned(&json, "version", record->version);
+    tw_json_string(&json, "record", tw_record_name(record->kind));
+    switch (record->kind) {
+    case TW_RECORD_JOIN:
+        write_join(&json, record);
+        break;
+    case TW_RECORD_RELEASE:
+        write_release(&json, record);
+        break;
+    case TW_RECORD_COMMIT:
+        write_commit(&json, record);
+        break;
+    case TW_RECORD_DROP:
+        write_contributions(&json, record);
+        break;
+    case TW_RECORD_REGATHER:
+        break;
+    }
+    tw_json_end_object(&json);
+    tw_text_add(out, "\n");
+}
