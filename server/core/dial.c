@@ -1,30 +1,42 @@
 #include "server/core/dial.h"
 
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
-/* Every mode of DESIGN.md §5. `gather` 0 stands for all workers. A preset that
- * is not available yet is known by name, so that it can be refused by name. */
+/* How a preset's number K and the number of workers N give the gather. */
+enum gather { ALL, ONE, ALL_BUT_K, K, N_OVER_K };
+
+/* What a preset's number means, for messages. */
+enum number { NONE, BACKUPS, GATHER, BOUND, SPLIT };
+
+/* DESIGN.md §5, row by row. */
 static const struct tw_preset {
     const char *name;
     bool available;
-    uint32_t gather;
+    enum gather gather;
+    enum number number;
     bool distinct;
-    bool members_known;
-    int64_t staleness_bound;
+    enum tw_late_rule late;
+    enum tw_release_rule release;
 } presets[] = {
-    {"sync", true, 0, true, true, 0},
-    {"async", true, 1, false, false, -1},
-    {.name = "backup"},
-    {.name = "k-sync"},
-    {.name = "k-batch-sync"},
-    {.name = "ssp"},
-    {.name = "k-async"},
-    {.name = "k-batch-async"},
-    {.name = "softsync"},
+    {"sync", true, ALL, NONE, true, TW_LATE_USE, TW_RELEASE_AT_COMMIT},
+    {"backup", true, ALL_BUT_K, BACKUPS, true, TW_LATE_DROP, TW_RELEASE_AT_COMMIT},
+    {"k-sync", true, K, GATHER, true, TW_LATE_CANCEL, TW_RELEASE_AT_COMMIT},
+    {"k-batch-sync", true, K, GATHER, false, TW_LATE_CANCEL, TW_RELEASE_AT_ACCEPTANCE},
+    {"async", true, ONE, NONE, false, TW_LATE_USE, TW_RELEASE_AT_COMMIT},
+    {"ssp", true, ONE, BOUND, false, TW_LATE_USE, TW_RELEASE_AT_COMMIT},
+    {"k-async", true, K, GATHER, true, TW_LATE_USE, TW_RELEASE_AT_COMMIT},
+    {"k-batch-async", true, K, GATHER, false, TW_LATE_USE, TW_RELEASE_AT_ACCEPTANCE},
+    {"softsync", true, N_OVER_K, SPLIT, false, TW_LATE_USE, TW_RELEASE_AT_ACCEPTANCE},
     {.name = "hogwild"},
 };
 
 enum { PRESETS = sizeof(presets) / sizeof(presets[0]) };
+
+#define KNOWN                                                                                      \
+    "sync, backup:B, k-sync:K, k-batch-sync:K, async, ssp:S, k-async:K, k-batch-async:K, "         \
+    "softsync:N"
 
 static const struct tw_preset *find(const char *name, size_t length) {
     for (int i = 0; i < PRESETS; i++)
@@ -33,36 +45,110 @@ static const struct tw_preset *find(const char *name, size_t length) {
     return NULL;
 }
 
+static enum tw_status unknown(const char *mode, size_t length, struct tw_where where,
+                              struct tw_error *error) {
+    char word[64];
+    size_t size = length < sizeof(word) - 1 ? length : sizeof(word) - 1;
+    memcpy(word, mode, size);
+    word[size] = 0;
+    const char *near = tw_nearest_name(word, presets, PRESETS, sizeof(presets[0]));
+    if (near)
+        return tw_job_error(error, where, "consistency.mode",
+                            "unknown mode \"%s\"; did you mean \"%s\"? available: " KNOWN, mode,
+                            near);
+    return tw_job_error(error, where, "consistency.mode", "unknown mode \"%s\"; available: " KNOWN,
+                        mode);
+}
+
+/* The range of a preset's number, and what it is called. */
+static const char *range_of(enum number number, int workers, int64_t *min, int64_t *max) {
+    switch (number) {
+    case BACKUPS:
+        *min = 0;
+        *max = workers - 1;
+        return "backup workers";
+    case BOUND:
+        *min = 0;
+        *max = INT32_MAX;
+        return "clocks that a worker may be ahead";
+    case SPLIT:
+        *min = 1;
+        *max = workers;
+        return "updates per round of all workers";
+    default:
+        *min = 1;
+        *max = workers;
+        return "gradients per update";
+    }
+}
+
+static enum tw_status read_number(const struct tw_preset *preset, const char *mode,
+                                  struct tw_where where, int workers, int64_t *number,
+                                  struct tw_error *error) {
+    const char *text = strchr(mode, ':');
+    int64_t min, max;
+    const char *what = range_of(preset->number, workers, &min, &max);
+    if (preset->number == NONE)
+        return text ? tw_job_error(error, where, "consistency.mode",
+                                   "mode \"%s\" takes no number; write \"%s\"", mode, preset->name)
+                    : TW_OK;
+    char *end = NULL;
+    errno = 0;
+    long long value = text && text[1] >= '0' && text[1] <= '9' ? strtoll(text + 1, &end, 10) : -1;
+    if (!end || *end || errno)
+        return tw_job_error(error, where, "consistency.mode",
+                            "mode \"%s\" needs a number of %s: \"%s:%lld\"", mode, what,
+                            preset->name, (long long)(min ? min : 1));
+    if (value < min || value > max)
+        return tw_job_error(error, where, "consistency.mode",
+                            "mode \"%s\" with cluster.workers %d: the number of %s must be from "
+                            "%lld to %lld",
+                            mode, workers, what, (long long)min, (long long)max);
+    *number = value;
+    return TW_OK;
+}
+
+static uint32_t gather_of(const struct tw_preset *preset, int64_t number, int workers) {
+    switch (preset->gather) {
+    case ONE:
+        return 1;
+    case ALL_BUT_K:
+        return (uint32_t)(workers - number);
+    case K:
+        return (uint32_t)number;
+    case N_OVER_K:
+        return (uint32_t)(workers / number);
+    default:
+        return (uint32_t)workers;
+    }
+}
+
 enum tw_status tw_dial_parse(const char *mode, struct tw_where where, int workers,
                              struct tw_dial *out, struct tw_error *error) {
     size_t length = strcspn(mode, ":");
     const struct tw_preset *preset = find(mode, length);
-    if (!preset) {
-        const char *near = tw_nearest_name(mode, presets, PRESETS, sizeof(presets[0]));
-        if (near)
-            return tw_job_error(error, where, "consistency.mode",
-                                "unknown mode \"%s\"; did you mean \"%s\"? available: sync, async",
-                                mode, near);
-        return tw_job_error(error, where, "consistency.mode",
-                            "unknown mode \"%s\"; available: sync, async", mode);
-    }
+    int64_t number = 0;
+    if (!preset)
+        return unknown(mode, length, where, error);
     if (!preset->available) {
         tw_job_error(error, where, "consistency.mode",
-                     "mode \"%s\" is not available yet; available: sync, async", mode);
+                     "mode \"%s\" is not available yet; available: " KNOWN, mode);
         if (error)
             error->status = TW_UNSUPPORTED;
         return TW_UNSUPPORTED;
     }
-    if (mode[length] == ':')
-        return tw_job_error(error, where, "consistency.mode",
-                            "mode \"%s\" takes no number; write \"%s\"", mode, preset->name);
+    enum tw_status status = read_number(preset, mode, where, workers, &number, error);
+    if (status != TW_OK)
+        return status;
     *out = (struct tw_dial){
         .name = preset->name,
-        .gather = preset->gather ? preset->gather : (uint32_t)workers,
+        .gather = gather_of(preset, number, workers),
         .distinct = preset->distinct,
-        .members_known = preset->members_known,
-        .staleness_bound = preset->staleness_bound,
-        .release = TW_RELEASE_AT_COMMIT,
+        .members_known = preset->gather == ALL,
+        .staleness_bound = preset->gather == ALL || preset->late != TW_LATE_USE ? 0 : -1,
+        .late = preset->late,
+        .clock_bound = preset->number == BOUND ? number : -1,
+        .release = preset->release,
     };
     return TW_OK;
 }

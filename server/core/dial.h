@@ -12,9 +12,18 @@
 
 #include "common/job/options.h"
 
-/* When the slot of an accepted push gets its next weights. */
+/* When the slot of a whole push gets its next weights. */
 enum tw_release_rule {
-    TW_RELEASE_AT_COMMIT, /* when the update that contains it is committed */
+    TW_RELEASE_AT_COMMIT,     /* when the update that contains it is committed */
+    TW_RELEASE_AT_ACCEPTANCE, /* when it is counted in; the one that completes the gather:
+                                 at its commit */
+};
+
+/* What becomes of gradients that an update has left behind. */
+enum tw_late_rule {
+    TW_LATE_USE,    /* they count for a later update */
+    TW_LATE_DROP,   /* they are dropped when they come */
+    TW_LATE_CANCEL, /* they are dropped at the commit, also those still being computed */
 };
 
 struct tw_dial {
@@ -24,10 +33,17 @@ struct tw_dial {
     bool members_known;      /* an update's contributors are all slots: gradients may be
                                 reduced as they arrive, before PREPARE */
     int64_t staleness_bound; /* what the mode promises; -1: none */
+    enum tw_late_rule late;
+    int64_t clock_bound; /* a slot begins clock c only while c - slowest <= this; -1: none */
     enum tw_release_rule release;
 };
 
-/* Reads "sync", "async", ... for a cluster of `workers`. TW_JOB with where, key
+/* Pushes that may wait, accepted, while their slots go on to the next step. */
+static inline uint32_t tw_dial_ahead(const struct tw_dial *dial) {
+    return dial->release == TW_RELEASE_AT_ACCEPTANCE ? dial->gather : 0;
+}
+
+/* Reads "sync", "ssp:3", ... for a cluster of `workers`. TW_JOB with where, key
  * and what would be right; modes that are known by name but not available yet are
  * TW_UNSUPPORTED and say so. */
 enum tw_status tw_dial_parse(const char *mode, struct tw_where where, int workers,

@@ -33,9 +33,7 @@ static void stop_holding(struct tw_sequencer *s) {
     if (!s->holding || s->due)
         return;
     s->holding = false;
-    for (uint32_t i = 0; i < s->config.workers; i++)
-        if (s->slot[i].release_due && !s->slot[i].reading)
-            tw_sequencer_release(s, i);
+    tw_sequencer_release_due(s);
 }
 
 static void border(struct tw_sequencer *s) {

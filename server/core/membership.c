@@ -69,7 +69,7 @@ static void take_over(struct tw_sequencer *s, const struct tw_sequencer_join *jo
     struct tw_member *member = &s->member[rank];
     member->incarnation++;
     member->resume_read = 0;
-    tw_sequencer_cancel_read(s, rank);
+    tw_sequencer_forget_slot(s, rank);
     struct tw_record *record = tw_sequencer_log(s, TW_RECORD_JOIN);
     record->rank = record->slot = rank;
     record->incarnation = member->incarnation;
@@ -101,7 +101,8 @@ static void admit(struct tw_sequencer *s, const struct tw_sequencer_join *join, 
     effect->joined.incarnation = member->incarnation;
     effect->joined.attempt = member->attempt;
     effect->joined.slot = rank;
-    effect->joined.last_step = s->slot[rank].settled;
+    const struct tw_slot_state *slot = &s->slot[rank];
+    effect->joined.last_step = slot->begun - (slot->reading || slot->waiting);
 }
 
 static void join_one(struct tw_sequencer *s, const struct tw_sequencer_join *join) {
@@ -113,7 +114,7 @@ static void join_one(struct tw_sequencer *s, const struct tw_sequencer_join *joi
         refuse(s, join, status);
         return;
     }
-    if (s->preparing && s->slot[rank].in_prepare) {
+    if (tw_sequencer_in_prepare(s, rank)) {
         if (s->member[rank].deferred) { /* the one before it went away meanwhile */
             refuse(s, &s->member[rank].join, TW_RANK_TAKEN);
         }
@@ -163,9 +164,7 @@ void tw_sequencer_on_attached(struct tw_sequencer *s, uint32_t rank, uint32_t at
         member->was_here = true;
         s->here_once++;
     }
-    struct tw_slot_state *slot = &s->slot[rank];
-    bool goes_on = slot->reading && slot->read_position == member->resume_read;
-    if (!goes_on && !slot->in_prepare) {
+    if (!tw_sequencer_awaits(s, rank, member->resume_read)) {
         tw_sequencer_cancel_read(s, rank);
         tw_sequencer_release(s, rank);
     }

@@ -73,7 +73,8 @@ struct tw_sequencer_event {
 struct tw_stretch {
     uint64_t updates, contributions, examples;
     uint64_t staleness_sum, staleness_max;
-    double loss; /* sum over the examples */
+    uint64_t dropped; /* pushes and reads that were over without being applied */
+    double loss;      /* sum over the examples */
 };
 
 enum tw_sequencer_effect_kind {

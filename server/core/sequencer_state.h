@@ -1,9 +1,10 @@
-/* The sequencer's insides, shared by sequencer.c (events, gathering, commits),
- * membership.c (ranks) and evaluation.c (borders, the end). Private to them.
+/* The sequencer's insides, shared by sequencer.c (events), gather.c (votes,
+ * updates), release.c (reads and clocks), membership.c (ranks) and evaluation.c
+ * (borders, the end). Private to them.
  *
  * Invariants, checked after every step when built with TALWEG_CHECKS (Debug):
- *   - reads_out is the number of slots with a read; a ready slot has a read;
- *   - the ready queue holds exactly the ready slots that are not in a PREPARE;
+ *   - reads_out is the number of open reads, of the queue, and of the PREPARE;
+ *   - a slot has an open read, or a whole push that waits, never both;
  *   - the staleness identity;
  *   - after the end no COMMIT, and no RELEASE but to the evaluator.
  */
@@ -12,23 +13,30 @@
 
 #include "server/core/sequencer.h"
 
-/* One step's effects can hold a COMMIT, DROPs until the run ends, and a PREPARE,
- * each with contributions of its own. */
-#define TW_CONTRIBUTION_SIDES (TW_NOT_FINITE_MAX + 1)
+/* One step's effects can hold a COMMIT, what it left behind, DROPs of what is not
+ * finite until the run ends, and a PREPARE, each with contributions of its own. */
+#define TW_CONTRIBUTION_SIDES (TW_NOT_FINITE_MAX + 3)
+
+/* A push for which all shards have voted, and which waits to be part of an update. */
+struct tw_whole {
+    uint32_t slot;
+    bool released; /* its slot has gone on: it was accepted */
+    bool finite;   /* on all shards */
+    uint32_t bad_tensor;
+    uint64_t step, read_position, read_version;
+    uint64_t examples;
+    double loss;
+};
 
 struct tw_slot_state {
-    uint64_t settled;       /* last step that was committed or dropped */
-    bool reading;           /* a RELEASE is out, its push neither committed nor dropped */
-    uint64_t read_position; /* of that RELEASE */
-    uint64_t read_version;
-    uint64_t votes;   /* bit per shard */
-    bool ready;       /* all shards have voted */
-    bool in_prepare;  /* part of the update under way */
-    bool release_due; /* owed a RELEASE when holding ends */
-    bool finite;      /* on all shards that voted */
-    uint32_t bad_tensor;
-    uint64_t examples; /* of the vote */
-    double loss;
+    uint64_t begun;       /* last step that was released */
+    uint64_t settled;     /* last step that was committed or dropped */
+    uint64_t clock;       /* what a clock bound compares */
+    bool reading;         /* step `begun` is out, its push not yet whole */
+    bool waiting;         /* its whole push is in the queue or a PREPARE, not released */
+    bool release_due;     /* owed a RELEASE when holding or a bound allows it */
+    uint64_t votes;       /* bit per shard, of the open read */
+    struct tw_whole read; /* the open read, as far as it is known */
 };
 
 enum tw_member_state {
@@ -57,17 +65,19 @@ struct tw_sequencer {
     bool regather_due;  /* a join of this step wants one */
     uint32_t here_once; /* members that were here at least once */
     bool started;
-    uint64_t reads_out;
+    uint64_t reads_out; /* open reads, and whole pushes neither committed nor dropped */
+    uint64_t clock_min;
 
-    uint32_t *ready; /* ring [workers] of slots in the order in which they got ready */
-    uint32_t ready_first, ready_count;
+    struct tw_whole *ready; /* ring [ready_room], in the order in which they got whole */
+    uint32_t ready_first, ready_count, ready_room;
+    struct tw_whole *prepared; /* [ready_room] of the update under way, by slot and step */
+    uint32_t prepared_count;
 
     bool preparing;
     uint64_t sums; /* bit per shard that answered */
     bool sums_finite;
     int side; /* which of the arrays below is in use */
-    struct tw_contribution *contribution[TW_CONTRIBUTION_SIDES]; /* [workers] each */
-    uint32_t contributions;
+    struct tw_contribution *contribution[TW_CONTRIBUTION_SIDES]; /* [ready_room + workers] */
     uint32_t not_finite_in_a_row;
 
     struct tw_stretch total, stretch;
@@ -89,12 +99,27 @@ struct tw_sequencer {
     size_t effects, effect_room;
 };
 
+static inline struct tw_whole *tw_sequencer_ready(struct tw_sequencer *s, uint32_t i) {
+    return &s->ready[(s->ready_first + i) % s->ready_room];
+}
+
 /* sequencer.c */
 struct tw_sequencer_effect *tw_sequencer_emit(struct tw_sequencer *s,
                                               enum tw_sequencer_effect_kind kind);
 struct tw_record *tw_sequencer_log(struct tw_sequencer *s, enum tw_record_kind kind);
+
+/* release.c */
 void tw_sequencer_release(struct tw_sequencer *s, uint32_t slot);
+void tw_sequencer_release_due(struct tw_sequencer *s);
 void tw_sequencer_cancel_read(struct tw_sequencer *s, uint32_t slot);
+void tw_sequencer_forget_slot(struct tw_sequencer *s, uint32_t slot);
+void tw_sequencer_settle(struct tw_sequencer *s, uint32_t slot, uint64_t step);
+bool tw_sequencer_awaits(struct tw_sequencer *s, uint32_t slot, uint64_t position);
+bool tw_sequencer_in_prepare(const struct tw_sequencer *s, uint32_t slot);
+
+/* gather.c */
+void tw_sequencer_on_ready(struct tw_sequencer *s, const struct tw_ready *ready);
+void tw_sequencer_on_sums(struct tw_sequencer *s, const struct tw_sums *sums);
 void tw_sequencer_form(struct tw_sequencer *s);
 void tw_sequencer_regather(struct tw_sequencer *s);
 

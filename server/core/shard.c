@@ -29,8 +29,14 @@ static size_t plane_floats(const struct tw_shard_config *config) {
     return floats;
 }
 
+/* Every slot's open push; those that wait, accepted, for the update to come; and as
+ * many of the update being swept. */
+static uint32_t push_count(const struct tw_shard_config *config) {
+    return config->slots + 2 * config->ahead;
+}
+
 static uint32_t plane_count(const struct tw_shard_config *config) {
-    return 1 + config->spares + (uint32_t)config->optimizer->states + config->slots;
+    return 1 + config->spares + (uint32_t)config->optimizer->states + push_count(config);
 }
 
 /* Walks through all arrays; with `memory` NULL only measures. */
@@ -47,10 +53,11 @@ static size_t carve(struct tw_shard *s, unsigned char *memory) {
     CARVE(current, chunks);
     CARVE(refs, (size_t)copies * chunks);
     CARVE(slot, slots);
-    CARVE(bytes, (size_t)slots * chunks);
-    CARVE(votes, slots);
-    CARVE(contributor, slots);
-    CARVE(input, slots);
+    CARVE(push, s->pushes);
+    CARVE(bytes, (size_t)s->pushes * chunks);
+    CARVE(votes, s->pushes);
+    CARVE(contributor, s->pushes);
+    CARVE(input, s->pushes);
     CARVE(here, chunks);
     CARVE(to_reduce, chunks);
     CARVE(queued, chunks);
@@ -63,6 +70,7 @@ static size_t carve(struct tw_shard *s, unsigned char *memory) {
 static void measure(struct tw_shard *s, const struct tw_shard_config *config) {
     const uint32_t *first = &config->layout->shard_first[config->index];
     *s = (struct tw_shard){.config = *config, .first = first[0], .chunks = first[1] - first[0]};
+    s->pushes = push_count(config);
     s->plane = plane_floats(config);
     s->stride = s->plane + STAGGER_FLOATS;
     /* Per slot at most one COMMIT, one RELEASE that is valid and one, superseded,
@@ -76,7 +84,7 @@ size_t tw_shard_bytes(const struct tw_shard_config *config) {
     size_t floats, bytes, small;
     if (!tw_size_multiply(s.stride, plane_count(config), &floats) ||
         !tw_size_multiply(floats, sizeof(float), &bytes) ||
-        !tw_size_multiply((size_t)config->slots + 64, (size_t)s.chunks + 64, &small) ||
+        !tw_size_multiply((size_t)s.pushes + 64, (size_t)s.chunks + 64, &small) ||
         bytes > SIZE_MAX / 4 || small > SIZE_MAX / 64)
         return 0;
     return carve(&s, NULL);
@@ -105,7 +113,8 @@ struct tw_shard *tw_shard_init(void *memory, const struct tw_shard_config *confi
     fill_weights(s);
     s->sum_finite = true;
     for (uint32_t i = 0; i < config->slots; i++) {
-        s->slot[i].bad_tensor = UINT32_MAX;
+        s->slot[i].open = i;
+        s->push[i] = (struct tw_shard_push){.used = true, .slot = i, .bad_tensor = UINT32_MAX};
         if (config->members_known)
             s->contributor[s->contributors++] = i;
     }
@@ -160,11 +169,12 @@ enum tw_status tw_shard_place(struct tw_shard *s, const struct tw_push *push, si
     enum tw_status status = check_push(s, push->slot, push->incarnation, push->step, error);
     if (status != TW_OK)
         return status == TW_STALE ? TW_OK : status;
-    uint8_t *state = tw_shard_bytes_state(s, push->slot, c);
+    uint32_t open = s->slot[push->slot].open;
+    uint8_t *state = tw_shard_bytes_state(s, open, c);
     switch (*state) {
     case TW_BYTES_EMPTY:
         *state = TW_BYTES_RECEIVING;
-        *place = tw_shard_gradient(s, push->slot, c);
+        *place = tw_shard_gradient(s, open, c);
         return TW_OK;
     case TW_BYTES_HERE:
     case TW_BYTES_MERGED:
@@ -175,38 +185,39 @@ enum tw_status tw_shard_place(struct tw_shard *s, const struct tw_push *push, si
 }
 
 static void vote_if_whole(struct tw_shard *s, uint32_t index) {
-    struct tw_shard_slot *slot = &s->slot[index];
-    if (slot->voted || !slot->ended || slot->whole < s->chunks)
+    struct tw_shard_push *push = &s->push[index];
+    if (push->voted || !push->ended || push->whole < s->chunks)
         return;
-    slot->voted = true;
-    if (slot->in_votes)
+    push->voted = true;
+    if (push->in_votes)
         return;
-    slot->in_votes = true;
-    s->votes[(s->vote_first + s->vote_count++) % s->config.slots] = index;
+    push->in_votes = true;
+    s->votes[(s->vote_first + s->vote_count++) % s->pushes] = index;
 }
 
-void tw_shard_arrived(struct tw_shard *s, const struct tw_push *push) {
-    uint32_t c = push->chunk - s->first;
-    uint8_t *state = tw_shard_bytes_state(s, push->slot, c);
+void tw_shard_arrived(struct tw_shard *s, const struct tw_push *frame) {
+    uint32_t c = frame->chunk - s->first, open = s->slot[frame->slot].open;
+    uint8_t *state = tw_shard_bytes_state(s, open, c);
     if (*state != TW_BYTES_RECEIVING) {
         assert(*state == TW_BYTES_STALE);
         *state = TW_BYTES_EMPTY;
         return;
     }
-    struct tw_shard_slot *slot = &s->slot[push->slot];
+    struct tw_shard_push *push = &s->push[open];
     const struct tw_chunk *chunk = tw_shard_chunk(s, c);
     *state = TW_BYTES_HERE;
-    slot->whole++;
-    if (!tw_all_finite(tw_shard_gradient(s, push->slot, c), chunk->count) &&
-        chunk->tensor < slot->bad_tensor)
-        slot->bad_tensor = chunk->tensor;
+    push->whole++;
+    if (!tw_all_finite(tw_shard_gradient(s, open, c), chunk->count) &&
+        chunk->tensor < push->bad_tensor)
+        push->bad_tensor = chunk->tensor;
     if (s->config.members_known)
         tw_shard_count_here(s, c);
-    vote_if_whole(s, push->slot);
+    vote_if_whole(s, open);
 }
 
 void tw_shard_aborted(struct tw_shard *s, const struct tw_push *push) {
-    uint8_t *state = tw_shard_bytes_state(s, push->slot, push->chunk - s->first);
+    uint32_t open = s->slot[push->slot].open;
+    uint8_t *state = tw_shard_bytes_state(s, open, push->chunk - s->first);
     assert(*state == TW_BYTES_RECEIVING || *state == TW_BYTES_STALE);
     *state = TW_BYTES_EMPTY;
 }
@@ -215,13 +226,13 @@ enum tw_status tw_shard_end(struct tw_shard *s, const struct tw_end *end, struct
     enum tw_status status = check_push(s, end->slot, end->incarnation, end->step, error);
     if (status != TW_OK)
         return status == TW_STALE ? TW_OK : status;
-    struct tw_shard_slot *slot = &s->slot[end->slot];
-    if (end->read != slot->position)
+    struct tw_shard_push *push = &s->push[s->slot[end->slot].open];
+    if (end->read != push->position)
         return tw_error_set(error, TW_UNEXPECTED,
                             "slot %u, step %llu was computed on the weights of position %llu, but "
                             "it was given those of %llu",
                             end->slot, (unsigned long long)end->step, (unsigned long long)end->read,
-                            (unsigned long long)slot->position);
+                            (unsigned long long)push->position);
     if (end->frames != s->chunks)
         return tw_error_set(error, TW_MALFORMED,
                             "slot %u, step %llu ends after %u chunks; this server has %u",
@@ -229,13 +240,25 @@ enum tw_status tw_shard_end(struct tw_shard *s, const struct tw_end *end, struct
     if (end->examples < 1 || end->examples > (uint64_t)TW_ELEMENTS_MAX)
         return tw_error_set(error, TW_MALFORMED, "slot %u, step %llu: %llu examples", end->slot,
                             (unsigned long long)end->step, (unsigned long long)end->examples);
-    if (slot->ended)
+    if (push->ended)
         return TW_OK;
-    slot->ended = true;
-    slot->examples = end->examples;
-    slot->loss = end->loss;
-    vote_if_whole(s, end->slot);
+    push->ended = true;
+    push->examples = end->examples;
+    push->loss = end->loss;
+    vote_if_whole(s, s->slot[end->slot].open);
     return TW_OK;
+}
+
+uint32_t tw_shard_find_push(const struct tw_shard *s, const struct tw_contribution *contribution) {
+    uint32_t open = s->slot[contribution->slot].open;
+    if (s->push[open].step == contribution->step)
+        return open;
+    for (uint32_t i = 0; i < s->pushes; i++)
+        if (s->push[i].used && s->push[i].slot == contribution->slot &&
+            s->push[i].step == contribution->step)
+            return i;
+    assert(!"the log names a push that is not here");
+    return open;
 }
 
 /* ---- work ---- */
@@ -243,26 +266,26 @@ enum tw_status tw_shard_end(struct tw_shard *s, const struct tw_end *end, struct
 static bool give_vote(struct tw_shard *s, struct tw_shard_effect *effect) {
     while (s->vote_count) {
         uint32_t index = s->votes[s->vote_first];
-        struct tw_shard_slot *slot = &s->slot[index];
-        s->vote_first = (s->vote_first + 1) % s->config.slots;
+        struct tw_shard_push *push = &s->push[index];
+        s->vote_first = (s->vote_first + 1) % s->pushes;
         s->vote_count--;
-        slot->in_votes = false;
-        if (!slot->voted)
+        push->in_votes = false;
+        if (!push->voted)
             continue; /* withdrawn by a JOIN or REGATHER in between */
-        bool loss_finite = isfinite(slot->loss);
+        bool loss_finite = isfinite(push->loss);
         *effect = (struct tw_shard_effect){
             .kind = TW_SHARD_READY,
             .ready = {.shard = s->config.index,
-                      .slot = index,
-                      .incarnation = slot->incarnation,
-                      .step = slot->step,
-                      .read = slot->position,
-                      .examples = slot->examples,
+                      .slot = push->slot,
+                      .incarnation = s->slot[push->slot].incarnation,
+                      .step = push->step,
+                      .read = push->position,
+                      .examples = push->examples,
                       .regather = s->regather,
-                      .loss = slot->loss,
-                      .finite = slot->bad_tensor == UINT32_MAX && loss_finite,
+                      .loss = push->loss,
+                      .finite = push->bad_tensor == UINT32_MAX && loss_finite,
                       .bad_tensor =
-                          slot->bad_tensor == UINT32_MAX ? TW_TENSORS_MAX : slot->bad_tensor}};
+                          push->bad_tensor == UINT32_MAX ? TW_TENSORS_MAX : push->bad_tensor}};
         return true;
     }
     return false;
@@ -276,7 +299,7 @@ void tw_shard_prepare(struct tw_shard *s, const struct tw_prepare *prepare) {
         return;
     s->contributors = prepare->count;
     for (uint32_t i = 0; i < prepare->count; i++)
-        s->contributor[i] = prepare->contributions[i].slot;
+        s->contributor[i] = tw_shard_find_push(s, &prepare->contributions[i]);
     s->reduced = 0;
     s->sum_finite = true;
     for (uint32_t c = 0; c < s->chunks; c++) {
@@ -298,9 +321,12 @@ static bool answer_prepare(struct tw_shard *s, struct tw_shard_effect *effect) {
 enum tw_shard_work tw_shard_next(struct tw_shard *s, struct tw_shard_effect *effect) {
     if (give_vote(s, effect))
         return TW_SHARD_EFFECT;
+    /* What the log says comes first: so at most one COMMIT waits to be swept, and
+     * the planes of its pushes are free again before those of the next are summed. */
+    enum tw_shard_work work = tw_shard_sweep_next(s, effect);
+    if (work != TW_SHARD_IDLE)
+        return work;
     if (s->reduce_count)
         return tw_shard_reduce_next(s);
-    if (answer_prepare(s, effect))
-        return TW_SHARD_EFFECT;
-    return tw_shard_sweep_next(s, effect);
+    return answer_prepare(s, effect) ? TW_SHARD_EFFECT : TW_SHARD_IDLE;
 }

@@ -14,7 +14,11 @@
  * Weights are copy-on-write: a chunk that is being sent is never written; its
  * update goes into a spare buffer. When no spare is left the update waits.
  *
- * Bytes in `state[slot][chunk]`:
+ * A push has a plane of memory. A slot has one open push; when the log releases
+ * its next step before the last one is committed, that one was accepted: it is held
+ * in its plane, and the slot goes on in another.
+ *
+ * Bytes of a push, chunk by chunk:
  *
  *   EMPTY -place-> RECEIVING -arrived-> HERE -reduced into another-> MERGED
  *     ^               | aborted                |        COMMIT record |
@@ -36,6 +40,7 @@ struct tw_shard_config {
     uint32_t index;                 /* which shard of the layout */
     uint32_t slots;
     bool members_known; /* of the dial: reduce a chunk when all slots have it */
+    uint32_t ahead;     /* pushes that may wait, accepted, while their slots go on */
     uint32_t spares;    /* spare weight buffers for copy-on-write, >= 1 */
     uint64_t seed;      /* of the initial weights */
     const struct tw_optimizer *optimizer;

@@ -40,10 +40,10 @@ enum tw_shard_work tw_shard_reduce_next(struct tw_shard *s) {
 
 /* ---- records ---- */
 
-static void new_push(struct tw_shard_slot *slot) {
-    slot->whole = 0;
-    slot->ended = slot->voted = false;
-    slot->bad_tensor = UINT32_MAX;
+static void new_push(struct tw_shard_push *push) {
+    push->whole = 0;
+    push->ended = push->voted = false;
+    push->bad_tensor = UINT32_MAX;
 }
 
 static void new_sums(struct tw_shard *s) {
@@ -53,13 +53,13 @@ static void new_sums(struct tw_shard *s) {
     memset(s->here, 0, s->chunks * sizeof(*s->here));
 }
 
-/* Forgets what a slot has brought of an uncommitted push. Bytes that were summed
+/* Forgets what has come of an uncommitted push. Bytes that were summed
  * already cannot be taken back: `merged` says whether the sums go too. If not, the
  * verdict on them stays as well. */
 static void forget_push(struct tw_shard *s, uint32_t index, bool merged, bool stale) {
-    struct tw_shard_slot *slot = &s->slot[index];
-    uint32_t bad_tensor = slot->bad_tensor;
-    new_push(slot);
+    struct tw_shard_push *push = &s->push[index];
+    uint32_t bad_tensor = push->bad_tensor;
+    new_push(push);
     for (uint32_t c = 0; c < s->chunks; c++) {
         uint8_t *state = tw_shard_bytes_state(s, index, c);
         if (*state == TW_BYTES_HERE) {
@@ -69,56 +69,110 @@ static void forget_push(struct tw_shard *s, uint32_t index, bool merged, bool st
         } else if (*state == TW_BYTES_MERGED && merged) {
             *state = TW_BYTES_EMPTY;
         } else if (*state == TW_BYTES_MERGED) {
-            slot->whole++;
-            slot->bad_tensor = bad_tensor;
+            push->whole++;
+            push->bad_tensor = bad_tensor;
         } else if (*state == TW_BYTES_RECEIVING && stale) {
             *state = TW_BYTES_STALE;
         }
     }
 }
 
+static bool is_open(const struct tw_shard *s, uint32_t index) {
+    return s->slot[s->push[index].slot].open == index;
+}
+
+/* A push that is not its slot's open one gives its plane back. */
+static void free_if_held(struct tw_shard *s, uint32_t index) {
+    if (!is_open(s, index))
+        s->push[index].used = false;
+}
+
+static uint32_t take_free_push(struct tw_shard *s) {
+    for (uint32_t i = 0; i < s->pushes; i++)
+        if (!s->push[i].used)
+            return i;
+    assert(!"more pushes are accepted than there are planes for");
+    return 0;
+}
+
 static struct tw_shard_item *add_work(struct tw_shard *s, const struct tw_record *record);
+
+static void settle(struct tw_shard *s, const struct tw_contribution *contribution) {
+    uint64_t *settled = &s->slot[contribution->slot].settled;
+    *settled = contribution->step > *settled ? contribution->step : *settled;
+}
 
 static void on_commit(struct tw_shard *s, const struct tw_record *record) {
     uint32_t next = UINT32_MAX;
     for (uint32_t i = record->count; i-- > 0;) {
-        uint32_t index = record->contributions[i].slot;
-        struct tw_shard_slot *slot = &s->slot[index];
-        slot->settled = record->contributions[i].step;
-        slot->next = next;
+        uint32_t index = tw_shard_find_push(s, &record->contributions[i]);
+        settle(s, &record->contributions[i]);
+        s->push[index].next = next;
         next = index;
-        new_push(slot);
+        new_push(&s->push[index]);
         memset(tw_shard_bytes_state(s, index, 0), TW_BYTES_COMMITTED, s->chunks);
     }
     new_sums(s);
     struct tw_shard_item *item = add_work(s, record);
-    item->slot = record->contributions[0].slot;
+    item->push = next;
     item->examples = record->examples;
     memcpy(item->scalars, record->scalars, sizeof(item->scalars));
 }
 
 static void on_drop(struct tw_shard *s, const struct tw_record *record) {
     for (uint32_t i = 0; i < record->count; i++) {
-        s->slot[record->contributions[i].slot].settled = record->contributions[i].step;
-        forget_push(s, record->contributions[i].slot, true, true);
+        uint32_t index = tw_shard_find_push(s, &record->contributions[i]);
+        settle(s, &record->contributions[i]);
+        forget_push(s, index, true, true);
+        free_if_held(s, index);
     }
-    new_sums(s);
+    if (s->config.members_known)
+        new_sums(s);
 }
 
 static void on_regather(struct tw_shard *s, uint64_t position) {
     s->regather = position;
-    for (uint32_t i = 0; i < s->config.slots; i++)
-        forget_push(s, i, true, false); /* the same incarnation sends the same bytes */
+    for (uint32_t i = 0; i < s->config.slots; i++) /* the same incarnation sends the same bytes */
+        forget_push(s, s->slot[i].open, true, false);
     new_sums(s);
+}
+
+static void open_push(struct tw_shard *s, const struct tw_record *record) {
+    struct tw_shard_push *push = &s->push[s->slot[record->slot].open];
+    if (!push->used)
+        new_push(push);
+    push->used = true;
+    push->slot = record->slot;
+    push->step = record->step;
+    push->position = record->position;
+}
+
+/* A new process holds the slot: nothing that its predecessor has not seen committed
+ * is left. */
+static void on_join(struct tw_shard *s, const struct tw_record *record) {
+    struct tw_shard_slot *slot = &s->slot[record->slot];
+    slot->incarnation = record->incarnation;
+    for (uint32_t i = 0; i < s->pushes; i++) {
+        bool sweeping = *tw_shard_bytes_state(s, i, s->chunks - 1) == TW_BYTES_COMMITTED;
+        if (!s->push[i].used || s->push[i].slot != record->slot || (sweeping && i != slot->open))
+            continue;
+        forget_push(s, i, false, true);
+        free_if_held(s, i);
+    }
+    slot->step = slot->settled;
 }
 
 static void on_release(struct tw_shard *s, const struct tw_record *record) {
     uint32_t *pending = &s->evaluator_release;
     if (record->slot != TW_SLOT_EVALUATOR) {
         struct tw_shard_slot *slot = &s->slot[record->slot];
-        forget_push(s, record->slot, false, true);
+        bool accepted = record->step > slot->step && slot->settled < slot->step;
+        if (accepted)
+            slot->open = take_free_push(s);
+        else
+            forget_push(s, slot->open, false, true);
         slot->step = record->step;
-        slot->position = record->position;
+        open_push(s, record);
         pending = &slot->release;
     }
     if (*pending)
@@ -133,8 +187,7 @@ static void on_release(struct tw_shard *s, const struct tw_record *record) {
 void tw_shard_record(struct tw_shard *s, const struct tw_record *record) {
     switch (record->kind) {
     case TW_RECORD_JOIN:
-        s->slot[record->slot].incarnation = record->incarnation;
-        forget_push(s, record->slot, false, true);
+        on_join(s, record);
         break;
     case TW_RECORD_RELEASE:
         on_release(s, record);
@@ -203,7 +256,7 @@ static bool apply(struct tw_shard *s, const struct tw_shard_item *item, uint32_t
     if (copy == UINT32_MAX)
         return false;
     size_t count = tw_shard_chunk(s, chunk)->count;
-    float *gradient = tw_shard_gradient(s, item->slot, chunk);
+    float *gradient = tw_shard_gradient(s, item->push, chunk);
     if (item->examples > 1)
         tw_divide(gradient, (float)item->examples, count);
     struct tw_optimizer_float work = {
@@ -217,8 +270,11 @@ static bool apply(struct tw_shard *s, const struct tw_shard_item *item, uint32_t
         work.state[i] = tw_shard_state(s, (uint32_t)i, chunk);
     s->config.optimizer->apply_float(&s->config.options, &work);
     s->current[chunk] = copy;
-    for (uint32_t slot = item->slot; slot != UINT32_MAX; slot = s->slot[slot].next)
-        *tw_shard_bytes_state(s, slot, chunk) = TW_BYTES_EMPTY;
+    for (uint32_t i = item->push; i != UINT32_MAX; i = s->push[i].next) {
+        *tw_shard_bytes_state(s, i, chunk) = TW_BYTES_EMPTY;
+        if (chunk + 1 == s->chunks)
+            free_if_held(s, i);
+    }
     return true;
 }
 

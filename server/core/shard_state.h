@@ -14,18 +14,25 @@ enum tw_bytes_state {
     TW_BYTES_COMMITTED,
 };
 
-struct tw_shard_slot {
-    uint32_t incarnation;
-    uint64_t step;     /* of its last RELEASE: the push to come */
-    uint64_t position; /* of that RELEASE */
-    uint64_t settled;  /* last step committed or dropped */
-    uint32_t whole;    /* chunks HERE or MERGED */
+/* One gradient of one slot, in the plane of the same number. */
+struct tw_shard_push {
+    bool used; /* a slot's open push, or held until it is swept or dropped */
+    uint32_t slot;
+    uint64_t step, position; /* of the RELEASE that it answers */
+    uint32_t whole;          /* chunks HERE or MERGED */
     bool ended, voted, in_votes;
     uint64_t examples;
     double loss;
     uint32_t bad_tensor; /* UINT32_MAX: all finite so far */
     uint32_t next;       /* contributor of the same COMMIT; UINT32_MAX: the last */
-    uint32_t release;    /* 1 + index of its RELEASE in work; 0: none pending */
+};
+
+struct tw_shard_slot {
+    uint32_t incarnation;
+    uint64_t step;    /* of its last RELEASE: the push to come */
+    uint64_t settled; /* last step committed or dropped */
+    uint32_t open;    /* push that takes what comes */
+    uint32_t release; /* 1 + index of its RELEASE in work; 0: none pending */
 };
 
 /* A record that is to be done to every chunk. */
@@ -33,8 +40,8 @@ struct tw_shard_item {
     enum tw_record_kind kind; /* COMMIT or RELEASE */
     bool superseded;          /* RELEASE: a later one to the same slot came */
     uint64_t position, version, step, examples;
-    uint32_t slot; /* RELEASE: to whom; COMMIT: the first contributor, whose buffer
-                      holds the sum */
+    uint32_t slot; /* RELEASE: to whom */
+    uint32_t push; /* COMMIT: the first contributor, whose buffer holds the sum */
     double scalars[TW_OPTIMIZER_SCALARS];
 };
 
@@ -44,19 +51,21 @@ struct tw_shard {
     size_t plane;           /* floats of one copy of the shard, padded */
     size_t stride;          /* floats between planes: staggered, see shard.c */
     size_t *offset;         /* [chunks] of a chunk in a plane */
-    float *planes;          /* weights, states, gradients [slots], spare weights */
+    float *planes;          /* weights, states, pushes, spare weights */
 
     uint32_t *current; /* [chunks] plane that holds the weights */
     uint32_t *refs;    /* [(1 + spares) * chunks] sends under way, per buffer */
 
     struct tw_shard_slot *slot; /* [slots] */
-    uint8_t *bytes;             /* [slots * chunks] enum tw_bytes_state */
-    uint32_t *votes;            /* ring [slots] of slots that have a READY to give */
+    uint32_t pushes;
+    struct tw_shard_push *push; /* [pushes] */
+    uint8_t *bytes;             /* [pushes * chunks] enum tw_bytes_state */
+    uint32_t *votes;            /* ring [pushes] of those that have a READY to give */
     uint32_t vote_first, vote_count;
 
-    uint32_t *contributor; /* [slots] of the update being reduced */
-    uint32_t contributors; /* all slots when members are known; else of the PREPARE */
-    const float **input;   /* [slots] for the reduction */
+    uint32_t *contributor; /* [pushes] of the update being reduced */
+    uint32_t contributors; /* all slots' when members are known; else of the PREPARE */
+    const float **input;   /* [pushes] for the reduction */
     uint32_t *here;        /* [chunks] contributors that have it, not yet reduced */
     uint32_t *to_reduce;   /* ring [chunks] */
     bool *queued;          /* [chunks] is in that ring */
@@ -76,8 +85,8 @@ struct tw_shard {
 static inline float *tw_shard_plane(const struct tw_shard *s, uint32_t plane, uint32_t chunk) {
     return s->planes + plane * s->stride + s->offset[chunk];
 }
-static inline float *tw_shard_gradient(const struct tw_shard *s, uint32_t slot, uint32_t chunk) {
-    uint32_t plane = 1 + (uint32_t)s->config.optimizer->states + slot;
+static inline float *tw_shard_gradient(const struct tw_shard *s, uint32_t push, uint32_t chunk) {
+    uint32_t plane = 1 + (uint32_t)s->config.optimizer->states + push;
     return tw_shard_plane(s, plane, chunk);
 }
 static inline float *tw_shard_state(const struct tw_shard *s, uint32_t state, uint32_t chunk) {
@@ -87,15 +96,18 @@ static inline float *tw_shard_state(const struct tw_shard *s, uint32_t state, ui
  * memory never needed is never touched. */
 static inline float *tw_shard_buffer(const struct tw_shard *s, uint32_t copy, uint32_t chunk) {
     uint32_t states = (uint32_t)s->config.optimizer->states;
-    uint32_t plane = copy ? states + s->config.slots + copy : 0;
+    uint32_t plane = copy ? states + s->pushes + copy : 0;
     return tw_shard_plane(s, plane, chunk);
 }
 static inline const struct tw_chunk *tw_shard_chunk(const struct tw_shard *s, uint32_t chunk) {
     return &s->config.layout->chunk[s->first + chunk];
 }
-static inline uint8_t *tw_shard_bytes_state(struct tw_shard *s, uint32_t slot, uint32_t chunk) {
-    return &s->bytes[(size_t)slot * s->chunks + chunk];
+static inline uint8_t *tw_shard_bytes_state(struct tw_shard *s, uint32_t push, uint32_t chunk) {
+    return &s->bytes[(size_t)push * s->chunks + chunk];
 }
+
+/* shard.c */
+uint32_t tw_shard_find_push(const struct tw_shard *s, const struct tw_contribution *contribution);
 
 /* shard_apply.c */
 void tw_shard_count_here(struct tw_shard *s, uint32_t chunk);

@@ -37,6 +37,7 @@ static void configure(const struct tw_server *server, struct tw_node_config *out
         .shard = {.layout = &server->layout,
                   .slots = workers,
                   .members_known = config->dial.members_known,
+                  .ahead = tw_dial_ahead(&config->dial),
                   /* Everybody may be reading another version while one is written. */
                   .spares = workers + 1,
                   .seed = job->seed,

@@ -52,7 +52,7 @@ class Usage(Case):
                 ("--workers", "21", ["21 workers", "batch"]),
                 ("--servers", "2", ["cluster.servers", "not available yet"]),
                 ("--mode", "asink", ["consistency.mode", "async"]),
-                ("--mode", "ssp:3", ["ssp:3", "not available yet"]),
+                ("--mode", "hogwild", ["hogwild", "not available yet"]),
                 ("--set", "optimizer.name=adma", ["adma", '"adam"']),
                 ("--set", "optimizer.rl=1", ["optimizer.rl", '"lr"']),
                 ("--set", "optimizer.lr=-1", ["optimizer.lr"]),

@@ -91,6 +91,7 @@ static void make_nodes(struct cluster *c) {
     node.shard.layout = &c->layout;
     node.shard.slots = config->workers;
     node.shard.members_known = node.sequencer.dial.members_known;
+    node.shard.ahead = tw_dial_ahead(&node.sequencer.dial);
     node.shard.spares = 1; /* as few as possible: updates must wait for sends */
     node.shard.seed = config->seed;
     node.shard.optimizer = c->optimizer;

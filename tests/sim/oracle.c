@@ -4,6 +4,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <inttypes.h>
 
 #include "tests/sim/oracle.h"
 
@@ -14,10 +15,12 @@
 #include "common/base/rng.h"
 #include "common/tensor/kernels.h"
 
+/* Weights that a slot holds for a step that is neither committed nor dropped. */
 struct read {
-    float **weights; /* [tensors], as of its RELEASE */
-    uint64_t position, step, settled, version;
-    bool out;
+    struct read *next;
+    uint32_t slot;
+    uint64_t position, step, version;
+    float **weights, **gradient;
 };
 
 struct oracle {
@@ -30,8 +33,8 @@ struct oracle {
     uint64_t position, version;
     float **weights;
     float **state[TW_OPTIMIZER_STATES];
-    float ***gradient; /* [slots][tensors] */
-    struct read *read; /* [slots] */
+    struct read *reads;
+    uint64_t *settled; /* [slots] the last step */
 };
 
 static float **make_set(const struct tw_tensor_list *list) {
@@ -70,25 +73,39 @@ struct oracle *oracle_new(const struct tw_tensor_list *list, uint64_t seed, uint
         if (optimizer->state[i].start == TW_STATE_WEIGHTS)
             copy_set(list, o->state[i], o->weights);
     }
-    o->gradient = calloc(slots, sizeof(*o->gradient));
-    o->read = calloc(slots, sizeof(*o->read));
-    for (uint32_t i = 0; i < slots; i++) {
-        o->gradient[i] = make_set(list);
-        o->read[i].weights = make_set(list);
-    }
+    o->settled = calloc(slots, sizeof(*o->settled));
     return o;
 }
 
-void oracle_free(struct oracle *o) {
-    for (uint32_t i = 0; i < o->slots; i++) {
-        free_set(o->list, o->gradient[i]);
-        free_set(o->list, o->read[i].weights);
+/* Forgets the reads of a slot (all slots: UINT32_MAX), of one step or of all (0). */
+static void forget(struct oracle *o, uint32_t slot, uint64_t step) {
+    for (struct read **at = &o->reads; *at;) {
+        struct read *read = *at;
+        if ((slot != UINT32_MAX && read->slot != slot) || (step && read->step != step)) {
+            at = &read->next;
+            continue;
+        }
+        *at = read->next;
+        free_set(o->list, read->weights);
+        free_set(o->list, read->gradient);
+        free(read);
     }
+}
+
+static struct read *find(struct oracle *o, uint32_t slot, uint64_t step) {
+    for (struct read *read = o->reads; read; read = read->next)
+        if (read->slot == slot && read->step == step)
+            return read;
+    fail_msg("slot %u, step %" PRIu64 ": no weights were released for it", slot, step);
+    return NULL;
+}
+
+void oracle_free(struct oracle *o) {
+    forget(o, UINT32_MAX, 0);
     for (int i = 0; i < o->optimizer->states; i++)
         free_set(o->list, o->state[i]);
     free_set(o->list, o->weights);
-    free(o->gradient);
-    free(o->read);
+    free(o->settled);
     free(o);
 }
 
@@ -120,32 +137,37 @@ void oracle_gradient(const struct tw_tensor_list *list, uint64_t seed, uint32_t 
 static void on_release(struct oracle *o, const struct tw_record *record) {
     if (record->slot == TW_SLOT_EVALUATOR)
         return;
-    struct read *read = &o->read[record->slot];
-    assert_int_equal(record->step, read->settled + 1);
+    assert_true(record->step > o->settled[record->slot]);
     assert_int_equal(record->version, o->version);
+    forget(o, record->slot, record->step); /* asked for again */
+    struct read *read = calloc(1, sizeof(*read));
+    *read = (struct read){.next = o->reads,
+                          .slot = record->slot,
+                          .position = record->position,
+                          .step = record->step,
+                          .version = o->version,
+                          .weights = make_set(o->list),
+                          .gradient = make_set(o->list)};
     copy_set(o->list, read->weights, o->weights);
-    read->position = record->position;
-    read->step = record->step;
-    read->version = o->version;
-    read->out = true;
+    o->reads = read;
 }
 
+/* What is settled was released, is as stale as it says, and is never settled again. */
 static void settle(struct oracle *o, const struct tw_contribution *c) {
-    struct read *read = &o->read[c->slot];
-    assert_true(read->out);
+    const struct read *read = find(o, c->slot, c->step);
     assert_int_equal(c->read, read->position);
-    assert_int_equal(c->step, read->step);
-    assert_int_equal(c->step, read->settled + 1);
     assert_int_equal(c->staleness, o->version - read->version);
-    read->settled = c->step;
-    read->out = false;
+    forget(o, c->slot, c->step);
+    if (c->step > o->settled[c->slot])
+        o->settled[c->slot] = c->step;
 }
 
 static void apply(struct oracle *o, const struct tw_record *record, int t, uint64_t examples) {
     const float *input[64];
     size_t n = (size_t)o->list->tensors[t].elements;
     for (uint32_t i = 0; i < record->count; i++)
-        input[i] = o->gradient[record->contributions[i].slot][t];
+        input[i] =
+            find(o, record->contributions[i].slot, record->contributions[i].step)->gradient[t];
     float *sum = malloc(n * sizeof(float));
     tw_sum_tree(sum, input, (int)record->count, n);
     for (size_t i = 0; i < n; i++)
@@ -167,16 +189,18 @@ static void on_commit(struct oracle *o, const struct tw_record *record) {
     assert_int_equal(record->version, o->version + 1);
     for (uint32_t i = 0; i < record->count; i++) {
         const struct tw_contribution *c = &record->contributions[i];
-        assert_true(i == 0 || c->slot > record->contributions[i - 1].slot);
-        settle(o, c);
+        assert_true(i == 0 || c->slot > c[-1].slot ||
+                    (c->slot == c[-1].slot && c->step > c[-1].step));
+        struct read *read = find(o, c->slot, c->step);
         oracle_gradient(o->list, o->seed, c->slot, c->step, o->not_finite,
-                        (const float *const *)o->read[c->slot].weights, o->gradient[c->slot],
-                        &examples, &loss);
+                        (const float *const *)read->weights, read->gradient, &examples, &loss);
         total += examples;
     }
     assert_int_equal(record->examples, total);
     for (int t = 0; t < o->list->count; t++)
         apply(o, record, t, total);
+    for (uint32_t i = 0; i < record->count; i++)
+        settle(o, &record->contributions[i]);
     o->version++;
 }
 
@@ -185,7 +209,7 @@ void oracle_record(struct oracle *o, const struct tw_record *record) {
     o->position++;
     switch (record->kind) {
     case TW_RECORD_JOIN:
-        o->read[record->slot].out = false;
+        forget(o, record->slot, 0);
         break;
     case TW_RECORD_RELEASE:
         on_release(o, record);

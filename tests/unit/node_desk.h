@@ -73,6 +73,7 @@ static inline struct tw_node_config desk_config(struct desk *desk, const char *m
     config.sequencer.optimizer = config.shard.optimizer = tw_optimizers[0];
     config.sequencer.options = config.shard.options = (struct tw_optimizer_options){.lr = 0.5};
     config.shard.members_known = config.sequencer.dial.members_known;
+    config.shard.ahead = tw_dial_ahead(&config.sequencer.dial);
     config.shard.spares = 1;
     return config;
 }

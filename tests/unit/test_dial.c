@@ -3,7 +3,6 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -45,20 +44,64 @@ static void refused(const char *mode, enum tw_status expected, const char *words
 
 static void test_unknown_mode_is_refused_with_the_nearest(void **state) {
     refused("asynch", TW_JOB, "did you mean \"async\"");
-    refused("quantum", TW_JOB, "available: sync, async");
-    refused("", TW_JOB, "available: sync, async");
-    refused(":3", TW_JOB, "available: sync, async");
+    refused("quantum", TW_JOB, "available: sync, backup:B, k-sync:K");
+    refused("", TW_JOB, "available: sync, backup:B, k-sync:K");
+    refused(":3", TW_JOB, "available: sync, backup:B, k-sync:K");
 }
 
-static void test_known_modes_that_are_not_available_are_refused_by_name(void **state) {
-    static const char *const modes[] = {"backup:1",   "k-sync:2",        "k-batch-sync:2",
-                                        "ssp:3",      "k-async:2",       "hogwild",
-                                        "softsync:2", "k-batch-async:2", "ssp"};
-    for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
-        char words[64];
-        snprintf(words, sizeof words, "mode \"%s\" is not available yet", modes[i]);
-        refused(modes[i], TW_UNSUPPORTED, words);
+static void test_a_mode_that_is_not_available_is_refused_by_name(void **state) {
+    refused("hogwild", TW_UNSUPPORTED, "mode \"hogwild\" is not available yet");
+}
+
+/* DESIGN.md's table, with four workers and the number 3 (or what fits). */
+static void test_every_mode_has_its_settings(void **state) {
+    static const struct {
+        const char *mode;
+        uint32_t gather;
+        bool distinct;
+        enum tw_late_rule late;
+        int64_t staleness_bound, clock_bound;
+        enum tw_release_rule release;
+    } rows[] = {
+        {"sync", 4, true, TW_LATE_USE, 0, -1, TW_RELEASE_AT_COMMIT},
+        {"backup:1", 3, true, TW_LATE_DROP, 0, -1, TW_RELEASE_AT_COMMIT},
+        {"backup:0", 4, true, TW_LATE_DROP, 0, -1, TW_RELEASE_AT_COMMIT},
+        {"k-sync:3", 3, true, TW_LATE_CANCEL, 0, -1, TW_RELEASE_AT_COMMIT},
+        {"k-batch-sync:3", 3, false, TW_LATE_CANCEL, 0, -1, TW_RELEASE_AT_ACCEPTANCE},
+        {"async", 1, false, TW_LATE_USE, -1, -1, TW_RELEASE_AT_COMMIT},
+        {"ssp:3", 1, false, TW_LATE_USE, -1, 3, TW_RELEASE_AT_COMMIT},
+        {"ssp:0", 1, false, TW_LATE_USE, -1, 0, TW_RELEASE_AT_COMMIT},
+        {"k-async:3", 3, true, TW_LATE_USE, -1, -1, TW_RELEASE_AT_COMMIT},
+        {"k-batch-async:3", 3, false, TW_LATE_USE, -1, -1, TW_RELEASE_AT_ACCEPTANCE},
+        {"softsync:3", 1, false, TW_LATE_USE, -1, -1, TW_RELEASE_AT_ACCEPTANCE},
+        {"softsync:2", 2, false, TW_LATE_USE, -1, -1, TW_RELEASE_AT_ACCEPTANCE},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct tw_dial dial;
+        assert_int_equal(tw_dial_parse(rows[i].mode, where, 4, &dial, NULL), TW_OK);
+        assert_int_equal(dial.gather, rows[i].gather);
+        assert_int_equal(dial.distinct, rows[i].distinct);
+        assert_int_equal(dial.late, rows[i].late);
+        assert_int_equal(dial.staleness_bound, rows[i].staleness_bound);
+        assert_int_equal(dial.clock_bound, rows[i].clock_bound);
+        assert_int_equal(dial.release, rows[i].release);
+        assert_int_equal(tw_dial_ahead(&dial),
+                         rows[i].release == TW_RELEASE_AT_ACCEPTANCE ? rows[i].gather : 0);
     }
+}
+
+static void test_a_number_that_is_missing_or_wrong_is_refused(void **state) {
+    refused("ssp", TW_JOB, "needs a number of clocks that a worker may be ahead: \"ssp:1\"");
+    refused("k-sync:", TW_JOB, "needs a number of gradients per update: \"k-sync:1\"");
+    refused("k-sync:x", TW_JOB, "needs a number");
+    refused("ssp:-1", TW_JOB, "needs a number");
+    refused("ssp:3x", TW_JOB, "needs a number");
+    refused("ssp:99999999999999999999", TW_JOB, "needs a number");
+    refused("k-sync:3", TW_JOB,
+            "with cluster.workers 2: the number of gradients per update must be from 1 to 2");
+    refused("k-async:0", TW_JOB, "must be from 1 to 2");
+    refused("backup:2", TW_JOB, "the number of backup workers must be from 0 to 1");
+    refused("softsync:3", TW_JOB, "must be from 1 to 2");
 }
 
 static void test_a_number_where_none_belongs_is_refused(void **state) {
@@ -71,7 +114,9 @@ int main(void) {
         cmocka_unit_test(test_sync_gathers_all_workers),
         cmocka_unit_test(test_async_gathers_one),
         cmocka_unit_test(test_unknown_mode_is_refused_with_the_nearest),
-        cmocka_unit_test(test_known_modes_that_are_not_available_are_refused_by_name),
+        cmocka_unit_test(test_a_mode_that_is_not_available_is_refused_by_name),
+        cmocka_unit_test(test_every_mode_has_its_settings),
+        cmocka_unit_test(test_a_number_that_is_missing_or_wrong_is_refused),
         cmocka_unit_test(test_a_number_where_none_belongs_is_refused),
     };
     return cmocka_run_group_tests_name("dial", tests, NULL, NULL);

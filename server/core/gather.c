@@ -1,0 +1,309 @@
+/* Votes become whole pushes, whole pushes an update, and an update a COMMIT. */
+#include <assert.h>
+#include <string.h>
+
+#include "server/core/sequencer_state.h"
+
+/* ---- arrays of contributions ---- */
+
+static struct tw_contribution *next_side(struct tw_sequencer *s) {
+    s->side = (s->side + 1) % TW_CONTRIBUTION_SIDES;
+    return s->contribution[s->side];
+}
+
+static struct tw_contribution contribution_of(const struct tw_sequencer *s,
+                                              const struct tw_whole *whole) {
+    return (struct tw_contribution){
+        .slot = whole->slot,
+        .step = whole->step,
+        .read = whole->read_position,
+        .staleness = s->version - whole->read_version,
+        .examples = whole->examples,
+        .loss = whole->loss,
+    };
+}
+
+static bool before(const struct tw_whole *a, const struct tw_whole *b) {
+    return a->slot != b->slot ? a->slot < b->slot : a->step < b->step;
+}
+
+/* By slot, then step. Arrivals are nearly in order, and few but for sync. */
+static void sort(struct tw_whole *whole, uint32_t count) {
+    for (uint32_t i = 1; i < count; i++) {
+        struct tw_whole moving = whole[i];
+        uint32_t at = i;
+        for (; at > 0 && before(&moving, &whole[at - 1]); at--)
+            whole[at] = whole[at - 1];
+        whole[at] = moving;
+    }
+}
+
+/* ---- dropping ---- */
+
+static void report_not_finite(struct tw_sequencer *s, const struct tw_whole *whole) {
+    struct tw_sequencer_effect *effect = tw_sequencer_emit(s, TW_SEQ_DROPPED);
+    effect->dropped.slot = whole->slot;
+    effect->dropped.tensor = whole->finite ? TW_TENSORS_MAX + 1 : whole->bad_tensor;
+    effect->dropped.step = whole->step;
+}
+
+static void count_not_finite(struct tw_sequencer *s) {
+    if (++s->not_finite_in_a_row >= TW_NOT_FINITE_MAX)
+        tw_sequencer_end(s, TW_NOT_FINITE);
+}
+
+/* Logs that these are over without having been applied. Open reads among them are
+ * void, and their pushes will be thrown away. */
+static void drop(struct tw_sequencer *s, const struct tw_whole *whole, uint32_t count) {
+    struct tw_contribution *contribution = next_side(s);
+    struct tw_record *record = tw_sequencer_log(s, TW_RECORD_DROP);
+    record->count = count;
+    record->contributions = contribution;
+    for (uint32_t i = 0; i < count; i++) {
+        struct tw_slot_state *slot = &s->slot[whole[i].slot];
+        contribution[i] = contribution_of(s, &whole[i]);
+        s->staleness.dropped += contribution[i].staleness;
+        s->reads_out--;
+        tw_sequencer_settle(s, whole[i].slot, whole[i].step);
+        if (slot->reading && slot->begun == whole[i].step)
+            slot->reading = false;
+        if (!whole[i].released)
+            slot->waiting = false;
+    }
+    s->total.dropped += count;
+    s->stretch.dropped += count;
+}
+
+static void release_all(struct tw_sequencer *s, const struct tw_contribution *contribution,
+                        uint32_t count) {
+    for (uint32_t i = 0; i < count; i++)
+        if (!s->slot[contribution[i].slot].reading)
+            tw_sequencer_release(s, contribution[i].slot);
+}
+
+static void drop_and_release(struct tw_sequencer *s, const struct tw_whole *whole, uint32_t count) {
+    drop(s, whole, count);
+    release_all(s, s->contribution[s->side], count);
+}
+
+/* The update under way is not finite: all of it goes. */
+static void drop_prepared(struct tw_sequencer *s) {
+    bool named = false;
+    for (uint32_t i = 0; i < s->prepared_count; i++)
+        if (!s->prepared[i].finite) {
+            report_not_finite(s, &s->prepared[i]);
+            named = true;
+        }
+    if (!named)
+        report_not_finite(s, &s->prepared[0]);
+    uint32_t count = s->prepared_count;
+    s->prepared_count = 0;
+    drop(s, s->prepared, count);
+    count_not_finite(s);
+    release_all(s, s->contribution[s->side], count);
+}
+
+/* ---- what an update leaves behind ---- */
+
+static bool is_late(const struct tw_sequencer *s, const struct tw_whole *whole) {
+    return s->config.dial.late == TW_LATE_DROP && whole->read_version < s->version;
+}
+
+/* After a COMMIT: whole pushes that came too late for it, and, where the dial says
+ * so, the reads that are still out. */
+static void leave_behind(struct tw_sequencer *s) {
+    if (s->config.dial.late == TW_LATE_USE)
+        return;
+    struct tw_whole *left = s->prepared; /* the update's own were settled */
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < s->ready_count; i++)
+        left[count++] = *tw_sequencer_ready(s, i);
+    s->ready_count = 0;
+    if (s->config.dial.late == TW_LATE_CANCEL)
+        for (uint32_t i = 0; i < s->config.workers; i++)
+            if (s->slot[i].reading)
+                left[count++] = s->slot[i].read;
+    if (!count)
+        return;
+    sort(left, count);
+    drop(s, left, count);
+    for (uint32_t i = 0; i < count; i++)
+        s->slot[left[i].slot].release_due = true;
+}
+
+/* ---- votes ---- */
+
+/* Counts whole pushes into the update to come: their slots go on at once, all but
+ * the one that completes it. */
+static void accept(struct tw_sequencer *s) {
+    const struct tw_dial *dial = &s->config.dial;
+    if (dial->release != TW_RELEASE_AT_ACCEPTANCE || s->preparing || !s->started)
+        return;
+    for (uint32_t i = 0; i < s->ready_count && i + 1 < dial->gather; i++) {
+        struct tw_whole *whole = tw_sequencer_ready(s, i);
+        if (whole->released)
+            continue;
+        whole->released = true;
+        s->slot[whole->slot].waiting = false;
+        tw_sequencer_release(s, whole->slot);
+    }
+}
+
+static void on_whole(struct tw_sequencer *s, const struct tw_whole *whole) {
+    struct tw_slot_state *slot = &s->slot[whole->slot];
+    slot->reading = false;
+    slot->waiting = true;
+    if (is_late(s, whole)) {
+        drop_and_release(s, whole, 1);
+        return;
+    }
+    if (!whole->finite && !s->config.dial.members_known) {
+        report_not_finite(s, whole);
+        drop(s, whole, 1);
+        count_not_finite(s);
+        tw_sequencer_release(s, whole->slot);
+        return;
+    }
+    assert(s->ready_count < s->ready_room);
+    *tw_sequencer_ready(s, s->ready_count++) = *whole;
+}
+
+void tw_sequencer_on_ready(struct tw_sequencer *s, const struct tw_ready *ready) {
+    if (ready->slot >= s->config.workers || ready->shard >= s->config.shards)
+        return;
+    struct tw_slot_state *slot = &s->slot[ready->slot];
+    struct tw_whole *read = &slot->read;
+    bool current = slot->reading && s->member[ready->slot].incarnation == ready->incarnation &&
+                   ready->step == read->step && ready->read == read->read_position &&
+                   ready->regather == s->regather;
+    if (!current || (slot->votes >> ready->shard & 1))
+        return;
+    if (!slot->votes) {
+        read->examples = ready->examples;
+        read->loss = ready->loss;
+    }
+    if (!ready->finite && read->finite) {
+        read->finite = false;
+        read->bad_tensor = ready->bad_tensor;
+    }
+    slot->votes |= UINT64_C(1) << ready->shard;
+    if (slot->votes == UINT64_MAX >> (64 - s->config.shards))
+        on_whole(s, read);
+}
+
+/* All shards clear the sums and votes of the update to come; reads stay out. */
+void tw_sequencer_regather(struct tw_sequencer *s) {
+    struct tw_record *record = tw_sequencer_log(s, TW_RECORD_REGATHER);
+    record->version = s->version + 1;
+    s->regather = record->position;
+    s->ready_count = 0;
+    for (uint32_t i = 0; i < s->config.workers; i++) {
+        struct tw_slot_state *slot = &s->slot[i];
+        slot->reading = slot->reading || slot->waiting;
+        slot->waiting = false;
+        slot->votes = 0;
+        slot->read.finite = true;
+    }
+}
+
+/* ---- updates ---- */
+
+static const struct tw_contribution *contributions_prepared(struct tw_sequencer *s) {
+    struct tw_contribution *contribution = next_side(s);
+    for (uint32_t i = 0; i < s->prepared_count; i++)
+        contribution[i] = contribution_of(s, &s->prepared[i]);
+    return contribution;
+}
+
+static bool take(struct tw_sequencer *s) {
+    bool finite = true;
+    s->prepared_count = s->config.dial.gather;
+    for (uint32_t i = 0; i < s->prepared_count; i++) {
+        s->prepared[i] = *tw_sequencer_ready(s, i);
+        finite = finite && s->prepared[i].finite;
+    }
+    s->ready_first = (s->ready_first + s->prepared_count) % s->ready_room;
+    s->ready_count -= s->prepared_count;
+    sort(s->prepared, s->prepared_count);
+    return finite;
+}
+
+void tw_sequencer_form(struct tw_sequencer *s) {
+    while (s->started && !s->preparing && !s->ending && !s->holding) {
+        accept(s);
+        if (s->ready_count < s->config.dial.gather)
+            return;
+        if (!take(s)) {
+            drop_prepared(s);
+            continue;
+        }
+        s->preparing = true;
+        s->sums = 0;
+        s->sums_finite = true;
+        struct tw_prepare *prepare = &tw_sequencer_emit(s, TW_SEQ_PREPARE)->prepare;
+        prepare->version = s->version + 1;
+        prepare->count = s->prepared_count;
+        prepare->contributions = contributions_prepared(s);
+    }
+}
+
+static void account(struct tw_stretch *stretch, uint64_t staleness, const struct tw_whole *whole) {
+    stretch->contributions++;
+    stretch->examples += whole->examples;
+    stretch->loss += whole->loss;
+    stretch->staleness_sum += staleness;
+    if (staleness > stretch->staleness_max)
+        stretch->staleness_max = staleness;
+}
+
+static void apply(struct tw_sequencer *s, const struct tw_whole *whole, uint64_t staleness) {
+    account(&s->total, staleness, whole);
+    account(&s->stretch, staleness, whole);
+    s->staleness.applied += staleness;
+    s->reads_out--;
+    tw_sequencer_settle(s, whole->slot, whole->step);
+    if (!whole->released)
+        s->slot[whole->slot].waiting = false;
+}
+
+static void commit(struct tw_sequencer *s) {
+    const struct tw_contribution *contribution = contributions_prepared(s);
+    uint32_t count = s->prepared_count;
+    uint64_t before_examples = s->total.examples;
+    s->not_finite_in_a_row = 0;
+    s->staleness.outstanding += s->reads_out - count;
+    s->version++;
+    struct tw_record *record = tw_sequencer_log(s, TW_RECORD_COMMIT);
+    record->count = count;
+    record->contributions = contribution;
+    s->config.optimizer->prepare(&s->config.options, s->version, s->config.options.lr,
+                                 record->scalars);
+    s->total.updates++;
+    s->stretch.updates++;
+    for (uint32_t i = 0; i < count; i++)
+        apply(s, &s->prepared[i], contribution[i].staleness);
+    for (uint32_t i = 0; i < count; i++)
+        record->loss += contribution[i].loss;
+    record->examples = s->total.examples - before_examples;
+    s->prepared_count = 0;
+    leave_behind(s);
+    tw_sequencer_after_commit(s, before_examples);
+    for (uint32_t i = 0; i < count; i++)
+        s->slot[contribution[i].slot].release_due = true;
+    tw_sequencer_release_due(s);
+}
+
+void tw_sequencer_on_sums(struct tw_sequencer *s, const struct tw_sums *sums) {
+    if (!s->preparing || sums->version != s->version + 1 || sums->shard >= s->config.shards)
+        return;
+    s->sums |= UINT64_C(1) << sums->shard;
+    s->sums_finite = s->sums_finite && sums->finite;
+    if (s->sums != UINT64_MAX >> (64 - s->config.shards))
+        return;
+    s->preparing = false;
+    if (s->sums_finite)
+        commit(s);
+    else
+        drop_prepared(s);
+    tw_sequencer_run_deferred_joins(s);
+}

@@ -1,0 +1,122 @@
+/* Reads: who holds weights of which position, who gets the next ones, and when.
+ *
+ *   idle -RELEASE-> reading -all voted-> waiting -COMMIT, DROP-> idle
+ *                      |                    '-accepted: RELEASE-> reading ...
+ *                      '-cancelled-> idle
+ */
+#include <assert.h>
+
+#include "server/core/sequencer_state.h"
+
+/* ---- clocks ---- */
+
+static void find_clock_min(struct tw_sequencer *s) {
+    s->clock_min = s->slot[0].clock;
+    for (uint32_t i = 1; i < s->config.workers; i++)
+        if (s->slot[i].clock < s->clock_min)
+            s->clock_min = s->slot[i].clock;
+}
+
+static bool too_far_ahead(const struct tw_sequencer *s, const struct tw_slot_state *slot) {
+    int64_t bound = s->config.dial.clock_bound;
+    return bound >= 0 && slot->clock - s->clock_min > (uint64_t)bound;
+}
+
+/* A step is over: committed, or dropped. */
+void tw_sequencer_settle(struct tw_sequencer *s, uint32_t index, uint64_t step) {
+    struct tw_slot_state *slot = &s->slot[index];
+    slot->settled = step > slot->settled ? step : slot->settled;
+    slot->clock++;
+    if (s->config.dial.clock_bound >= 0 && slot->clock == s->clock_min + 1)
+        find_clock_min(s);
+}
+
+/* ---- releasing ---- */
+
+/* Gives the slot the weights as they are, if it may have them now. A member that is
+ * gone gets its RELEASE when it is back. */
+void tw_sequencer_release(struct tw_sequencer *s, uint32_t index) {
+    struct tw_slot_state *slot = &s->slot[index];
+    assert(!slot->reading);
+    if (s->ending || slot->waiting || s->member[index].state != TW_MEMBER_HERE)
+        return;
+    slot->release_due = s->holding || too_far_ahead(s, slot);
+    if (slot->release_due)
+        return;
+    struct tw_record *record = tw_sequencer_log(s, TW_RECORD_RELEASE);
+    record->slot = index;
+    record->step = ++slot->begun;
+    slot->reading = true;
+    slot->votes = 0;
+    slot->read = (struct tw_whole){.slot = index,
+                                   .step = slot->begun,
+                                   .read_position = record->position,
+                                   .read_version = s->version,
+                                   .finite = true};
+    s->reads_out++;
+}
+
+/* Those that were held back, and may go on now. */
+void tw_sequencer_release_due(struct tw_sequencer *s) {
+    for (uint32_t i = 0; i < s->config.workers; i++)
+        if (s->slot[i].release_due && !s->slot[i].reading)
+            tw_sequencer_release(s, i);
+}
+
+/* ---- cancelling ---- */
+
+static void count_dropped(struct tw_sequencer *s, const struct tw_whole *read) {
+    s->reads_out--;
+    s->staleness.dropped += s->version - read->read_version;
+}
+
+/* The open read is void; its step will be released again. */
+void tw_sequencer_cancel_read(struct tw_sequencer *s, uint32_t index) {
+    struct tw_slot_state *slot = &s->slot[index];
+    if (!slot->reading)
+        return;
+    slot->reading = false;
+    slot->begun--;
+    count_dropped(s, &slot->read);
+}
+
+/* Nothing of the slot that is not committed counts any more: a new process begins
+ * where the last one was settled. */
+void tw_sequencer_forget_slot(struct tw_sequencer *s, uint32_t index) {
+    struct tw_slot_state *slot = &s->slot[index];
+    uint32_t kept = 0;
+    tw_sequencer_cancel_read(s, index);
+    for (uint32_t i = 0; i < s->ready_count; i++) {
+        struct tw_whole *whole = tw_sequencer_ready(s, i);
+        if (whole->slot == index)
+            count_dropped(s, whole);
+        else
+            *tw_sequencer_ready(s, kept++) = *whole;
+    }
+    s->ready_count = kept;
+    slot->waiting = slot->release_due = false;
+    slot->begun = slot->settled;
+    if (s->config.dial.clock_bound >= 0) {
+        slot->clock = s->clock_min;
+        find_clock_min(s);
+    }
+}
+
+/* ---- looking ---- */
+
+/* Whether the push of the read at `position` is awaited, or has come and is not
+ * settled: then its worker needs no other weights. */
+bool tw_sequencer_awaits(struct tw_sequencer *s, uint32_t index, uint64_t position) {
+    const struct tw_slot_state *slot = &s->slot[index];
+    if (slot->reading)
+        return slot->read.read_position == position;
+    return slot->waiting;
+}
+
+bool tw_sequencer_in_prepare(const struct tw_sequencer *s, uint32_t slot) {
+    if (s->preparing)
+        for (uint32_t i = 0; i < s->prepared_count; i++)
+            if (s->prepared[i].slot == slot)
+                return true;
+    return false;
+}
