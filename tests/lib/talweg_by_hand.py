@@ -130,5 +130,5 @@ def go_on(run):
     run.process.send_signal(signal.SIGCONT)
 
 
-__all__ = ["ByHand", "ENDLESS", "EPOCHS", "LONG_JOB", "SKIPPED", "go_on", "hold_back", "let_go", "stop",
-           "wait_until"]
+__all__ = ["ByHand", "ENDLESS", "EPOCHS", "LONG_JOB", "SKIPPED", "go_on", "hold_back", "let_go",
+           "stop", "wait_until"]
