@@ -15,6 +15,7 @@ static const char keys[] =
     "  data.train           {format: ..., ...}, see below\n"
     "  data.test            the same; scored at the end of each epoch\n"
     "  data.shard           epoch or fixed: which worker sees which samples\n"
+    "  data.sha256          the training data it must be (a run's own job.yaml has it)\n"
     "  batch                examples per update, over all workers\n"
     "  epochs               how often the training data is seen\n"
     "  updates              how many updates are made; the first of the two ends the run\n"

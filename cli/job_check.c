@@ -30,6 +30,15 @@ static const struct tw_option_rule *rules_of(const char *path, const char *name,
 
 static const struct tw_rule_book rule_book = {rules_of};
 
+/* Training data is what the job says it is; a job that says nothing learns it here. */
+static enum tw_status identify(struct tw_job *job, const struct tw_dataset *dataset,
+                               struct tw_error *error) {
+    if (*job->data_sha256)
+        return tw_dataset_check_sha256(dataset, job->data_sha256, error);
+    tw_dataset_sha256(dataset, job->data_sha256);
+    return TW_OK;
+}
+
 /* Reads a data set only to know that it is whole and fits the model. */
 static enum tw_status check_data(const struct tw_checked_job *checked,
                                  const struct tw_variant *variant, uint64_t *samples,
@@ -40,6 +49,8 @@ static enum tw_status check_data(const struct tw_checked_job *checked,
     if (!status)
         status = tw_dataset_check(dataset, model->input_dims, model->input,
                                   tw_model_classes(checked->model), error);
+    if (!status && variant == &checked->job->train)
+        status = identify(checked->job, dataset, error);
     if (!status)
         *samples = dataset->count;
     tw_dataset_free(dataset);

@@ -33,6 +33,7 @@ struct tw_job {
     bool has_train, has_test;
     struct tw_variant train, test; /* name = format; paths are made absolute */
     enum tw_data_shard shard;
+    char data_sha256[65]; /* of the training data (worker/data/dataset.h); "": not given */
     int64_t batch;   /* examples per update, over all slots */
     double epochs;   /* 0: not given */
     int64_t updates; /* 0: not given; at least one of the two is */

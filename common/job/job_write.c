@@ -162,6 +162,8 @@ static void add_data(struct tw_text *out, const struct tw_job *job) {
         add_variant(out, "format", &job->test);
     }
     tw_text_add(out, "  shard: %s\n", shards[job->shard]);
+    if (*job->data_sha256)
+        tw_text_add(out, "  sha256: \"%s\"\n", job->data_sha256);
 }
 
 static void add_length(struct tw_text *out, const struct tw_job *job) {

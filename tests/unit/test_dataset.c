@@ -273,6 +273,29 @@ static void what_does_not_fit_the_model(void **state) {
     tw_dataset_free(dataset);
 }
 
+static void the_bytes_identify_a_data_set(void **state) {
+    struct tw_dataset *dataset;
+    struct tw_error error;
+    uint8_t bytes[64], digest[TW_SHA256_BYTES];
+    char plain[TW_SHA256_HEX], expected[TW_SHA256_HEX];
+    write_both();
+    assert_int_equal(open_both(&dataset, &error), TW_OK);
+    size_t samples = dataset->count * (size_t)dataset->elements;
+    memcpy(bytes, dataset->samples, samples);
+    memcpy(bytes + samples, dataset->labels, dataset->count);
+    tw_sha256(bytes, samples + dataset->count, digest);
+    tw_hex(digest, sizeof digest, expected);
+    tw_dataset_sha256(dataset, plain);
+    assert_string_equal(plain, expected);
+    assert_int_equal(tw_dataset_check_sha256(dataset, "", &error), TW_OK);
+    assert_int_equal(tw_dataset_check_sha256(dataset, plain, &error), TW_OK);
+    dataset->labels[0] ^= 1;
+    assert_int_equal(tw_dataset_check_sha256(dataset, plain, &error), TW_DATA);
+    assert_non_null(strstr(error.text, image_path));
+    assert_non_null(strstr(error.text, expected));
+    tw_dataset_free(dataset);
+}
+
 static void formats_and_options_are_named(void **state) {
     struct tw_dataset *dataset;
     struct tw_error error;
@@ -303,6 +326,7 @@ int main(void) {
         cmocka_unit_test(damaged_gzip),
         cmocka_unit_test(labels_that_are_none),
         cmocka_unit_test(what_does_not_fit_the_model),
+        cmocka_unit_test(the_bytes_identify_a_data_set),
         cmocka_unit_test(formats_and_options_are_named),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);

@@ -54,25 +54,27 @@ static void what_is_not_said_has_a_default(void **state) {
 }
 
 static void every_key_is_read(void **state) {
-    struct tw_job *job = desk_good("model:\n"
-                                   "  input: 784\n"
-                                   "  layers: [{name: dense, units: 10}]\n"
-                                   "  loss: {name: mse}\n"
-                                   "data:\n"
-                                   "  train: {format: idx, images: a}\n"
-                                   "  test:\n"
-                                   "    format: idx\n"
-                                   "    images: ../b\n"
-                                   "  shard: fixed\n"
-                                   "batch: 64\n"
-                                   "epochs: 0.5\n"
-                                   "updates: 1000\n"
-                                   "optimizer: sgd\n"
-                                   "consistency: {mode: ssp:3}\n"
-                                   "cluster: {servers: 2, workers: 3}\n"
-                                   "seed: 18446744073709551615\n"
-                                   "chunk: 1MiB\n"
-                                   "worker: {blas_core: Haswell}\n");
+    struct tw_job *job =
+        desk_good("model:\n"
+                  "  input: 784\n"
+                  "  layers: [{name: dense, units: 10}]\n"
+                  "  loss: {name: mse}\n"
+                  "data:\n"
+                  "  train: {format: idx, images: a}\n"
+                  "  test:\n"
+                  "    format: idx\n"
+                  "    images: ../b\n"
+                  "  shard: fixed\n"
+                  "  sha256: \"5362780c7945d9a10b3c456e35af825b4ae0223bf049512839137c5116df4ed5\"\n"
+                  "batch: 64\n"
+                  "epochs: 0.5\n"
+                  "updates: 1000\n"
+                  "optimizer: sgd\n"
+                  "consistency: {mode: ssp:3}\n"
+                  "cluster: {servers: 2, workers: 3}\n"
+                  "seed: 18446744073709551615\n"
+                  "chunk: 1MiB\n"
+                  "worker: {blas_core: Haswell}\n");
     assert_int_equal(job->model.input_dims, 1);
     assert_true(job->model.input[0] == 784);
     assert_string_equal(job->model.layers[0].name, "dense");
@@ -82,12 +84,14 @@ static void every_key_is_read(void **state) {
     assert_string_equal(job->train.options[0].path, "/jobs/a");
     assert_string_equal(job->test.options[0].path, "/jobs/../b");
     assert_int_equal(job->shard, TW_SHARD_FIXED);
+    assert_string_equal(job->data_sha256,
+                        "5362780c7945d9a10b3c456e35af825b4ae0223bf049512839137c5116df4ed5");
     assert_true(job->epochs == 0.5);
     assert_int_equal(job->updates, 1000);
     assert_string_equal(job->optimizer.name, "sgd");
     assert_int_equal(job->optimizer.count, 0);
     assert_string_equal(job->mode, "ssp:3");
-    assert_int_equal(job->mode_where.line, 15);
+    assert_int_equal(job->mode_where.line, 16);
     assert_int_equal(job->servers, 2);
     assert_int_equal(job->workers, 3);
     assert_true(job->seed == UINT64_MAX);

@@ -45,7 +45,7 @@ static void keys_that_nobody_knows(void **state) {
          ":2: model.inputs: unknown key; did you mean \"input\"? known: input, layers, loss, "
          "tensors"},
         {"  train", "  trian: {format: idx}",
-         ":10: data.trian: unknown key; did you mean \"train\"? known: train, test, shard"},
+         ":10: data.trian: unknown key; did you mean \"train\"? known: train, test, shard, sha256"},
     };
     CHECK(rows);
 }
@@ -168,6 +168,8 @@ static void values_out_of_range(void **state) {
         {"  train", "  train: {format: idx}\n  shard: epcoh",
          ":11: data.shard: \"epcoh\" is not known here; did you mean \"epoch\"? it must be one of "
          "epoch, fixed, own"},
+        {"  train", "  train: {format: idx}\n  sha256: \"ABCDEF\"",
+         ":11: data.sha256: \"ABCDEF\" is no SHA-256; it must be 64 of 0-9 and a-f"},
         {NULL, "consistency: {mode: \"\"}",
          ":14: consistency.mode: 0 bytes long; give a mode such as sync"},
         {NULL, "worker: {blas_core: \"a b\"}",

@@ -121,6 +121,30 @@ enum tw_status tw_dataset_check(const struct tw_dataset *dataset, int dims, cons
     return TW_OK;
 }
 
+void tw_dataset_sha256(const struct tw_dataset *dataset, char out[TW_SHA256_HEX]) {
+    uint8_t digest[TW_SHA256_BYTES];
+    struct tw_sha256 sha;
+    tw_sha256_init(&sha);
+    tw_sha256_update(&sha, dataset->samples, dataset->count * (size_t)dataset->elements);
+    tw_sha256_update(&sha, dataset->labels, dataset->count);
+    tw_sha256_final(&sha, digest);
+    tw_hex(digest, sizeof digest, out);
+}
+
+enum tw_status tw_dataset_check_sha256(const struct tw_dataset *dataset, const char *expected,
+                                       struct tw_error *error) {
+    char found[TW_SHA256_HEX];
+    if (!*expected)
+        return TW_OK;
+    tw_dataset_sha256(dataset, found);
+    if (strcmp(found, expected) == 0)
+        return TW_OK;
+    return tw_error_set(error, TW_DATA,
+                        "%s, %s: this is other training data than the job's: its SHA-256 is %s, "
+                        "data.sha256 of the job is %s",
+                        dataset->samples_name, dataset->labels_name, found, expected);
+}
+
 /* byte / 255, rounded once: the bits that a division gives, at a third of its time.
  * 1/255 in two parts: byte * HIGH is exact, and of byte * LOW so little is lost that the
  * sum is rounded as the quotient would be (the tests compare all 256). */

@@ -12,6 +12,7 @@
 #ifndef TW_DATA_DATASET_H
 #define TW_DATA_DATASET_H
 
+#include "common/base/digest.h"
 #include "common/job/options.h"
 #include "common/tensor/tensor.h"
 
@@ -59,6 +60,15 @@ void tw_dataset_free(struct tw_dataset *dataset);
  * file, both shapes, or the first wrong label with its row. */
 enum tw_status tw_dataset_check(const struct tw_dataset *dataset, int dims, const int64_t *shape,
                                 int classes, struct tw_error *error);
+
+/* What identifies a data set: the SHA-256, in hexadecimal, of all samples and then all
+ * labels, a byte each, whatever files they come from. */
+void tw_dataset_sha256(const struct tw_dataset *dataset, char out[TW_SHA256_HEX]);
+
+/* Whether it is the data set that the job wants (data.sha256; "": any). TW_DATA with both
+ * files, what was expected and what was found. */
+enum tw_status tw_dataset_check_sha256(const struct tw_dataset *dataset, const char *expected,
+                                       struct tw_error *error);
 
 /* Samples at `positions` [rows], each below count, as rows of x [rows, elements]:
  * byte / 255, rounded once; and their labels [rows]. */

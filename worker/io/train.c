@@ -66,6 +66,9 @@ static enum tw_status load_data(struct trainee *trainee, struct tw_error *error)
     enum tw_status status = tw_dataset_open(&trainee->data, &job->train, error);
     if (status != TW_OK)
         return status;
+    status = tw_dataset_check_sha256(trainee->data, job->data_sha256, error);
+    if (status != TW_OK)
+        return status;
     trainee->epoch_samples = trainee->data->count;
     if (trainee->config->evaluator) { /* of the training data it needs the number only */
         tw_dataset_free(trainee->data);
