@@ -74,7 +74,22 @@ TW_CLONES void tw_sum_tree(float *out, const float *const *inputs, int n, size_t
     }
 }
 
+/* 1 / divisor when that is exact, so that multiplying by it rounds as dividing does:
+ * for powers of two, which most batches are. Else 0. */
+static float exact_reciprocal(float divisor) {
+    int exponent;
+    return frexpf(divisor, &exponent) == 0.5F && exponent > -100 && exponent < 100 ? 1 / divisor
+                                                                                   : 0;
+}
+
 TW_CLONES void tw_divide(float *x, float divisor, size_t count) {
+    float factor = exact_reciprocal(divisor);
+    if (factor != 0) {
+        for (size_t i = 0; i < count; i++) {
+            x[i] *= factor;
+        }
+        return;
+    }
     for (size_t i = 0; i < count; i++) {
         x[i] /= divisor;
     }

@@ -186,12 +186,15 @@ static void division_is_rounded_once(void **unused) {
     enum { COUNT = 333 };
     float *x = random_floats(9, COUNT);
     float y[COUNT];
+    static const float divisors[] = {1, 2, 3, 127, 128, 133, 1000, 65536, 3e7f};
     EACH_SET(set) {
-        memcpy(y, x, sizeof y);
-        set->divide(y, 128.0f + 5, COUNT);
-        for (size_t i = 0; i < COUNT; i++) {
-            /* 53 bits are more than twice 24: rounding twice rounds once. */
-            assert_true(y[i] == (float)((double)x[i] / 133));
+        for (size_t d = 0; d < sizeof divisors / sizeof divisors[0]; d++) {
+            memcpy(y, x, sizeof y);
+            set->divide(y, divisors[d], COUNT);
+            for (size_t i = 0; i < COUNT; i++) {
+                /* 53 bits are more than twice 24: rounding twice rounds once. */
+                assert_true(y[i] == (float)((double)x[i] / (double)divisors[d]));
+            }
         }
     }
     free(x);
