@@ -7,8 +7,13 @@ import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
-from talweg_by_hand import ENDLESS, ByHand, go_on, hold_back, stop  # noqa: E402
+from talweg_by_hand import ENDLESS, ByHand, go_on, hold_back, let_go, stop  # noqa: E402
 from talweg_e2e import JOB, Case  # noqa: E402
+
+
+# 64 KiB and more in one tensor, a few small ones.
+WIDE_JOB = (JOB.replace("dense: 8", "dense: 256\n    - relu\n    - dense: 64")
+            .replace("seed: 1", "seed: 1\nchunk: 64KiB"))
 
 
 class ChunkSizes(Case):
@@ -70,6 +75,21 @@ class Faults(ByHand):
             self.replace(server, port, workers, rank, *["--rank", str(rank)][:killed % 2 * 2])
             killed += 1
         self.assertGreater(killed, 2)
+        self.assert_same_bits(server, workers)
+
+    def test_workers_killed_in_the_middle_of_a_push(self):
+        """A wider model, one update an epoch: most of the time a push is under way."""
+        self.write("job.yaml", WIDE_JOB.replace("epochs: 3", "epochs: 450")
+                   .replace("batch: 20", "batch: 300"))
+        server, port, workers = self.begin()
+        killed = 0
+        for _ in self.blows(server, 1, 4, last=300, later=0.01):
+            self.replace(server, port, workers, self.random.randrange(2))
+            killed += 1
+            if killed == 15:
+                break
+        self.assertGreater(killed, 1)
+        let_go(server)
         self.assert_same_bits(server, workers)
 
     def test_killed_evaluators(self):

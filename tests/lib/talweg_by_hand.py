@@ -99,18 +99,18 @@ class ByHand(Case):
             if epoch:
                 yield int(epoch.group(1))
 
-    def blows(self, server, few, many):
-        """Yields at some epochs, from `few` to `many` after the one before, and a little
-        later than they are told: not always at an epoch's end. Ends well before the
-        training does."""
+    def blows(self, server, few, many, last=EPOCHS - 500, later=0.003):
+        """Yields at some epochs, from `few` to `many` after the one before, and up to
+        `later` seconds after they are told: not always at an epoch's end. Ends with
+        epoch `last`, well before the training does."""
         left = self.random.randint(few, many)
         for epoch in self.epochs(server):
             left -= 1
             if left == 0:
                 left = self.random.randint(few, many)
-                time.sleep(self.random.uniform(0, 0.003))
+                time.sleep(self.random.uniform(0, later))
                 yield
-            if epoch >= EPOCHS - 500:
+            if epoch >= last:
                 break
         let_go(server)
 
