@@ -77,9 +77,10 @@ TW_CLONES void tw_sum_tree(float *out, const float *const *inputs, int n, size_t
 /* 1 / divisor when that is exact, so that multiplying by it rounds as dividing does:
  * for powers of two, which most batches are. Else 0. */
 static float exact_reciprocal(float divisor) {
-    int exponent;
-    return frexpf(divisor, &exponent) == 0.5F && exponent > -100 && exponent < 100 ? 1 / divisor
-                                                                                   : 0;
+    uint32_t bits;
+    memcpy(&bits, &divisor, sizeof bits);
+    bool power_of_two = (bits & 0x7fffff) == 0 && divisor >= 1 && divisor <= 0x1p64F;
+    return power_of_two ? 1 / divisor : 0;
 }
 
 TW_CLONES void tw_divide(float *x, float divisor, size_t count) {
