@@ -38,7 +38,6 @@ static enum tw_status open_log(struct tw_child *child, const char *folder, int *
 /* Our environment with some variables replaced; one BLAS thread, so that no child
  * starts a pool of threads that it never uses. NULL: out of memory. */
 static char **environment(const char *threads, const char *core) {
-    extern char **environ;
     size_t count = 0, to = 0;
     while (environ[count])
         count++;
