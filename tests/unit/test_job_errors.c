@@ -8,7 +8,7 @@
  * the end when that is NULL) is refused with this message. */
 static void refused_with(const char *line, const char *text, const char *message) {
     struct tw_text job = {0};
-    const char *at = line ? strstr(DESK_JOB, line) : DESK_JOB + strlen(DESK_JOB);
+    const char *good = DESK_JOB, *at = line ? strstr(good, line) : good + strlen(good);
     assert_non_null(at);
     tw_text_add_bytes(&job, DESK_JOB, (size_t)(at - DESK_JOB));
     tw_text_add(&job, "%s%s", text, *text ? "\n" : "");
