@@ -79,6 +79,7 @@ static void release_all(struct tw_sequencer *s, const struct tw_contribution *co
     for (uint32_t i = 0; i < count; i++)
         if (!s->slot[contribution[i].slot].reading)
             tw_sequencer_release(s, contribution[i].slot);
+    tw_sequencer_release_due(s); /* a drop moves a clock on: others may begin */
 }
 
 static void drop_and_release(struct tw_sequencer *s, const struct tw_whole *whole, uint32_t count) {
@@ -161,7 +162,7 @@ static void on_whole(struct tw_sequencer *s, const struct tw_whole *whole) {
         report_not_finite(s, whole);
         drop(s, whole, 1);
         count_not_finite(s);
-        tw_sequencer_release(s, whole->slot);
+        release_all(s, s->contribution[s->side], 1);
         return;
     }
     assert(s->ready_count < s->ready_room);
