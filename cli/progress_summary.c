@@ -33,7 +33,7 @@ static void quality_line(struct tw_progress *progress, const struct tw_result *r
 
 static void staleness_line(struct tw_progress *progress, const struct tw_result *result) {
     struct tw_text out = {0};
-    char most[TW_WORDS_MAX];
+    char most[TW_WORDS_MAX], dropped[TW_WORDS_MAX];
     if (!isfinite(result->staleness_mean))
         return;
     if (result->staleness_max == 0)
@@ -41,6 +41,9 @@ static void staleness_line(struct tw_progress *progress, const struct tw_result 
     else
         tw_text_add(&out, "staleness %.2f updates on average, at most %s", result->staleness_mean,
                     tw_count_words(result->staleness_max, most));
+    if (result->dropped)
+        tw_text_add(&out, "; %s gradient%s dropped", tw_count_words(result->dropped, dropped),
+                    result->dropped == 1 ? "" : "s");
     tw_progress_text(progress, TW_TONE_PLAIN, &out);
 }
 

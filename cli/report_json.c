@@ -44,6 +44,7 @@ static void write_result(struct tw_json *json, const struct tw_result *result) {
     tw_json_real(json, "test_accuracy", result->test_accuracy);
     tw_json_real(json, "staleness_mean", result->staleness_mean);
     tw_json_unsigned(json, "staleness_max", result->staleness_max);
+    tw_json_unsigned(json, "dropped", result->dropped);
     tw_json_string(json, "model", result->model);
     tw_json_string(json, "model_sha256", result->model_sha256);
 }
@@ -143,6 +144,7 @@ static void read_result(struct reader *reader, struct tw_result *result) {
     result->test_accuracy = read_real(reader, "test_accuracy");
     result->staleness_mean = read_real(reader, "staleness_mean");
     result->staleness_max = read_unsigned(reader, "staleness_max", INT64_MAX);
+    result->dropped = read_unsigned(reader, "dropped", INT64_MAX);
     read_string(reader, "model", result->model, sizeof result->model);
     read_string(reader, "model_sha256", result->model_sha256, sizeof result->model_sha256);
 }

@@ -88,6 +88,7 @@ static void add_counts(struct tw_server *server) {
     result->staleness_mean =
         total.contributions ? (double)total.staleness_sum / (double)total.contributions : 0;
     result->staleness_max = total.staleness_max;
+    result->dropped = total.dropped;
 }
 
 static void save_model(struct tw_server *server) {

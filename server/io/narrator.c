@@ -197,6 +197,7 @@ static void on_border(struct tw_server *server, const struct tw_node_event *even
         .test_accuracy = none,
         .staleness_mean = ratio((double)stretch->staleness_sum, (double)stretch->contributions),
         .staleness_max = stretch->staleness_max,
+        .dropped = stretch->dropped,
         .awaits = event->evaluated,
     };
     narrator->border_seconds = seconds;

@@ -31,6 +31,7 @@ struct tw_result {
     double train_loss, test_loss, test_accuracy; /* NaN: there is none */
     double staleness_mean;
     uint64_t staleness_max;
+    uint64_t dropped; /* gradients that were over without being applied; not in --json */
     char model[4096]; /* path; "" when none was written */
     char model_sha256[65];
 };

@@ -50,6 +50,7 @@ static void write_line(struct tw_text *text, const struct tw_border *border) {
     tw_json_real(&json, "test_accuracy", border->test_accuracy);
     tw_json_real(&json, "staleness_mean", border->staleness_mean);
     tw_json_unsigned(&json, "staleness_max", border->staleness_max);
+    tw_json_unsigned(&json, "dropped", border->dropped);
     tw_json_end_object(&json);
     tw_text_add_bytes(text, "\n", 1);
 }

@@ -26,7 +26,8 @@ struct tw_border {
     double test_loss, test_accuracy; /* NaN: there is none */
     double staleness_mean;
     uint64_t staleness_max;
-    bool awaits; /* an evaluation of this version is still to come */
+    uint64_t dropped; /* gradients that were over without being applied */
+    bool awaits;      /* an evaluation of this version is still to come */
 };
 
 struct tw_run_directory {

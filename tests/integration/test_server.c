@@ -161,7 +161,7 @@ static void metrics_hold_a_line_per_epoch_with_its_evaluation(void **state) {
     check_begins(second, "{\"epoch\":2,\"updates\":4,\"samples\":16,\"seconds\":");
     assert_non_null(strstr(second, "\"lr\":0.5,\"train_loss\":3,\"test_loss\":0.5,"
                                    "\"test_accuracy\":1,\"staleness_mean\":0,"
-                                   "\"staleness_max\":0}\n"));
+                                   "\"staleness_max\":0,\"dropped\":0}\n"));
     assert_string_equal(strchr(second, '\n'), "\n");
     free(metrics);
     server_clean(&server);

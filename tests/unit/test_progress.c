@@ -309,6 +309,18 @@ static void summary_says_how_stale_gradients_were(void **state) {
         strstr(fixture->shown.at, "staleness 3.01 updates on average, at most 1,017\n"));
 }
 
+static void summary_says_how_many_gradients_were_dropped(void **state) {
+    struct fixture *fixture = *state;
+    struct tw_summary summary = good_summary();
+    summary.result.dropped = 1;
+    look(fixture, false, false, 80);
+    tw_progress_summary(&fixture->progress, &summary);
+    assert_non_null(strstr(fixture->shown.at, " fresh weights; 1 gradient dropped\n"));
+    summary.result.dropped = 1200;
+    tw_progress_summary(&fixture->progress, &summary);
+    assert_non_null(strstr(fixture->shown.at, " fresh weights; 1,200 gradients dropped\n"));
+}
+
 static void summary_of_a_failed_run(void **state) {
     struct fixture *fixture = *state;
     struct tw_summary summary = {.run = "runs/mlp-1"};
@@ -364,6 +376,7 @@ int main(void) {
         TEST(operators_see_who_joins),
         TEST(summary_of_a_good_run),
         TEST(summary_says_how_stale_gradients_were),
+        TEST(summary_says_how_many_gradients_were_dropped),
         TEST(summary_of_a_failed_run),
         cmocka_unit_test(seconds_in_words),
         cmocka_unit_test(counts_in_words),

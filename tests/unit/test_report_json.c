@@ -42,6 +42,7 @@ static struct tw_report full_report(enum tw_report_kind kind) {
         .test_accuracy = 0.5,
         .staleness_mean = 3.5,
         .staleness_max = 7,
+        .dropped = 9,
     };
     strcpy(report.result.error, "no space left");
     strcpy(report.result.model, "runs/x/model.safetensors");
@@ -105,6 +106,7 @@ static void result_comes_back(void **state) {
     assert_string_equal(back.result.error, "no space left");
     assert_int_equal(back.result.updates, 11);
     assert_int_equal(back.result.staleness_max, 7);
+    assert_int_equal(back.result.dropped, 9);
     assert_string_equal(back.result.model, "runs/x/model.safetensors");
     assert_string_equal(back.result.model_sha256, "ab");
 }
