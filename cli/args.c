@@ -1,6 +1,7 @@
 #include "cli/args.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -76,6 +77,31 @@ static error_t parse_set(struct tw_args *args, const char *text) {
     if (asprintf(&flag, "--set %s", key ? key : "") < 0)
         flag = NULL;
     return add_setting(args, key, equals + 1, keep(args, flag));
+}
+
+error_t tw_args_straggler(struct tw_args *args, const char *text, struct tw_straggler *out) {
+    char *colon, *end = NULL;
+    errno = 0;
+    unsigned long rank = *text >= '0' && *text <= '9' ? strtoul(text, &colon, 10) : ULONG_MAX;
+    double factor = 0;
+    if (!errno && rank < TW_WORKERS_MAX && *colon == ':' && colon[1])
+        factor = strtod(colon + 1, &end);
+    if (!end || *end || !(factor >= 1 && factor <= TW_STRAGGLER_FACTOR_MAX))
+        return tw_args_wrong(args,
+                             "--straggler %s: is not RANK:FACTOR with a factor from 1 to %d; "
+                             "3:2.5 makes steps of rank 3 take 2.5 times as long",
+                             text, TW_STRAGGLER_FACTOR_MAX);
+    *out = (struct tw_straggler){.rank = (uint32_t)rank, .factor = factor};
+    return 0;
+}
+
+enum tw_status tw_args_check_straggler(const struct tw_straggler *straggler, int workers,
+                                       struct tw_error *error) {
+    if (straggler->factor == 0 || straggler->rank < (uint32_t)workers)
+        return TW_OK;
+    return tw_error_set(error, TW_USAGE,
+                        "--straggler: there is no rank %u; the last of %d worker%s is %d",
+                        straggler->rank, workers, workers == 1 ? "" : "s", workers - 1);
 }
 
 /* Options by name, of the command and the common ones, for suggestions. */

@@ -15,6 +15,7 @@
 
 #include "cli/supervised.h"
 #include "common/job/job.h"
+#include "worker/io/straggler.h"
 
 #define TW_ARGS_SETTINGS 256
 
@@ -53,12 +54,24 @@ error_t tw_args_set(struct tw_args *args, const char *key, const char *value, co
 error_t tw_args_wrong(struct tw_args *args, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* For parsers: --straggler RANK:FACTOR, of commands that start workers or are one. */
+error_t tw_args_straggler(struct tw_args *args, const char *text, struct tw_straggler *out);
+
+/* TW_USAGE when a straggler is wanted whose rank this cluster does not have. */
+enum tw_status tw_args_check_straggler(const struct tw_straggler *straggler, int workers,
+                                       struct tw_error *error);
+
 void tw_args_fini(struct tw_args *args);
 
 /* For the options of commands that have results; the parser sets args->json. */
 #define TW_ARGS_KEY_JSON 0x1ff
 #define TW_ARGS_JSON                                                                               \
     { "json", TW_ARGS_KEY_JSON, NULL, 0, "End stdout with the result as one JSON object", 10 }
+
+/* For experiments: docs/consistency.md has it, --help does not. */
+#define TW_ARGS_KEY_STRAGGLER 0x1fe
+#define TW_ARGS_STRAGGLER                                                                          \
+    { "straggler", TW_ARGS_KEY_STRAGGLER, "RANK:FACTOR", OPTION_HIDDEN, NULL, 0 }
 
 /* At the end of every --help. */
 #define TW_ARGS_EXIT_CODES                                                                         \

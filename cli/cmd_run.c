@@ -12,6 +12,7 @@
 struct run_options {
     const char *out;
     bool inexact;
+    struct tw_straggler straggler;
 };
 
 enum { KEY_OUT = 0x200, KEY_SERVERS, KEY_WORKERS, KEY_MODE, KEY_INEXACT };
@@ -23,6 +24,7 @@ static const struct argp_option options[] = {
     {"out", KEY_OUT, "DIR", 0,
      "Run directory, made if missing, must be empty; default: runs/<job>-<UTC time>", 1},
     {"inexact", KEY_INEXACT, NULL, 0, "Accept processes whose numerics differ", 1},
+    TW_ARGS_STRAGGLER,
     TW_ARGS_JSON,
     {0},
 };
@@ -58,6 +60,8 @@ static error_t parse(int key, char *text, struct argp_state *state) {
     case KEY_INEXACT:
         own->inexact = true;
         return 0;
+    case TW_ARGS_KEY_STRAGGLER:
+        return tw_args_straggler(args, text, &own->straggler);
     case TW_ARGS_KEY_JSON:
         args->json = true;
         return 0;
@@ -70,12 +74,15 @@ static const struct argp_child children[] = {{&tw_args_common, 0, NULL, 0}, {0}}
 static const struct argp argp = {options, parse, "JOB", doc, children, NULL, NULL};
 
 static void describe(struct tw_progress *progress, const struct tw_checked_job *checked,
-                     const char *folder) {
+                     const struct run_options *own, const char *folder) {
     const struct tw_job *job = checked->job;
     struct tw_text line = {0};
     tw_text_add(&line, "training %s: %d server%s, %d worker%s, %s, seed %llu, into %s", job->name,
                 job->servers, job->servers == 1 ? "" : "s", job->workers,
                 job->workers == 1 ? "" : "s", job->mode, (unsigned long long)job->seed, folder);
+    if (own->straggler.factor > 0)
+        tw_text_add(&line, "; steps of worker %u are made to take %g times as long",
+                    own->straggler.rank, own->straggler.factor);
     tw_progress_text(progress, TW_TONE_PLAIN, &line);
 }
 
@@ -86,7 +93,7 @@ static enum tw_status train(const struct tw_checked_job *checked, const struct r
     struct tw_progress progress;
     tw_progress_init(&progress, tw_progress_look_of(terminal, false), tw_progress_write_fd,
                      &terminal);
-    describe(&progress, checked, folder);
+    describe(&progress, checked, own, folder);
     struct tw_launch launch = {
         .executable = "/proc/self/exe",
         .job = job_file,
@@ -95,6 +102,7 @@ static enum tw_status train(const struct tw_checked_job *checked, const struct r
         .evaluator = checked->job->has_test,
         .inexact = own->inexact,
         .blas_core = checked->job->blas_core,
+        .straggler = own->straggler,
         .progress = &progress,
     };
     enum tw_status status = tw_launcher_run(&launch, summary);
@@ -117,6 +125,8 @@ static int run_checked(const struct tw_args *args, const struct run_options *own
                      " `talweg server`");
         return tw_command_fail(args, &summary, &error);
     }
+    if (tw_args_check_straggler(&own->straggler, checked->job->workers, &error))
+        return tw_command_fail(args, &summary, &error);
     if (tw_launcher_signal_waits()) {
         tw_error_set(&error, TW_INTERRUPTED, "stopped by a signal before anything was started");
         return tw_command_fail(args, &summary, &error);

@@ -21,6 +21,7 @@ struct worker_options {
     int rank; /* -1: any */
     bool evaluate;
     double patience; /* seconds; 0: as the library has it */
+    struct tw_straggler straggler;
 };
 
 enum { KEY_SERVER = 0x200, KEY_RANK, KEY_EVALUATE, KEY_TOKEN_FILE, KEY_PATIENCE };
@@ -35,6 +36,7 @@ static const struct argp_option options[] = {
     {"token-file", KEY_TOKEN_FILE, "FILE", 0, "Shared secret, the same as the server's", 1},
     {"patience", KEY_PATIENCE, "SECONDS", 0,
      "How long to look for a server that is not there, or lost; default: 30", 1},
+    TW_ARGS_STRAGGLER,
     {0},
 };
 
@@ -88,6 +90,8 @@ static error_t parse(int key, char *text, struct argp_state *state) {
         return 0;
     case KEY_PATIENCE:
         return parse_patience(args, text, &own->patience);
+    case TW_ARGS_KEY_STRAGGLER:
+        return tw_args_straggler(args, text, &own->straggler);
     case ARGP_KEY_END:
         if (args->help)
             return 0;
@@ -152,6 +156,7 @@ static enum tw_status work(const struct tw_args *args, const struct tw_checked_j
         .token = token->size ? token->bytes : NULL,
         .token_bytes = token->size,
         .connect_seconds = own->patience,
+        .straggler = own->straggler,
         .stop_fd = stop_pipe[0],
         .on_note = on_note,
     };
@@ -197,6 +202,10 @@ static int work_on_job(const struct tw_args *args, char **again) {
         tw_checked_job_load(&checked, args->job, args->settings, args->count, TW_CHECK_NO_DATA,
                             &error))
         return tw_command_fail(args, NULL, &error);
+    if (tw_args_check_straggler(&own->straggler, checked.job->workers, &error)) {
+        tw_checked_job_fini(&checked);
+        return tw_command_fail(args, NULL, &error);
+    }
     int code = TW_EXIT_DONE;
     if (watch_signals(&error) || pin_core(checked.job->blas_core, again, &error) ||
         tw_gemm_start(checked.job->blas_core, &error)) {

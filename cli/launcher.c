@@ -210,7 +210,8 @@ static enum tw_status start_server(struct launcher *launcher, struct tw_error *e
 /* Rank -1: the evaluator. */
 static enum tw_status start_worker(struct launcher *launcher, int rank, const char *server,
                                    struct tw_error *error) {
-    char tie[32], number[16];
+    char tie[32], number[16], slow[48];
+    const struct tw_straggler *straggler = &launcher->launch->straggler;
     snprintf(tie, sizeof tie, "-1:%ld", (long)getpid());
     snprintf(number, sizeof number, "%d", rank);
     char *name = launcher->child[launcher->children].name;
@@ -225,6 +226,11 @@ static enum tw_status start_worker(struct launcher *launcher, int rank, const ch
         snprintf(name, TW_CHILD_NAME, "worker %d", rank);
         arguments[n++] = "--rank";
         arguments[n++] = number;
+    }
+    if (straggler->factor > 0 && rank >= 0 && (uint32_t)rank == straggler->rank) {
+        snprintf(slow, sizeof slow, "%d:%.17g", rank, straggler->factor);
+        arguments[n++] = "--straggler";
+        arguments[n++] = slow;
     }
     arguments[n++] = "--";
     arguments[n++] = launcher->launch->job;

@@ -20,6 +20,7 @@
 #define TW_CLI_LAUNCHER_H
 
 #include "cli/progress.h"
+#include "worker/io/straggler.h"
 
 struct tw_launch {
     const char *executable; /* "/proc/self/exe" */
@@ -27,8 +28,9 @@ struct tw_launch {
     const char *folder;     /* the run directory; exists */
     int workers;
     bool evaluator;
-    bool inexact;                 /* server: accept mixed numerics ids */
-    const char *blas_core;        /* or NULL */
+    bool inexact;          /* server: accept mixed numerics ids */
+    const char *blas_core; /* or NULL */
+    struct tw_straggler straggler;
     struct tw_progress *progress; /* terminal: follows its width from stderr */
 };
 

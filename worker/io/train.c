@@ -9,6 +9,7 @@
 #include "common/base/digest.h"
 #include "worker/data/dataset.h"
 #include "worker/data/sampler.h"
+#include "worker/io/straggler.h"
 #include "worker/io/talweg.h"
 #include "worker/nn/gemm.h"
 #include "worker/nn/net.h"
@@ -28,6 +29,7 @@ struct trainee {
     struct tw_sampler *sampler;
     uint32_t *positions; /* [rows of the net] */
     uint64_t gathered;   /* the step whose samples are in the net; 0: none */
+    double slowed;       /* how many times as long our steps are made; 0: not */
 };
 
 static void note(const struct trainee *trainee, const char *format, ...)
@@ -215,7 +217,7 @@ static enum tw_status gather(struct trainee *trainee, uint64_t step, struct tw_e
 
 /* Computes the gradient of what was gathered, and pushes each tensor while the layers
  * before it are still being computed. */
-static int compute_and_push(struct trainee *trainee) {
+static int compute_and_push(struct trainee *trainee, uint64_t begun) {
     struct tw_score score = {0};
     int first, tensors, result = TALWEG_OK;
 
@@ -226,7 +228,17 @@ static int compute_and_push(struct trainee *trainee) {
     trainee->gathered = 0; /* the net has used its input up */
     if (result != TALWEG_OK)
         return result;
+    if (trainee->slowed > 0)
+        tw_straggler_wait(trainee->slowed, begun, trainee->config->stop_fd);
     return talweg_push_end(trainee->talweg, (uint64_t)score.examples, score.loss);
+}
+
+static void slow_down(struct trainee *trainee) {
+    const struct tw_straggler *straggler = &trainee->config->straggler;
+    if (straggler->factor == 0 || straggler->rank != trainee->place.rank)
+        return;
+    trainee->slowed = straggler->factor;
+    note(trainee, "made slow: every step takes %g times as long", straggler->factor);
 }
 
 static enum tw_status train(struct trainee *trainee, struct tw_error *error) {
@@ -234,14 +246,16 @@ static enum tw_status train(struct trainee *trainee, struct tw_error *error) {
     uint64_t step = 0;
     int result = TALWEG_OK;
 
+    slow_down(trainee);
     while (status == TW_OK) {
         result = talweg_pull(trainee->talweg, &step);
         if (result != TALWEG_OK)
             break;
+        uint64_t begun = tw_straggler_begin();
         status = gather(trainee, step, error);
         if (status != TW_OK)
             break;
-        result = compute_and_push(trainee);
+        result = compute_and_push(trainee, begun);
         if (result != TALWEG_OK)
             break;
         /* The samples of the next step are known before its weights are. */

@@ -15,6 +15,7 @@
 #define TW_IO_TRAIN_H
 
 #include "common/job/job.h"
+#include "worker/io/straggler.h"
 
 struct tw_worker_config {
     const struct tw_job *job; /* resolved; borrowed, like all pointers here */
@@ -24,7 +25,8 @@ struct tw_worker_config {
     const void *token; /* shared secret, or NULL */
     size_t token_bytes;
     double connect_seconds; /* 0: 30 s */
-    int stop_fd;            /* readable: say goodbye and return; -1: none */
+    struct tw_straggler straggler;
+    int stop_fd; /* readable: say goodbye and return; -1: none */
     void (*on_note)(void *context, const char *line); /* for the log; may be NULL */
     void *context;
 };
