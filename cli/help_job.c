@@ -23,6 +23,8 @@ static const char keys[] =
     "  consistency.mode     sync or async\n"
     "  cluster.servers      server processes\n"
     "  cluster.workers      worker processes\n"
+    "  slots                gradients per update: a power of two, and so many or fewer workers\n"
+    "                       give the same bits; default: one per worker\n"
     "  seed                 of weights and order of samples\n"
     "  chunk                bytes that tensors are sent in: 64 KiB to 4 MiB\n"
     "  worker.blas_core     OpenBLAS core, such as Haswell, for the same bits everywhere\n";

@@ -69,6 +69,11 @@ static enum tw_status check_all_data(struct tw_checked_job *checked, enum tw_che
         status = check_data(checked, &job->train, &checked->train_samples, error);
     if (!status && job->has_test && data == TW_CHECK_ALL)
         status = check_data(checked, &job->test, &test_samples, error);
+    if (!status && job->slots_given && checked->train_samples < (uint64_t)job->slots)
+        return tw_job_error(error, job->slots_where, "slots",
+                            "%d slots but only %" PRIu64 " training samples: each slot needs at "
+                            "least one",
+                            job->slots, checked->train_samples);
     if (!status && checked->train_samples < (uint64_t)job->workers)
         status = tw_job_error(error, where, "cluster.workers",
                               "%d workers but only %" PRIu64 " training samples: at most %" PRIu64
@@ -91,6 +96,11 @@ static enum tw_status check_words(struct tw_checked_job *checked, struct tw_erro
     status = tw_dial_parse(job->mode, job->mode_where, job->workers, &checked->dial, error);
     if (status)
         return status;
+    if (job->slots > job->workers && !checked->dial.members_known)
+        return tw_job_error(error, job->slots_where, "slots",
+                            "%d slots of %d workers are for consistency.mode: sync, and the mode "
+                            "is \"%s\"; take slots out, or change the mode",
+                            job->slots, job->workers, job->mode);
     if (job->servers != 1)
         return tw_job_error(error, where, "cluster.servers",
                             "%d servers are not available yet; 1 would be right", job->servers);

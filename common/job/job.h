@@ -34,13 +34,16 @@ struct tw_job {
     struct tw_variant train, test; /* name = format; paths are made absolute */
     enum tw_data_shard shard;
     char data_sha256[65]; /* of the training data (worker/data/dataset.h); "": not given */
-    int64_t batch;   /* examples per update, over all slots */
-    double epochs;   /* 0: not given */
-    int64_t updates; /* 0: not given; at least one of the two is */
+    int64_t batch;        /* examples per update, over all slots */
+    double epochs;        /* 0: not given */
+    int64_t updates;      /* 0: not given; at least one of the two is */
     struct tw_variant optimizer;
     char *mode; /* consistency.mode, e.g. "sync", "ssp:3" */
     struct tw_where mode_where;
     int servers, workers;
+    int slots; /* gradients of an update; not given: one per worker */
+    bool slots_given;
+    struct tw_where slots_where;
     uint64_t seed;
     uint32_t chunk_bytes;
     char *blas_core; /* worker.blas_core, or NULL: what the CPU suggests */
@@ -95,7 +98,7 @@ enum tw_status tw_job_write(const struct tw_job *job, const char *const *notes, 
 
 /* SHA-256 over what server and workers must agree on: model, optimizer, training
  * data's format, number of samples and sharding, batch, epochs, updates, mode,
- * workers, seed, chunk size; not over paths, test data, number of servers or names.
+ * workers, slots, seed, chunk size; not over paths, test data, number of servers or names.
  * `samples` of the training data; 0: gradients of the user's own. 32 bytes. The job
  * is resolved (asserted). */
 void tw_job_digest(const struct tw_job *job, uint64_t samples, uint8_t digest[32]);

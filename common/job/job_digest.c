@@ -78,6 +78,7 @@ void tw_job_digest(const struct tw_job *job, uint64_t samples, uint8_t digest[32
     add(&sha, "mode");
     add(&sha, job->mode);
     add_number(&sha, "workers", job->workers);
+    add_number(&sha, "slots", job->slots);
     add_number(&sha, "seed", (int64_t)job->seed);
     add_number(&sha, "chunk", job->chunk_bytes);
     tw_sha256_final(&sha, digest);

@@ -21,14 +21,14 @@ static const struct tw_variant_form data_form = {
 /* Keys that the design has and this version has not; refused by name, so that
  * nobody believes that they do something. */
 static const char *const later_keys[] = {
-    "slots",      "schedule",   "clip",           "weight_decay", "groups",
+    "schedule",   "clip",       "weight_decay",   "groups",
     "checkpoint", "durability", "on_worker_loss", "memory",
 };
 
 static enum tw_status check_top(const struct tw_job_reader *reader) {
-    static const char *const names[] = {"model",   "data",      "batch",       "epochs",
-                                        "updates", "optimizer", "consistency", "cluster",
-                                        "seed",    "chunk",     "worker",      NULL};
+    static const char *const names[] = {"model",     "data",        "batch",   "epochs", "updates",
+                                        "optimizer", "consistency", "cluster", "slots",  "seed",
+                                        "chunk",     "worker",      NULL};
     for (size_t i = 0; i < sizeof later_keys / sizeof *later_keys; i++) {
         const struct tw_yaml *node = tw_yaml_find(reader->root, later_keys[i]);
         if (node)
@@ -217,6 +217,57 @@ static enum tw_status read_cluster(const struct tw_job_reader *reader) {
                          job->batch, workers);
 }
 
+static bool is_power_of_two(int64_t number) {
+    return (number & (number - 1)) == 0;
+}
+
+/* Slots and workers do not fit: said at the one of the two that the user changed for
+ * this run. `rule` is what would be right. */
+static enum tw_status slots_error(const struct tw_job_reader *reader, const char *rule) {
+    const struct tw_job *job = reader->job;
+    const struct tw_yaml *section = tw_yaml_find(reader->root, "cluster");
+    const struct tw_yaml *workers = section ? tw_yaml_find(section, "workers") : NULL;
+    if (workers && workers->where.line == 0)
+        return tw_node_error(reader, workers, "%d workers with slots: %d; with slots %s",
+                             job->workers, job->slots, rule);
+    return tw_node_error(reader, tw_yaml_find(reader->root, "slots"),
+                         "%d with cluster.workers: %d; with slots %s", job->slots, job->workers,
+                         rule);
+}
+
+/* Aligned blocks of a power of two are whole nodes of the tree that sums gradients
+ * (common/tensor/kernels.h). Whether the mode can have several per worker is for whoever
+ * knows the dial to say. */
+static enum tw_status read_slots(const struct tw_job_reader *reader) {
+    struct tw_job *job = reader->job;
+    const struct tw_yaml *node = tw_yaml_find(reader->root, "slots");
+    int64_t slots = job->workers;
+    enum tw_status status = tw_read_integer(reader, reader->root, "slots", 1, TW_SLOTS_MAX, &slots);
+    job->slots = (int)slots;
+    if (status != TW_OK || !node)
+        return status;
+    job->slots_given = true;
+    job->slots_where = node->where;
+    if (!is_power_of_two(slots)) {
+        int64_t below = 1;
+        while (2 * below < slots)
+            below *= 2;
+        return tw_node_error(
+            reader, node, "%" PRId64 " is no power of two; %" PRId64 " or %" PRId64 " would be one",
+            slots, below, 2 * below);
+    }
+    if (!is_power_of_two(job->workers))
+        return slots_error(reader, "the number of workers must be a power of two too");
+    if (job->workers > slots)
+        return slots_error(reader, "there are at most as many workers, so that each owns one");
+    if (job->batch != 0 && job->batch < slots)
+        return tw_node_error(reader, node,
+                             "%" PRId64 " slots share batch: %" PRId64 "; each needs at least one "
+                             "example of every update",
+                             slots, job->batch);
+    return TW_OK;
+}
+
 static enum tw_status read_seed(const struct tw_job_reader *reader) {
     const struct tw_yaml *node = tw_yaml_find(reader->root, "seed");
     struct tw_option option;
@@ -297,8 +348,8 @@ static enum tw_status read_worker(const struct tw_job_reader *reader) {
 
 enum tw_status tw_read_sections(const struct tw_job_reader *reader) {
     static enum tw_status (*const steps[])(const struct tw_job_reader *) = {
-        check_top,    read_data, read_length, read_optimizer, read_mode,
-        read_cluster, read_seed, read_chunk,  read_worker,
+        check_top,    read_data,  read_length, read_optimizer, read_mode,
+        read_cluster, read_slots, read_seed,   read_chunk,     read_worker,
     };
     enum tw_status status = steps[0](reader);
     if (status == TW_OK)

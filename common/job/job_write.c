@@ -198,6 +198,8 @@ enum tw_status tw_job_write(const struct tw_job *job, const char *const *notes, 
     tw_text_add(&text, "consistency: {mode: ");
     add_word(&text, job->mode);
     tw_text_add(&text, "}\ncluster: {servers: %d, workers: %d}\n", job->servers, job->workers);
+    if (job->slots_given) /* left out they follow the number of workers */
+        tw_text_add(&text, "slots: %d\n", job->slots);
     tw_text_add(&text, "seed: %" PRIu64 "\nchunk: %uKiB\n", job->seed, job->chunk_bytes >> 10);
     if (job->blas_core) {
         tw_text_add(&text, "worker: {blas_core: ");

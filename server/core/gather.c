@@ -2,6 +2,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "common/base/tree_sum.h"
 #include "server/core/sequencer_state.h"
 
 /* ---- arrays of contributions ---- */
@@ -251,7 +252,6 @@ void tw_sequencer_form(struct tw_sequencer *s) {
 static void account(struct tw_stretch *stretch, uint64_t staleness, const struct tw_whole *whole) {
     stretch->contributions++;
     stretch->examples += whole->examples;
-    stretch->loss += whole->loss;
     stretch->staleness_sum += staleness;
     if (staleness > stretch->staleness_max)
         stretch->staleness_max = staleness;
@@ -265,6 +265,14 @@ static void apply(struct tw_sequencer *s, const struct tw_whole *whole, uint64_t
     tw_sequencer_settle(s, whole->slot, whole->step);
     if (!whole->released)
         s->slot[whole->slot].waiting = false;
+}
+
+/* By the tree that sums the gradients, so that a rank's slots may be added up before. */
+static double loss_of(const struct tw_contribution *contribution, uint32_t count) {
+    struct tw_tree_sum sum = {0};
+    for (uint32_t i = 0; i < count; i++)
+        tw_tree_sum_add(&sum, contribution[i].loss);
+    return tw_tree_sum_total(&sum);
 }
 
 static void commit(struct tw_sequencer *s) {
@@ -283,8 +291,9 @@ static void commit(struct tw_sequencer *s) {
     s->stretch.updates++;
     for (uint32_t i = 0; i < count; i++)
         apply(s, &s->prepared[i], contribution[i].staleness);
-    for (uint32_t i = 0; i < count; i++)
-        record->loss += contribution[i].loss;
+    record->loss = loss_of(contribution, count);
+    s->total.loss += record->loss;
+    s->stretch.loss += record->loss;
     record->examples = s->total.examples - before_examples;
     s->prepared_count = 0;
     leave_behind(s);

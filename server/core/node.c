@@ -32,6 +32,7 @@ struct tw_node *tw_node_init(void *memory, const struct tw_node_config *config) 
     unsigned char *at = memory;
     struct tw_node *n = memory;
     n->config = *config;
+    n->config.width = config->width ? config->width : 1;
     at += aligned(sizeof(*n));
     n->lead = config->shard.index == 0;
     if (n->lead)
@@ -175,7 +176,7 @@ static void carry_out(struct tw_node *n, const struct tw_sequencer_effect *effec
         break;
     case TW_SEQ_DROPPED:
         event = tw_node_tell(n, TW_EVENT_DROPPED);
-        event->slot = effect->dropped.slot;
+        event->slot = effect->dropped.slot * n->config.width;
         event->tensor = effect->dropped.tensor;
         event->step = effect->dropped.step;
         break;

@@ -29,7 +29,8 @@
 struct tw_node_config {
     struct tw_session_terms terms;
     struct tw_sequencer_config sequencer; /* read by the lead (shard index 0) only */
-    struct tw_shard_config shard;         /* slots: one per worker */
+    struct tw_shard_config shard;         /* slots: one per worker, whatever the width */
+    uint32_t width; /* slots that each worker owns; 0: 1 (README.md, "Slots") */
     uint32_t servers;
     uint32_t connections; /* room for so many at once */
 };
@@ -88,7 +89,7 @@ struct tw_node_event {
     double loss, accuracy;
     bool evaluated;            /* BORDER: an evaluation of it will come */
     struct tw_stretch stretch; /* BORDER */
-    uint32_t slot, tensor;     /* DROPPED */
+    uint32_t slot, tensor;     /* DROPPED; the first slot of the push */
     uint64_t step;             /* DROPPED */
 };
 

@@ -92,9 +92,9 @@ static void welcome(struct tw_node *n, uint32_t connection, uint64_t last_step) 
         .rank = session->rank,
         .incarnation = session->incarnation,
         .workers = n->config.shard.slots,
-        .slots = n->config.shard.slots,
-        .slot = session->rank,
-        .width = 1,
+        .slots = n->config.shard.slots * n->config.width,
+        .slot = session->rank * n->config.width,
+        .width = n->config.width,
         .last_step = last_step,
         .chunk_bytes = n->config.shard.layout->chunk_bytes,
         .servers = n->config.servers,
@@ -315,13 +315,22 @@ static enum tw_status on_evaluation(struct tw_node *n, const struct tw_evaluatio
 
 /* ---- frames ---- */
 
-static enum tw_status check_worker(const struct tw_session *session, uint32_t slot,
-                                   uint32_t incarnation, struct tw_error *error) {
-    if (slot == session->rank && incarnation == session->incarnation)
+/* A push is named by the first slot of its rank. Behind this door it has the number of
+ * the rank (README.md, "Slots"). */
+static enum tw_status check_worker(const struct tw_node *n, const struct tw_session *session,
+                                   uint32_t slot, uint32_t incarnation, struct tw_error *error) {
+    uint32_t first = session->rank * n->config.width;
+    if (slot == first && incarnation == session->incarnation)
         return TW_OK;
     return tw_error_set(error, TW_UNEXPECTED,
-                        "rank %u, incarnation %u pushes as slot %u, incarnation %u", session->rank,
-                        session->incarnation, slot, incarnation);
+                        "rank %u, slot %u, incarnation %u pushes as slot %u, incarnation %u",
+                        session->rank, first, session->incarnation, slot, incarnation);
+}
+
+static struct tw_push inside(const struct tw_session *session, const struct tw_push *push) {
+    struct tw_push ours = *push;
+    ours.slot = session->rank;
+    return ours;
 }
 
 enum tw_status tw_node_data(struct tw_node *n, uint32_t connection, const struct tw_frame *frame,
@@ -332,16 +341,17 @@ enum tw_status tw_node_data(struct tw_node *n, uint32_t connection, const struct
         return status;
     if (frame->body != TW_BODY_PUSH)
         return tw_error_set(error, TW_MALFORMED, "%s with data", tw_body_name(frame->body));
-    status = check_worker(session, frame->push.slot, frame->push.incarnation, error);
+    status = check_worker(n, session, frame->push.slot, frame->push.incarnation, error);
     if (status != TW_OK)
         return status;
-    status = tw_shard_place(n->shard, &frame->push, frame->data_bytes, place, error);
+    struct tw_push push = inside(session, &frame->push);
+    status = tw_shard_place(n->shard, &push, frame->data_bytes, place, error);
     if (status == TW_AGAIN) {
         n->connection[connection].paused = true;
         n->paused++;
     }
     n->connection[connection].receiving = status == TW_OK && *place;
-    n->connection[connection].push = frame->push;
+    n->connection[connection].push = push;
     return status;
 }
 
@@ -353,12 +363,15 @@ static enum tw_status on_worker_frame(struct tw_node *n, uint32_t connection,
         n->connection[connection].receiving = false;
         if (!frame->data_bytes)
             return tw_error_set(error, TW_MALFORMED, "Push without data");
+        struct tw_push push = inside(session, &frame->push);
         if (data)
-            tw_shard_arrived(n->shard, &frame->push);
+            tw_shard_arrived(n->shard, &push);
         return TW_OK;
     }
-    enum tw_status status = check_worker(session, frame->end.slot, frame->end.incarnation, error);
-    return status == TW_OK ? tw_shard_end(n->shard, &frame->end, error) : status;
+    struct tw_end end = frame->end;
+    enum tw_status status = check_worker(n, session, end.slot, end.incarnation, error);
+    end.slot = session->rank;
+    return status == TW_OK ? tw_shard_end(n->shard, &end, error) : status;
 }
 
 enum tw_status tw_node_frame(struct tw_node *n, uint32_t connection, const struct tw_frame *frame,

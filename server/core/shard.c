@@ -137,19 +137,19 @@ void tw_shard_sent(struct tw_shard *s, uint32_t token) {
 static enum tw_status check_push(const struct tw_shard *s, uint32_t index, uint32_t incarnation,
                                  uint64_t step, struct tw_error *error) {
     if (index >= s->config.slots)
-        return tw_error_set(error, TW_MALFORMED, "slot %u is out of range: there are %u", index,
+        return tw_error_set(error, TW_MALFORMED, "rank %u is out of range: there are %u", index,
                             s->config.slots);
     const struct tw_shard_slot *slot = &s->slot[index];
     if (incarnation < slot->incarnation || step <= slot->settled)
         return TW_STALE;
     if (incarnation > slot->incarnation)
-        return tw_error_set(error, TW_UNEXPECTED, "slot %u is held by incarnation %u, not %u",
+        return tw_error_set(error, TW_UNEXPECTED, "rank %u is held by incarnation %u, not %u",
                             index, slot->incarnation, incarnation);
     if (step < slot->step)
         return TW_STALE;
     if (step > slot->step)
         return tw_error_set(error, TW_UNEXPECTED,
-                            "slot %u pushes step %llu, but its weights are for step %llu", index,
+                            "rank %u pushes step %llu, but its weights are for step %llu", index,
                             (unsigned long long)step, (unsigned long long)slot->step);
     return TW_OK;
 }
@@ -229,16 +229,16 @@ enum tw_status tw_shard_end(struct tw_shard *s, const struct tw_end *end, struct
     struct tw_shard_push *push = &s->push[s->slot[end->slot].open];
     if (end->read != push->position)
         return tw_error_set(error, TW_UNEXPECTED,
-                            "slot %u, step %llu was computed on the weights of position %llu, but "
+                            "rank %u, step %llu was computed on the weights of position %llu, but "
                             "it was given those of %llu",
                             end->slot, (unsigned long long)end->step, (unsigned long long)end->read,
                             (unsigned long long)push->position);
     if (end->frames != s->chunks)
         return tw_error_set(error, TW_MALFORMED,
-                            "slot %u, step %llu ends after %u chunks; this server has %u",
+                            "rank %u, step %llu ends after %u chunks; this server has %u",
                             end->slot, (unsigned long long)end->step, end->frames, s->chunks);
     if (end->examples < 1 || end->examples > (uint64_t)TW_ELEMENTS_MAX)
-        return tw_error_set(error, TW_MALFORMED, "slot %u, step %llu: %llu examples", end->slot,
+        return tw_error_set(error, TW_MALFORMED, "rank %u, step %llu: %llu examples", end->slot,
                             (unsigned long long)end->step, (unsigned long long)end->examples);
     if (push->ended)
         return TW_OK;

@@ -16,6 +16,11 @@ static uint64_t end_samples(const struct tw_server_config *config) {
     return samples >= 1 ? (uint64_t)samples : 0;
 }
 
+uint32_t tw_server_width(const struct tw_server *server) {
+    const struct tw_job *job = server->config->job;
+    return (uint32_t)(job->slots / job->workers);
+}
+
 static void configure(const struct tw_server *server, struct tw_node_config *out) {
     const struct tw_server_config *config = server->config;
     const struct tw_job *job = config->job;
@@ -43,6 +48,7 @@ static void configure(const struct tw_server *server, struct tw_node_config *out
                   .seed = job->seed,
                   .optimizer = config->optimizer,
                   .options = config->optimizer_options},
+        .width = tw_server_width(server),
         .servers = 1,
         .connections = server->link_room,
     };

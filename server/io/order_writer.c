@@ -9,8 +9,8 @@
 #define ROOM_MIN (16u << 10)
 
 enum tw_status tw_order_writer_open(struct tw_order_writer *writer, const char *folder,
-                                    struct tw_error *error) {
-    *writer = (struct tw_order_writer){.file = -1};
+                                    uint32_t width, struct tw_error *error) {
+    *writer = (struct tw_order_writer){.file = -1, .width = width};
     if (tw_path_join(writer->path, sizeof(writer->path), folder, "order.log") != TW_OK)
         return tw_error_set(error, TW_LIMIT, "the path of the run directory is too long");
     writer->file = open(writer->path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0666);
@@ -25,6 +25,9 @@ void tw_order_writer_close(struct tw_order_writer *writer) {
     writer->file = -1;
     free(writer->waiting);
     writer->waiting = NULL;
+    free(writer->named);
+    writer->named = NULL;
+    writer->named_room = 0;
     writer->used = writer->room = 0;
 }
 
@@ -39,9 +42,35 @@ static void fail(struct tw_order_writer *writer, enum tw_status status, const ch
                  writer->path, why, more);
 }
 
-void tw_order_writer_add(struct tw_order_writer *writer, const struct tw_record *record) {
+/* The numbers of the core are those of the ranks; the log has those of their first
+ * slots. False: no memory. */
+static bool name_slots(struct tw_order_writer *writer, struct tw_record *record) {
+    if (record->slot != TW_SLOT_EVALUATOR)
+        record->slot *= writer->width;
+    if (record->count > writer->named_room) {
+        void *larger = realloc(writer->named, record->count * sizeof(*writer->named));
+        if (!larger)
+            return false;
+        writer->named = larger;
+        writer->named_room = record->count;
+    }
+    for (uint32_t i = 0; i < record->count; i++) {
+        writer->named[i] = record->contributions[i];
+        writer->named[i].slot *= writer->width;
+    }
+    record->contributions = writer->named;
+    return true;
+}
+
+void tw_order_writer_add(struct tw_order_writer *writer, const struct tw_record *of_core) {
+    struct tw_record named = *of_core;
+    const struct tw_record *record = &named;
     if (writer->failed.status != TW_OK)
         return;
+    if (writer->width > 1 && !name_slots(writer, &named)) {
+        fail(writer, TW_NO_MEMORY, "out of memory");
+        return;
+    }
     size_t bytes = tw_order_log_bytes(record);
     if (bytes > writer->room - writer->used) {
         size_t room = 2 * (writer->used + bytes);

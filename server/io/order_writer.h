@@ -20,14 +20,18 @@ struct tw_order_writer {
     int64_t bytes;          /* of whole records that the kernel has */
     unsigned char *waiting; /* [used] of [room]: records since the last flush */
     size_t used, room;
+    uint32_t width;                /* slots of a rank */
+    struct tw_contribution *named; /* [named_room], a record's, with the slots' numbers */
+    uint32_t named_room;
     struct tw_error failed; /* TW_OK: nothing has */
     char path[TW_PATH_MAX];
 };
 
-/* Makes an empty order.log. TW_IO when the folder is missing, not writable, or has one
+/* Makes an empty order.log; the log names first slots: `width` times the numbers of the core
+ * (server/core/README.md). TW_IO when the folder is missing, not writable, or has one
  * already; TW_LIMIT. On failure there is nothing to close. */
 enum tw_status tw_order_writer_open(struct tw_order_writer *writer, const char *folder,
-                                    struct tw_error *error);
+                                    uint32_t width, struct tw_error *error);
 
 /* Adds a record to what waits. After a failure it does nothing. */
 void tw_order_writer_add(struct tw_order_writer *writer, const struct tw_record *record);

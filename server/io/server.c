@@ -136,7 +136,8 @@ static enum tw_status set_up(struct tw_server *server, struct tw_error *error) {
         return tw_error_set(error, TW_NO_MEMORY, "no memory for %u connections", server->link_room);
     enum tw_status status = tw_run_directory_open(&server->directory, server->config->out, error);
     if (status == TW_OK)
-        status = tw_order_writer_open(&server->order, server->config->out, error);
+        status = tw_order_writer_open(&server->order, server->config->out, tw_server_width(server),
+                                      error);
     if (status == TW_OK)
         status = tw_server_make_node(server, error);
     if (status == TW_OK)

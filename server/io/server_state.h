@@ -138,6 +138,8 @@ struct tw_server {
 };
 
 /* node_memory.c: TW_NO_MEMORY, TW_LIMIT, TW_IO (no random numbers). */
+/* Slots that each worker owns. */
+uint32_t tw_server_width(const struct tw_server *server);
 enum tw_status tw_server_make_node(struct tw_server *server, struct tw_error *error);
 void tw_server_free_node(struct tw_server *server);
 

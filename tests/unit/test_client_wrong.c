@@ -209,6 +209,10 @@ static void spoil_width(struct tw_welcome *welcome) {
     welcome->width = 2;
 }
 
+static void spoil_no_width(struct tw_welcome *welcome) {
+    welcome->width = 0;
+}
+
 static void a_welcome_that_cannot_be_is_named(void **state) {
     static const struct bad_welcome table[] = {
         {"number of servers", spoil_servers},
@@ -218,7 +222,8 @@ static void a_welcome_that_cannot_be_is_named(void **state) {
         {"the rank", spoil_rank},
         {"the slot", spoil_slot},
         {"the session", spoil_session},
-        {"several slots", spoil_width},
+        {"slots of this rank", spoil_width},
+        {"slots of this rank", spoil_no_width},
     };
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
         struct desk desk;

@@ -180,7 +180,7 @@ struct tw_client {
     /* What the Welcome said; all zero before the first. */
     bool welcomed;
     uint8_t job[TW_JOB_ID_BYTES], session[TW_SESSION_BYTES];
-    uint32_t rank, incarnation, attempt, generation, workers, slots, slot, servers;
+    uint32_t rank, incarnation, attempt, generation, workers, slots, slot, width, servers;
     uint64_t epoch, last_step;
     bool fresh; /* no set was completed since that Welcome */
     struct tw_layout layout;

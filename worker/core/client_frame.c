@@ -140,6 +140,8 @@ static const char *fault_of_welcome(const struct tw_client *client,
         return "the rank is not below the number of workers";
     if (welcome->slot >= welcome->slots)
         return "the slot is not below the number of slots";
+    if (welcome->width < 1 || welcome->width > welcome->slots - welcome->slot)
+        return "the slots of this rank are none, or more than there are";
     if (client->config.rank >= 0 && welcome->rank != (uint32_t)client->config.rank)
         return "the rank is not the one that we asked for";
     return NULL;
@@ -154,7 +156,8 @@ static const char *change_in_welcome(const struct tw_client *client,
         return "another job id than before";
     if (welcome->rank != client->rank || welcome->incarnation != client->incarnation)
         return "another rank or incarnation than before";
-    if (welcome->slot != client->slot || welcome->slots != client->slots)
+    if (welcome->slot != client->slot || welcome->slots != client->slots ||
+        welcome->width != client->width)
         return "another slot than before";
     if (welcome->servers != client->servers || welcome->chunk_bytes != client->layout.chunk_bytes)
         return "another layout than before";
@@ -181,6 +184,7 @@ static void take_welcome(struct tw_client *client, const struct tw_welcome *welc
     client->workers = welcome->workers;
     client->slots = welcome->slots;
     client->slot = welcome->slot;
+    client->width = welcome->width;
     client->last_step = welcome->last_step;
     client->servers = welcome->servers;
 }
@@ -195,8 +199,6 @@ static enum tw_status on_welcome(struct tw_client_turn *turn) {
         fault = change_in_welcome(client, welcome);
     if (fault != NULL)
         return tw_client_violation(client, turn->error, TW_UNEXPECTED, "in its Welcome: %s", fault);
-    if (client->config.role == TW_ROLE_WORKER && welcome->width != 1)
-        return refuse_server(turn, TW_UNSUPPORTED, "it gives a worker several slots");
     if (!client->welcomed) {
         if (tw_layout_init(&client->layout, client->config.list, welcome->chunk_bytes,
                            welcome->servers, client->chunk, &error) != TW_OK)

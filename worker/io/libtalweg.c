@@ -195,6 +195,7 @@ static void take_place(struct talweg *talweg) {
         .workers = client->workers,
         .slot = client->slot,
         .slots = client->slots,
+        .width = client->width,
         .incarnation = client->incarnation,
     };
 }

@@ -70,8 +70,9 @@ struct talweg; /* a membership in one run */
 /* What the server said when we joined. */
 struct talweg_place {
     uint32_t rank, workers;
-    uint32_t slot, slots; /* our logical gradient, and how many an update has */
+    uint32_t slot, slots; /* our (first) logical gradient, and how many an update has */
     uint32_t incarnation;
+    uint32_t width; /* how many are ours: slot, slot + 1, ...; we push their sum */
 };
 
 /* Connects, proves the token, takes a rank. *out is set also on failure (for

@@ -8,11 +8,10 @@
 
 #include "common/base/digest.h"
 #include "worker/data/dataset.h"
-#include "worker/data/sampler.h"
+#include "worker/io/shares.h"
 #include "worker/io/straggler.h"
 #include "worker/io/talweg.h"
 #include "worker/nn/gemm.h"
-#include "worker/nn/net.h"
 
 /* Everything that a worker process has. All of it is zero until it is made. */
 struct trainee {
@@ -25,11 +24,10 @@ struct trainee {
     struct talweg_tensor *tensors;
     struct talweg *talweg;
     struct talweg_place place;
-    struct tw_net *net;
-    struct tw_sampler *sampler;
-    uint32_t *positions; /* [rows of the net] */
-    uint64_t gathered;   /* the step whose samples are in the net; 0: none */
-    double slowed;       /* how many times as long our steps are made; 0: not */
+    struct tw_shares *shares; /* a worker's */
+    struct tw_net *net;       /* an evaluator's */
+    uint32_t *positions;      /* [rows of the net] */
+    double slowed;            /* how many times as long our steps are made; 0: not */
 };
 
 static void note(const struct trainee *trainee, const char *format, ...)
@@ -172,65 +170,46 @@ static int join(struct trainee *trainee) {
     return TALWEG_OK;
 }
 
-static enum tw_status make_net(struct trainee *trainee, int rows, struct tw_error *error) {
-    trainee->positions = calloc((size_t)rows, sizeof(uint32_t));
-    if (trainee->positions == NULL)
-        return tw_error_set(error, TW_NO_MEMORY, "out of memory");
-    return tw_net_new(&trainee->net, trainee->model, rows, !trainee->config->evaluator,
-                      trainee->weights, error);
-}
-
 /* ---- a worker ---- */
 
-static enum tw_status make_sampler(struct trainee *trainee, struct tw_error *error) {
+static enum tw_status make_shares(struct trainee *trainee, struct tw_error *error) {
     const struct tw_job *job = trainee->config->job;
     const struct talweg_place *place = &trainee->place;
-    uint32_t rows = tw_sampler_share(job->batch, place->slots, place->slot);
-    struct tw_sampler_config config = {
+    struct tw_shares_config config = {
+        .model = trainee->model,
+        .weights = trainee->weights,
+        .data = trainee->data,
         .shard = job->shard,
         .seed = job->seed,
+        .batch = job->batch,
         .slot = place->slot,
+        .width = place->width,
         .slots = place->slots,
-        .samples = trainee->data->count,
-        .rows = rows,
     };
-    if (rows == 0)
+    if (job->batch < place->slots)
         return tw_job_error(error, job->model.where, "batch",
-                            "%lld examples cannot be split over %u workers", (long long)job->batch,
+                            "%lld examples cannot be split over %u slots", (long long)job->batch,
                             place->slots);
-    enum tw_status status = tw_sampler_new(&trainee->sampler, &config, error);
-    return status == TW_OK ? make_net(trainee, (int)rows, error) : status;
+    if (place->width > 1)
+        note(trainee, "slots %u to %u of %u are ours", place->slot, place->slot + place->width - 1,
+             place->slots);
+    return tw_shares_new(&trainee->shares, &config, error);
 }
 
-static enum tw_status gather(struct trainee *trainee, uint64_t step, struct tw_error *error) {
-    int rows = tw_net_rows(trainee->net);
-    if (trainee->gathered == step)
-        return TW_OK;
-    if (tw_sampler_take(trainee->sampler, step, trainee->positions) != TW_OK)
-        return tw_error_set(error, TW_LIMIT, "the server gave step %llu, which has no samples",
-                            (unsigned long long)step);
-    tw_dataset_gather(trainee->data, trainee->positions, rows, tw_net_input(trainee->net),
-                      tw_net_labels(trainee->net));
-    trainee->gathered = step;
-    return TW_OK;
-}
-
-/* Computes the gradient of what was gathered, and pushes each tensor while the layers
- * before it are still being computed. */
+/* Computes the gradient of a step, and pushes each tensor while the layers before it are
+ * still being computed. */
 static int compute_and_push(struct trainee *trainee, uint64_t begun) {
-    struct tw_score score = {0};
+    struct tw_shares *shares = trainee->shares;
     int first, tensors, result = TALWEG_OK;
 
-    tw_net_forward(trainee->net, &score);
-    while (result == TALWEG_OK && tw_net_backward_step(trainee->net, &first, &tensors))
+    while (result == TALWEG_OK && tw_shares_next(shares, &first, &tensors))
         for (int i = first; result == TALWEG_OK && i < first + tensors; i++)
-            result = talweg_push_tensor(trainee->talweg, i, tw_net_gradient(trainee->net, i));
-    trainee->gathered = 0; /* the net has used its input up */
+            result = talweg_push_tensor(trainee->talweg, i, tw_shares_gradient(shares, i));
     if (result != TALWEG_OK)
         return result;
     if (trainee->slowed > 0)
         tw_straggler_wait(trainee->slowed, begun, trainee->config->stop_fd);
-    return talweg_push_end(trainee->talweg, (uint64_t)score.examples, score.loss);
+    return talweg_push_end(trainee->talweg, tw_shares_examples(shares), tw_shares_loss(shares));
 }
 
 static void slow_down(struct trainee *trainee) {
@@ -242,7 +221,7 @@ static void slow_down(struct trainee *trainee) {
 }
 
 static enum tw_status train(struct trainee *trainee, struct tw_error *error) {
-    enum tw_status status = make_sampler(trainee, error);
+    enum tw_status status = make_shares(trainee, error);
     uint64_t step = 0;
     int result = TALWEG_OK;
 
@@ -252,14 +231,14 @@ static enum tw_status train(struct trainee *trainee, struct tw_error *error) {
         if (result != TALWEG_OK)
             break;
         uint64_t begun = tw_straggler_begin();
-        status = gather(trainee, step, error);
+        status = tw_shares_begin(trainee->shares, step, error);
         if (status != TW_OK)
             break;
         result = compute_and_push(trainee, begun);
         if (result != TALWEG_OK)
             break;
         /* The samples of the next step are known before its weights are. */
-        status = gather(trainee, step + 1, error);
+        status = tw_shares_ready(trainee->shares, step + 1, error);
     }
     if (status == TW_OK && result == TALWEG_E_STOP)
         note(trainee, "the run is over at step %llu", (unsigned long long)step);
@@ -267,6 +246,14 @@ static enum tw_status train(struct trainee *trainee, struct tw_error *error) {
 }
 
 /* ---- the evaluator ---- */
+
+static enum tw_status make_net(struct trainee *trainee, struct tw_error *error) {
+    trainee->positions = calloc(TW_NET_EVALUATION_ROWS, sizeof(uint32_t));
+    if (trainee->positions == NULL)
+        return tw_error_set(error, TW_NO_MEMORY, "out of memory");
+    return tw_net_new(&trainee->net, trainee->model, TW_NET_EVALUATION_ROWS, false,
+                      trainee->weights, error);
+}
 
 static void score_data(struct trainee *trainee, struct tw_score *score) {
     int rows = tw_net_rows(trainee->net);
@@ -284,7 +271,7 @@ static void score_data(struct trainee *trainee, struct tw_score *score) {
 }
 
 static enum tw_status evaluate(struct trainee *trainee, struct tw_error *error) {
-    enum tw_status status = make_net(trainee, TW_NET_EVALUATION_ROWS, error);
+    enum tw_status status = make_net(trainee, error);
     struct tw_score score;
     uint64_t pull;
     int result = TALWEG_OK;
@@ -320,7 +307,7 @@ enum tw_status tw_worker_train(const struct tw_worker_config *config, struct tw_
     }
     talweg_leave(trainee.talweg); /* before what it may still be sending is freed */
     tw_net_free(trainee.net);
-    tw_sampler_free(trainee.sampler);
+    tw_shares_free(trainee.shares);
     free(trainee.positions);
     free(trainee.tensors);
     free(trainee.weights);

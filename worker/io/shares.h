@@ -1,0 +1,64 @@
+/* The gradient of a rank: the sum over its block of slots.
+ *
+ * Each slot has its own samples and its own share of the batch, which is computed by
+ * calls of fixed shape (one net per number of rows), as if a worker of its own did it.
+ * Shares are added by the tree of tw_sum_tree(). So the sum that this rank pushes is
+ * the very node of the tree that the servers would have made of the single shares, and
+ * the bits of a `sync` run do not depend on how many workers own the slots
+ * (docs/determinism.md, "Slots").
+ *
+ * One step:
+ *
+ *     tw_shares_begin(shares, step, &error)
+ *     while (tw_shares_next(shares, &first, &tensors))
+ *         gradients of tensors [first, first + tensors) are final: send them
+ *
+ * Used by train.c. One thread, which has called tw_gemm_thread(); nothing is
+ * allocated after tw_shares_new().
+ */
+#ifndef TW_WORKER_IO_SHARES_H
+#define TW_WORKER_IO_SHARES_H
+
+#include "worker/data/dataset.h"
+#include "worker/data/sampler.h"
+#include "worker/nn/net.h"
+
+struct tw_shares_config {
+    const struct tw_model *model; /* outlives the shares, as do the two below */
+    const float *const *weights;  /* [tensors]: the values are read at each step */
+    const struct tw_dataset *data;
+    enum tw_data_shard shard;
+    uint64_t seed;
+    int64_t batch;               /* over all slots */
+    uint32_t slot, width, slots; /* slots [slot, slot + width) of `slots` */
+};
+
+struct tw_shares;
+
+/* TW_JOB: a slot would have no example; TW_NO_MEMORY. *out is the caller's. Memory: at
+ * most two nets, one gradient for each doubling of width, and for each slot a
+ * sampler. */
+enum tw_status tw_shares_new(struct tw_shares **out, const struct tw_shares_config *config,
+                             struct tw_error *error);
+
+/* NULL is fine. */
+void tw_shares_free(struct tw_shares *shares);
+
+/* Gathers the samples of the first slot for `step`, so that they are there when its weights
+ * come. Changes no result. TW_LIMIT as tw_sampler_take(). */
+enum tw_status tw_shares_ready(struct tw_shares *shares, uint64_t step, struct tw_error *error);
+
+/* Computes all of the step but the last slot's way back. TW_LIMIT likewise. */
+enum tw_status tw_shares_begin(struct tw_shares *shares, uint64_t step, struct tw_error *error);
+
+/* One layer of it; as tw_net_backward_step(), with gradients that are sums over all
+ * slots. They stay untouched until the next tw_shares_begin(). */
+bool tw_shares_next(struct tw_shares *shares, int *first, int *tensors);
+
+const float *tw_shares_gradient(const struct tw_shares *shares, int tensor);
+
+/* Of the whole step: how many, and the sum of their losses, by the same tree. */
+uint64_t tw_shares_examples(const struct tw_shares *shares);
+double tw_shares_loss(const struct tw_shares *shares);
+
+#endif
