@@ -322,9 +322,11 @@ static enum tw_status check_worker(const struct tw_node *n, const struct tw_sess
     uint32_t first = session->rank * n->config.width;
     if (slot == first && incarnation == session->incarnation)
         return TW_OK;
-    return tw_error_set(error, TW_UNEXPECTED,
-                        "rank %u, slot %u, incarnation %u pushes as slot %u, incarnation %u",
-                        session->rank, first, session->incarnation, slot, incarnation);
+    return tw_error_set(
+        error, TW_UNEXPECTED,
+        "rank %u, incarnation %u pushes as slot %u, incarnation %u; its slots begin "
+        "with %u",
+        session->rank, session->incarnation, slot, incarnation, first);
 }
 
 static struct tw_push inside(const struct tw_session *session, const struct tw_push *push) {

@@ -4,6 +4,8 @@ tw_test(test_libtalweg integration SOURCES integration/test_libtalweg.c integrat
 tw_test(test_train integration SOURCES integration/test_train.c integration/fake_server.c
         ROOMS tw_worker_io THREADS)
 
+tw_test(test_shares unit SOURCES unit/test_shares.c ROOMS tw_worker_io)
+
 # The real server, spoken to by stock libraries; and by the example.
 foreach(name protocol_client own_gradient)
   add_test(NAME integration/${name}

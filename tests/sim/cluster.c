@@ -90,6 +90,7 @@ static void make_nodes(struct cluster *c) {
     node.sequencer.options = c->options;
     node.shard.layout = &c->layout;
     node.shard.slots = config->workers;
+    node.width = config->width;
     node.shard.members_known = node.sequencer.dial.members_known;
     node.shard.ahead = tw_dial_ahead(&node.sequencer.dial);
     node.shard.spares = 1; /* as few as possible: updates must wait for sends */
@@ -208,7 +209,7 @@ static void restart_one(struct cluster *c) {
 /* ---- a worker's next thing ---- */
 
 static void compute(struct cluster *c, struct virtual_worker *w) {
-    oracle_gradient(&c->list, c->config->seed, w->client.slot, w->client.held.step,
+    oracle_gradient(&c->list, c->config->seed, w->client.slot, w->client.width, w->client.held.step,
                     c->config->not_finite, (const float *const *)w->weights, w->gradient,
                     &w->examples, &w->loss);
     if (isnan(w->gradient[TENSORS - 1][0]))
@@ -470,8 +471,8 @@ struct cluster_result cluster_run(const struct cluster_config *config,
     make_tensors(c);
     make_optimizer(c);
     make_nodes(c);
-    c->oracle = oracle_new(&c->list, config->seed, config->workers, c->optimizer, &c->options,
-                           config->not_finite);
+    c->oracle = oracle_new(&c->list, config->seed, config->workers, config->width, c->optimizer,
+                           &c->options, config->not_finite);
     for (uint32_t i = 0; i < config->workers; i++)
         cluster_start_worker(c, (int)i, -1, false);
     if (config->epoch)

@@ -51,6 +51,7 @@ struct cluster_config {
     uint64_t seed;     /* of weights and gradients, and, unless set, of the schedule */
     uint64_t schedule; /* seed of what happens when; 0: seed */
     uint32_t workers, servers;
+    uint32_t width; /* slots of each worker; 0: 1 */
     const char *mode;
     const char *optimizer; /* "sgd", "momentum", "adam" */
     uint64_t updates;

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "common/base/rng.h"
+#include "common/base/tree_sum.h"
 #include "common/tensor/kernels.h"
 
 /* Weights that a slot holds for a step that is neither committed nor dropped. */
@@ -26,7 +27,7 @@ struct read {
 struct oracle {
     const struct tw_tensor_list *list;
     uint64_t seed;
-    uint32_t slots;
+    uint32_t width;
     const struct tw_optimizer *optimizer;
     struct tw_optimizer_options options;
     double not_finite;
@@ -34,7 +35,7 @@ struct oracle {
     float **weights;
     float **state[TW_OPTIMIZER_STATES];
     struct read *reads;
-    uint64_t *settled; /* [slots] the last step */
+    uint64_t *settled; /* [ranks] the last step */
 };
 
 static float **make_set(const struct tw_tensor_list *list) {
@@ -55,13 +56,13 @@ static void copy_set(const struct tw_tensor_list *list, float **to, float *const
         memcpy(to[t], from[t], (size_t)list->tensors[t].elements * sizeof(float));
 }
 
-struct oracle *oracle_new(const struct tw_tensor_list *list, uint64_t seed, uint32_t slots,
-                          const struct tw_optimizer *optimizer,
+struct oracle *oracle_new(const struct tw_tensor_list *list, uint64_t seed, uint32_t ranks,
+                          uint32_t width, const struct tw_optimizer *optimizer,
                           const struct tw_optimizer_options *options, double not_finite) {
     struct oracle *o = calloc(1, sizeof(*o));
     *o = (struct oracle){.list = list,
                          .seed = seed,
-                         .slots = slots,
+                         .width = width ? width : 1,
                          .optimizer = optimizer,
                          .options = *options,
                          .not_finite = not_finite};
@@ -73,7 +74,7 @@ struct oracle *oracle_new(const struct tw_tensor_list *list, uint64_t seed, uint
         if (optimizer->state[i].start == TW_STATE_WEIGHTS)
             copy_set(list, o->state[i], o->weights);
     }
-    o->settled = calloc(slots, sizeof(*o->settled));
+    o->settled = calloc(ranks, sizeof(*o->settled));
     return o;
 }
 
@@ -111,9 +112,9 @@ void oracle_free(struct oracle *o) {
 
 /* A pull towards a target that differs per slot, and noise: every element of
  * every gradient is different, and so is every (slot, step). */
-void oracle_gradient(const struct tw_tensor_list *list, uint64_t seed, uint32_t slot, uint64_t step,
-                     double not_finite, const float *const *weights, float *const *gradient,
-                     uint64_t *examples, double *loss) {
+static void slot_gradient(const struct tw_tensor_list *list, uint64_t seed, uint32_t slot,
+                          uint64_t step, double not_finite, const float *const *weights,
+                          float *const *gradient, uint64_t *examples, double *loss) {
     struct tw_rng rng;
     tw_rng_init(&rng, seed, TW_STREAM_NOISE, slot, step);
     *examples = 1 + tw_rng_below(&rng, 5);
@@ -132,6 +133,33 @@ void oracle_gradient(const struct tw_tensor_list *list, uint64_t seed, uint32_t 
     }
     if (bad)
         gradient[list->count - 1][0] = (float)NAN;
+}
+
+void oracle_gradient(const struct tw_tensor_list *list, uint64_t seed, uint32_t slot,
+                     uint32_t width, uint64_t step, double not_finite, const float *const *weights,
+                     float *const *gradient, uint64_t *examples, double *loss) {
+    float **share[16];
+    struct tw_tree_sum losses = {0};
+    assert_in_range(width, 1, 16);
+    *examples = 0;
+    for (uint32_t i = 0; i < width; i++) {
+        uint64_t examples_here;
+        double loss_here;
+        share[i] = make_set(list);
+        slot_gradient(list, seed, slot + i, step, not_finite, weights, share[i], &examples_here,
+                      &loss_here);
+        *examples += examples_here;
+        tw_tree_sum_add(&losses, loss_here);
+    }
+    *loss = tw_tree_sum_total(&losses);
+    for (int t = 0; t < list->count; t++) {
+        const float *input[16];
+        for (uint32_t i = 0; i < width; i++)
+            input[i] = share[i][t];
+        tw_sum_tree(gradient[t], input, (int)width, (size_t)list->tensors[t].elements);
+    }
+    for (uint32_t i = 0; i < width; i++)
+        free_set(list, share[i]);
 }
 
 static void on_release(struct oracle *o, const struct tw_record *record) {
@@ -192,7 +220,7 @@ static void on_commit(struct oracle *o, const struct tw_record *record) {
         assert_true(i == 0 || c->slot > c[-1].slot ||
                     (c->slot == c[-1].slot && c->step > c[-1].step));
         struct read *read = find(o, c->slot, c->step);
-        oracle_gradient(o->list, o->seed, c->slot, c->step, o->not_finite,
+        oracle_gradient(o->list, o->seed, c->slot * o->width, o->width, c->step, o->not_finite,
                         (const float *const *)read->weights, read->gradient, &examples, &loss);
         total += examples;
     }

@@ -12,16 +12,16 @@
 
 struct oracle;
 
-struct oracle *oracle_new(const struct tw_tensor_list *list, uint64_t seed, uint32_t slots,
-                          const struct tw_optimizer *optimizer,
+struct oracle *oracle_new(const struct tw_tensor_list *list, uint64_t seed, uint32_t ranks,
+                          uint32_t width, const struct tw_optimizer *optimizer,
                           const struct tw_optimizer_options *options, double not_finite);
 void oracle_free(struct oracle *oracle);
 
-/* The gradient sum of a slot's step on these weights, per tensor one after the
- * other, and its examples and loss. */
-void oracle_gradient(const struct tw_tensor_list *list, uint64_t seed, uint32_t slot, uint64_t step,
-                     double not_finite, const float *const *weights, float *const *gradient,
-                     uint64_t *examples, double *loss);
+/* The gradient sum of a step of slots [slot, slot + width) on these weights, added by the
+ * tree, per tensor one after the other, and its examples and loss. */
+void oracle_gradient(const struct tw_tensor_list *list, uint64_t seed, uint32_t slot,
+                     uint32_t width, uint64_t step, double not_finite, const float *const *weights,
+                     float *const *gradient, uint64_t *examples, double *loss);
 
 /* The next record of the log. Fails the test when a record breaks a rule: a
  * position that is not the next, a (slot, step) applied twice or out of order, a

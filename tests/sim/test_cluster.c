@@ -158,11 +158,38 @@ static void test_sync_is_bit_identical(void **state) {
     print_counters("bit-identical", &counters);
 }
 
+/* Eight slots on 1, 2, 4 and 8 workers: the same model and the same loss, also under
+ * faults. */
+static void test_the_owners_of_slots_do_not_matter(void **state) {
+    struct cluster_counters counters = {0};
+    struct cluster_result first = {0};
+    for (int i = 0; i < seeds(24); i++) {
+        struct cluster_config config = {
+            .seed = 9, .workers = 1u << i % 4, .mode = "sync", .optimizer = "adam", .updates = 6};
+        config.width = 8 / config.workers;
+        config.schedule = 1 + (uint64_t)i;
+        config.servers = 1 + (uint32_t)i / 4 % 3;
+        config.chunk_bytes = i / 4 % 2 ? 64 << 10 : 128 << 10;
+        config.faults = i < 4 ? 0 : 8;
+        struct cluster_result result = cluster_run(&config, &counters);
+        check(&config, &result);
+        if (i == 0)
+            first = result;
+        assert_memory_equal(first.weights, result.weights, sizeof(first.weights));
+        assert_int_equal(first.total.examples, result.total.examples);
+        assert_true(first.total.loss == result.total.loss);
+    }
+    print_counters("slots", &counters);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sync_with_faults),      cmocka_unit_test(test_async_with_faults),
-        cmocka_unit_test(test_modes_with_faults),     cmocka_unit_test(test_not_finite),
+        cmocka_unit_test(test_sync_with_faults),
+        cmocka_unit_test(test_async_with_faults),
+        cmocka_unit_test(test_modes_with_faults),
+        cmocka_unit_test(test_not_finite),
         cmocka_unit_test(test_sync_is_bit_identical),
+        cmocka_unit_test(test_the_owners_of_slots_do_not_matter),
     };
     cmocka_set_test_filter(getenv("TALWEG_TEST"));
     return cmocka_run_group_tests_name("cluster", tests, NULL, NULL);

@@ -43,6 +43,8 @@ static void what_is_not_said_has_a_default(void **state) {
     struct tw_job *job = desk_good(DESK_JOB);
     assert_int_equal(job->servers, 1);
     assert_int_equal(job->workers, 1);
+    assert_int_equal(job->slots, 1);
+    assert_false(job->slots_given);
     assert_string_equal(job->mode, "sync");
     assert_string_equal(job->mode_where.file, "/jobs/job.yaml");
     assert_int_equal(job->mode_where.line, 0);
@@ -71,7 +73,8 @@ static void every_key_is_read(void **state) {
                   "updates: 1000\n"
                   "optimizer: sgd\n"
                   "consistency: {mode: ssp:3}\n"
-                  "cluster: {servers: 2, workers: 3}\n"
+                  "cluster: {servers: 2, workers: 4}\n"
+                  "slots: 16\n"
                   "seed: 18446744073709551615\n"
                   "chunk: 1MiB\n"
                   "worker: {blas_core: Haswell}\n");
@@ -93,7 +96,10 @@ static void every_key_is_read(void **state) {
     assert_string_equal(job->mode, "ssp:3");
     assert_int_equal(job->mode_where.line, 16);
     assert_int_equal(job->servers, 2);
-    assert_int_equal(job->workers, 3);
+    assert_int_equal(job->workers, 4);
+    assert_int_equal(job->slots, 16);
+    assert_true(job->slots_given);
+    assert_int_equal(job->slots_where.line, 18);
     assert_true(job->seed == UINT64_MAX);
     assert_int_equal(job->chunk_bytes, 1 << 20);
     assert_string_equal(job->blas_core, "Haswell");

@@ -29,8 +29,8 @@ static void check_rows(const struct row *rows, size_t count) {
 #define CHECK(rows) check_rows(rows, sizeof rows / sizeof *rows)
 
 #define TOP_KEYS                                                                                   \
-    "known: model, data, batch, epochs, updates, optimizer, consistency, cluster, seed, chunk, "   \
-    "worker"
+    "known: model, data, batch, epochs, updates, optimizer, consistency, cluster, slots, seed, "   \
+    "chunk, worker"
 
 static void keys_that_nobody_knows(void **state) {
     static const struct row rows[] = {
@@ -51,9 +51,8 @@ static void keys_that_nobody_knows(void **state) {
 }
 
 static void keys_that_come_later(void **state) {
-    static const char *const keys[] = {"slots",  "schedule",     "clip",
-                                       "groups", "checkpoint",   "durability",
-                                       "memory", "weight_decay", "on_worker_loss"};
+    static const char *const keys[] = {"schedule",   "clip",   "groups",       "checkpoint",
+                                       "durability", "memory", "weight_decay", "on_worker_loss"};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         char text[64], message[128];
         snprintf(text, sizeof text, "%s: {every: 3}", keys[i]);
@@ -257,6 +256,34 @@ static void gradients_of_one_s_own(void **state) {
         snprintf(text, sizeof text, "%s%s", rows[i].text, rest);
         desk_refused(text, rows[i].message);
     }
+}
+
+static void slots_that_do_not_fit(void **state) {
+    static const struct row rows[] = {
+        {NULL, "slots: 0",
+         ":14: slots: 0 is out of range; it must be a whole number from 1 to 4096"},
+        {NULL, "slots: 8192",
+         ":14: slots: 8192 is out of range; it must be a whole number from 1 to 4096"},
+        {NULL, "slots: 3", ":14: slots: 3 is no power of two; 2 or 4 would be one"},
+        {NULL, "slots: 4095", ":14: slots: 4095 is no power of two; 2048 or 4096 would be one"},
+        {NULL, "slots: 8\ncluster: {workers: 3}",
+         ":14: slots: 8 with cluster.workers: 3; with slots the number of workers must be a power "
+         "of two too"},
+        {NULL, "slots: 8\ncluster: {workers: 16}",
+         ":14: slots: 8 with cluster.workers: 16; with slots there are at most as many workers, "
+         "so that each owns one"},
+        {NULL, "slots: 256",
+         ":14: slots: 256 slots share batch: 128; each needs at least one example of every update"},
+    };
+    CHECK(rows);
+    struct tw_error error = {0};
+    const struct tw_job_setting workers = {"cluster.workers", "3", "--workers"};
+    assert_null(desk_parse(DESK_JOB "slots: 4\n", &workers, 1, &error));
+    assert_string_equal(error.text, "--workers 3: cluster.workers: 3 workers with slots: 4; with "
+                                    "slots the number of workers must be a power of two too");
+    assert_null(desk_set("slots", "6", "--set slots", &error));
+    assert_string_equal(error.text,
+                        "--set slots=6: slots: 6 is no power of two; 4 or 8 would be one");
 }
 
 static void tensors_whose_names_or_sizes_are_wrong(void **state) {
@@ -478,6 +505,7 @@ int main(void) {
         cmocka_unit_test(keys_that_nobody_knows),
         cmocka_unit_test(keys_that_come_later),
         cmocka_unit_test(a_value_that_comes_later),
+        cmocka_unit_test(slots_that_do_not_fit),
         cmocka_unit_test(keys_that_are_missing),
         cmocka_unit_test(keys_that_are_given_twice),
         cmocka_unit_test(values_that_are_no_numbers),

@@ -72,6 +72,17 @@ static void every_default_is_spelled_out(void **state) {
     tw_job_free(job);
 }
 
+static void slots_are_written_when_they_were_given(void **state) {
+    struct tw_error error = {0};
+    struct tw_job *job = desk_set("slots", "8", "--set slots", &error);
+    assert_non_null(job);
+    resolve(job);
+    char *text = written(job);
+    assert_non_null(strstr(text, "cluster: {servers: 1, workers: 1}\nslots: 8\nseed: 1\n"));
+    free(text);
+    tw_job_free(job);
+}
+
 static void resolving_twice_changes_nothing(void **state) {
     struct tw_job *job = desk_good(DESK_JOB);
     resolve(job);
@@ -151,6 +162,8 @@ static void what_must_agree_is_in_the_digest(void **state) {
         {"optimizer.lr", "0.0010000000000000002", true},
         {"consistency.mode", "async", true},
         {"cluster.workers", "2", true},
+        {"slots", "2", true},
+        {"slots", "1", false}, /* as when it is left out */
         {"seed", "2", true},
         {"chunk", "64KiB", true},
         {"cluster.servers", "2", false},
@@ -300,6 +313,7 @@ static void any_job_survives_with_its_digest(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_default_is_spelled_out),
+        cmocka_unit_test(slots_are_written_when_they_were_given),
         cmocka_unit_test(resolving_twice_changes_nothing),
         cmocka_unit_test(resolving_finds_wrong_options),
         cmocka_unit_test(two_ways_to_say_the_same_have_one_digest),

@@ -22,6 +22,34 @@ static void test_a_push_of_all_is_an_update(void **state) {
     desk_fini(&desk);
 }
 
+/* Two workers with four slots each: a push has the number of the first. */
+static void test_a_worker_of_several_slots_pushes_as_the_first(void **state) {
+    struct desk desk;
+    uint32_t bulk[2], control;
+    struct tw_node_config config = desk_config(&desk, "sync", 2);
+    config.width = 4;
+    desk_init(&desk, &config);
+    for (int i = 0; i < 2; i++) {
+        bulk[i] = desk_worker(&desk, i, &control);
+        const struct tw_welcome *welcome = &desk.link[control].last.welcome;
+        assert_int_equal(welcome->workers, 2);
+        assert_int_equal(welcome->slots, 8);
+        assert_int_equal(welcome->slot, 4 * i);
+        assert_int_equal(welcome->width, 4);
+    }
+    for (uint32_t i = 0; i < 2; i++)
+        desk_push_all(&desk, bulk[i], 4 * i, 1);
+    desk_work(&desk);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(desk.link[bulk[i]].last.weights.version, 1);
+    void *place;
+    struct tw_frame frame = desk_push_frame(1, 1, 2, 0);
+    assert_int_equal(desk_data(&desk, bulk[1], &frame, &place), TW_UNEXPECTED);
+    desk_closed(&desk, bulk[1], TW_UNEXPECTED,
+                "pushes as slot 1, incarnation 1; its slots begin with 4");
+    desk_fini(&desk);
+}
+
 static void refused_push(struct desk *desk, struct tw_frame frame, enum tw_status status,
                          const char *words) {
     void *place;
@@ -283,6 +311,7 @@ static void test_finished_is_told_when_the_weights_are_final(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_push_of_all_is_an_update),
+        cmocka_unit_test(test_a_worker_of_several_slots_pushes_as_the_first),
         cmocka_unit_test(test_a_worker_pushes_for_itself_only),
         cmocka_unit_test(test_pushes_that_cannot_be_are_refused),
         cmocka_unit_test(test_a_connection_lost_in_mid_chunk_gives_its_place_back),

@@ -277,7 +277,7 @@ static void test_pushes_that_cannot_be_are_refused(void **state) {
     size_t bytes = desk_bytes(&desk, 3);
     struct tw_push push;
     push = good, push.slot = 2;
-    refuse_push(&desk, push, bytes, TW_MALFORMED, "slot 2 is out of range: there are 2");
+    refuse_push(&desk, push, bytes, TW_MALFORMED, "rank 2 is out of range: there are 2");
     push = good, push.chunk = DESK_CHUNKS;
     refuse_push(&desk, push, bytes, TW_MALFORMED, "chunk 5 is not on this server");
     refuse_push(&desk, good, bytes + 4, TW_MALFORMED, "chunk 3 has 28 bytes, the push brings 32");
@@ -312,7 +312,7 @@ static void test_ends_that_cannot_be_are_refused(void **state) {
     const struct tw_end good = desk_end_of(&desk, 1);
     struct tw_end end;
     end = good, end.slot = 9;
-    refuse_end(&desk, end, TW_MALFORMED, "slot 9 is out of range");
+    refuse_end(&desk, end, TW_MALFORMED, "rank 9 is out of range");
     end = good, end.read--;
     refuse_end(&desk, end, TW_UNEXPECTED, "was computed on the weights of position 3");
     end = good, end.frames = DESK_CHUNKS - 1;
