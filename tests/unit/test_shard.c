@@ -283,7 +283,7 @@ static void test_pushes_that_cannot_be_are_refused(void **state) {
     refuse_push(&desk, good, bytes + 4, TW_MALFORMED, "chunk 3 has 28 bytes, the push brings 32");
     refuse_push(&desk, good, 0, TW_MALFORMED, "chunk 3 has 28 bytes, the push brings 0");
     push = good, push.step++;
-    refuse_push(&desk, push, bytes, TW_UNEXPECTED, "slot 0 pushes step 2");
+    refuse_push(&desk, push, bytes, TW_UNEXPECTED, "rank 0 pushes step 2");
     push = good, push.incarnation++;
     refuse_push(&desk, push, bytes, TW_UNEXPECTED, "held by incarnation 1, not 2");
     desk_fini(&desk);
