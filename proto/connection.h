@@ -87,6 +87,10 @@ void tw_connection_limit(struct tw_connection *connection, size_t frame_bytes_ma
 enum tw_status tw_connection_send(struct tw_connection *connection, const struct tw_frame *frame,
                                   const void *data, void *token);
 
+/* Takes back the frames with tensor bytes that have not begun to leave: newer ones
+ * make them worthless. on_released comes for each, from inside this call. */
+void tw_connection_drop_data(struct tw_connection *connection);
+
 /* Writes as much as the kernel takes now. Called by itself at the end of each
  * read callback and once per loop turn; call it when latency matters. */
 void tw_connection_flush(struct tw_connection *connection);

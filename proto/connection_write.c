@@ -125,6 +125,15 @@ void tw_connection_flush(struct tw_connection *connection) {
     }
 }
 
+void tw_connection_drop_data(struct tw_connection *connection) {
+    if (connection->state > TW_CONNECTION_OPEN || connection->flushing) {
+        return;
+    }
+    connection->flushing = true; /* nothing may be written while entries go */
+    tw_send_queue_drop_data(&connection->queue, connection->flying, released, connection);
+    connection->flushing = false;
+}
+
 uint64_t tw_connection_sent(const struct tw_connection *connection) {
     size_t waiting = connection->flying > 0
                          ? uv_stream_get_write_queue_size((const uv_stream_t *)&connection->stream)

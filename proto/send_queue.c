@@ -134,3 +134,26 @@ void tw_send_queue_take(struct tw_send_queue *queue, size_t bytes,
         }
     }
 }
+
+void tw_send_queue_drop_data(struct tw_send_queue *queue, size_t keep,
+                             void (*released)(void *context, void *token), void *context) {
+    struct tw_queued **at = &queue->head;
+    size_t before = 0;
+    queue->tail = NULL;
+    while (*at != NULL) {
+        struct tw_queued *entry = *at;
+        size_t left = entry->prefix_bytes + entry->data_bytes - entry->taken;
+        if (before < keep || entry->taken > 0 || entry->data_bytes == 0) {
+            before += left;
+            queue->tail = entry;
+            at = &entry->next;
+            continue;
+        }
+        *at = entry->next;
+        queue->bytes -= left;
+        queue->entries--;
+        void *token = entry->token;
+        forget(queue, entry);
+        released(context, token);
+    }
+}

@@ -49,4 +49,9 @@ size_t tw_send_queue_gather(const struct tw_send_queue *queue,
 void tw_send_queue_take(struct tw_send_queue *queue, size_t bytes,
                         void (*released)(void *context, void *token), void *context);
 
+/* Takes frames with tensor bytes out again, all that begin behind the first `keep`
+ * bytes and of which nothing has been taken. `released` as above, but it must not queue. */
+void tw_send_queue_drop_data(struct tw_send_queue *queue, size_t keep,
+                             void (*released)(void *context, void *token), void *context);
+
 #endif

@@ -74,8 +74,20 @@ void tw_pump_forget(struct tw_server *server, struct tw_link *link) {
 
 /* ---- effects ---- */
 
+/* A slow worker may be given newer weights before older ones have left (its read was
+ * cancelled): those are of no use any more, and must not pile up. */
+static void replace_older_weights(struct tw_link *link, const struct tw_frame *frame) {
+    if (frame->body != TW_BODY_WEIGHTS || frame->weights.position <= link->weights_position)
+        return;
+    link->weights_position = frame->weights.position;
+    if (tw_connection_queued(link->connection))
+        tw_connection_drop_data(link->connection);
+}
+
 static void queue_frame(struct tw_server *server, const struct tw_node_effect *effect) {
     struct tw_link *link = server->link[effect->connection];
+    if (link)
+        replace_older_weights(link, &effect->frame);
     size_t bytes = effect->frame.data_bytes;
     void *token = (void *)(uintptr_t)effect->token;
     bool queued =

@@ -47,8 +47,9 @@ struct tw_link {
     bool is_unflushed;
     bool is_member; /* a worker's control connection: the narrator tells how it ends */
     size_t unflushed_bytes;
-    uint32_t pending_ms;     /* ticks spent without having joined or attached */
-    char why[TW_ERROR_TEXT]; /* why it was lost; the node borrows it */
+    uint64_t weights_position; /* of the weights queued last */
+    uint32_t pending_ms;       /* ticks spent without having joined or attached */
+    char why[TW_ERROR_TEXT];   /* why it was lost; the node borrows it */
 };
 
 struct tw_pump {

@@ -120,7 +120,7 @@ static void spoil_version(struct tw_frame *frame) {
 }
 static void spoil_step(struct tw_frame *frame) {
     frame->weights.position = 6;
-    frame->weights.step = 3;
+    frame->weights.step = 0;
 }
 static void spoil_twice(struct tw_frame *frame) {}
 static void spoil_body(struct tw_frame *frame) {
@@ -135,7 +135,7 @@ static void weights_that_cannot_be_are_named(void **state) {
         {"generation 1", TW_STALE, spoil_generation},
         {"epoch 9", TW_STALE, spoil_epoch},
         {"two versions", TW_UNEXPECTED, spoil_version},
-        {"for step 3", TW_UNEXPECTED, spoil_step},
+        {"for step 0", TW_UNEXPECTED, spoil_step},
         {"chunk 0 twice", TW_UNEXPECTED, spoil_twice},
         {"Ping frame with data", TW_UNEXPECTED, spoil_body},
     };

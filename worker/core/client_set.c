@@ -66,8 +66,9 @@ static enum tw_status check_same_set(struct tw_client *client, const struct tw_w
     return TW_OK;
 }
 
-/* The step after the newest that we have seen weights of: also when those will never be
- * complete, since their read was cancelled. After a Welcome: the one that it said. */
+/* A later step than the newest that we have seen weights of. Usually the next; steps
+ * are left out when reads were cancelled and their weights never left the server. After
+ * a Welcome: the one that it said. */
 static bool step_fits(const struct tw_client *client, uint64_t step) {
     const struct tw_client_set *newest =
         client->arriving.position != 0 ? &client->arriving : &client->held;
@@ -75,7 +76,7 @@ static bool step_fits(const struct tw_client *client, uint64_t step) {
         return false;
     if (client->config.role == TW_ROLE_EVALUATOR)
         return client->fresh || step > newest->step;
-    if (newest->position != 0 && step == newest->step + 1)
+    if (newest->position != 0 && step > newest->step)
         return true;
     return client->fresh && step == client->last_step + 1;
 }
