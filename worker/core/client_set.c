@@ -67,8 +67,8 @@ static enum tw_status check_same_set(struct tw_client *client, const struct tw_w
 }
 
 /* A later step than the newest that we have seen weights of. Usually the next; steps
- * are left out when reads were cancelled and their weights never left the server. After
- * a Welcome: the one that it said. */
+ * are left out when reads were cancelled and their weights never left the server; so it is
+ * after a Welcome, too, which says what the last one was. */
 static bool step_fits(const struct tw_client *client, uint64_t step) {
     const struct tw_client_set *newest =
         client->arriving.position != 0 ? &client->arriving : &client->held;
@@ -78,7 +78,7 @@ static bool step_fits(const struct tw_client *client, uint64_t step) {
         return client->fresh || step > newest->step;
     if (newest->position != 0 && step > newest->step)
         return true;
-    return client->fresh && step == client->last_step + 1;
+    return client->fresh && step > client->last_step;
 }
 
 static enum tw_status check_new_set(struct tw_client *client, const struct tw_weights *weights,
