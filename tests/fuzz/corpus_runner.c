@@ -17,7 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static void run(const char *bytes, size_t size) {
     uint8_t *copy = malloc(size ? size : 1);
     if (!copy) {
-        fprintf(stderr, "replay: out of memory\n");
+        fprintf(stderr, "corpus_runner: out of memory\n");
         exit(1);
     }
     memcpy(copy, bytes, size);
@@ -44,7 +44,7 @@ static int replay(const char *path) {
     size_t size = 0;
     char *bytes = slurp(path, &size);
     if (!bytes) {
-        fprintf(stderr, "replay: cannot read %s\n", path);
+        fprintf(stderr, "corpus_runner: cannot read %s\n", path);
         return 0;
     }
     size_t stride = size / CUTS_MAX + 1;
