@@ -156,6 +156,7 @@ static void tell_border(struct tw_server *server, const struct tw_border *border
     report.test_loss = border->test_loss;
     report.test_accuracy = border->test_accuracy;
     report.staleness_mean = border->staleness_mean;
+    tw_order_writer_flush(&server->order); /* what is told is recorded */
     tw_run_directory_add(&server->directory, border);
     tell(server, &report);
 }
