@@ -59,7 +59,7 @@ void tw_record_to_text(struct tw_text *out, const struct tw_record *record) {
         add_commit(out, record);
         break;
     case TW_RECORD_DROP:
-        tw_text_add(out, "not finite:");
+        tw_text_add(out, "not applied:");
         add_contributions(out, record);
         break;
     case TW_RECORD_REGATHER:

@@ -28,7 +28,7 @@ enum tw_record_kind {
     TW_RECORD_JOIN = 3, /* rank, incarnation, slot, numerics */
     TW_RECORD_RELEASE,  /* slot, step: the weights at this position leave */
     TW_RECORD_COMMIT,   /* version, contributions, examples, loss, scalars */
-    TW_RECORD_DROP,     /* contributions: these pushes are forgotten */
+    TW_RECORD_DROP,     /* contributions: these are not applied, pushed or still to come */
     TW_RECORD_REGATHER, /* version: its sums and votes are cleared, all send again */
 };
 
@@ -55,11 +55,14 @@ struct tw_record {
     uint32_t slot;              /* RELEASE, JOIN: first slot */
     uint64_t step;              /* RELEASE */
     uint32_t count;             /* COMMIT, DROP */
-    const struct tw_contribution *contributions; /* [count], in slot order; borrowed */
+    const struct tw_contribution *contributions; /* [count], by slot, step; borrowed */
     uint64_t examples;                           /* COMMIT: of all contributions */
     double loss;                                 /* COMMIT: likewise */
     double scalars[TW_RECORD_SCALARS];           /* COMMIT */
 };
+
+/* A COMMIT has at most one of each slot, or a whole gather; a DROP may have both. */
+#define TW_RECORD_CONTRIBUTIONS_MAX (2 * TW_SLOTS_MAX)
 
 /* "JOIN", "RELEASE", ... */
 const char *tw_record_name(enum tw_record_kind kind);

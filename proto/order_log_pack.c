@@ -150,10 +150,10 @@ static enum tw_status get_contributions(struct tw_record_arena *arena, size_t co
                                         Talweg__Log__Contribution *const *from,
                                         struct tw_record *record, struct tw_error *error) {
     struct tw_contribution *list =
-        count <= TW_SLOTS_MAX ? arena_alloc(arena, count * sizeof *list) : NULL;
+        count <= TW_RECORD_CONTRIBUTIONS_MAX ? arena_alloc(arena, count * sizeof *list) : NULL;
     if (list == NULL)
         return tw_error_set(error, TW_DATA, "%zu contributions; there are at most %d", count,
-                            TW_SLOTS_MAX);
+                            TW_RECORD_CONTRIBUTIONS_MAX);
     if (count == 0)
         return tw_error_set(error, TW_DATA, "it has no contributions");
     for (size_t i = 0; i < count; i++)

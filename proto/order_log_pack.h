@@ -8,8 +8,8 @@
 
 #include "proto/order_log.h"
 
-/* Memory for unpacking one record: a COMMIT of all slots needs 700 KiB of it. */
-#define TW_RECORD_ARENA_BYTES (1u << 20)
+/* Memory for unpacking one record: the largest needs 1.4 MiB of it. */
+#define TW_RECORD_ARENA_BYTES (2u << 20)
 
 struct tw_record_arena {
     size_t used;

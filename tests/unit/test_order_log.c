@@ -171,11 +171,11 @@ static void too_many_scalars_are_refused(void **state) {
     assert_corrupt(bytes, 79, "9 scalars");
 }
 
-static void the_largest_commit_goes_through(void **state) {
+static void the_largest_record_goes_through(void **state) {
     (void)state;
-    struct tw_contribution *all = calloc(TW_SLOTS_MAX, sizeof *all);
-    for (uint32_t i = 0; i < TW_SLOTS_MAX; i++)
-        all[i] = (struct tw_contribution){.slot = UINT32_MAX - TW_SLOTS_MAX + i,
+    struct tw_contribution *all = calloc(TW_RECORD_CONTRIBUTIONS_MAX, sizeof *all);
+    for (uint32_t i = 0; i < TW_RECORD_CONTRIBUTIONS_MAX; i++)
+        all[i] = (struct tw_contribution){.slot = UINT32_MAX - TW_RECORD_CONTRIBUTIONS_MAX + i,
                                           .step = UINT64_MAX,
                                           .read = UINT64_MAX,
                                           .staleness = UINT64_MAX,
@@ -184,7 +184,7 @@ static void the_largest_commit_goes_through(void **state) {
     struct tw_record record = {.position = 1,
                                .kind = TW_RECORD_COMMIT,
                                .version = UINT64_MAX,
-                               .count = TW_SLOTS_MAX,
+                               .count = TW_RECORD_CONTRIBUTIONS_MAX,
                                .contributions = all,
                                .examples = UINT64_MAX,
                                .loss = (double)NAN,
@@ -246,7 +246,7 @@ int main(void) {
         cmocka_unit_test(corrupt_records_are_named),
         cmocka_unit_test(too_long_a_numerics_id_is_refused),
         cmocka_unit_test(too_many_scalars_are_refused),
-        cmocka_unit_test(the_largest_commit_goes_through),
+        cmocka_unit_test(the_largest_record_goes_through),
         cmocka_unit_test(what_a_peer_calls_itself_cannot_make_the_file_invalid),
         cmocka_unit_test(what_the_source_says_is_passed_on),
     };
