@@ -43,7 +43,8 @@ static uint64_t header(struct tw_text *text, const struct tw_tensor_list *list) 
 
 static enum tw_status append(struct tw_safetensors *file, const void *bytes, size_t size,
                              struct tw_error *error) {
-    enum tw_status status = tw_draft_write(&file->draft, bytes, size, error);
+    enum tw_status status =
+        file->unwritten ? TW_OK : tw_draft_write(&file->draft, bytes, size, error);
     if (status == TW_OK) {
         tw_sha256_update(&file->sha, bytes, size);
     }
@@ -57,10 +58,14 @@ enum tw_status tw_safetensors_open(struct tw_safetensors *file, const char *path
     if (text.failed) {
         tw_text_fini(&text);
         return tw_error_set(error, TW_NO_MEMORY, "%s: no memory for the header of a model file",
-                            path);
+                            path ? path : "model");
     }
     tw_sha256_init(&file->sha);
-    enum tw_status status = tw_draft_open(&file->draft, path, error);
+    file->unwritten = path == NULL;
+    if (file->unwritten) {
+        file->draft = (struct tw_draft){.fd = -1};
+    }
+    enum tw_status status = path ? tw_draft_open(&file->draft, path, error) : TW_OK;
     if (status == TW_OK) {
         uint64_t length = htole64(text.size);
         status = append(file, &length, sizeof length, error);
@@ -92,9 +97,11 @@ enum tw_status tw_safetensors_commit(struct tw_safetensors *file, uint8_t sha[TW
                             file->draft.path, file->missing);
     }
     tw_sha256_final(&file->sha, sha);
-    return tw_draft_commit(&file->draft, error);
+    return file->unwritten ? TW_OK : tw_draft_commit(&file->draft, error);
 }
 
 void tw_safetensors_discard(struct tw_safetensors *file) {
-    tw_draft_discard(&file->draft);
+    if (!file->unwritten) {
+        tw_draft_discard(&file->draft);
+    }
 }

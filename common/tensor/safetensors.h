@@ -19,6 +19,8 @@
 #ifndef TW_TENSOR_SAFETENSORS_H
 #define TW_TENSOR_SAFETENSORS_H
 
+#include <stdbool.h>
+
 #include "common/base/digest.h"
 #include "common/base/file.h"
 #include "common/tensor/tensor.h"
@@ -28,10 +30,12 @@ struct tw_safetensors {
     struct tw_draft draft;
     struct tw_sha256 sha; /* of the whole file so far */
     uint64_t missing;     /* bytes of tensors that are still to come */
+    bool unwritten;       /* there is no file, only its SHA-256 */
 };
 
-/* Begins a file and writes its header. TW_IO, TW_LIMIT (path too long),
- * TW_NO_MEMORY; on failure nothing is left to discard. */
+/* Begins a file and writes its header; with `path` NULL there is no file, and commit
+ * tells the SHA-256 that it would have. TW_IO, TW_LIMIT (path too long), TW_NO_MEMORY; on
+ * failure nothing is left to discard. */
 enum tw_status tw_safetensors_open(struct tw_safetensors *file, const char *path,
                                    const struct tw_tensor_list *list, struct tw_error *error);
 

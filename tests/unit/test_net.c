@@ -241,6 +241,29 @@ static void weights_that_move_are_read_at_each_call(void **state) {
     drop(&fixture);
 }
 
+static void a_net_can_be_bound_to_other_weights(void **state) {
+    static const char text[] = "  input: [6]\n  layers:\n    - dense: 5\n    - relu\n"
+                               "    - dense: 3\n  loss: softmax_cross_entropy\n";
+    struct fixture fixture = make(text, ROWS, true);
+    struct tw_score first, other, again;
+    float bias[5];
+    const float *elsewhere[4];
+    tw_net_forward(fixture.net, &first);
+    for (int i = 0; i < 4; i++)
+        elsewhere[i] = fixture.weights[i];
+    fill(bias, 5, 77);
+    elsewhere[1] = bias;
+    tw_net_bind(fixture.net, elsewhere);
+    set_batch(fixture.net, fixture.model);
+    tw_net_forward(fixture.net, &other);
+    assert_true(other.loss != first.loss);
+    tw_net_bind(fixture.net, (const float *const *)fixture.weights);
+    set_batch(fixture.net, fixture.model);
+    tw_net_forward(fixture.net, &again);
+    assert_true(again.loss == first.loss);
+    drop(&fixture);
+}
+
 static void impossible_nets_are_refused(void **state) {
     struct fixture fixture = make(mlp, ROWS, true);
     struct tw_net *net;
@@ -281,6 +304,7 @@ int main(void) {
         cmocka_unit_test(the_bits_depend_on_the_inputs_only),
         cmocka_unit_test(evaluation_counts_the_first_rows_only),
         cmocka_unit_test(weights_that_move_are_read_at_each_call),
+        cmocka_unit_test(a_net_can_be_bound_to_other_weights),
         cmocka_unit_test(impossible_nets_are_refused),
     };
     return cmocka_run_group_tests(tests, start, NULL);

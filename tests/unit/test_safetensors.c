@@ -189,9 +189,23 @@ static void too_few_or_too_many_elements_are_our_own_bug(void **unused) {
     assert_int_equal(files_in_folder(), 0);
 }
 
+static void without_a_path_there_is_only_the_sha(void **unused) {
+    struct tw_safetensors file;
+    uint8_t written[TW_SHA256_BYTES], told[TW_SHA256_BYTES];
+    assert_int_equal(write_model(ELEMENTS, written, NULL), TW_OK);
+    unlink(path);
+    assert_int_equal(tw_safetensors_open(&file, NULL, &list, NULL), TW_OK);
+    assert_int_equal(tw_safetensors_write(&file, weights, ELEMENTS, NULL), TW_OK);
+    assert_int_equal(tw_safetensors_commit(&file, told, NULL), TW_OK);
+    tw_safetensors_discard(&file);
+    assert_memory_equal(told, written, sizeof told);
+    assert_int_equal(files_in_folder(), 0);
+}
+
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
+        TEST(without_a_path_there_is_only_the_sha),
         TEST(a_reader_finds_every_tensor_in_its_place),
         TEST(the_bytes_do_not_depend_on_the_pieces),
         TEST(a_full_disk_leaves_nothing_and_names_the_path),

@@ -152,6 +152,10 @@ enum tw_status tw_net_new(struct tw_net **out, const struct tw_model *model, int
     return status;
 }
 
+void tw_net_bind(struct tw_net *net, const float *const *weights) {
+    memcpy(net->weights, weights, (size_t)net->model->list.count * sizeof *net->weights);
+}
+
 void tw_net_free(struct tw_net *net) {
     if (net == NULL)
         return;

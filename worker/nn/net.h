@@ -30,6 +30,10 @@ struct tw_net;
 enum tw_status tw_net_new(struct tw_net **out, const struct tw_model *model, int rows,
                           bool training, const float *const *weights, struct tw_error *error);
 
+/* From here on the net reads other weights: `weights` as for tw_net_new(). Not between the
+ * two passes of a step. */
+void tw_net_bind(struct tw_net *net, const float *const *weights);
+
 /* NULL is fine. */
 void tw_net_free(struct tw_net *net);
 
