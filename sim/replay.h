@@ -1,0 +1,91 @@
+/* Replay: makes the weights of a recorded run again, from its order log.
+ *
+ *     tw_replay_new -> tw_replay_record, for each record in order -> tw_replay_weights
+ *
+ * The log says which step of which slot was computed on which weights, and what each
+ * update applied. Gradients are computed again by worker/nn on the samples that the
+ * sampler names, summed by the same tree, and applied by the same kernels with the
+ * scalars of the COMMIT: so every bit is that of the run, without any process of
+ * it. Where the log and what is computed can be compared they are: examples and loss
+ * of every contribution; the first that differs is named.
+ *
+ * Counterfactuals: another rule (`own_scalars`), other data, seeds or models, or
+ * `fresh`: the same data in the same order, but every gradient is computed on the
+ * weights just before its COMMIT, so that nothing is stale. Then nothing is
+ * compared (`changed`).
+ *
+ * Used by `talweg replay`. One thread, which has called tw_gemm_start(). No files, no
+ * clock. Memory: one version of the weights per gradient that is being computed (those that
+ * read the same version share it), the rule's state, one net per batch shape, and
+ * log2(slots) + 1 gradients. A log is not trusted: what cannot be is TW_DATA with the
+ * position of the record.
+ */
+#ifndef TW_SIM_REPLAY_H
+#define TW_SIM_REPLAY_H
+
+#include "common/job/job.h"
+#include "server/core/optimizer.h"
+#include "server/core/record.h"
+#include "worker/data/dataset.h"
+#include "worker/nn/model.h"
+
+struct tw_replay_config {
+    const struct tw_model *model;   /* borrowed, like all pointers here; has layers */
+    const struct tw_dataset *train; /* fits the model */
+    enum tw_data_shard shard;
+    int64_t batch;                     /* over all slots */
+    uint64_t seed;                     /* of initial weights and sampling */
+    uint32_t slots;                    /* gradients of an update by all workers */
+    uint32_t width;                    /* of them of each worker: 1, or a power of two */
+    uint64_t end_samples, end_updates; /* at which a run ends, as the sequencer's; 0: none */
+    const struct tw_optimizer *optimizer;
+    struct tw_optimizer_options options;
+    bool own_scalars; /* prepare() them; else those of the log */
+    bool fresh;
+    bool changed;         /* another run than the recorded one: nothing is compared */
+    const char *numerics; /* ours */
+    bool inexact;         /* other numerics ids are fine, and losses may differ */
+};
+
+/* What the records so far amount to. */
+struct tw_replay_total {
+    uint64_t position, version, samples;
+    uint64_t contributions, staleness_sum, staleness_max;
+    uint64_t dropped;        /* pushes that were not applied */
+    double loss;             /* sum over the samples */
+    uint64_t borders;        /* ends of epochs, and of the run, that were passed */
+    double train_loss;       /* mean over the samples between the last two borders; NaN: none yet */
+    double border_staleness; /* likewise the mean staleness, and the largest */
+    uint64_t border_staleness_max;
+};
+
+struct tw_replay;
+
+/* TW_NO_MEMORY; TW_JOB: the batch is too small for the slots. *out is the caller's. */
+enum tw_status tw_replay_new(struct tw_replay **out, const struct tw_replay_config *config,
+                             struct tw_error *error);
+
+/* NULL is fine. */
+void tw_replay_free(struct tw_replay *replay);
+
+/* The next record. After a failure the weights are those of the last COMMIT that went
+ * well, and no record may follow.
+ * TW_NUMERICS: a worker of the run had another numerics id than ours (unless inexact), or
+ * a loss differs from the recorded one; TW_DATA: the log contradicts itself or
+ * the job; TW_NOT_FINITE: an update that was changed is not finite; TW_NO_MEMORY. */
+enum tw_status tw_replay_record(struct tw_replay *replay, const struct tw_record *record,
+                                struct tw_error *error);
+
+const struct tw_replay_total *tw_replay_total(const struct tw_replay *replay);
+
+/* The weights as they are now, tensor after tensor without gaps. */
+const float *tw_replay_weights(const struct tw_replay *replay);
+/* How many they are. */
+size_t tw_replay_elements(const struct tw_replay *replay);
+
+/* Scores them on a data set that fits the model, in the one shape that evaluates.
+ * TW_NO_MEMORY. */
+enum tw_status tw_replay_evaluate(struct tw_replay *replay, const struct tw_dataset *test,
+                                  struct tw_score *score, struct tw_error *error);
+
+#endif

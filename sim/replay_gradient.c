@@ -1,0 +1,91 @@
+/* What workers do: samples, forward, backward; and what the evaluator does. */
+#include <stdlib.h>
+
+#include "sim/replay_state.h"
+
+enum tw_status tw_replay_make_nets(struct tw_replay *replay, struct tw_error *error) {
+    const struct tw_replay_config *config = &replay->config;
+    uint32_t most = tw_sampler_share(config->batch, config->slots, 0);
+    if (tw_sampler_share(config->batch, config->slots, config->slots - 1) < 1)
+        return tw_error_set(error, TW_JOB, "batch: %lld examples cannot be split over %u slots",
+                            (long long)config->batch, config->slots);
+    replay->samples = calloc(most, sizeof *replay->samples);
+    if (replay->samples == NULL)
+        return tw_error_set(error, TW_NO_MEMORY, "out of memory");
+    for (uint32_t i = 0; i < config->slots; i++) {
+        uint32_t rows = tw_sampler_share(config->batch, config->slots, i);
+        int which = rows != most;
+        replay->slot[i].net = which;
+        if (replay->net[which] != NULL)
+            continue;
+        enum tw_status status = tw_net_new(&replay->net[which], config->model, (int)rows, true,
+                                           replay->current->tensors, error);
+        if (status != TW_OK)
+            return status;
+    }
+    return TW_OK;
+}
+
+static enum tw_status gather(struct tw_replay *replay, uint32_t index, uint64_t step,
+                             struct tw_net *net, struct tw_error *error) {
+    const struct tw_replay_config *config = &replay->config;
+    struct tw_replay_slot *slot = &replay->slot[index];
+    int rows = tw_net_rows(net);
+    if (slot->sampler == NULL) {
+        struct tw_sampler_config of = {
+            .shard = config->shard,
+            .seed = config->seed,
+            .slot = index,
+            .slots = config->slots,
+            .samples = config->train->count,
+            .rows = (uint32_t)rows,
+        };
+        enum tw_status status = tw_sampler_new(&slot->sampler, &of, error);
+        if (status != TW_OK)
+            return status;
+    }
+    if (tw_sampler_take(slot->sampler, step, replay->samples) != TW_OK)
+        return tw_error_set(error, TW_DATA, "slot %u has no step %llu", index,
+                            (unsigned long long)step);
+    tw_dataset_gather(config->train, replay->samples, rows, tw_net_input(net), tw_net_labels(net));
+    return TW_OK;
+}
+
+enum tw_status tw_replay_compute(struct tw_replay *replay, uint32_t slot, uint64_t step,
+                                 const struct tw_version *version, struct tw_score *score,
+                                 struct tw_error *error) {
+    struct tw_net *net = replay->net[replay->slot[slot].net];
+    int first, tensors;
+    enum tw_status status = gather(replay, slot, step, net, error);
+    if (status != TW_OK)
+        return status;
+    tw_net_bind(net, version->tensors);
+    tw_net_forward(net, score);
+    while (tw_net_backward_step(net, &first, &tensors))
+        continue;
+    replay->gradient = tw_net_gradient(net, 0);
+    return TW_OK;
+}
+
+/* As the evaluator of a run does it: the last batch is filled up with zeros. */
+enum tw_status tw_replay_evaluate(struct tw_replay *replay, const struct tw_dataset *test,
+                                  struct tw_score *score, struct tw_error *error) {
+    uint32_t positions[TW_NET_EVALUATION_ROWS], rows = TW_NET_EVALUATION_ROWS;
+    if (replay->evaluation == NULL) {
+        enum tw_status status = tw_net_new(&replay->evaluation, replay->config.model, (int)rows,
+                                           false, replay->current->tensors, error);
+        if (status != TW_OK)
+            return status;
+    }
+    struct tw_net *net = replay->evaluation;
+    tw_net_bind(net, replay->current->tensors);
+    *score = (struct tw_score){0};
+    for (uint32_t first = 0; first < test->count; first += rows) {
+        uint32_t here = test->count - first < rows ? test->count - first : rows;
+        for (uint32_t i = 0; i < here; i++)
+            positions[i] = first + i;
+        tw_dataset_gather(test, positions, (int)here, tw_net_input(net), tw_net_labels(net));
+        tw_net_evaluate(net, (int)here, score);
+    }
+    return TW_OK;
+}

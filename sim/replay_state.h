@@ -1,0 +1,91 @@
+/* The insides of replay, shared by replay.c (records, bookkeeping), replay_gradient.c
+ * (what workers do) and replay_update.c (what shards do). Private to them. */
+#ifndef TW_SIM_REPLAY_STATE_H
+#define TW_SIM_REPLAY_STATE_H
+
+#include "sim/replay.h"
+#include "worker/data/sampler.h"
+#include "worker/nn/net.h"
+
+/* As many floats as the weights are, at their own distance from a page's start: several
+ * that are walked through together do not compete for the same lines of a cache. */
+struct tw_plane {
+    void *memory;
+    float *at; /* [elements]; NULL: none yet */
+};
+
+/* One version of the weights: the current one, or one that slots compute on. */
+struct tw_version {
+    struct tw_plane plane;
+    const float **tensors;   /* [tensors] into it */
+    uint32_t refs;           /* reads of it, and 1 for the current one */
+    struct tw_version *next; /* of the free ones */
+};
+
+/* A RELEASE whose push is neither committed nor dropped. */
+struct tw_read {
+    uint64_t position, version, step;
+    struct tw_version *weights;
+    struct tw_read *next; /* of the same rank, or of the free ones */
+};
+
+/* A worker: a block of slots, which the log names by the first. */
+struct tw_replay_rank {
+    struct tw_read *reads; /* where workers go on before their push is committed, several */
+    uint64_t settled;      /* highest step that was committed or dropped */
+};
+
+struct tw_replay_slot {
+    struct tw_sampler *sampler; /* NULL until its first step */
+    int net;                    /* of its batch shape */
+};
+
+/* Depth of the summing tree over all that an update can have. */
+#define TW_SUMS_MAX 14
+
+struct tw_replay {
+    struct tw_replay_config config;
+    struct tw_replay_total total;
+    bool over; /* a record failed */
+    double stretch_loss;
+    uint64_t stretch_samples, stretch_contributions, stretch_staleness, stretch_staleness_max;
+    size_t elements;
+    uint32_t planes; /* made so far */
+    struct tw_version *current, *unused;
+    struct tw_plane state[TW_OPTIMIZER_STATES];
+    struct tw_replay_slot *slot; /* [slots] */
+    struct tw_replay_rank *rank; /* [ranks] */
+    uint32_t ranks;
+    struct tw_read *read_memory; /* [2 * ranks]: one that is open each, and a gather */
+    struct tw_read *unused_read;
+    struct tw_net *net[2];     /* batch shapes: of the lower slots, of the others */
+    uint32_t *samples;         /* [rows of the largest shape] */
+    struct tw_net *evaluation; /* NULL until it is needed */
+    struct tw_plane sum[TW_SUMS_MAX];
+    uint32_t sum_slots[TW_SUMS_MAX]; /* gradients in each */
+    int sums;
+    float *gradient; /* of the last slot, or the sum of all */
+};
+
+/* replay.c */
+enum tw_status tw_replay_plane(struct tw_replay *replay, struct tw_plane *plane,
+                               struct tw_error *error);
+
+/* replay_gradient.c: the nets of the slots' batch shapes. */
+enum tw_status tw_replay_make_nets(struct tw_replay *replay, struct tw_error *error);
+/* Computes a slot's gradient on these weights into replay->gradient. */
+enum tw_status tw_replay_compute(struct tw_replay *replay, uint32_t slot, uint64_t step,
+                                 const struct tw_version *version, struct tw_score *score,
+                                 struct tw_error *error);
+
+/* replay_update.c: versions. */
+enum tw_status tw_version_take(struct tw_replay *replay, struct tw_version **out,
+                               struct tw_error *error);
+void tw_version_drop(struct tw_replay *replay, struct tw_version *version);
+/* Adds replay->gradient to the sum of the update; finish: replay->gradient is the sum. */
+enum tw_status tw_replay_add(struct tw_replay *replay, bool last, struct tw_error *error);
+/* Applies replay->gradient, a sum over so many examples. */
+enum tw_status tw_replay_apply(struct tw_replay *replay, uint64_t examples, const double *scalars,
+                               struct tw_error *error);
+
+#endif

@@ -1,0 +1,120 @@
+/* What shards do: the sum of an update's gradients, and the update.
+ *
+ * Weights are copy-on-write: a version that slots still read stays as it is, and the
+ * update writes the next one elsewhere; nothing is ever copied. */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/tensor/kernels.h"
+#include "sim/replay_state.h"
+
+/* An update goes through the weights in pieces that stay in the cache. */
+#define PIECE ((size_t)16 << 10)
+
+/* ---- versions ---- */
+
+static enum tw_status make_version(struct tw_replay *replay, struct tw_version **out,
+                                   struct tw_error *error) {
+    const struct tw_tensor_list *list = &replay->config.model->list;
+    struct tw_version *version = calloc(1, sizeof *version);
+    const float **tensors = calloc((size_t)list->count, sizeof *tensors);
+    struct tw_plane plane;
+    if (version == NULL || tensors == NULL || tw_replay_plane(replay, &plane, error) != TW_OK) {
+        free(version);
+        free(tensors);
+        return tw_error_set(error, TW_NO_MEMORY, "out of memory for a version of the weights");
+    }
+    *version = (struct tw_version){.plane = plane, .tensors = tensors};
+    size_t at = 0;
+    for (int t = 0; t < list->count; t++) {
+        tensors[t] = plane.at + at;
+        at += (size_t)list->tensors[t].elements;
+    }
+    *out = version;
+    return TW_OK;
+}
+
+enum tw_status tw_version_take(struct tw_replay *replay, struct tw_version **out,
+                               struct tw_error *error) {
+    enum tw_status status = TW_OK;
+    *out = replay->unused;
+    if (*out != NULL)
+        replay->unused = (*out)->next;
+    else
+        status = make_version(replay, out, error);
+    if (status == TW_OK)
+        (*out)->refs = 1;
+    return status;
+}
+
+void tw_version_drop(struct tw_replay *replay, struct tw_version *version) {
+    if (version == NULL || --version->refs > 0)
+        return;
+    version->next = replay->unused;
+    replay->unused = version;
+}
+
+/* ---- sums ---- */
+
+static void add_two(float *out, const float *a, const float *b, size_t count) {
+    tw_sum_tree(out, (const float *const[]){a, b}, 2, count);
+}
+
+/* The tree of tw_sum_tree(), taken apart: two neighbouring sums of equally many are
+ * added as soon as both are there, what is left at the end is folded from the right. */
+enum tw_status tw_replay_add(struct tw_replay *replay, bool last, struct tw_error *error) {
+    uint32_t slots = 1;
+    while (replay->sums > 0 && (last || replay->sum_slots[replay->sums - 1] == slots)) {
+        int top = --replay->sums;
+        add_two(replay->sum[top].at, replay->sum[top].at, replay->gradient, replay->elements);
+        replay->gradient = replay->sum[top].at;
+        slots += replay->sum_slots[top];
+    }
+    if (last)
+        return TW_OK;
+    assert(replay->sums < TW_SUMS_MAX);
+    struct tw_plane *sum = &replay->sum[replay->sums];
+    if (sum->at == NULL && tw_replay_plane(replay, sum, error) != TW_OK)
+        return tw_error_set(error, TW_NO_MEMORY, "out of memory for a gradient");
+    if (replay->gradient != sum->at)
+        memcpy(sum->at, replay->gradient, replay->elements * sizeof(float));
+    replay->sum_slots[replay->sums++] = slots;
+    return TW_OK;
+}
+
+/* ---- the update ---- */
+
+static void apply_piece(struct tw_replay *replay, size_t first, uint64_t examples,
+                        const double *scalars, const float *from, float *to) {
+    size_t left = replay->elements - first;
+    float *gradient = replay->gradient + first;
+    struct tw_optimizer_float work = {
+        .count = left < PIECE ? left : PIECE,
+        .gradient = gradient,
+        .weights_in = from + first,
+        .weights_out = to + first,
+        .scalars = scalars,
+    };
+    for (int i = 0; i < replay->config.optimizer->states; i++)
+        work.state[i] = replay->state[i].at + first;
+    if (examples > 1)
+        tw_divide(gradient, (float)examples, work.count);
+    replay->config.optimizer->apply_float(&replay->config.options, &work);
+}
+
+enum tw_status tw_replay_apply(struct tw_replay *replay, uint64_t examples, const double *scalars,
+                               struct tw_error *error) {
+    struct tw_version *before = replay->current, *after = before;
+    if (before->refs > 1) {
+        enum tw_status status = tw_version_take(replay, &after, error);
+        if (status != TW_OK)
+            return status;
+    }
+    for (size_t first = 0; first < replay->elements; first += PIECE)
+        apply_piece(replay, first, examples, scalars, before->plane.at, after->plane.at);
+    replay->current = after;
+    if (after != before)
+        tw_version_drop(replay, before);
+    return TW_OK;
+}

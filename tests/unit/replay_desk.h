@@ -1,0 +1,316 @@
+/* A replay and, beside it, the plainest reference: every read keeps a copy of the whole
+ * weights, every gradient is kept, sums are one call of tw_sum_tree(), tensors are
+ * updated one by one. Random logs of what servers could do are made on the way. */
+#ifndef TW_TESTS_REPLAY_DESK_H
+#define TW_TESTS_REPLAY_DESK_H
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/rng.h"
+#include "common/base/tree_sum.h"
+#include "common/tensor/kernels.h"
+#include "sim/replay.h"
+#include "tests/unit/net_job.h"
+#include "worker/data/sampler.h"
+#include "worker/nn/net.h"
+
+enum { DESK_SAMPLES = 50, DESK_INPUT = 6, DESK_READS = 64, DESK_SLOTS = 8 };
+
+static const char desk_model[] = "  input: [6]\n  layers:\n    - dense: 5\n    - relu\n"
+                                 "    - dense: 3\n  loss: softmax_cross_entropy\n";
+
+struct desk_read {
+    bool out;
+    uint32_t slot; /* first of its rank */
+    uint64_t step, position, version;
+    float *weights;
+};
+
+struct desk {
+    struct tw_model *model;
+    struct tw_dataset data;
+    struct tw_optimizer_options options;
+    struct tw_replay_config config;
+    struct tw_replay *replay;
+    struct tw_rng dice;
+    size_t elements;
+    float *weights, *state[TW_OPTIMIZER_STATES];
+    struct desk_read read[DESK_READS];
+    uint64_t begun[DESK_SLOTS], settled[DESK_SLOTS]; /* by rank */
+    uint64_t position, version, samples;
+    struct tw_contribution contribution[DESK_READS];
+    struct tw_error error;
+};
+
+static void desk_fill(struct desk *d, float *weights) {
+    const struct tw_tensor_list *list = &d->model->list;
+    size_t at = 0;
+    for (int t = 0; t < list->count; t++) {
+        tw_tensor_fill(&list->tensors[t], t, d->config.seed, 0, list->tensors[t].elements,
+                       weights + at);
+        at += (size_t)list->tensors[t].elements;
+    }
+}
+
+static struct desk *desk_new(uint32_t slots, uint32_t width, int optimizer, uint64_t seed) {
+    struct desk *d = calloc(1, sizeof *d);
+    static uint8_t samples[DESK_SAMPLES * DESK_INPUT], labels[DESK_SAMPLES];
+    static char name[] = "memory";
+    if (build_model(&d->model, desk_model, &d->error) != TW_OK)
+        fail_msg("%s", d->error.text);
+    for (int i = 0; i < DESK_SAMPLES * DESK_INPUT; i++)
+        samples[i] = (uint8_t)(i * 37 % 251);
+    for (int i = 0; i < DESK_SAMPLES; i++)
+        labels[i] = (uint8_t)(i * 7 % 3);
+    d->data = (struct tw_dataset){.count = DESK_SAMPLES,
+                                  .dims = 1,
+                                  .shape = {DESK_INPUT},
+                                  .elements = DESK_INPUT,
+                                  .samples = samples,
+                                  .labels = labels,
+                                  .samples_name = name,
+                                  .labels_name = name};
+    struct tw_variant rule = {.name = tw_optimizers[optimizer]->name, .path = "optimizer"};
+    struct tw_option lr = {.key = "lr", .text = "0.05"};
+    rule.count = 1;
+    rule.options = &lr;
+    d->config = (struct tw_replay_config){.model = d->model,
+                                          .train = &d->data,
+                                          .batch = 19,
+                                          .seed = seed,
+                                          .slots = slots,
+                                          .width = width,
+                                          .numerics = "ours"};
+    if (tw_optimizer_find(&d->config.optimizer, &d->config.options, &rule, &d->error) != TW_OK)
+        fail_msg("%s", d->error.text);
+    tw_rng_init(&d->dice, seed, TW_STREAM_DELAY, slots, width);
+    for (int t = 0; t < d->model->list.count; t++)
+        d->elements += (size_t)d->model->list.tensors[t].elements;
+    d->weights = calloc(d->elements, sizeof(float));
+    desk_fill(d, d->weights);
+    for (int i = 0; i < d->config.optimizer->states; i++) {
+        d->state[i] = calloc(d->elements, sizeof(float));
+        if (d->config.optimizer->state[i].start == TW_STATE_WEIGHTS)
+            memcpy(d->state[i], d->weights, d->elements * sizeof(float));
+    }
+    for (int i = 0; i < DESK_READS; i++)
+        d->read[i].weights = calloc(d->elements, sizeof(float));
+    return d;
+}
+
+static void desk_start(struct desk *d) {
+    if (tw_replay_new(&d->replay, &d->config, &d->error) != TW_OK)
+        fail_msg("%s", d->error.text);
+}
+
+static void desk_free(struct desk *d) {
+    tw_replay_free(d->replay);
+    for (int i = 0; i < DESK_READS; i++)
+        free(d->read[i].weights);
+    for (int i = 0; i < TW_OPTIMIZER_STATES; i++)
+        free(d->state[i]);
+    free(d->weights);
+    tw_model_free(d->model);
+    free(d);
+}
+
+/* ---- the reference ---- */
+
+/* The gradient of one slot, on these weights, with a net of its own. */
+static void desk_gradient(struct desk *d, uint32_t slot, uint64_t step, const float *weights,
+                          float *out, struct tw_score *score) {
+    const struct tw_replay_config *c = &d->config;
+    const struct tw_tensor_list *list = &d->model->list;
+    const float *tensors[8];
+    uint32_t rows = tw_sampler_share(c->batch, c->slots, slot), positions[32];
+    struct tw_sampler_config of = {c->shard, c->seed, slot, c->slots, DESK_SAMPLES, rows};
+    struct tw_sampler *sampler;
+    struct tw_net *net;
+    size_t at = 0;
+    int first, count;
+    for (int t = 0; t < list->count; t++) {
+        tensors[t] = weights + at;
+        at += (size_t)list->tensors[t].elements;
+    }
+    assert_int_equal(tw_sampler_new(&sampler, &of, &d->error), TW_OK);
+    assert_int_equal(tw_net_new(&net, d->model, (int)rows, true, tensors, &d->error), TW_OK);
+    assert_int_equal(tw_sampler_take(sampler, step, positions), TW_OK);
+    tw_dataset_gather(&d->data, positions, (int)rows, tw_net_input(net), tw_net_labels(net));
+    tw_net_forward(net, score);
+    while (tw_net_backward_step(net, &first, &count))
+        continue;
+    memcpy(out, tw_net_gradient(net, 0), d->elements * sizeof(float));
+    tw_net_free(net);
+    tw_sampler_free(sampler);
+}
+
+static void desk_apply(struct desk *d, float *sum, uint64_t examples, const double *scalars) {
+    const struct tw_tensor_list *list = &d->model->list;
+    size_t at = 0;
+    tw_divide(sum, (float)examples, d->elements);
+    for (int t = 0; t < list->count; t++) {
+        struct tw_optimizer_float work = {.count = (size_t)list->tensors[t].elements,
+                                          .gradient = sum + at,
+                                          .weights_in = d->weights + at,
+                                          .weights_out = d->weights + at,
+                                          .scalars = scalars};
+        for (int i = 0; i < d->config.optimizer->states; i++)
+            work.state[i] = d->state[i] + at;
+        d->config.optimizer->apply_float(&d->config.options, &work);
+        at += work.count;
+    }
+}
+
+/* Fills examples and loss of the contributions, and applies them. */
+static void desk_update(struct desk *d, struct tw_record *record, const uint32_t *reads) {
+    uint32_t width = d->config.width, leaves = 0;
+    float *gradient[DESK_READS * 2], *sum = calloc(d->elements, sizeof(float));
+    for (uint32_t i = 0; i < record->count; i++) {
+        struct tw_contribution *c = &d->contribution[i];
+        const struct desk_read *read = &d->read[reads[i]];
+        struct tw_tree_sum loss = {0};
+        for (uint32_t k = 0; k < width; k++) {
+            struct tw_score score;
+            gradient[leaves] = calloc(d->elements, sizeof(float));
+            desk_gradient(d, c->slot + k, c->step, d->config.fresh ? d->weights : read->weights,
+                          gradient[leaves++], &score);
+            c->examples += (uint64_t)score.examples;
+            tw_tree_sum_add(&loss, score.loss);
+        }
+        c->loss = tw_tree_sum_total(&loss);
+        record->examples += c->examples;
+    }
+    tw_sum_tree(sum, (const float *const *)gradient, (int)leaves, d->elements);
+    d->config.optimizer->prepare(&d->config.options, record->version, 0.05, record->scalars);
+    desk_apply(d, sum, record->examples, record->scalars);
+    d->samples += record->examples;
+    for (uint32_t i = 0; i < leaves; i++)
+        free(gradient[i]);
+    free(sum);
+}
+
+/* ---- records ---- */
+
+static struct tw_record desk_record(struct desk *d, enum tw_record_kind kind) {
+    return (struct tw_record){
+        .position = d->position + 1, .kind = kind, .version = d->version, .numerics = "ours"};
+}
+
+static void desk_feed(struct desk *d, const struct tw_record *record) {
+    if (tw_replay_record(d->replay, record, &d->error) != TW_OK)
+        fail_msg("%s", d->error.text);
+    d->position++;
+    assert_int_equal(tw_replay_total(d->replay)->version, d->version);
+    assert_memory_equal(tw_replay_weights(d->replay), d->weights, d->elements * sizeof(float));
+}
+
+static struct desk_read *desk_find(struct desk *d, uint32_t slot, uint64_t step) {
+    for (int i = 0; i < DESK_READS; i++)
+        if (d->read[i].out && d->read[i].slot == slot && d->read[i].step == step)
+            return &d->read[i];
+    return NULL;
+}
+
+static void desk_release(struct desk *d, uint32_t rank, bool again) {
+    struct tw_record record = desk_record(d, TW_RECORD_RELEASE);
+    record.slot = rank * d->config.width;
+    record.step = again ? d->begun[rank] : ++d->begun[rank];
+    struct desk_read *read = desk_find(d, record.slot, record.step);
+    for (int i = 0; !read; i++)
+        read = d->read[i].out ? NULL : &d->read[i];
+    read->out = true;
+    read->slot = record.slot;
+    read->step = record.step;
+    read->position = record.position;
+    read->version = d->version;
+    memcpy(read->weights, d->weights, d->elements * sizeof(float));
+    desk_feed(d, &record);
+}
+
+/* Settles some random reads, in slot order: an update, or a DROP. */
+static void desk_settle(struct desk *d, enum tw_record_kind kind, uint32_t most) {
+    struct tw_record record = desk_record(d, kind);
+    uint32_t reads[DESK_READS];
+    for (uint32_t slot = 0; slot < d->config.slots; slot += d->config.width) {
+        for (uint64_t step = 1; step <= d->begun[slot / d->config.width]; step++) {
+            struct desk_read *read = desk_find(d, slot, step);
+            if (!read || record.count == most || tw_rng_below(&d->dice, 3) == 0)
+                continue;
+            reads[record.count] = (uint32_t)(read - d->read);
+            d->contribution[record.count++] = (struct tw_contribution){
+                .slot = slot,
+                .step = step,
+                .read = read->position,
+                .staleness = d->version - read->version,
+            };
+        }
+    }
+    if (!record.count)
+        return;
+    record.contributions = d->contribution;
+    if (kind == TW_RECORD_COMMIT) {
+        record.version = ++d->version;
+        desk_update(d, &record, reads);
+    }
+    for (uint32_t i = 0; i < record.count; i++) {
+        uint32_t rank = d->contribution[i].slot / d->config.width;
+        d->read[reads[i]].out = false;
+        if (d->contribution[i].step > d->settled[rank])
+            d->settled[rank] = d->contribution[i].step;
+    }
+    desk_feed(d, &record);
+}
+
+static uint32_t desk_reads_of(struct desk *d, uint32_t slot) {
+    uint32_t count = 0;
+    for (int i = 0; i < DESK_READS; i++)
+        count += d->read[i].out && d->read[i].slot == slot;
+    return count;
+}
+
+/* One record of what may happen. */
+static void desk_happens(struct desk *d) {
+    uint32_t ranks = d->config.slots / d->config.width;
+    uint32_t rank = (uint32_t)tw_rng_below(&d->dice, ranks), slot = rank * d->config.width;
+    struct tw_record record;
+    switch (tw_rng_below(&d->dice, 12)) {
+    case 0: /* a new process: its reads are void */
+        record = desk_record(d, TW_RECORD_JOIN);
+        record.slot = slot;
+        for (int i = 0; i < DESK_READS; i++)
+            if (d->read[i].slot == slot)
+                d->read[i].out = false;
+        d->begun[rank] = d->settled[rank];
+        desk_feed(d, &record);
+        break;
+    case 1:
+        record = desk_record(d, TW_RECORD_REGATHER);
+        record.version++;
+        desk_feed(d, &record);
+        break;
+    case 2:
+        record = desk_record(d, TW_RECORD_RELEASE);
+        record.slot = TW_SLOT_EVALUATOR;
+        desk_feed(d, &record);
+        break;
+    case 3: /* cancelled, and asked for again */
+        if (desk_find(d, slot, d->begun[rank]))
+            desk_release(d, rank, true);
+        break;
+    case 4:
+        desk_settle(d, TW_RECORD_DROP, 2);
+        break;
+    case 5:
+    case 6:
+    case 7:
+        desk_settle(d, TW_RECORD_COMMIT, ranks);
+        break;
+    default: /* at most one ahead */
+        if (desk_reads_of(d, slot) < 2)
+            desk_release(d, rank, false);
+        break;
+    }
+}
+
+#endif
