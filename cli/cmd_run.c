@@ -134,7 +134,7 @@ static int run_checked(const struct tw_args *args, const struct run_options *own
     if (tw_run_folder_make(checked->job->name, own->out, time(NULL), folder, &error))
         return tw_command_fail(args, &summary, &error);
     summary.run = folder;
-    if (tw_run_folder_write_job(folder, checked, job_file, &error))
+    if (tw_run_folder_write_job(folder, checked, NULL, job_file, &error))
         return tw_command_fail(args, &summary, &error);
     enum tw_status status = train(checked, own, folder, job_file, &summary);
     if (args->json)

@@ -196,7 +196,7 @@ static enum tw_status prepare(const struct tw_args *args, const struct tw_checke
     enum tw_status status =
         tw_run_folder_make(checked->job->name, own->out, time(NULL), folder, error);
     if (!status)
-        status = tw_run_folder_write_job(folder, checked, job_file, error);
+        status = tw_run_folder_write_job(folder, checked, NULL, job_file, error);
     return status;
 }
 

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/blas_core.h"
 #include "cli/command.h"
 #include "cli/job_check.h"
 #include "cli/token.h"
@@ -127,20 +128,6 @@ static enum tw_status watch_signals(struct tw_error *error) {
     return TW_OK;
 }
 
-/* OpenBLAS picks its kernels when the program is loaded, so a job that pins them
- * (worker.blas_core) needs the variable before. The new image finds it set and
- * goes on. Returns only when there is nothing to do or it failed. */
-static enum tw_status pin_core(const char *core, char **argv, struct tw_error *error) {
-    const char *now = getenv("OPENBLAS_CORETYPE");
-    if (!core || (now && strcmp(now, core) == 0))
-        return TW_OK;
-    if (setenv("OPENBLAS_CORETYPE", core, 1) != 0)
-        return tw_error_set(error, TW_NO_MEMORY, "out of memory");
-    execv("/proc/self/exe", argv);
-    return tw_error_set(error, TW_IO, "worker.blas_core %s: cannot start again: %s", core,
-                        strerror(errno));
-}
-
 static void on_note(void *context, const char *line) {
     tw_say("%s", line);
 }
@@ -182,16 +169,6 @@ static enum tw_status check_server(const char *server, struct tw_error *error) {
     return status;
 }
 
-/* Argument 0 is the program again, and argp may not change their order. */
-static char **copy_arguments(int argc, char **argv) {
-    char **copy = calloc((size_t)argc + 2, sizeof *copy);
-    if (copy) {
-        copy[0] = (char *)"talweg";
-        memcpy(copy + 1, argv, (size_t)argc * sizeof *copy);
-    }
-    return copy;
-}
-
 static int work_on_job(const struct tw_args *args, char **again) {
     const struct worker_options *own = args->own;
     struct tw_checked_job checked;
@@ -207,7 +184,7 @@ static int work_on_job(const struct tw_args *args, char **again) {
         return tw_command_fail(args, NULL, &error);
     }
     int code = TW_EXIT_DONE;
-    if (watch_signals(&error) || pin_core(checked.job->blas_core, again, &error) ||
+    if (watch_signals(&error) || tw_blas_core_pin(checked.job->blas_core, again, &error) ||
         tw_gemm_start(checked.job->blas_core, &error)) {
         code = tw_command_fail(args, NULL, &error);
     } else {
@@ -227,7 +204,7 @@ int tw_cmd_worker(int argc, char **argv) {
     struct tw_args args;
     struct worker_options own = {.rank = -1};
     int code;
-    char **again = copy_arguments(argc, argv);
+    char **again = tw_blas_core_arguments(argc, argv);
     if (tw_args_parse(&args, "worker", &argp, &own, argc, argv)) {
         code = tw_command_fail(&args, NULL, &args.error);
     } else if (args.help) {

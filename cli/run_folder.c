@@ -51,18 +51,18 @@ enum tw_status tw_run_folder_make(const char *job_name, const char *wanted, time
 }
 
 enum tw_status tw_run_folder_write_job(const char *folder, const struct tw_checked_job *checked,
-                                       char *out, struct tw_error *error) {
+                                       const char *note, char *out, struct tw_error *error) {
     enum tw_status status = tw_path_join(out, TW_PATH_MAX, folder, "job.yaml");
     if (status)
         return tw_error_set(error, status, "%s/job.yaml: this path is too long", folder);
     char *yaml = NULL;
     size_t size = 0;
-    char note[TW_VERSION_NOTES][TW_VERSION_NOTE];
-    const char *notes[TW_VERSION_NOTES];
-    tw_version_notes(note);
+    char version[TW_VERSION_NOTES][TW_VERSION_NOTE];
+    const char *notes[TW_VERSION_NOTES + 1] = {[TW_VERSION_NOTES] = note};
+    tw_version_notes(version);
     for (int i = 0; i < TW_VERSION_NOTES; i++)
-        notes[i] = note[i];
-    status = tw_job_write(checked->job, notes, TW_VERSION_NOTES, &yaml, &size);
+        notes[i] = version[i];
+    status = tw_job_write(checked->job, notes, TW_VERSION_NOTES + (note != NULL), &yaml, &size);
     if (status)
         return tw_error_set(error, status, "%s: the resolved job cannot be written: %s", out,
                             tw_status_text(status));

@@ -19,9 +19,10 @@ enum tw_status tw_run_folder_make(const char *job_name, const char *wanted, time
                                   struct tw_error *error);
 
 /* Writes FOLDER/job.yaml: the resolved job, with versions, CPU and BLAS core as
- * comments on top. Its path goes to out[TW_PATH_MAX]. */
+ * comments on top, and one more (`note`; NULL: none). Its path goes to
+ * out[TW_PATH_MAX]. */
 enum tw_status tw_run_folder_write_job(const char *folder, const struct tw_checked_job *checked,
-                                       char *out, struct tw_error *error);
+                                       const char *note, char *out, struct tw_error *error);
 
 /* Removes files that end in .tmp: what a killed process left of a file that it was
  * writing. Nothing is reported: a leftover is no reason to fail. */

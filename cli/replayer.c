@@ -1,0 +1,316 @@
+#include "cli/replayer.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "cli/command.h"
+#include "common/base/denormals.h"
+#include "common/tensor/safetensors.h"
+#include "server/io/run_directory.h"
+#include "sim/replay.h"
+#include "worker/nn/gemm.h"
+
+#define PROGRESS_S 0.1
+
+/* What a replay has while it runs; all of it is zero until it is made. */
+struct replaying {
+    const struct tw_replayer *replayer;
+    struct tw_dataset *train, *test;
+    struct tw_replay *replay;
+    char numerics[TW_NUMERICS_MAX + 1];
+    struct tw_run_directory directory;
+    double start_s, evaluation_s; /* the clock does not run while it evaluates */
+    double border_seconds, told_seconds;
+    uint64_t borders, border_samples, border_dropped, scored_version;
+    double test_loss, test_accuracy; /* of scored_version; NaN: none */
+    struct tw_result *result;
+};
+
+static double now_s(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+static double seconds(const struct replaying *r) {
+    return now_s() - r->start_s - r->evaluation_s;
+}
+
+static uint64_t end_samples(const struct replaying *r) {
+    double samples = ceil(r->replayer->checked->job->epochs * (double)r->train->count);
+    return samples >= 1 ? (uint64_t)samples : 0;
+}
+
+/* ---- set-up ---- */
+
+static enum tw_status open_data(struct replaying *r, const struct tw_variant *variant,
+                                struct tw_dataset **out, struct tw_error *error) {
+    const struct tw_model *model = r->replayer->checked->model;
+    enum tw_status status = tw_dataset_open(out, variant, error);
+    if (status == TW_OK)
+        status = tw_dataset_check(*out, model->input.dims, model->input.size,
+                                  tw_model_classes(model), error);
+    return status;
+}
+
+static enum tw_status load_data(struct replaying *r, struct tw_error *error) {
+    const struct tw_job *job = r->replayer->checked->job;
+    enum tw_status status = open_data(r, &job->train, &r->train, error);
+    if (status == TW_OK && !r->replayer->inexact)
+        status = tw_dataset_check_sha256(r->train, job->data_sha256, error);
+    if (status == TW_OK && job->has_test)
+        status = open_data(r, &job->test, &r->test, error);
+    return status;
+}
+
+static enum tw_status make_replay(struct replaying *r, struct tw_error *error) {
+    const struct tw_replayer *replayer = r->replayer;
+    const struct tw_job *job = replayer->checked->job;
+    struct tw_replay_config config = {
+        .model = replayer->checked->model,
+        .train = r->train,
+        .shard = job->shard,
+        .batch = job->batch,
+        .seed = job->seed,
+        .slots = (uint32_t)job->slots,
+        .width = (uint32_t)(job->slots / job->workers),
+        .end_samples = end_samples(r),
+        .end_updates = (uint64_t)job->updates,
+        .optimizer = replayer->checked->optimizer,
+        .options = replayer->checked->optimizer_options,
+        .own_scalars = replayer->own_scalars,
+        .fresh = replayer->fresh,
+        .changed = replayer->changed,
+        .numerics = tw_numerics_id(r->numerics),
+        .inexact = replayer->inexact,
+    };
+    return tw_replay_new(&r->replay, &config, error);
+}
+
+static enum tw_status set_up(struct replaying *r, struct tw_error *error) {
+    enum tw_status status = load_data(r, error);
+    if (status == TW_OK)
+        status = make_replay(r, error);
+    if (status == TW_OK && r->replayer->out)
+        status = tw_run_directory_open(&r->directory, r->replayer->out, error);
+    return status;
+}
+
+static void tear_down(struct replaying *r) {
+    if (r->replayer->out)
+        tw_run_directory_close(&r->directory);
+    tw_replay_free(r->replay);
+    tw_dataset_free(r->test);
+    tw_dataset_free(r->train);
+}
+
+/* ---- on the way ---- */
+
+/* Scores the weights of this version, once. */
+static enum tw_status evaluate(struct replaying *r, struct tw_error *error) {
+    const struct tw_replay_total *total = tw_replay_total(r->replay);
+    double before = now_s();
+    struct tw_score score;
+    if (!r->test || (r->scored_version == total->version && !isnan(r->test_loss)))
+        return TW_OK;
+    enum tw_status status = tw_replay_evaluate(r->replay, r->test, &score, error);
+    if (status != TW_OK)
+        return status;
+    r->scored_version = total->version;
+    r->test_loss = score.loss / (double)score.examples;
+    r->test_accuracy = (double)score.correct / (double)score.examples;
+    r->evaluation_s += now_s() - before;
+    return TW_OK;
+}
+
+static struct tw_report report_of(const struct replaying *r, enum tw_report_kind kind) {
+    const struct tw_replay_total *total = tw_replay_total(r->replay);
+    double passed = seconds(r);
+    return (struct tw_report){
+        .kind = kind,
+        .updates = total->version,
+        .samples = total->samples,
+        .samples_total = end_samples(r),
+        .epoch = (double)total->samples / (double)r->train->count,
+        .seconds = passed,
+        .samples_per_second = passed > 0 ? (double)total->samples / passed : 0,
+        .train_loss = total->train_loss,
+        .test_loss = (double)NAN,
+        .test_accuracy = (double)NAN,
+        .staleness_mean = total->border_staleness,
+    };
+}
+
+/* An epoch is over. With a directory to write it is scored as in the run; else only the last
+ * weights are, which saves the time. */
+static enum tw_status tell_border(struct replaying *r, struct tw_error *error) {
+    const struct tw_replay_total *total = tw_replay_total(r->replay);
+    enum tw_status status = r->replayer->out ? evaluate(r, error) : TW_OK;
+    if (status != TW_OK)
+        return status;
+    struct tw_report report = report_of(r, TW_REPORT_EPOCH);
+    bool scored = r->scored_version == total->version;
+    report.test_loss = scored ? r->test_loss : (double)NAN;
+    report.test_accuracy = scored ? r->test_accuracy : (double)NAN;
+    tw_progress_report(r->replayer->progress, &report, tw_now_ms());
+    if (r->replayer->out) {
+        double n = (double)r->train->count, since = report.seconds - r->border_seconds;
+        double samples = (double)(total->samples - r->border_samples);
+        struct tw_border border = {
+            .version = total->version,
+            .samples = total->samples,
+            .epoch = report.epoch,
+            .whole = floor(report.epoch) > floor((double)r->border_samples / n),
+            .seconds = report.seconds,
+            .samples_per_second = since > 0 ? samples / since : (double)NAN,
+            .lr = r->replayer->checked->optimizer_options.lr,
+            .train_loss = total->train_loss,
+            .test_loss = report.test_loss,
+            .test_accuracy = report.test_accuracy,
+            .staleness_mean = total->border_staleness,
+            .staleness_max = total->border_staleness_max,
+            .dropped = total->dropped - r->border_dropped,
+        };
+        tw_run_directory_add(&r->directory, &border);
+    }
+    r->borders = total->borders;
+    r->border_seconds = report.seconds;
+    r->border_samples = total->samples;
+    r->border_dropped = total->dropped;
+    return TW_OK;
+}
+
+static enum tw_status look(struct replaying *r, struct tw_error *error) {
+    if (seconds(r) - r->told_seconds > PROGRESS_S) {
+        struct tw_report report = report_of(r, TW_REPORT_PROGRESS);
+        r->told_seconds = report.seconds;
+        tw_progress_report(r->replayer->progress, &report, tw_now_ms());
+    }
+    return *r->replayer->stop ? tw_error_set(error, TW_INTERRUPTED, "stopped by a signal") : TW_OK;
+}
+
+/* An update more than the job wants now. */
+static bool is_beyond(const struct replaying *r, const struct tw_record *record) {
+    uint64_t updates = (uint64_t)r->replayer->checked->job->updates;
+    return record->kind == TW_RECORD_COMMIT && updates && record->version > updates;
+}
+
+/* A border that was passed is told; what the update left behind counts with it. */
+static enum tw_status tell_passed_border(struct replaying *r, const struct tw_record *next,
+                                         struct tw_error *error) {
+    bool passed = tw_replay_total(r->replay)->borders != r->borders;
+    return passed && !(next && next->kind == TW_RECORD_DROP) ? tell_border(r, error) : TW_OK;
+}
+
+static enum tw_status feed_record(struct replaying *r, const struct tw_record *record,
+                                  struct tw_error *error) {
+    enum tw_status status = tell_passed_border(r, record, error);
+    if (status != TW_OK)
+        return status;
+    status = tw_replay_record(r->replay, record, error);
+    if (status != TW_OK)
+        return tw_error_wrap(error, "%s", r->replayer->log->path);
+    return look(r, error);
+}
+
+/* To the end of the log: TW_OK, or why it ended before. */
+static enum tw_status feed(struct replaying *r, struct tw_error *error) {
+    struct tw_record record;
+    enum tw_status status = TW_OK;
+    while (status == TW_OK) {
+        status = tw_log_file_next(r->replayer->log, &record, error);
+        if (status == TW_CLOSED || (status == TW_OK && is_beyond(r, &record)))
+            return tell_passed_border(r, NULL, error);
+        if (status == TW_OK)
+            status = feed_record(r, &record, error);
+    }
+    return status;
+}
+
+/* ---- the end ---- */
+
+static enum tw_status save(struct replaying *r, struct tw_error *error) {
+    struct tw_safetensors file;
+    uint8_t sha[TW_SHA256_BYTES];
+    const char *path = r->replayer->out ? r->directory.model_path : NULL;
+    enum tw_status status =
+        tw_safetensors_open(&file, path, &r->replayer->checked->model->list, error);
+    if (status != TW_OK)
+        return status;
+    status = tw_safetensors_write(&file, tw_replay_weights(r->replay),
+                                  tw_replay_elements(r->replay), error);
+    if (status == TW_OK)
+        status = tw_safetensors_commit(&file, sha, error);
+    tw_safetensors_discard(&file);
+    if (status != TW_OK)
+        return status;
+    snprintf(r->result->model, sizeof r->result->model, "%s", path ? path : "");
+    tw_hex(sha, sizeof sha, r->result->model_sha256);
+    return TW_OK;
+}
+
+static void add_counts(struct replaying *r) {
+    const struct tw_replay_total *total = tw_replay_total(r->replay);
+    struct tw_result *result = r->result;
+    bool scored = r->scored_version == total->version;
+    result->updates = total->version;
+    result->samples = total->samples;
+    result->samples_per_second = result->seconds > 0 ? (double)total->samples / result->seconds : 0;
+    result->train_loss = total->train_loss;
+    if (isnan(result->train_loss) && total->samples)
+        result->train_loss = total->loss / (double)total->samples;
+    result->test_loss = scored ? r->test_loss : (double)NAN;
+    result->test_accuracy = scored ? r->test_accuracy : (double)NAN;
+    result->staleness_mean =
+        total->contributions ? (double)total->staleness_sum / (double)total->contributions : 0;
+    result->staleness_max = total->staleness_max;
+    result->dropped = total->dropped;
+}
+
+/* A first failure is the result's. */
+static void blame(struct tw_result *result, const struct tw_error *error) {
+    if (result->status != TW_OK && result->status != TW_INTERRUPTED)
+        return;
+    result->status = error->status;
+    snprintf(result->error, sizeof result->error, "%s", error->text);
+}
+
+static void conclude(struct replaying *r) {
+    struct tw_error error;
+    r->result->seconds = seconds(r);
+    if (evaluate(r, &error))
+        blame(r->result, &error);
+    add_counts(r);
+    if (save(r, &error))
+        blame(r->result, &error);
+    if (r->replayer->out && r->directory.failed.status != TW_OK)
+        blame(r->result, &r->directory.failed);
+}
+
+enum tw_status tw_replayer_run(const struct tw_replayer *replayer, struct tw_summary *summary) {
+    struct tw_error error;
+    struct replaying r = {
+        .replayer = replayer,
+        .directory = {.metrics = -1},
+        .test_loss = (double)NAN,
+        .test_accuracy = (double)NAN,
+        .result = &summary->result,
+    };
+    tw_flush_denormals();
+    memset(r.result, 0, sizeof *r.result);
+    if (set_up(&r, &error)) {
+        blame(r.result, &error);
+    } else {
+        r.start_s = now_s();
+        if (feed(&r, &error))
+            blame(r.result, &error);
+        /* Refused before its first update, it leaves nothing. */
+        summary->counted = r.result->status == TW_OK || tw_replay_total(r.replay)->version > 0;
+        if (summary->counted)
+            conclude(&r);
+    }
+    tear_down(&r);
+    return r.result->status;
+}
