@@ -17,6 +17,8 @@
 /* ---- streams ---- */
 
 static void stream_add(struct stream *s, const void *bytes, size_t size) {
+    if (!bytes || !size)
+        return;
     if (s->at == s->size)
         s->at = s->size = 0;
     if (s->size + size > s->room) {

@@ -11,6 +11,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -124,7 +125,7 @@ static inline void desk_close(struct desk *desk, uint32_t at, enum tw_status sta
     assert_true(link->open);
     link->open = false;
     link->closed = status;
-    strncpy(link->why, why, sizeof(link->why) - 1);
+    snprintf(link->why, sizeof(link->why), "%s", why);
     tw_node_lost(desk->node, at, link->why);
 }
 
