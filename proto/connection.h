@@ -102,9 +102,6 @@ size_t tw_connection_queued(const struct tw_connection *connection);
  * loop, never from inside this call. */
 void tw_connection_resume(struct tw_connection *connection);
 
-/* The frame whose tensor bytes are arriving, or NULL (see tw_decoder_receiving). */
-const struct tw_frame *tw_connection_receiving(const struct tw_connection *connection);
-
 /* Sends what is queued, then Refuse{status, text} when status is not TW_OK, then
  * closes; at the latest after 1 s (finish_ms). No event but on_released and
  * on_closed comes after it; on_closed gets `status` and `text`. */

@@ -155,7 +155,3 @@ void tw_connection_limit(struct tw_connection *connection, size_t frame_bytes_ma
                          bool data_allowed) {
     tw_decoder_limit(&connection->decoder, frame_bytes_max, data_allowed);
 }
-
-const struct tw_frame *tw_connection_receiving(const struct tw_connection *connection) {
-    return tw_decoder_receiving(&connection->decoder);
-}

@@ -185,10 +185,6 @@ float *tw_net_gradient(struct tw_net *net, int tensor) {
     return net->gradients[tensor];
 }
 
-const float *tw_net_output(const struct tw_net *net) {
-    return net->values[net->model->layer_count];
-}
-
 /* What forward and backward of one layer get. */
 static struct tw_layer_pass pass_of(const struct tw_net *net, int layer) {
     const struct tw_model_layer *place = &net->model->layers[layer];

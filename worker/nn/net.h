@@ -61,7 +61,4 @@ float *tw_net_gradient(struct tw_net *net, int tensor);
  * zero first and do not count. 0 <= count <= rows. */
 void tw_net_evaluate(struct tw_net *net, int count, struct tw_score *score);
 
-/* The outputs of the last call [rows, classes]. */
-const float *tw_net_output(const struct tw_net *net);
-
 #endif
