@@ -12,6 +12,7 @@
 
 #include <string.h>
 
+#include "proto/arena.h"
 #include "proto/talweg.pb-c.h"
 #include "proto/varint.h"
 
@@ -274,13 +275,7 @@ size_t tw_frame_body_pack(const struct tw_frame *frame, unsigned char *out) {
 /* ---- to tw_frame ---- */
 
 void *tw_unpack_arena_take(struct tw_unpack_arena *arena, size_t size) {
-    size_t room = sizeof arena->bytes - arena->used;
-    if (size > room || (size + 15) / 16 * 16 > room) {
-        return NULL;
-    }
-    void *at = arena->bytes + arena->used;
-    arena->used += (size + 15) / 16 * 16;
-    return at;
+    return tw_arena_take(arena->bytes, sizeof arena->bytes, &arena->used, size);
 }
 
 /* The arena as protobuf-c sees it; remembers that it was used up, because

@@ -11,12 +11,7 @@
 #define WINDOW (2 * TW_ORDER_LOG_RECORD_MAX)
 
 struct tw_order_log_reader {
-    tw_order_log_source *source;
-    void *context;
-    uint64_t offset, position; /* of the records so far */
-    size_t at, filled;         /* of the window: what is not yet taken */
-    bool ended;                /* the source has nothing more */
-    struct tw_error final;     /* the result that stays; TW_OK: none yet */
+    struct tw_delimited file;
     struct tw_record_arena arena;
     unsigned char window[WINDOW];
 };
@@ -45,16 +40,19 @@ size_t tw_order_log_pack(const struct tw_record *record, unsigned char *out) {
 
 /* ---- reading ---- */
 
-enum tw_status tw_order_log_reader_new(struct tw_order_log_reader **out,
-                                       tw_order_log_source *source, void *context,
-                                       struct tw_error *error) {
+enum tw_status tw_order_log_reader_new(struct tw_order_log_reader **out, tw_byte_source *source,
+                                       void *context, struct tw_error *error) {
     struct tw_order_log_reader *reader = malloc(sizeof *reader);
     *out = reader;
     if (reader == NULL)
         return tw_error_set(error, TW_NO_MEMORY, "no memory to read an order log");
-    memset(reader, 0, offsetof(struct tw_order_log_reader, arena));
-    reader->source = source;
-    reader->context = context;
+    reader->file = (struct tw_delimited){.source = source,
+                                         .context = context,
+                                         .article = "a",
+                                         .noun = "record",
+                                         .longest = TW_ORDER_LOG_RECORD_MAX,
+                                         .window = reader->window,
+                                         .room = WINDOW};
     return TW_OK;
 }
 
@@ -63,100 +61,30 @@ void tw_order_log_reader_free(struct tw_order_log_reader *reader) {
 }
 
 uint64_t tw_order_log_offset(const struct tw_order_log_reader *reader) {
-    return reader->offset;
+    return reader->file.offset;
 }
 uint64_t tw_order_log_position(const struct tw_order_log_reader *reader) {
-    return reader->position;
+    return reader->file.count;
 }
 
-/* Puts "at byte 1234, after record 56: " before what is wrong. */
-static enum tw_status place_error(const struct tw_order_log_reader *reader,
-                                  struct tw_error *error) {
-    return tw_error_wrap(error, "at byte %llu, after record %llu",
-                         (unsigned long long)reader->offset, (unsigned long long)reader->position);
-}
+struct parsing {
+    struct tw_order_log_reader *reader;
+    struct tw_record *record;
+};
 
-/* Tries to have `wanted` bytes in one piece; fewer only at the end of the file. */
-static enum tw_status fill(struct tw_order_log_reader *reader, size_t wanted,
-                           struct tw_error *error) {
-    if (reader->filled - reader->at >= wanted || reader->ended)
-        return TW_OK;
-    memmove(reader->window, reader->window + reader->at, reader->filled - reader->at);
-    reader->filled -= reader->at;
-    reader->at = 0;
-    while (reader->filled < wanted && !reader->ended) {
-        ptrdiff_t count = reader->source(reader->context, reader->window + reader->filled,
-                                         WINDOW - reader->filled, error);
-        if (count < 0)
-            return error->status;
-        reader->ended = count == 0;
-        reader->filled += (size_t)count;
-    }
-    return TW_OK;
-}
-
-/* The length in front of the next record; TW_CLOSED when there is none. */
-static enum tw_status read_length(struct tw_order_log_reader *reader, size_t *head, size_t *size,
-                                  struct tw_error *error) {
-    enum tw_status status = fill(reader, TW_VARINT_MAX, error);
-    size_t left = reader->filled - reader->at;
-    uint64_t length = 0;
-    if (status != TW_OK)
-        return status;
-    if (left == 0)
-        return error->status = TW_CLOSED;
-    int bytes = tw_varint_get(reader->window + reader->at, left, TW_VARINT_MAX, &length);
-    if (bytes == TW_VARINT_SHORT)
-        return tw_error_set(error, TW_DATA, "cut in the length of a record");
-    if (bytes < 0)
-        return tw_error_set(error, TW_DATA, "corrupt: this is not the length of a record");
-    *head = (size_t)bytes;
-    if (length == 0 || length > TW_ORDER_LOG_RECORD_MAX - *head)
-        return tw_error_set(error, TW_DATA,
-                            "corrupt: a record of %llu bytes; there is none of more than %u",
-                            (unsigned long long)length, TW_ORDER_LOG_RECORD_MAX);
-    *size = (size_t)length;
-    return TW_OK;
-}
-
-static enum tw_status read_record(struct tw_order_log_reader *reader, struct tw_record *record,
-                                  struct tw_error *error) {
-    size_t head = 0, size = 0;
-    enum tw_status status = read_length(reader, &head, &size, error);
-    if (status == TW_OK)
-        status = fill(reader, head + size, error);
-    if (status != TW_OK)
-        return status;
-    size_t left = reader->filled - reader->at - head;
-    if (left < size)
-        return tw_error_set(error, TW_DATA, "cut: %zu bytes of a record of %zu are there", left,
-                            size);
-    status = tw_record_message_unpack(&reader->arena, reader->window + reader->at + head, size,
-                                      record, error);
-    if (status != TW_OK)
-        return tw_error_wrap(error, "corrupt");
-    if (record->position != reader->position + 1)
-        return tw_error_set(error, TW_DATA, "corrupt: the next record has position %llu",
-                            (unsigned long long)record->position);
-    reader->at += head + size;
-    reader->offset += head + size;
-    reader->position = record->position;
-    return TW_OK;
+static enum tw_status parse(void *context, const unsigned char *bytes, size_t size,
+                            struct tw_error *error) {
+    const struct parsing *parsing = context;
+    enum tw_status status =
+        tw_record_message_unpack(&parsing->reader->arena, bytes, size, parsing->record, error);
+    if (status == TW_OK && parsing->record->position != parsing->reader->file.count + 1)
+        return tw_error_set(error, TW_DATA, "the next record has position %llu",
+                            (unsigned long long)parsing->record->position);
+    return status;
 }
 
 enum tw_status tw_order_log_next(struct tw_order_log_reader *reader, struct tw_record *record,
                                  struct tw_error *error) {
-    struct tw_error *final = &reader->final;
-    if (final->status == TW_OK) {
-        struct tw_error here = {.status = TW_OK};
-        enum tw_status status = read_record(reader, record, &here);
-        if (status == TW_OK)
-            return TW_OK;
-        *final = here;
-        if (status == TW_DATA)
-            place_error(reader, final);
-    }
-    if (error)
-        *error = *final;
-    return final->status;
+    struct parsing parsing = {.reader = reader, .record = record};
+    return tw_delimited_next(&reader->file, parse, &parsing, error);
 }

@@ -20,6 +20,7 @@
 
 #include "common/base/limits.h"
 #include "common/base/status.h"
+#include "proto/delimited.h"
 
 #define TW_RECORD_SCALARS 8
 
@@ -78,17 +79,11 @@ size_t tw_order_log_bytes(const struct tw_record *record);
  * Returns tw_order_log_bytes(). */
 size_t tw_order_log_pack(const struct tw_record *record, unsigned char *out);
 
-/* Gives up to `room` bytes of the file that follow the last ones: how many, 0 at
- * the end, -1 when the file cannot be read (then `error` is set). */
-typedef ptrdiff_t tw_order_log_source(void *context, void *out, size_t room,
-                                      struct tw_error *error);
-
 struct tw_order_log_reader;
 
 /* *out is the caller's. TW_NO_MEMORY. */
-enum tw_status tw_order_log_reader_new(struct tw_order_log_reader **out,
-                                       tw_order_log_source *source, void *context,
-                                       struct tw_error *error);
+enum tw_status tw_order_log_reader_new(struct tw_order_log_reader **out, tw_byte_source *source,
+                                       void *context, struct tw_error *error);
 
 /* NULL is fine. */
 void tw_order_log_reader_free(struct tw_order_log_reader *reader);

@@ -8,6 +8,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "proto/arena.h"
 #include "proto/order_log.pb-c.h"
 #include "proto/varint.h"
 
@@ -133,12 +134,7 @@ size_t tw_record_message_pack(const struct tw_record *record, unsigned char *out
 
 static void *arena_alloc(void *context, size_t size) {
     struct tw_record_arena *arena = context;
-    size_t room = sizeof arena->bytes - arena->used;
-    if (size > room || (size + 15) / 16 * 16 > room)
-        return NULL;
-    void *at = arena->bytes + arena->used;
-    arena->used += (size + 15) / 16 * 16;
-    return at;
+    return tw_arena_take(arena->bytes, sizeof arena->bytes, &arena->used, size);
 }
 
 static void arena_free(void *context, void *memory) {

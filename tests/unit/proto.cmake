@@ -3,6 +3,7 @@ set(frame_library lib/frame_recorder.c lib/frame_samples.c)
 tw_test(test_frame unit SOURCES unit/test_frame.c ${frame_library} ROOMS tw_proto)
 tw_test(test_frame_wrong unit SOURCES unit/test_frame_wrong.c ${frame_library} ROOMS tw_proto)
 tw_test(test_order_log unit SOURCES unit/test_order_log.c ROOMS tw_proto LIBRARIES m)
+tw_test(test_trace_log unit SOURCES unit/test_trace_log.c ROOMS tw_proto)
 
 set(connection_library lib/connection_pair.c lib/frame_samples.c)
 tw_test(test_connection unit SOURCES unit/test_connection.c ${connection_library} ROOMS tw_proto)

@@ -1,0 +1,158 @@
+/* See trace_log_pack.h. Includes the generated protobuf-c code of trace_log.proto.
+ *
+ * One table says which field of struct tw_trace_entry is which field of the message;
+ * packing, unpacking and printing (cli) walk it. */
+#include "proto/trace_log_pack.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "proto/arena.h"
+#include "proto/trace_log.pb-c.h"
+
+static_assert((int)TW_TRACE_HEADER == (int)TALWEG__TRACE__ENTRY__BODY_HEADER &&
+                  (int)TW_TRACE_HASH == (int)TALWEG__TRACE__ENTRY__BODY_HASH,
+              "kinds are numbered as the fields of Entry");
+
+#define FIELD(type, body, message, name)                                                           \
+    {                                                                                              \
+#name, type, offsetof(struct tw_trace_entry, body.name),                                   \
+            offsetof(Talweg__Trace__##message, name)                                               \
+    }
+#define COUNT32(...) FIELD(TW_TRACE_COUNT32, __VA_ARGS__)
+#define COUNT(...) FIELD(TW_TRACE_COUNT, __VA_ARGS__)
+#define TIME(...) FIELD(TW_TRACE_TIME, __VA_ARGS__)
+#define BITS(...) FIELD(TW_TRACE_BITS, __VA_ARGS__)
+#define REAL(...) FIELD(TW_TRACE_REAL, __VA_ARGS__)
+
+static const struct tw_trace_field header[] = {
+    COUNT32(header, Header, format),   COUNT(header, Header, unix_ns),
+    COUNT32(header, Header, workers),  COUNT32(header, Header, slots),
+    COUNT32(header, Header, servers),  COUNT(header, Header, hash_every),
+    COUNT(header, Header, sums_every),
+};
+static const struct tw_trace_field worker[] = {
+    COUNT32(worker, Worker, slot),  COUNT(worker, Worker, step), TIME(worker, Worker, received),
+    TIME(worker, Worker, computed), TIME(worker, Worker, sent),
+};
+static const struct tw_trace_field slot[] = {
+    COUNT32(slot, Slot, slot), COUNT(slot, Slot, step),  COUNT(slot, Slot, read),
+    TIME(slot, Slot, asked),   TIME(slot, Slot, served), TIME(slot, Slot, arrived),
+};
+static const struct tw_trace_field update[] = {
+    COUNT(update, Update, version),
+    TIME(update, Update, prepared),
+    TIME(update, Update, committed),
+    TIME(update, Update, applied),
+};
+static const struct tw_trace_field sums[] = {
+    COUNT(sums, Sums, version),
+    REAL(sums, Sums, gradient),
+    REAL(sums, Sums, update),
+    REAL(sums, Sums, weights),
+};
+static const struct tw_trace_field hash[] = {
+    COUNT(hash, Hash, version),
+    BITS(hash, Hash, hash),
+};
+
+#define SHAPE(number, name, fields) [number] = {name, sizeof fields / sizeof fields[0], fields}
+static const struct tw_trace_shape shapes[] = {
+    SHAPE(TW_TRACE_HEADER, "HEADER", header), SHAPE(TW_TRACE_WORKER, "WORKER", worker),
+    SHAPE(TW_TRACE_SLOT, "SLOT", slot),       SHAPE(TW_TRACE_UPDATE, "UPDATE", update),
+    SHAPE(TW_TRACE_SUMS, "SUMS", sums),       SHAPE(TW_TRACE_HASH, "HASH", hash),
+};
+#undef SHAPE
+
+const struct tw_trace_shape *tw_trace_shape(enum tw_trace_kind kind) {
+    bool known = kind >= TW_TRACE_HEADER && kind <= TW_TRACE_HASH;
+    return known ? &shapes[kind] : NULL;
+}
+
+/* Copies the fields of a kind, in one of two directions. */
+static void copy_fields(enum tw_trace_kind kind, struct tw_trace_entry *entry, void *message,
+                        bool pack) {
+    const struct tw_trace_shape *shape = tw_trace_shape(kind);
+    for (size_t i = 0; i < shape->count; i++) {
+        const struct tw_trace_field *field = &shape->field[i];
+        void *ours = (char *)entry + field->offset, *theirs = (char *)message + field->wire;
+        size_t size = field->type == TW_TRACE_COUNT32 ? sizeof(uint32_t) : sizeof(uint64_t);
+        memcpy(pack ? theirs : ours, pack ? ours : theirs, size);
+    }
+}
+
+static_assert(sizeof(double) == sizeof(uint64_t), "a real is as large as a count");
+
+/* ---- packing ---- */
+
+/* An Entry and its body, built in place. */
+struct message {
+    Talweg__Trace__Entry entry;
+    union {
+        ProtobufCMessage base;
+        Talweg__Trace__Header header;
+        Talweg__Trace__Worker worker;
+        Talweg__Trace__Slot slot;
+        Talweg__Trace__Update update;
+        Talweg__Trace__Sums sums;
+        Talweg__Trace__Hash hash;
+    } body;
+};
+
+static const ProtobufCMessageDescriptor *const descriptors[] = {
+    [TW_TRACE_HEADER] = &talweg__trace__header__descriptor,
+    [TW_TRACE_WORKER] = &talweg__trace__worker__descriptor,
+    [TW_TRACE_SLOT] = &talweg__trace__slot__descriptor,
+    [TW_TRACE_UPDATE] = &talweg__trace__update__descriptor,
+    [TW_TRACE_SUMS] = &talweg__trace__sums__descriptor,
+    [TW_TRACE_HASH] = &talweg__trace__hash__descriptor,
+};
+
+static void build(struct message *message, const struct tw_trace_entry *from) {
+    struct tw_trace_entry entry = *from;
+    talweg__trace__entry__init(&message->entry);
+    protobuf_c_message_init(descriptors[from->kind], &message->body);
+    copy_fields(from->kind, &entry, &message->body, true);
+    message->entry.body_case = (Talweg__Trace__Entry__BodyCase)from->kind;
+    message->entry.header = &message->body.header; /* every member of the oneof is a pointer */
+}
+
+size_t tw_trace_message_bytes(const struct tw_trace_entry *entry) {
+    struct message message;
+    build(&message, entry);
+    return protobuf_c_message_get_packed_size(&message.entry.base);
+}
+
+size_t tw_trace_message_pack(const struct tw_trace_entry *entry, unsigned char *out) {
+    struct message message;
+    build(&message, entry);
+    return protobuf_c_message_pack(&message.entry.base, out);
+}
+
+/* ---- unpacking ---- */
+
+static void *arena_alloc(void *context, size_t size) {
+    struct tw_trace_arena *arena = context;
+    return tw_arena_take(arena->bytes, sizeof arena->bytes, &arena->used, size);
+}
+
+static void arena_free(void *context, void *memory) {
+    (void)context;
+    (void)memory;
+}
+
+enum tw_status tw_trace_message_unpack(struct tw_trace_arena *arena, const unsigned char *bytes,
+                                       size_t size, struct tw_trace_entry *entry, bool *known,
+                                       struct tw_error *error) {
+    ProtobufCAllocator allocator = {
+        .alloc = arena_alloc, .free = arena_free, .allocator_data = arena};
+    arena->used = 0;
+    const Talweg__Trace__Entry *parsed = talweg__trace__entry__unpack(&allocator, size, bytes);
+    if (parsed == NULL)
+        return tw_error_set(error, TW_DATA, "its %zu bytes are not a valid message", size);
+    *entry = (struct tw_trace_entry){.kind = (enum tw_trace_kind)parsed->body_case};
+    *known = tw_trace_shape(entry->kind) != NULL;
+    if (*known)
+        copy_fields(entry->kind, entry, parsed->header, false);
+    return TW_OK;
+}
