@@ -46,9 +46,31 @@ enum tw_body {
     TW_BODY_PING = 16,
     TW_BODY_PONG = 17,
     TW_BODY_BYE = 18,
+    TW_BODY_QUERY = 19,
+    TW_BODY_STATUS = 20,
+    TW_BODY_RANK_STATUS = 21,
+    TW_BODY_TURN = 22,
+    TW_BODY_TURNED = 23,
 };
+#define TW_BODY_LAST TW_BODY_TURNED
 
-enum tw_role { TW_ROLE_WORKER = 0, TW_ROLE_EVALUATOR = 1 };
+enum tw_role { TW_ROLE_WORKER = 0, TW_ROLE_EVALUATOR = 1, TW_ROLE_OPERATOR = 2 };
+
+/* Phase and RankState of talweg.proto. */
+enum tw_phase {
+    TW_PHASE_GATHERING = 0,
+    TW_PHASE_TRAINING = 1,
+    TW_PHASE_EVALUATING = 2,
+    TW_PHASE_ENDING = 3,
+};
+enum tw_rank_state {
+    TW_RANK_ABSENT = 0,
+    TW_RANK_GONE = 1,
+    TW_RANK_RECEIVING = 2,
+    TW_RANK_COMPUTING = 3,
+    TW_RANK_SENDING = 4,
+    TW_RANK_WAITING = 5,
+};
 
 /* Bytes or text inside a decoded frame: borrowed from the decoder, valid until
  * the callback that got it returns. Text is not terminated. */
@@ -140,6 +162,36 @@ struct tw_ping {
 struct tw_pong {
     uint64_t nonce;
 };
+struct tw_query {
+    uint32_t first, ranks;
+};
+struct tw_run_status {
+    struct tw_view mode;
+    enum tw_phase phase;
+    uint32_t workers, ranks;
+    uint64_t version, samples, samples_total;
+    double epoch, seconds, samples_per_second, train_loss;
+    double staleness_mean;
+    uint64_t staleness_max, dropped;
+    double update_seconds, since_update;
+    struct tw_view waiting;
+};
+struct tw_rank_status {
+    uint32_t rank;
+    enum tw_rank_state state;
+    uint64_t step;
+    double since, computing, waiting, network, away;
+    uint32_t culprit; /* rank + 1; 0: nobody */
+    double culprit_seconds;
+    struct tw_view peer;
+};
+struct tw_turn {
+    struct tw_view mode;
+};
+struct tw_turned {
+    struct tw_view mode;
+    uint64_t position, version;
+};
 
 struct tw_frame {
     enum tw_body body;
@@ -160,6 +212,11 @@ struct tw_frame {
         struct tw_stop stop;
         struct tw_ping ping;
         struct tw_pong pong;
+        struct tw_query query;
+        struct tw_run_status status;
+        struct tw_rank_status rank_status;
+        struct tw_turn turn;
+        struct tw_turned turned;
     };
     size_t data_bytes; /* of tensor bytes; 0: none */
 };

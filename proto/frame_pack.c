@@ -106,6 +106,32 @@ static const struct field regather[] = {FIELD(regather, Regather, version)};
 static const struct field stop[] = {FIELD(stop, Stop, status), FIELD(stop, Stop, text)};
 static const struct field ping[] = {FIELD(ping, Ping, step), FIELD(ping, Ping, nonce)};
 static const struct field pong[] = {FIELD(pong, Pong, nonce)};
+static const struct field query[] = {FIELD(query, Query, first), FIELD(query, Query, ranks)};
+static const struct field status[] = {
+    FIELD(status, Status, mode),           FIELD(status, Status, phase),
+    FIELD(status, Status, workers),        FIELD(status, Status, ranks),
+    FIELD(status, Status, version),        FIELD(status, Status, samples),
+    FIELD(status, Status, samples_total),  FIELD(status, Status, epoch),
+    FIELD(status, Status, seconds),        FIELD(status, Status, samples_per_second),
+    FIELD(status, Status, train_loss),     FIELD(status, Status, staleness_mean),
+    FIELD(status, Status, staleness_max),  FIELD(status, Status, dropped),
+    FIELD(status, Status, update_seconds), FIELD(status, Status, since_update),
+    FIELD(status, Status, waiting),
+};
+static const struct field rank_status[] = {
+    FIELD(rank_status, RankStatus, rank),      FIELD(rank_status, RankStatus, state),
+    FIELD(rank_status, RankStatus, step),      FIELD(rank_status, RankStatus, since),
+    FIELD(rank_status, RankStatus, computing), FIELD(rank_status, RankStatus, waiting),
+    FIELD(rank_status, RankStatus, network),   FIELD(rank_status, RankStatus, away),
+    FIELD(rank_status, RankStatus, culprit),   FIELD(rank_status, RankStatus, culprit_seconds),
+    FIELD(rank_status, RankStatus, peer),
+};
+static const struct field turn[] = {FIELD(turn, Turn, mode)};
+static const struct field turned[] = {
+    FIELD(turned, Turned, mode),
+    FIELD(turned, Turned, position),
+    FIELD(turned, Turned, version),
+};
 
 static const struct body {
     const char *name;
@@ -133,16 +159,24 @@ static const struct body {
     BODY(TW_BODY_PING, Ping, ping),
     BODY(TW_BODY_PONG, Pong, pong),
     [TW_BODY_BYE] = {"Bye", &talweg__bye__descriptor, NULL, 0},
+    BODY(TW_BODY_QUERY, Query, query),
+    BODY(TW_BODY_STATUS, Status, status),
+    BODY(TW_BODY_RANK_STATUS, RankStatus, rank_status),
+    BODY(TW_BODY_TURN, Turn, turn),
+    BODY(TW_BODY_TURNED, Turned, turned),
 #undef BODY
 };
 
-static_assert(sizeof bodies / sizeof bodies[0] == TW_BODY_BYE + 1, "a row for every body");
-static_assert(sizeof(enum tw_role) == sizeof(uint32_t) && sizeof(Talweg__Role) == sizeof(uint32_t),
+static_assert(sizeof bodies / sizeof bodies[0] == TW_BODY_LAST + 1, "a row for every body");
+static_assert(sizeof(enum tw_role) == sizeof(uint32_t) &&
+                  sizeof(Talweg__Role) == sizeof(uint32_t) &&
+                  sizeof(enum tw_phase) == sizeof(uint32_t) &&
+                  sizeof(enum tw_rank_state) == sizeof(uint32_t),
               "an enumeration travels as a uint32_t");
 
 /* The row of a body that exists; NULL for any other number. */
 static const struct body *body_row(enum tw_body number) {
-    bool known = number > TW_BODY_NONE && number <= TW_BODY_BYE;
+    bool known = number > TW_BODY_NONE && number <= TW_BODY_LAST;
     return known ? &bodies[number] : NULL;
 }
 
@@ -160,6 +194,7 @@ struct message {
         Talweg__Join join;
         Talweg__Welcome welcome;
         Talweg__End end;
+        Talweg__Status status;
         unsigned char room[256];
     };
     size_t texts;
@@ -363,7 +398,7 @@ static bool role_is_known(const struct tw_frame *frame) {
     unsigned role = frame->body == TW_BODY_JOIN     ? (unsigned)frame->join.role
                     : frame->body == TW_BODY_ATTACH ? (unsigned)frame->attach.role
                                                     : 0;
-    return role <= TW_ROLE_EVALUATOR;
+    return role <= TW_ROLE_OPERATOR;
 }
 
 enum tw_status tw_frame_unpack(struct tw_unpack_arena *arena, const unsigned char *bytes,

@@ -51,7 +51,7 @@ static enum progress take_varint(const struct tw_scan *scan, const unsigned char
 }
 
 static bool is_body(uint32_t number) {
-    return number >= TW_BODY_HELLO && number <= TW_BODY_BYE;
+    return number >= TW_BODY_HELLO && number <= TW_BODY_LAST;
 }
 
 static enum progress check_key(uint64_t key, size_t at, struct field *field,

@@ -26,6 +26,11 @@
 #define TW_SERVERS_MAX 64
 #define TW_NUMERICS_MAX 128 /* bytes of a numerics id */
 
+/* Operators: people's programs that ask how a run goes. */
+#define TW_OPERATORS_MAX 4      /* connected at once */
+#define TW_OPERATOR_MS 30000    /* that one may stay without saying anything */
+#define TW_STATUS_RANKS_MAX 256 /* ranks in the answer to one Query */
+
 /* Wire, before the handshake is over. */
 #define TW_HELLO_BYTES_MAX 1024
 #define TW_HANDSHAKE_MS 5000

@@ -77,6 +77,7 @@ enum tw_node_event_kind {
     TW_EVENT_EVALUATED, /* version, samples, loss, accuracy */
     TW_EVENT_DROPPED,   /* dropped, as the sequencer's */
     TW_EVENT_FINISHED,  /* status; the weights are final and may be saved */
+    TW_EVENT_QUERY,     /* connection, rank, ranks: answer, then say tw_node_answered() */
 };
 
 struct tw_node_event {
@@ -84,6 +85,7 @@ struct tw_node_event {
     uint32_t rank, incarnation, connection;
     const char *text;
     bool present;
+    uint32_t ranks; /* QUERY: wanted, from `rank` on; within the job's */
     enum tw_status status;
     uint64_t version, samples;
     double loss, accuracy;
@@ -138,11 +140,17 @@ void tw_node_hear_order(struct tw_node *node, const struct tw_node_order *order)
 bool tw_node_effect(struct tw_node *node, struct tw_node_effect *effect);
 enum tw_shard_work tw_node_work(struct tw_node *node);
 
+/* An operator's Query was answered: it may ask again. */
+void tw_node_answered(struct tw_node *node, uint32_t connection);
+
 /* Sends Stop{status, text} to everybody and closes their connections. */
 void tw_node_goodbye(struct tw_node *node, enum tw_status status, const char *text);
 
 /* Greeted and not more: how many connections have not joined or attached yet. */
 bool tw_node_is_pending(const struct tw_node *node, uint32_t connection);
+
+/* An operator's connection. */
+bool tw_node_is_operator(const struct tw_node *node, uint32_t connection);
 
 const struct tw_sequencer *tw_node_sequencer(const struct tw_node *node);
 const struct tw_shard *tw_node_shard(const struct tw_node *node);

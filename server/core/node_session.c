@@ -30,7 +30,7 @@ uint32_t tw_node_open(struct tw_node *n, const uint8_t *random) {
         struct tw_node_connection *connection = &n->connection[i];
         if (connection->session.state != TW_SESSION_CLOSED)
             continue;
-        connection->paused = connection->receiving = false;
+        connection->paused = connection->receiving = connection->asked = false;
         connection->serial++;
         tw_session_open(&connection->session, random);
         memcpy(connection->key, random + TW_NONCE_BYTES, TW_SESSION_BYTES);
@@ -191,6 +191,8 @@ static enum tw_status on_join(struct tw_node *n, uint32_t connection, const stru
         return status;
     if (n->over)
         return tw_error_set(error, TW_STOPPED, "the run is over");
+    if (join->role == TW_ROLE_OPERATOR)
+        return tw_node_join_operator(n, connection, error);
     bool resumes = join->incarnation != 0;
     const struct tw_node_member *holder = NULL;
     if (join->role == TW_ROLE_EVALUATOR)
@@ -264,6 +266,8 @@ static void attach_waiting(struct tw_node *n, enum tw_role role, uint32_t rank) 
 static enum tw_status on_attach(struct tw_node *n, uint32_t connection,
                                 const struct tw_attach *frame, struct tw_error *error) {
     struct tw_session *session = session_of(n, connection);
+    if (frame->role == TW_ROLE_OPERATOR)
+        return tw_error_set(error, TW_UNEXPECTED, "an operator has no bulk connection");
     if (frame->role == TW_ROLE_WORKER && frame->rank >= n->config.shard.slots)
         return tw_error_set(error, TW_MALFORMED, "there is no rank %u", frame->rank);
     if (frame->session.size != TW_SESSION_BYTES)
@@ -409,6 +413,10 @@ enum tw_status tw_node_frame(struct tw_node *n, uint32_t connection, const struc
     case TW_BODY_BYE:
         tw_node_close(n, connection, TW_OK, "");
         return TW_OK;
+    case TW_BODY_QUERY:
+        return tw_node_on_query(n, connection, &frame->query, error);
+    case TW_BODY_TURN:
+        return tw_node_on_turn(n, connection, &frame->turn, error);
     default:
         return TW_OK; /* Pong */
     }
@@ -438,7 +446,8 @@ void tw_node_lost(struct tw_node *n, uint32_t connection, const char *why) {
     n->connection[connection].receiving = n->connection[connection].paused = false;
     enum tw_session_state state = session->state;
     session->state = TW_SESSION_CLOSED;
-    if (state != TW_SESSION_CONTROL && state != TW_SESSION_BULK)
+    if ((state != TW_SESSION_CONTROL && state != TW_SESSION_BULK) ||
+        session->role == TW_ROLE_OPERATOR)
         return;
     struct tw_node_member *member = member_of(n, session);
     if (member->control != connection && member->bulk != connection)

@@ -1,4 +1,5 @@
-/* A node's insides, shared by node.c and node_session.c. Private to them. */
+/* A node's insides, shared by node.c, node_session.c and node_operator.c. Private to
+ * them. */
 #ifndef TW_CORE_NODE_STATE_H
 #define TW_CORE_NODE_STATE_H
 
@@ -12,6 +13,7 @@ struct tw_node_connection {
     bool paused;      /* data() said TW_AGAIN */
     bool receiving;   /* bytes of `push` are arriving in its place */
     struct tw_push push;
+    bool asked; /* an operator's Query that is not answered yet */
 };
 
 /* Who holds a rank (or evaluates), and by which connections of this node. */
@@ -56,5 +58,13 @@ void tw_node_learn_member(struct tw_node *n, const struct tw_node_order *order);
 void tw_node_on_joined(struct tw_node *n, const struct tw_sequencer_effect *effect);
 void tw_node_on_refused(struct tw_node *n, const struct tw_sequencer_effect *effect);
 void tw_node_drop_worker(struct tw_node *n, uint32_t rank, uint32_t attempt, const char *why);
+
+/* node_operator.c */
+enum tw_status tw_node_join_operator(struct tw_node *n, uint32_t connection,
+                                     struct tw_error *error);
+enum tw_status tw_node_on_query(struct tw_node *n, uint32_t connection,
+                                const struct tw_query *query, struct tw_error *error);
+enum tw_status tw_node_on_turn(struct tw_node *n, uint32_t connection, const struct tw_turn *turn,
+                               struct tw_error *error);
 
 #endif

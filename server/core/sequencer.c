@@ -181,6 +181,13 @@ struct tw_staleness tw_sequencer_staleness(const struct tw_sequencer *s) {
     return staleness;
 }
 
+struct tw_standing tw_sequencer_standing(const struct tw_sequencer *s, uint32_t rank) {
+    return (struct tw_standing){.came = s->member[rank].was_here,
+                                .here = s->member[rank].state == TW_MEMBER_HERE,
+                                .reading = s->slot[rank].reading,
+                                .step = s->slot[rank].begun};
+}
+
 int tw_sequencer_waiting_for(const struct tw_sequencer *s, bool *joined) {
     if (s->ending || s->holding || s->preparing ||
         (s->started && s->ready_count >= s->config.dial.gather))

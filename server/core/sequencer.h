@@ -153,6 +153,14 @@ struct tw_staleness tw_sequencer_staleness(const struct tw_sequencer *sequencer)
 /* Whether training stands still until the evaluator has caught up. */
 bool tw_sequencer_holding(const struct tw_sequencer *sequencer);
 
+/* How a rank stands at the moment. */
+struct tw_standing {
+    bool came, here; /* it was here at least once; its connections are all there */
+    bool reading;    /* a step is out: it has not pushed all of it */
+    uint64_t step;   /* that was given to it last */
+};
+struct tw_standing tw_sequencer_standing(const struct tw_sequencer *sequencer, uint32_t rank);
+
 /* The lowest rank that the next update waits for; -1 when it waits for none.
  * *joined: whether that rank is there at the moment. */
 int tw_sequencer_waiting_for(const struct tw_sequencer *sequencer, bool *joined);

@@ -109,13 +109,17 @@ enum tw_status tw_session_check_join(const struct tw_session_terms *terms,
     if (join->job.size && (join->job.size != TW_JOB_ID_BYTES ||
                            memcmp(join->job.bytes, terms->job, TW_JOB_ID_BYTES) != 0))
         return tw_error_set(error, TW_WRONG_JOB,
-                            "the worker belongs to another run of a server "
-                            "at this address; start it again");
+                            join->role == TW_ROLE_OPERATOR
+                                ? "another run's server is at this address now"
+                                : "the worker belongs to another run of a server at this address; "
+                                  "start it again");
     if (join->digest.size && (join->digest.size != TW_DIGEST_BYTES ||
                               memcmp(join->digest.bytes, terms->digest, TW_DIGEST_BYTES) != 0))
         return tw_error_set(error, TW_WRONG_JOB,
                             "the worker's job file or training data is not the server's; start it "
                             "with the same file, the same --set options, and as many samples");
+    if (join->role == TW_ROLE_OPERATOR)
+        return TW_OK;
     if (join->numerics.size > TW_NUMERICS_MAX)
         return tw_error_set(error, TW_LIMIT, "a numerics id has at most %d bytes, not %zu",
                             TW_NUMERICS_MAX, join->numerics.size);
@@ -132,12 +136,19 @@ enum tw_status tw_session_check_join(const struct tw_session_terms *terms,
 
 enum tw_status tw_session_allows(const struct tw_session *session, enum tw_body body,
                                  struct tw_error *error) {
-#define BIT(b) (1u << (b))
-    static const uint32_t worker_control = BIT(TW_BODY_PING) | BIT(TW_BODY_PONG) | BIT(TW_BODY_BYE);
-    static const uint32_t evaluator_control = BIT(TW_BODY_ASK) | BIT(TW_BODY_EVALUATION) |
-                                              BIT(TW_BODY_PING) | BIT(TW_BODY_PONG) |
-                                              BIT(TW_BODY_BYE);
-    uint32_t allowed = 0;
+#define BIT(b) (UINT64_C(1) << (b))
+    /* Of those who have joined, by role. */
+    static const struct {
+        uint64_t bodies; /* beside Ping, Pong and Bye */
+        const char *names;
+    } control[] = {
+        [TW_ROLE_WORKER] = {0, "Ping, Pong or Bye"},
+        [TW_ROLE_EVALUATOR] = {BIT(TW_BODY_ASK) | BIT(TW_BODY_EVALUATION),
+                               "Ask, Evaluation, Ping, Pong or Bye"},
+        [TW_ROLE_OPERATOR] = {BIT(TW_BODY_QUERY) | BIT(TW_BODY_TURN),
+                              "Query, Turn, Ping, Pong or Bye"},
+    };
+    uint64_t allowed = 0;
     const char *expected = "nothing";
     switch (session->state) {
     case TW_SESSION_CLOSED:
@@ -162,16 +173,16 @@ enum tw_status tw_session_allows(const struct tw_session *session, enum tw_body 
         expected = "nothing, until Attached has come,";
         break;
     case TW_SESSION_CONTROL:
-        allowed = session->role == TW_ROLE_WORKER ? worker_control : evaluator_control;
-        expected = session->role == TW_ROLE_WORKER ? "Ping, Pong or Bye"
-                                                   : "Ask, Evaluation, Ping, Pong or Bye";
+        allowed = control[session->role].bodies | BIT(TW_BODY_PING) | BIT(TW_BODY_PONG) |
+                  BIT(TW_BODY_BYE);
+        expected = control[session->role].names;
         break;
     case TW_SESSION_BULK:
         allowed = session->role == TW_ROLE_WORKER ? BIT(TW_BODY_PUSH) | BIT(TW_BODY_END) : 0;
         expected = session->role == TW_ROLE_WORKER ? "Push or End" : "nothing";
         break;
     }
-    if ((unsigned)body < 32 && (allowed & BIT(body)))
+    if ((unsigned)body < 64 && (allowed & BIT(body)))
         return TW_OK;
 #undef BIT
     return tw_error_set(error, TW_UNEXPECTED, "%s came where only %s may come", tw_body_name(body),

@@ -4,6 +4,8 @@
  *   HELLO -Hello-> PROOF -Proof-> KNOWN -Join-> JOINING -(rank)-> CONTROL
  *                                       -Attach-> BULK
  *
+ * An operator joins without a rank and is in CONTROL at once; it has no bulk connection.
+ *
  * Any other frame, or one that is wrong, ends the connection with a named status.
  * Pure: random bytes come in at init.
  */
@@ -55,7 +57,7 @@ enum tw_status tw_session_greet(struct tw_session *session, const struct tw_sess
                                 const struct tw_frame *frame, struct tw_frame *answer,
                                 struct tw_error *error);
 
-/* Whether a Join fits this job: job id, digest, every tensor. */
+/* Whether a Join fits this job: job id, digest, every tensor (an operator has none). */
 enum tw_status tw_session_check_join(const struct tw_session_terms *terms,
                                      const struct tw_join *join, struct tw_error *error);
 

@@ -117,6 +117,8 @@ static void widen(struct tw_link *link, enum tw_body body) {
         tw_connection_limit(link->connection, TW_SMALL_FIELDS_MAX, false);
     else if (body == TW_BODY_ATTACH)
         tw_connection_limit(link->connection, TW_FRAME_BYTES_MAX, true);
+    else if (body == TW_BODY_QUERY || body == TW_BODY_TURN)
+        link->pending_ms = 0;
 }
 
 /* The peer will not have us: our secret is not its own, or we broke the protocol. */
@@ -291,25 +293,39 @@ enum tw_status tw_links_listen(struct tw_server *server, struct tw_error *error)
     if (status != TW_OK)
         return status;
     server->listener.data = server;
+    /* Training does not need it. */
+    if (tw_server_file_write(&server->file, server->config->out, (struct sockaddr *)&address[0],
+                             server->random, error) != TW_OK)
+        tw_say("%s; this run cannot be asked for its status", error->text);
     tw_narrator_listening(server, (struct sockaddr *)&address[0]);
     return TW_OK;
 }
 
 /* ---- ticks and the end ---- */
 
+/* Whoever stays must join, and an operator must have something to ask. */
+static void check_patience(struct tw_link *link, uint32_t passed_ms) {
+    const struct tw_server_limits *limits = &link->server->limits;
+    bool is_operator =
+        link->number != TW_NO_CONNECTION && tw_node_is_operator(link->server->node, link->number);
+    char text[128];
+    if (!is_operator && !is_pending(link))
+        return;
+    link->pending_ms += passed_ms;
+    if (is_operator && link->pending_ms >= TW_OPERATOR_MS) {
+        tw_links_part(link, TW_SLOW_PEER, "an operator that asks nothing is let go");
+    } else if (!is_operator && link->pending_ms >= limits->handshake_ms) {
+        snprintf(text, sizeof(text), "neither Join nor Attach has come within %u ms",
+                 limits->handshake_ms);
+        tw_links_part(link, TW_SLOW_PEER, text);
+    }
+}
+
 void tw_links_tick(struct tw_server *server, uint32_t passed_ms) {
     struct tw_link *next;
     for (struct tw_link *link = server->links; link; link = next) {
         next = link->next;
-        if (!is_pending(link))
-            continue;
-        link->pending_ms += passed_ms;
-        if (link->pending_ms < server->limits.handshake_ms)
-            continue;
-        char text[128];
-        snprintf(text, sizeof(text), "neither Join nor Attach has come within %u ms",
-                 server->limits.handshake_ms);
-        tw_links_part(link, TW_SLOW_PEER, text);
+        check_patience(link, passed_ms);
     }
     tw_pump_drain(server);
     if (server->has_unaccepted && server->phase != TW_SERVER_CLOSING) {

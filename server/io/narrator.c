@@ -136,6 +136,7 @@ static void report_progress(struct tw_server *server, enum tw_report_kind kind) 
     report.samples_per_second = recent_rate(narrator, samples, report.seconds);
     report.train_loss =
         stretch.examples ? stretch.loss / (double)stretch.examples : narrator->train_loss;
+    narrator->samples_per_second = report.samples_per_second;
     narrator->told_version = version;
     tell(server, &report);
 }
@@ -276,6 +277,9 @@ void tw_narrator_event(struct tw_server *server, const struct tw_node_event *eve
         server->finished = true;
         server->finished_status = event->status;
         break;
+    case TW_EVENT_QUERY:
+        tw_operators_asked(server, event);
+        break;
     }
 }
 
@@ -295,28 +299,54 @@ static int waits_for(const struct tw_server *server) {
     return evaluator && !server->narrator.started ? TW_WAITS_FOR_EVALUATOR : TW_WAITS_FOR_NOBODY;
 }
 
-static void report_waiting(struct tw_server *server, int whom, uint64_t now) {
-    struct tw_report report = {.kind = TW_REPORT_WAITING};
-    size_t room = sizeof(report.text);
+static void say_waiting(const struct tw_server *server, int whom, uint64_t now, char *text,
+                        size_t room) {
     unsigned seconds = (unsigned)((now - server->narrator.waits_since_ms + 500) / 1000);
     bool joined = true;
     (void)tw_sequencer_waiting_for(tw_node_sequencer(server->node), &joined);
-    if (whom == TW_WAITS_FOR_EVALUATOR) {
-        snprintf(report.text, room, "for the evaluator, which has not joined for %u s", seconds);
+    if (whom == TW_WAITS_FOR_NOBODY) {
+        snprintf(text, room, "%s", "");
+    } else if (whom == TW_WAITS_FOR_EVALUATOR) {
+        snprintf(text, room, "for the evaluator, which has not joined for %u s", seconds);
     } else if (whom == TW_WAITS_FOR_EVALUATION) {
-        snprintf(report.text, room, "for the evaluator, which has been at work for %u s", seconds);
+        snprintf(text, room, "for the evaluator, which has been at work for %u s", seconds);
     } else if (joined) {
-        snprintf(report.text, room,
-                 "for rank %d, which is connected but has pushed nothing for %u s", whom, seconds);
+        snprintf(text, room, "for rank %d, which is connected but has pushed nothing for %u s",
+                 whom, seconds);
     } else if (!server->narrator.rank[whom].came) {
-        snprintf(report.text, room, "for rank %d, which has not joined for %u s", whom, seconds);
+        snprintf(text, room, "for rank %d, which has not joined for %u s", whom, seconds);
     } else {
         seconds = (unsigned)((now - server->narrator.rank[whom].left_ms + 500) / 1000);
-        snprintf(report.text, room, "for rank %d, which has been gone for %u s", whom, seconds);
+        snprintf(text, room, "for rank %d, which has been gone for %u s", whom, seconds);
     }
+}
+
+static void report_waiting(struct tw_server *server, int whom, uint64_t now) {
+    struct tw_report report = {.kind = TW_REPORT_WAITING};
+    say_waiting(server, whom, now, report.text, sizeof(report.text));
     if (whom >= 0)
         report.rank = (uint32_t)whom;
     tell(server, &report);
+}
+
+void tw_narrator_waiting(const struct tw_server *server, char *text, size_t room) {
+    uint64_t now = uv_now(&server->loop);
+    bool is_long = now - server->narrator.waits_since_ms >= 1000;
+    say_waiting(server, is_long ? server->narrator.waits_for : TW_WAITS_FOR_NOBODY, now, text,
+                room);
+}
+
+struct tw_progress_now tw_narrator_now(const struct tw_server *server) {
+    const struct tw_sequencer *sequencer = tw_node_sequencer(server->node);
+    struct tw_stretch stretch = tw_sequencer_stretch(sequencer);
+    uint64_t n = server->config->train_samples;
+    return (struct tw_progress_now){
+        .samples_total = samples_total(server->config),
+        .epoch = n ? (double)tw_sequencer_total(sequencer).examples / (double)n : 0,
+        .samples_per_second = server->narrator.samples_per_second,
+        .train_loss = stretch.examples ? stretch.loss / (double)stretch.examples
+                                       : server->narrator.train_loss,
+    };
 }
 
 static void tick_waiting(struct tw_server *server) {

@@ -164,6 +164,7 @@ static void on_check(uv_check_t *check) {
         work(server);
     tw_order_writer_flush(&server->order); /* before what follows from it leaves */
     flush(server);
+    tw_operators_answer(server);
     if (server->order.failed.status != TW_OK)
         tw_server_stop(server);
     if (server->finished && server->phase == TW_SERVER_RUNNING)

@@ -96,7 +96,8 @@ static void set_limits(struct tw_server *server) {
 #undef FALL_BACK
     /* Each member has a control and a bulk connection, and may be about to replace
      * them; the rest is pending. */
-    server->link_room = 3 * ((uint32_t)server->config->job->workers + 1) + limits->pending;
+    server->link_room =
+        3 * ((uint32_t)server->config->job->workers + 1) + TW_OPERATORS_MAX + limits->pending;
 }
 
 static void make_handles(struct tw_server *server) {
@@ -154,6 +155,7 @@ static void tear_down(struct tw_server *server) {
         tw_say("a bug in Talweg: the loop ended with open handles; please report it");
     tw_server_free_node(server);
     tw_order_writer_close(&server->order);
+    tw_server_file_remove(&server->file);
     tw_run_directory_close(&server->directory);
     tw_narrator_fini(server);
     free(server->link);

@@ -5,8 +5,10 @@
  *   links.c           connections and their numbers in the node
  *   pump.c            effects of the node, and its work in slices
  *   narrator.c        events of the node, told as reports and lines
+ *   operators.c       answers to those who ask how the run goes
  *   conclusion.c      the end of training: result, model, goodbye
- *   run_directory.c   files;   order_writer.c   order.log;   training_clock.c   time
+ *   run_directory.c   files;   order_writer.c   order.log;   server_file.c   server.json;
+ *   training_clock.c  time
  *
  * Who may call the node: links.c (inputs), pump.c (work, sent), server.c and
  * conclusion.c (stop, goodbye). After every input tw_pump_drain() follows, and
@@ -23,6 +25,7 @@
 #include "server/io/order_writer.h"
 #include "server/io/run_directory.h"
 #include "server/io/server.h"
+#include "server/io/server_file.h"
 #include "server/io/training_clock.h"
 
 #define TW_TICK_MS 100
@@ -48,8 +51,10 @@ struct tw_link {
     bool is_member; /* a worker's control connection: the narrator tells how it ends */
     size_t unflushed_bytes;
     uint64_t weights_position; /* of the weights queued last */
-    uint32_t pending_ms;       /* ticks spent without having joined or attached */
-    char why[TW_ERROR_TEXT];   /* why it was lost; the node borrows it */
+    uint32_t pending_ms; /* ticks spent without having joined or attached; an operator's silence */
+    bool has_asked;      /* an operator: `query` is to be answered */
+    struct tw_query query;
+    char why[TW_ERROR_TEXT]; /* why it was lost; the node borrows it */
 };
 
 struct tw_pump {
@@ -83,7 +88,8 @@ struct tw_narrator {
     int holds;
     double border_seconds; /* at the last border */
     uint64_t border_samples;
-    double train_loss; /* of the last whole stretch; NaN: there is none */
+    double train_loss;         /* of the last whole stretch; NaN: there is none */
+    double samples_per_second; /* as told last */
     uint64_t evaluated_version;
     double test_loss, test_accuracy; /* of that version; NaN: there is none */
     struct {
@@ -126,11 +132,13 @@ struct tw_server {
     uint32_t parting;      /* of them: the latter */
     bool has_unaccepted;   /* accepting failed; once more at the next tick */
     struct tw_fault_lines faults;
+    uint32_t questions; /* of operators, to be answered in this turn of the loop */
 
     struct tw_pump pump;
     struct tw_training_clock clock;
     struct tw_run_directory directory;
     struct tw_order_writer order;
+    struct tw_server_file file;
     struct tw_narrator narrator;
 
     bool finished; /* the node said so */
@@ -169,6 +177,19 @@ void tw_narrator_tick(struct tw_server *server);
 void tw_narrator_let_go(struct tw_server *server);
 void tw_narrator_listening(struct tw_server *server, const struct sockaddr *address);
 void tw_narrator_done(struct tw_server *server);
+
+/* For whom the next update waits, in words; "" when for nobody. */
+void tw_narrator_waiting(const struct tw_server *server, char *text, size_t room);
+/* How far training is, as of the last tick. */
+struct tw_progress_now {
+    uint64_t samples_total; /* 0: not known */
+    double epoch, samples_per_second, train_loss;
+};
+struct tw_progress_now tw_narrator_now(const struct tw_server *server);
+
+/* operators.c */
+void tw_operators_asked(struct tw_server *server, const struct tw_node_event *event);
+void tw_operators_answer(struct tw_server *server);
 
 /* conclusion.c */
 void tw_server_conclude(struct tw_server *server);

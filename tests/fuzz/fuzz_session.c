@@ -153,6 +153,35 @@ static void write_small(struct party *c, struct peer *peer, unsigned twist) {
     write_frame(peer, &frame, NULL);
 }
 
+static void write_operator(struct peer *peer, unsigned twist) {
+    static const char *const modes[4] = {"async", "sync", "", "ssp:99999999999"};
+    struct tw_frame frame = {.body = TW_BODY_NONE};
+    switch (twist & 3) {
+    case 0:
+        frame.body = TW_BODY_JOIN;
+        frame.join.role = TW_ROLE_OPERATOR;
+        frame.join.rank = twist >> 2;
+        frame.join.incarnation = twist >> 4;
+        break;
+    case 1:
+        frame.body = TW_BODY_ATTACH;
+        frame.attach.role = TW_ROLE_OPERATOR;
+        frame.attach.rank = twist >> 2;
+        break;
+    case 2:
+        frame.body = TW_BODY_QUERY;
+        frame.query.first = (twist >> 2) % 4;
+        frame.query.ranks = twist & 64 ? UINT32_MAX : twist >> 4;
+        break;
+    default:
+        frame.body = TW_BODY_TURN;
+        frame.turn.mode.bytes = modes[(twist >> 2) % 4];
+        frame.turn.mode.size = strlen(modes[(twist >> 2) % 4]);
+        break;
+    }
+    write_frame(peer, &frame, NULL);
+}
+
 /* ---- opcodes ---- */
 
 struct reader {
@@ -182,6 +211,16 @@ static void introduce(struct party *c, struct peer *peer, struct end *end) {
     struct tw_frame proof = party_proof(peer->nonce, room);
     write_frame(peer, &proof, NULL);
     party_feed(c, peer, SIZE_MAX);
+}
+
+static void stop_or_operator(struct party *c, struct peer *peer, unsigned twist) {
+    if (twist == 99) {
+        c->stopped = true;
+        tw_node_stop(c->node);
+        party_drain(c);
+    } else if (twist & 128) {
+        write_operator(peer, twist & 127);
+    }
 }
 
 static void operate(struct party *c, struct end *ends, struct reader *r) {
@@ -236,11 +275,7 @@ static void operate(struct party *c, struct end *ends, struct reader *r) {
             party_act(c, &c->good[0]);
         break;
     default:
-        if (next(r) == 99) {
-            c->stopped = true;
-            tw_node_stop(c->node);
-            party_drain(c);
-        }
+        stop_or_operator(c, peer, next(r));
         break;
     }
 }

@@ -82,7 +82,7 @@ void party_cut(struct party *c, struct peer *peer, const char *why) {
 static void note_peer(struct party *c, struct peer *peer, const struct tw_frame *frame) {
     if (frame->body == TW_BODY_CHALLENGE)
         memcpy(peer->nonce, frame->challenge.nonce.bytes, TW_NONCE_BYTES);
-    if (frame->body == TW_BODY_WELCOME) {
+    if (frame->body == TW_BODY_WELCOME && frame->welcome.session.size) {
         for (int role = 0; role < 2; role++) {
             c->welcome[role] = frame->welcome;
             memcpy(c->session[role], frame->welcome.session.bytes, TW_SESSION_BYTES);
@@ -149,6 +149,8 @@ static void carry_out(struct party *c, const struct tw_node_effect *effect) {
         break;
     case TW_NODE_EVENT:
         c->finished = c->finished || effect->event.kind == TW_EVENT_FINISHED;
+        if (effect->event.kind == TW_EVENT_QUERY && !c->hold)
+            tw_node_answered(c->node, effect->event.connection);
         break;
     default:
         break;

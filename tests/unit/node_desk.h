@@ -115,7 +115,7 @@ static inline void desk_note_frame(struct desk_link *link, const struct tw_frame
         if (link->has_token)
             memcpy(link->proof, frame->challenge.proof.bytes, TW_PROOF_BYTES);
     }
-    if (frame->body == TW_BODY_WELCOME)
+    if (frame->body == TW_BODY_WELCOME && frame->welcome.session.size)
         memcpy(link->session, frame->welcome.session.bytes, TW_SESSION_BYTES);
 }
 

@@ -241,7 +241,7 @@ static void a_welcome_that_cannot_be_is_named(void **state) {
 }
 
 static void any_frame_at_a_wrong_moment_is_an_error(void **state) {
-    for (int body = TW_BODY_HELLO; body <= TW_BODY_BYE; body++) {
+    for (int body = TW_BODY_HELLO; body <= TW_BODY_LAST; body++) {
         struct tw_frame frame = {.body = (enum tw_body)body};
         struct desk desk;
         if (body == TW_BODY_REFUSE)

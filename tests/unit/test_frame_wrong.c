@@ -83,7 +83,7 @@ static void malformed_content(void **state) {
         CASE("\x4a\x01\x08", "Push frame are not a valid message"),
         CASE("\x4a\x02\x08\xff", "Push frame are not a valid message"),
         CASE("\x4a\x02\x0b\x0c", "Push frame are not a valid message"),
-        CASE("\x22\x02\x08\x02", "unknown role"),
+        CASE("\x22\x02\x08\x03", "unknown role"),
         CASE("\x32\x06\x08\xff\xff\xff\xff\x0f", "unknown role"),
         CASE("\x22\x02\x42\x05", "Join frame are not a valid message"),
 #undef CASE

@@ -204,6 +204,14 @@ static void test_other_tensors_are_refused_by_name(void **state) {
     check(&join, TW_WRONG_MODEL, "tensor 0: the job has w [4, 3]");
 }
 
+static void test_an_operator_has_no_tensors_but_may_not_mistake_the_job(void **state) {
+    uint8_t other[TW_JOB_ID_BYTES] = {9};
+    struct tw_join join = {.role = TW_ROLE_OPERATOR};
+    check(&join, TW_OK, "");
+    join.job = (struct tw_view){other, TW_JOB_ID_BYTES};
+    check(&join, TW_WRONG_JOB, "another run");
+}
+
 static void test_a_long_numerics_id_is_refused(void **state) {
     char numerics[TW_NUMERICS_MAX + 1];
     struct tw_tensor_shape tensors[2];
@@ -217,12 +225,12 @@ static void test_a_long_numerics_id_is_refused(void **state) {
 
 /* ---- who may say what ---- */
 
-#define BIT(body) (1u << (body))
+#define BIT(body) (UINT64_C(1) << (body))
 
 static const struct {
     enum tw_session_state state;
     enum tw_role role;
-    uint32_t may;
+    uint64_t may;
     const char *words; /* of the refusal */
 } rules[] = {
     {TW_SESSION_CLOSED, TW_ROLE_WORKER, 0, "only nothing may come"},
@@ -239,6 +247,10 @@ static const struct {
      BIT(TW_BODY_PING) | BIT(TW_BODY_PONG) | BIT(TW_BODY_BYE) | BIT(TW_BODY_ASK) |
          BIT(TW_BODY_EVALUATION),
      "only Ask, Evaluation, Ping, Pong or Bye may come"},
+    {TW_SESSION_CONTROL, TW_ROLE_OPERATOR,
+     BIT(TW_BODY_PING) | BIT(TW_BODY_PONG) | BIT(TW_BODY_BYE) | BIT(TW_BODY_QUERY) |
+         BIT(TW_BODY_TURN),
+     "only Query, Turn, Ping, Pong or Bye may come"},
     {TW_SESSION_BULK, TW_ROLE_WORKER, BIT(TW_BODY_PUSH) | BIT(TW_BODY_END),
      "only Push or End may come"},
     {TW_SESSION_BULK, TW_ROLE_EVALUATOR, 0, "only nothing may come"},
@@ -247,7 +259,7 @@ static const struct {
 static void test_every_body_in_every_state_is_taken_or_refused_by_name(void **state) {
     for (size_t r = 0; r < sizeof(rules) / sizeof(rules[0]); r++) {
         struct tw_session session = {.state = rules[r].state, .role = rules[r].role};
-        for (enum tw_body body = TW_BODY_NONE; body <= TW_BODY_BYE; body++) {
+        for (enum tw_body body = TW_BODY_NONE; body <= TW_BODY_LAST; body++) {
             struct desk desk = {.error = {.status = TW_OK}};
             bool may = rules[r].may >> body & 1;
             enum tw_status status = tw_session_allows(&session, body, &desk.error);
@@ -259,7 +271,8 @@ static void test_every_body_in_every_state_is_taken_or_refused_by_name(void **st
             says(&desk, tw_body_name(body));
             says(&desk, rules[r].words);
         }
-        assert_int_equal(tw_session_allows(&session, (enum tw_body)77, NULL), TW_UNEXPECTED);
+        assert_int_equal(tw_session_allows(&session, (enum tw_body)(64 + TW_BODY_HELLO), NULL),
+                         TW_UNEXPECTED);
     }
 }
 
@@ -283,6 +296,7 @@ int main(void) {
         cmocka_unit_test(test_a_join_that_fits_is_taken),
         cmocka_unit_test(test_another_job_is_refused),
         cmocka_unit_test(test_other_tensors_are_refused_by_name),
+        cmocka_unit_test(test_an_operator_has_no_tensors_but_may_not_mistake_the_job),
         cmocka_unit_test(test_a_long_numerics_id_is_refused),
         cmocka_unit_test(test_every_body_in_every_state_is_taken_or_refused_by_name),
         cmocka_unit_test(test_greeting_takes_each_frame_once),
