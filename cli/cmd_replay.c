@@ -39,6 +39,7 @@ static const char doc[] =
     "\v"
     "With --set the run is made again with one thing changed, the rest as recorded:\n"
     "  --set optimizer.lr=0.01         another update rule, or its options\n"
+    "  --set schedule=constant         another schedule of the learning rate\n"
     "  --set seed=2                    other first weights and order of samples: all\n"
     "                                  streams of random numbers change\n"
     "  --set consistency.replay=fresh  the same data in the same order without\n"
@@ -126,6 +127,8 @@ static enum tw_status take_settings(struct tw_args *args, struct replay_options 
 }
 
 static bool same_variant(const struct tw_variant *a, const struct tw_variant *b) {
+    if (!a->name || !b->name)
+        return a->name == b->name;
     if (strcmp(a->name, b->name) != 0 || a->count != b->count)
         return false;
     for (int i = 0; i < a->count; i++)
@@ -133,6 +136,12 @@ static bool same_variant(const struct tw_variant *a, const struct tw_variant *b)
             strcmp(a->options[i].text, b->options[i].text) != 0)
             return false;
     return true;
+}
+
+/* Whether the scalars of the log are those of the wanted job, too. */
+static bool same_rule(const struct tw_job *a, const struct tw_job *b) {
+    return same_variant(&a->optimizer, &b->optimizer) && same_variant(&a->schedule, &b->schedule) &&
+           same_variant(&a->schedule_momentum, &b->schedule_momentum);
 }
 
 /* Whether the two jobs, both resolved, train alike; but for where they end. */
@@ -250,7 +259,7 @@ static int replay(const struct tw_args *args, const struct jobs *jobs, struct tw
         .checked = &jobs->wanted,
         .log = log,
         .out = summary->run,
-        .own_scalars = !same_variant(&recorded->optimizer, &wanted->optimizer),
+        .own_scalars = !same_rule(recorded, wanted),
         .fresh = own->fresh,
         .changed = changed,
         .inexact = own->inexact,

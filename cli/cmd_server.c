@@ -165,6 +165,7 @@ static enum tw_status serve(const struct tw_args *args, const struct tw_checked_
         .tensors = &checked->model->list,
         .optimizer = checked->optimizer,
         .optimizer_options = checked->optimizer_options,
+        .pace = checked->pace,
         .dial = checked->dial,
         .train_samples = checked->train_samples,
         /* By hand, an evaluator may come or not. */

@@ -1,6 +1,7 @@
 #include "cli/help_job.h"
 
 #include "server/core/optimizer.h"
+#include "server/core/schedule.h"
 #include "worker/data/dataset.h"
 #include "worker/nn/layer.h"
 #include "worker/nn/loss.h"
@@ -20,6 +21,7 @@ static const char keys[] =
     "  epochs               how often the training data is seen\n"
     "  updates              how many updates are made; the first of the two ends the run\n"
     "  optimizer            the update rule, see below\n"
+    "  schedule             how the learning rate moves, see below; or {lr: ..., momentum: ...}\n"
     "  consistency.mode     sync or async\n"
     "  cluster.servers      server processes\n"
     "  cluster.workers      worker processes\n"
@@ -39,6 +41,8 @@ static void add_range(struct tw_text *out, const struct tw_option_rule *rule) {
         tw_text_add(out, "true | false; default %s", rule->fallback != 0 ? "true" : "false");
     } else if (rule->type == TW_OPTION_PATH) {
         tw_text_add(out, "a file");
+    } else if (rule->type == TW_OPTION_LIST) {
+        tw_text_add(out, "numbers");
     } else if (rule->required) {
         tw_text_add(out, "%s", rule->type == TW_OPTION_INTEGER ? "a whole number" : "a number");
     } else {
@@ -49,7 +53,7 @@ static void add_range(struct tw_text *out, const struct tw_option_rule *rule) {
 
 static void add_rules(struct tw_text *out, const struct tw_option_rule *rules, int count) {
     for (int i = 0; i < count; i++) {
-        tw_text_add(out, "      %-10s %s (", rules[i].key, rules[i].text);
+        tw_text_add(out, "      %-11s %s (", rules[i].key, rules[i].text);
         add_range(out, &rules[i]);
         tw_text_add(out, ")\n");
     }
@@ -75,6 +79,13 @@ void tw_help_job(struct tw_text *out) {
     for (int i = 0; i < tw_optimizer_count; i++)
         add_variant(out, tw_optimizers[i]->name, tw_optimizers[i]->formula, tw_optimizers[i]->rules,
                     tw_optimizers[i]->rule_count);
+    tw_text_add(out, "\nSchedules (v: the value of the optimizer; t: updates or epochs before this"
+                     " one):\n");
+    for (int i = 0; i < tw_schedule_count; i++)
+        add_variant(out, tw_schedules[i]->name, tw_schedules[i]->formula, tw_schedules[i]->rules,
+                    tw_schedules[i]->rule_count - TW_SCHEDULE_COMMON_RULES);
+    tw_text_add(out, "  of every schedule:\n");
+    add_rules(out, tw_schedules[0]->rules, TW_SCHEDULE_COMMON_RULES);
     tw_text_add(out, "\nData formats:\n");
     for (int i = 0; i < tw_data_format_count; i++)
         add_variant(out, tw_data_formats[i]->name, tw_data_formats[i]->text,

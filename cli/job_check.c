@@ -16,6 +16,8 @@ static const struct tw_option_rule *rules_of(const char *path, const char *name,
         }
         return NULL;
     }
+    if (strncmp(path, "schedule", strlen("schedule")) == 0)
+        return tw_schedule_rules(name, count);
     if (strncmp(path, "data.", 5) == 0) {
         for (int i = 0; i < tw_data_format_count; i++) {
             if (strcmp(tw_data_formats[i]->name, name) == 0) {
@@ -93,6 +95,10 @@ static enum tw_status check_words(struct tw_checked_job *checked, struct tw_erro
         tw_optimizer_find(&checked->optimizer, &checked->optimizer_options, &job->optimizer, error);
     if (status)
         return status;
+    status = tw_pace_find(&checked->pace, &job->schedule, &job->schedule_momentum,
+                          checked->optimizer, job->has_train, error);
+    if (status)
+        return status;
     status = tw_dial_parse(job->mode, job->mode_where, job->workers, &checked->dial, error);
     if (status)
         return status;
@@ -116,6 +122,7 @@ enum tw_status tw_checked_job_load(struct tw_checked_job *out, const char *path,
         status = check_words(out, error);
     if (!status)
         status = check_all_data(out, data, error);
+    out->pace.epoch_samples = out->train_samples;
     if (status)
         tw_checked_job_fini(out);
     return status;

@@ -10,6 +10,7 @@
 #include "common/job/job.h"
 #include "server/core/dial.h"
 #include "server/core/optimizer.h"
+#include "server/core/schedule.h"
 #include "worker/nn/model.h"
 
 /* Which data is opened and looked through, down to the last label. */
@@ -24,6 +25,7 @@ struct tw_checked_job {
     struct tw_model *model;
     const struct tw_optimizer *optimizer;
     struct tw_optimizer_options optimizer_options;
+    struct tw_pace pace; /* what the schedules say; epoch_samples is train_samples */
     struct tw_dial dial;
     uint64_t train_samples; /* 0: own gradients, or the data was not opened */
 };

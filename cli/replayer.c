@@ -80,12 +80,14 @@ static enum tw_status make_replay(struct replaying *r, struct tw_error *error) {
         .end_updates = (uint64_t)job->updates,
         .optimizer = replayer->checked->optimizer,
         .options = replayer->checked->optimizer_options,
+        .pace = replayer->checked->pace,
         .own_scalars = replayer->own_scalars,
         .fresh = replayer->fresh,
         .changed = replayer->changed,
         .numerics = tw_numerics_id(r->numerics),
         .inexact = replayer->inexact,
     };
+    config.pace.epoch_samples = r->train->count;
     return tw_replay_new(&r->replay, &config, error);
 }
 
@@ -165,7 +167,7 @@ static enum tw_status tell_border(struct replaying *r, struct tw_error *error) {
             .whole = floor(report.epoch) > floor((double)r->border_samples / n),
             .seconds = report.seconds,
             .samples_per_second = since > 0 ? samples / since : (double)NAN,
-            .lr = r->replayer->checked->optimizer_options.lr,
+            .lr = total->rate,
             .train_loss = total->train_loss,
             .test_loss = report.test_loss,
             .test_accuracy = report.test_accuracy,

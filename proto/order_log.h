@@ -28,7 +28,7 @@
 enum tw_record_kind {
     TW_RECORD_JOIN = 3, /* rank, incarnation, slot, numerics */
     TW_RECORD_RELEASE,  /* slot, step: the weights at this position leave */
-    TW_RECORD_COMMIT,   /* version, contributions, examples, loss, scalars */
+    TW_RECORD_COMMIT,   /* version, contributions, examples, loss, rate, scalars */
     TW_RECORD_DROP,     /* contributions: these are not applied, pushed or still to come */
     TW_RECORD_REGATHER, /* version: its sums and votes are cleared, all send again */
 };
@@ -59,7 +59,8 @@ struct tw_record {
     const struct tw_contribution *contributions; /* [count], by slot, step; borrowed */
     uint64_t examples;                           /* COMMIT: of all contributions */
     double loss;                                 /* COMMIT: likewise */
-    double scalars[TW_RECORD_SCALARS];           /* COMMIT */
+    double rate;                                 /* COMMIT: the learning rate */
+    double scalars[TW_RECORD_SCALARS];           /* COMMIT: of the update rule, made from it */
 };
 
 /* A COMMIT has at most one of each slot, or a whole gather; a DROP may have both. */

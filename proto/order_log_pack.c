@@ -63,6 +63,7 @@ static size_t pack_commit(const struct tw_record *record, unsigned char *out) {
     Talweg__Log__Commit tail = TALWEG__LOG__COMMIT__INIT;
     tail.examples = record->examples;
     tail.loss = record->loss;
+    tail.rate = record->rate;
     tail.n_scalars = scalar_count(record);
     tail.scalars = (double *)(uintptr_t)record->scalars;
     size_t size = pack_contributions(record, out);
@@ -173,6 +174,7 @@ static enum tw_status get_commit(struct tw_record_arena *arena, const Talweg__Lo
         memcpy(record->scalars, from->scalars, from->n_scalars * sizeof *from->scalars);
     record->examples = from->examples;
     record->loss = from->loss;
+    record->rate = from->rate;
     return get_contributions(arena, from->n_contributions, from->contributions, record, error);
 }
 

@@ -356,8 +356,10 @@ static enum tw_status on_commit(struct tw_replay *replay, const struct tw_record
         status =
             tw_error_set(error, TW_NOT_FINITE, "update %" PRIu64 " is not finite", record->version);
     memcpy(scalars, record->scalars, sizeof scalars);
+    double rate = record->rate;
     if (config->own_scalars)
-        config->optimizer->prepare(&config->options, record->version, config->options.lr, scalars);
+        rate = tw_pace_prepare(&config->pace, config->optimizer, &config->options,
+                               record->version - 1, before, scalars);
     if (status == TW_OK)
         status = tw_replay_apply(replay, replay->total.samples - before, scalars, error);
     if (status != TW_OK) {
@@ -365,6 +367,7 @@ static enum tw_status on_commit(struct tw_replay *replay, const struct tw_record
         return status;
     }
     replay->total.version++;
+    replay->total.rate = rate;
     pass_border(replay, before);
     return TW_OK;
 }

@@ -26,6 +26,7 @@
 #include "common/job/job.h"
 #include "server/core/optimizer.h"
 #include "server/core/record.h"
+#include "server/core/schedule.h"
 #include "worker/data/dataset.h"
 #include "worker/nn/model.h"
 
@@ -40,7 +41,8 @@ struct tw_replay_config {
     uint64_t end_samples, end_updates; /* at which a run ends, as the sequencer's; 0: none */
     const struct tw_optimizer *optimizer;
     struct tw_optimizer_options options;
-    bool own_scalars; /* prepare() them; else those of the log */
+    struct tw_pace pace;
+    bool own_scalars; /* made of options and pace; else those of the log */
     bool fresh;
     bool changed;         /* another run than the recorded one: nothing is compared */
     const char *numerics; /* ours */
@@ -57,6 +59,7 @@ struct tw_replay_total {
     double train_loss;       /* mean over the samples between the last two borders; NaN: none yet */
     double border_staleness; /* likewise the mean staleness, and the largest */
     uint64_t border_staleness_max;
+    double rate; /* learning rate of the last update */
 };
 
 struct tw_replay;

@@ -66,6 +66,7 @@
 #define TW_JOB_NODES_MAX 20000
 #define TW_JOB_ENTRIES_MAX TW_TENSORS_MAX /* of one mapping or list */
 #define TW_JOB_OPTIONS_MAX 64             /* of one optimizer, layer, ... */
+#define TW_OPTION_LIST_MAX 64             /* numbers of an option that is a list */
 #define TW_JOB_MEMORY_MAX (64u << 20)
 
 /* Non-finite updates in a row that stop a job. */

@@ -92,6 +92,59 @@ double tw_log(double x) {
     return n * LN2_HIGH - ((half_f2 - small) - f);
 }
 
+double tw_cos_pi(double x) {
+    /* cos t = 1 - t^2/2 + t^4/24 - ..., sin t = t - t^3/6 + ...; for |t| <= pi / 4 the rest is
+     * below 2^-57. */
+    static const double cosine[] = {
+        1.0,
+        -1.0 / 2,
+        1.0 / 24,
+        -1.0 / 720,
+        1.0 / 40320,
+        -1.0 / 3628800,
+        1.0 / 479001600.0,
+        -1.0 / 87178291200.0,
+        1.0 / 20922789888000.0,
+    };
+    static const double sine[] = {
+        1.0,
+        -1.0 / 6,
+        1.0 / 120,
+        -1.0 / 5040,
+        1.0 / 362880,
+        -1.0 / 39916800.0,
+        1.0 / 6227020800.0,
+        -1.0 / 1307674368000.0,
+        1.0 / 355687428096000.0,
+    };
+    const double pi = 0x1.921fb54442d18p1;
+    x = fabs(x);
+    if (!(x < INFINITY))
+        return NAN;
+    if (x >= 0x1p53) /* an even integer */
+        return 1;
+    uint64_t whole = (uint64_t)x;
+    double r = x - (double)whole; /* this and all differences below are exact */
+    double sign = whole % 2 ? -1 : 1;
+    if (r > 0.5) {
+        sign = -sign;
+        r = 1 - r;
+    }
+    double t = pi * (r <= 0.25 ? r : 0.5 - r);
+    return r <= 0.25 ? sign * polynomial(cosine, 8, t * t) : sign * t * polynomial(sine, 8, t * t);
+}
+
+double tw_power(double base, double exponent) {
+    if (!(fabs(exponent) < 0x1p53) || exponent != (double)(int64_t)exponent)
+        return tw_exp(exponent * tw_log(base));
+    uint64_t left = (uint64_t)fabs(exponent);
+    double result = 1;
+    for (double square = base; left > 0; left >>= 1, square *= square)
+        if (left & 1)
+            result *= square;
+    return exponent < 0 ? 1 / result : result;
+}
+
 /* Ratio of two polynomials of degree 7, as AS241 has three of them. */
 static double ratio(const double above[8], const double below[8], double x) {
     return polynomial(above, 7, x) / polynomial(below, 7, x);

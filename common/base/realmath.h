@@ -1,4 +1,4 @@
-/* exp and log of our own, so that bits do not depend on the C library.
+/* exp, log and cos of our own, so that bits do not depend on the C library.
  *
  * libm promises no bits: two versions of glibc, or one on two CPUs, may differ in
  * the last place, and a run would not replay elsewhere. These use only + - * /
@@ -22,6 +22,15 @@ double tw_exp(double x);
 
 /* Natural logarithm, error below 1 ulp; exactly 0 at 1. -infinity at 0, NaN below. */
 double tw_log(double x);
+
+/* cos(pi x), error below 2^-52; exact where it is 0, 1 or -1, and the same for every period. NaN
+ * for infinities. */
+double tw_cos_pi(double x);
+
+/* base^exponent for base >= 0. Whole exponents by squaring: exact where the powers are, else with
+ * a relative error of about |exponent| / 2^53, that of rounding the base in the first place;
+ * others by exp and log. */
+double tw_power(double base, double exponent);
 
 /* z with P(Z <= z) = p for a standard normal Z (Wichura, AS241 PPND16), relative
  * error about 1e-15. -infinity at 0, infinity at 1, NaN outside [0, 1]. */

@@ -38,7 +38,8 @@ struct tw_job {
     double epochs;        /* 0: not given */
     int64_t updates;      /* 0: not given; at least one of the two is */
     struct tw_variant optimizer;
-    char *mode; /* consistency.mode, e.g. "sync", "ssp:3" */
+    struct tw_variant schedule, schedule_momentum; /* name NULL: constant */
+    char *mode;                                    /* consistency.mode, e.g. "sync", "ssp:3" */
     struct tw_where mode_where;
     int servers, workers;
     int slots; /* gradients of an update; not given: one per worker */

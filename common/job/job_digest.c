@@ -75,6 +75,10 @@ void tw_job_digest(const struct tw_job *job, uint64_t samples, uint8_t digest[32
     add(&sha, tw_real_text(job->epochs, epochs));
     add_number(&sha, "updates", job->updates);
     add_variant(&sha, "optimizer", &job->optimizer);
+    if (job->schedule.name)
+        add_variant(&sha, "schedule", &job->schedule);
+    if (job->schedule_momentum.name)
+        add_variant(&sha, "schedule of momentum", &job->schedule_momentum);
     add(&sha, "mode");
     add(&sha, job->mode);
     add_number(&sha, "workers", job->workers);

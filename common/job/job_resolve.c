@@ -8,6 +8,17 @@
 #include "common/job/job_memory.h"
 #include "common/job/option_value.h"
 
+static const char *list_text(struct tw_job_memory *memory, const struct tw_option_list *list) {
+    char number[TW_REAL_TEXT];
+    struct tw_text text = {0};
+    for (int i = 0; i < list->count; i++)
+        tw_text_add(&text, "%s%s", i ? ", " : "[", tw_real_text(list->at[i], number));
+    tw_text_add(&text, "]");
+    const char *copy = text.failed ? NULL : tw_job_memory_text(memory, "%s", text.at);
+    tw_text_fini(&text);
+    return copy;
+}
+
 /* A value in its one form. NULL: out of memory. */
 static const char *value_text(struct tw_job_memory *memory, const struct tw_option_rule *rule,
                               struct tw_option_value value) {
@@ -23,6 +34,8 @@ static const char *value_text(struct tw_job_memory *memory, const struct tw_opti
         return rule->names[value.name];
     case TW_OPTION_PATH:
         return value.path;
+    case TW_OPTION_LIST:
+        return list_text(memory, &value.list);
     }
     return NULL;
 }
@@ -47,14 +60,15 @@ static enum tw_status resolve_variant(struct tw_job_memory *memory, struct tw_va
             status = tw_option_value_read(&value, variant->path, &rules[i], said, error);
             if (status != TW_OK)
                 return status;
-        } else if (rules[i].type == TW_OPTION_PATH) {
-            continue;
+        } else if (rules[i].type == TW_OPTION_PATH || rules[i].type == TW_OPTION_LIST) {
+            continue; /* there are no defaults of these */
         }
         struct tw_option *option = &options[used++];
         option->key = rules[i].key;
         option->text = value_text(memory, &rules[i], value);
         option->path = said ? said->path : NULL;
         option->is_path = rules[i].type == TW_OPTION_PATH;
+        option->is_list = rules[i].type == TW_OPTION_LIST;
         option->where = said ? said->where : variant->where;
         if (!option->text)
             return tw_job_memory_error(error);
@@ -66,8 +80,8 @@ static enum tw_status resolve_variant(struct tw_job_memory *memory, struct tw_va
 
 enum tw_status tw_job_resolve(struct tw_job *job, const struct tw_rule_book *book,
                               struct tw_error *error) {
-    struct tw_variant *const others[] = {&job->model.loss, &job->train, &job->test,
-                                         &job->optimizer};
+    struct tw_variant *const others[] = {&job->model.loss, &job->train,    &job->test,
+                                         &job->optimizer,  &job->schedule, &job->schedule_momentum};
     enum tw_status status = TW_OK;
     for (int i = 0; status == TW_OK && i < job->model.layer_count; i++)
         status = resolve_variant(job->memory, &job->model.layers[i], book, error);

@@ -13,6 +13,8 @@
 
 static const struct tw_variant_form optimizer_form = {
     .key = "name", .what = "an optimizer such as {name: adam, lr: 0.001}"};
+static const struct tw_variant_form schedule_form = {
+    .key = "name", .what = "a schedule such as {name: linear, to: 0.001, over: 1000}"};
 static const struct tw_variant_form data_form = {
     .key = "format",
     .what = "data such as {format: idx, images: FILE, labels: FILE}",
@@ -21,14 +23,13 @@ static const struct tw_variant_form data_form = {
 /* Keys that the design has and this version has not; refused by name, so that
  * nobody believes that they do something. */
 static const char *const later_keys[] = {
-    "schedule",   "clip",       "weight_decay",   "groups",
-    "checkpoint", "durability", "on_worker_loss", "memory",
+    "clip", "weight_decay", "groups", "checkpoint", "durability", "on_worker_loss", "memory",
 };
 
 static enum tw_status check_top(const struct tw_job_reader *reader) {
-    static const char *const names[] = {"model",     "data",        "batch",   "epochs", "updates",
-                                        "optimizer", "consistency", "cluster", "slots",  "seed",
-                                        "chunk",     "worker",      NULL};
+    static const char *const names[] = {
+        "model",       "data",    "batch", "epochs", "updates", "optimizer", "schedule",
+        "consistency", "cluster", "slots", "seed",   "chunk",   "worker",    NULL};
     for (size_t i = 0; i < sizeof later_keys / sizeof *later_keys; i++) {
         const struct tw_yaml *node = tw_yaml_find(reader->root, later_keys[i]);
         if (node)
@@ -149,6 +150,27 @@ static enum tw_status read_optimizer(const struct tw_job_reader *reader) {
     if (!node)
         return tw_missing_error(reader, reader->root, "optimizer", optimizer_form.what);
     return tw_read_variant(reader, node, &optimizer_form, &reader->job->optimizer);
+}
+
+/* The learning rate's, or {lr: ..., momentum: ...}. */
+static enum tw_status read_schedule(const struct tw_job_reader *reader) {
+    static const char *const names[] = {"lr", "momentum", NULL};
+    struct tw_job *job = reader->job;
+    const struct tw_yaml *node = tw_yaml_find(reader->root, "schedule");
+    if (!node)
+        return TW_OK;
+    bool several = node->kind == TW_YAML_MAP && !tw_yaml_find(node, "name") &&
+                   (tw_yaml_find(node, "lr") || tw_yaml_find(node, "momentum"));
+    if (!several)
+        return tw_read_variant(reader, node, &schedule_form, &job->schedule);
+    enum tw_status status = tw_need_keys(reader, node, names);
+    const struct tw_yaml *lr = tw_yaml_find(node, "lr");
+    const struct tw_yaml *momentum = tw_yaml_find(node, "momentum");
+    if (status == TW_OK && lr)
+        status = tw_read_variant(reader, lr, &schedule_form, &job->schedule);
+    if (status == TW_OK && momentum)
+        status = tw_read_variant(reader, momentum, &schedule_form, &job->schedule_momentum);
+    return status;
 }
 
 /* Text at `key` of a section, at most `most` bytes. */
@@ -348,7 +370,7 @@ static enum tw_status read_worker(const struct tw_job_reader *reader) {
 
 enum tw_status tw_read_sections(const struct tw_job_reader *reader) {
     static enum tw_status (*const steps[])(const struct tw_job_reader *) = {
-        check_top,    read_data,  read_length, read_optimizer, read_mode,
+        check_top,    read_data,  read_length, read_optimizer, read_schedule, read_mode,
         read_cluster, read_slots, read_seed,   read_chunk,     read_worker,
     };
     enum tw_status status = steps[0](reader);

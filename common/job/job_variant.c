@@ -9,18 +9,50 @@
 #include <string.h>
 
 #include "common/base/file.h"
+#include "common/base/text.h"
 #include "common/job/job_read.h"
 
 /* Longer names and keys are nobody's. */
 #define WORD_MAX 64
 
+/* A list of numbers, as "[a, b]". */
+static enum tw_status read_list(const struct tw_job_reader *reader, const struct tw_yaml *node,
+                                struct tw_option *out) {
+    char shown[TW_SHOWN];
+    struct tw_text text = {0};
+    enum tw_status status = TW_OK;
+    tw_text_add(&text, "[");
+    for (const struct tw_yaml *child = node->first; child && status == TW_OK; child = child->next) {
+        struct tw_option value = {0};
+        status = tw_need_scalar(reader, child, &value);
+        if (status == TW_OK &&
+            (value.quoted || strspn(value.text, "0123456789+-.eE") != strlen(value.text)))
+            status = tw_node_error(reader, child,
+                                   "%s is no number; a list of an option holds numbers, such as "
+                                   "[1, 2.5]",
+                                   tw_shown(value.text, shown));
+        if (status == TW_OK)
+            tw_text_add(&text, "%s%s", child == node->first ? "" : ", ", value.text);
+    }
+    tw_text_add(&text, "]");
+    if (status == TW_OK) {
+        *out = (struct tw_option){.key = node->key, .where = node->where, .is_list = true};
+        out->text = text.failed ? NULL : tw_job_memory_copy(reader->memory, text.at, text.size);
+        if (!out->text)
+            status = tw_job_memory_error(reader->error);
+    }
+    tw_text_fini(&text);
+    return status;
+}
+
 static enum tw_status read_option(const struct tw_job_reader *reader, const struct tw_yaml *node,
                                   const struct tw_variant_form *form, struct tw_option *out) {
     char path[TW_PATH_MAX];
-    enum tw_status status = tw_need_scalar(reader, node, out);
+    enum tw_status status = node->kind == TW_YAML_LIST ? read_list(reader, node, out)
+                                                       : tw_need_scalar(reader, node, out);
     if (status == TW_OK && strlen(out->key) > WORD_MAX)
         return tw_node_error(reader, node, "a key longer than any that is known");
-    if (status != TW_OK || !form->paths)
+    if (status != TW_OK || !form->paths || out->is_list)
         return status;
     if (tw_path_join(path, sizeof path, reader->job->folder, node->text) != TW_OK)
         return tw_node_error(reader, node, "longer than a path may be (%d bytes)", TW_PATH_MAX - 1);

@@ -71,7 +71,9 @@ static void add_word(struct tw_text *out, const char *text) {
 
 static void add_value(struct tw_text *out, const struct tw_option *option) {
     const char *text = option->path && option->is_path ? option->path : option->text;
-    if (option->quoted && !option->is_path)
+    if (option->is_list)
+        tw_text_add(out, "%s", text); /* numbers only: it was resolved */
+    else if (option->quoted && !option->is_path)
         add_quoted(out, text);
     else if (is_number(text))
         tw_text_add(out, "%s", text);
@@ -178,6 +180,21 @@ static void add_length(struct tw_text *out, const struct tw_job *job) {
         tw_text_add(out, "updates: %" PRId64 "\n", job->updates);
 }
 
+static void add_schedule(struct tw_text *out, const struct tw_job *job) {
+    if (job->schedule_momentum.name) {
+        tw_text_add(out, "schedule:\n");
+        if (job->schedule.name) {
+            tw_text_add(out, "  lr: ");
+            add_variant(out, "name", &job->schedule);
+        }
+        tw_text_add(out, "  momentum: ");
+        add_variant(out, "name", &job->schedule_momentum);
+    } else if (job->schedule.name) {
+        tw_text_add(out, "schedule: ");
+        add_variant(out, "name", &job->schedule);
+    }
+}
+
 static void add_note(struct tw_text *out, const char *note) {
     tw_text_add(out, "# ");
     for (; *note; note++)
@@ -195,6 +212,7 @@ enum tw_status tw_job_write(const struct tw_job *job, const char *const *notes, 
     add_length(&text, job);
     tw_text_add(&text, "optimizer: ");
     add_variant(&text, "name", &job->optimizer);
+    add_schedule(&text, job);
     tw_text_add(&text, "consistency: {mode: ");
     add_word(&text, job->mode);
     tw_text_add(&text, "}\ncluster: {servers: %d, workers: %d}\n", job->servers, job->workers);

@@ -224,6 +224,46 @@ static enum tw_status read_name(const struct place *place, const struct tw_optio
     return TW_JOB;
 }
 
+static enum tw_status list_error(const struct place *place, const char *what, size_t size,
+                                 const struct tw_option_rule *rule) {
+    char limits[80], number[40];
+    limits_text(rule, limits, sizeof limits);
+    snprintf(number, sizeof number, "%.*s", (int)(size < 32 ? size : 32), what);
+    return tw_job_error(place->error, place->option->where, place->path,
+                        "%s is not right in this list; each must be a number%s, without quotes",
+                        number, limits);
+}
+
+/* "[a, b, c]" as read_option() wrote it, or one number. */
+static enum tw_status read_list(const struct place *place, const struct tw_option_rule *rule,
+                                struct tw_option_value *out) {
+    const char *at = place->option->text;
+    struct tw_option_list *list = &out->list;
+    at += *at == '[';
+    if (place->option->quoted)
+        return number_error(place, rule, false);
+    while (*at && *at != ']') {
+        char number[64] = "";
+        size_t size = strcspn(at, ",]");
+        if (list->count == TW_OPTION_LIST_MAX)
+            return tw_job_error(place->error, place->option->where, place->path,
+                                "more than %d numbers in one list", TW_OPTION_LIST_MAX);
+        if (size >= sizeof number)
+            return list_error(place, at, size, rule);
+        memcpy(number, at, size);
+        double *value = &list->at[list->count++];
+        if (scalar_real(number, value) != 0 || !in_limits(rule, *value))
+            return list_error(place, at, size, rule);
+        at += size;
+        at += *at == ',';
+        at += *at == ' ';
+    }
+    if (list->count == 0)
+        return tw_job_error(place->error, place->option->where, place->path,
+                            "an empty list; write numbers, such as [1, 2]");
+    return TW_OK;
+}
+
 enum tw_status tw_option_value_read(struct tw_option_value *out, const char *path,
                                     const struct tw_option_rule *rule,
                                     const struct tw_option *option, struct tw_error *error) {
@@ -231,6 +271,9 @@ enum tw_status tw_option_value_read(struct tw_option_value *out, const char *pat
     struct place place = {option, tw_key_path(path, rule->key, key_path), error, ""};
     tw_shown(option->text, place.shown);
     *out = (struct tw_option_value){0};
+    if (option->is_list && rule->type != TW_OPTION_LIST)
+        return tw_job_error(error, option->where, place.path,
+                            "a list where one value should stand; write key: value");
     switch (rule->type) {
     case TW_OPTION_INTEGER:
     case TW_OPTION_REAL:
@@ -239,6 +282,8 @@ enum tw_status tw_option_value_read(struct tw_option_value *out, const char *pat
         return read_bool(&place, out);
     case TW_OPTION_ENUM:
         return read_name(&place, rule, out);
+    case TW_OPTION_LIST:
+        return read_list(&place, rule, out);
     case TW_OPTION_PATH:
         break;
     }

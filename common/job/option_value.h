@@ -16,6 +16,7 @@ struct tw_option_value {
     bool boolean;
     int name; /* index into the rule's names */
     const char *path;
+    struct tw_option_list list;
 };
 
 /* Reads `option` as `rule` says, for the variant or mapping at `path` ("" for the

@@ -180,6 +180,9 @@ static void store(void *out, const struct tw_option_rule *rule, struct tw_option
     case TW_OPTION_PATH:
         memcpy(at, &value.path, sizeof value.path);
         break;
+    case TW_OPTION_LIST:
+        memcpy(at, &value.list, sizeof value.list);
+        break;
     }
 }
 

@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "common/base/limits.h"
 #include "common/base/status.h"
 
 /* Where something was said: "job.yaml:12" or "--set batch=abc". */
@@ -25,6 +26,13 @@ enum tw_option_type {
     TW_OPTION_BOOL,    /* bool */
     TW_OPTION_ENUM,    /* int: index into names */
     TW_OPTION_PATH,    /* const char *, absolute (relative to the job file) */
+    TW_OPTION_LIST,    /* struct tw_option_list; the limits are those of each number */
+};
+
+/* A list of numbers, such as [30, 60, 80]; a single number is a list of one. */
+struct tw_option_list {
+    int count;
+    double at[TW_OPTION_LIST_MAX];
 };
 
 /* One key that a variant knows. */
@@ -43,10 +51,12 @@ struct tw_option_rule {
 /* One key as the job said it, or, after tw_job_resolve(), as its table has it. */
 struct tw_option {
     const char *key;  /* "": the argument without a key */
-    const char *text; /* the scalar as written; resolved: numbers in their one form */
+    const char *text; /* the scalar as written, a list as "[1, 2]"; resolved: numbers in their
+                         one form */
     const char *path; /* of a data format's: the text as an absolute path, else NULL */
     bool quoted;      /* "128" in quotes is text, not a number */
     bool is_path;     /* known once resolved */
+    bool is_list;     /* written as a list */
     struct tw_where where;
 };
 

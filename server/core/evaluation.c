@@ -43,6 +43,7 @@ static void border(struct tw_sequencer *s) {
     effect->border.samples = s->total.examples;
     effect->border.version = s->version;
     effect->border.stretch = s->stretch;
+    effect->border.rate = s->rate;
     effect->border.evaluated = wanted;
     s->stretch = (struct tw_stretch){0};
     answer(s);

@@ -285,8 +285,9 @@ static void commit(struct tw_sequencer *s) {
     struct tw_record *record = tw_sequencer_log(s, TW_RECORD_COMMIT);
     record->count = count;
     record->contributions = contribution;
-    s->config.optimizer->prepare(&s->config.options, s->version, s->config.options.lr,
-                                 record->scalars);
+    s->rate = tw_pace_prepare(&s->config.pace, s->config.optimizer, &s->config.options,
+                              s->version - 1, before_examples, record->scalars);
+    record->rate = s->rate;
     s->total.updates++;
     s->stretch.updates++;
     for (uint32_t i = 0; i < count; i++)

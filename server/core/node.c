@@ -145,6 +145,7 @@ static void on_border(struct tw_node *n, const struct tw_sequencer_effect *effec
     event->samples = effect->border.samples;
     event->version = effect->border.version;
     event->stretch = effect->border.stretch;
+    event->rate = effect->border.rate;
     event->evaluated = effect->border.evaluated;
 }
 

@@ -91,6 +91,7 @@ struct tw_node_event {
     double loss, accuracy;
     bool evaluated;            /* BORDER: an evaluation of it will come */
     struct tw_stretch stretch; /* BORDER */
+    double rate;               /* BORDER */
     uint32_t slot, tensor;     /* DROPPED; the first slot of the push */
     uint64_t step;             /* DROPPED */
 };

@@ -19,6 +19,7 @@
 #include "common/base/limits.h"
 #include "server/core/dial.h"
 #include "server/core/record.h"
+#include "server/core/schedule.h"
 
 struct tw_sequencer_config {
     struct tw_dial dial;
@@ -31,6 +32,7 @@ struct tw_sequencer_config {
     bool inexact;         /* ranks with different numerics ids may mix */
     const struct tw_optimizer *optimizer;
     struct tw_optimizer_options options;
+    struct tw_pace pace; /* what of the options moves */
 };
 
 enum tw_sequencer_event_kind {
@@ -106,6 +108,7 @@ struct tw_sequencer_effect {
         struct {
             uint64_t samples, version;
             struct tw_stretch stretch;
+            double rate;    /* learning rate of the last update */
             bool evaluated; /* an evaluation of this very position will come */
         } border;
         struct {

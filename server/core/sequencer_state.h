@@ -81,6 +81,7 @@ struct tw_sequencer {
     uint32_t not_finite_in_a_row;
 
     struct tw_stretch total, stretch;
+    double rate; /* of the last update */
     struct tw_staleness staleness;
 
     bool evaluator, asking, evaluating, due, holding;

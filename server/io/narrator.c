@@ -193,7 +193,7 @@ static void on_border(struct tw_server *server, const struct tw_node_event *even
         .whole = n > 0 && floor(samples / n) > floor(before / n),
         .seconds = seconds,
         .samples_per_second = ratio(samples - before, seconds - narrator->border_seconds),
-        .lr = server->config->optimizer_options.lr,
+        .lr = event->rate,
         .train_loss = narrator->train_loss,
         .test_loss = none,
         .test_accuracy = none,

@@ -12,6 +12,7 @@
 #include "common/job/job.h"
 #include "server/core/dial.h"
 #include "server/core/optimizer.h"
+#include "server/core/schedule.h"
 #include "server/io/report.h"
 
 /* Times and counts that tests make small. Zeros stand for those of
@@ -29,6 +30,7 @@ struct tw_server_config {
     const struct tw_tensor_list *tensors;
     const struct tw_optimizer *optimizer;
     struct tw_optimizer_options optimizer_options;
+    struct tw_pace pace; /* of the options */
     struct tw_dial dial;
     uint64_t train_samples; /* n of the data set; 0: own gradients */
     bool evaluator;         /* wait for one before the start */

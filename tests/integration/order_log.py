@@ -18,7 +18,7 @@ from google.protobuf.internal.decoder import _DecodeVarint32  # noqa: E402
 
 PROTO = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "proto")
 EVALUATOR = 2**32 - 1
-FIELDS = "rank incarnation numerics slot step read staleness examples loss scalars".split()
+FIELDS = "rank incarnation numerics slot step read staleness examples loss scalars rate".split()
 
 
 def compile_schema(folder):
@@ -104,6 +104,7 @@ class Log(Case):
         for record in self.records("out"):
             if record.WhichOneof("body") == "commit":
                 self.assertEqual(list(record.commit.scalars), [0.3])
+                self.assertEqual(record.commit.rate, 0.3)
 
     def test_the_evaluator_gets_a_release_for_each_epoch(self):
         self.train("out")
@@ -129,6 +130,7 @@ class Log(Case):
             if kind == "commit":
                 self.assertEqual(line["scalars"], list(record.commit.scalars))
                 self.assertEqual(line["loss"], record.commit.loss)
+                self.assertEqual(line["rate"], record.commit.rate)
                 self.assertEqual([tuple(c.values()) for c in line["contributions"]],
                                  [(c.slot, c.step, c.read, c.staleness, c.examples, c.loss)
                                   for c in record.commit.contributions])

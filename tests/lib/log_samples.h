@@ -24,6 +24,7 @@ static const struct tw_record log_samples[] = {
      .contributions = log_sample_contributions,
      .examples = 127,
      .loss = 0.1,
+     .rate = 1e-3,
      .scalars = {1e-3, 0, -0.0, 5e-324, 0.1}},
     {.position = 5,
      .kind = TW_RECORD_DROP,

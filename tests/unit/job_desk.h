@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -55,6 +56,11 @@ static const struct tw_option_rule desk_idx[] = {
     {.key = "scale", .type = TW_OPTION_REAL, .fallback = 255, .min = 0, .max = 1e6},
 };
 
+static const struct tw_option_rule desk_steps[] = {
+    {.key = "at", .type = TW_OPTION_LIST, .required = true, .max = INFINITY},
+    {.key = "factor", .type = TW_OPTION_REAL, .fallback = 0.1},
+};
+
 static inline const struct tw_option_rule *desk_rules(const char *path, const char *name,
                                                       int *count) {
     static const struct {
@@ -65,6 +71,7 @@ static inline const struct tw_option_rule *desk_rules(const char *path, const ch
         {"optimizer", "adam", desk_adam, 3},
         {"model.layers", "dense", desk_dense, 2},
         {"data", "idx", desk_idx, 3},
+        {"schedule", "multi_step", desk_steps, 2},
     };
     for (size_t i = 0; i < sizeof book / sizeof *book; i++)
         if (strncmp(path, book[i].place, strlen(book[i].place)) == 0 &&

@@ -29,8 +29,8 @@ static void check_rows(const struct row *rows, size_t count) {
 #define CHECK(rows) check_rows(rows, sizeof rows / sizeof *rows)
 
 #define TOP_KEYS                                                                                   \
-    "known: model, data, batch, epochs, updates, optimizer, consistency, cluster, slots, seed, "   \
-    "chunk, worker"
+    "known: model, data, batch, epochs, updates, optimizer, schedule, consistency, cluster, "      \
+    "slots, seed, chunk, worker"
 
 static void keys_that_nobody_knows(void **state) {
     static const struct row rows[] = {
@@ -51,8 +51,8 @@ static void keys_that_nobody_knows(void **state) {
 }
 
 static void keys_that_come_later(void **state) {
-    static const char *const keys[] = {"schedule",   "clip",   "groups",       "checkpoint",
-                                       "durability", "memory", "weight_decay", "on_worker_loss"};
+    static const char *const keys[] = {"clip",   "groups",       "checkpoint",    "durability",
+                                       "memory", "weight_decay", "on_worker_loss"};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         char text[64], message[128];
         snprintf(text, sizeof text, "%s: {every: 3}", keys[i]);
@@ -196,8 +196,16 @@ static void values_of_the_wrong_kind(void **state) {
         {"optimizer", "optimizer: [adam]",
          ":13: optimizer: a list where keys and values should stand: an optimizer such as {name: "
          "adam, lr: 0.001}"},
-        {"optimizer", "optimizer: {name: adam, lr: [1]}",
-         ":13: optimizer.lr: a list where one value should stand; write key: value"},
+        {"optimizer", "optimizer: {name: adam, lr: [a]}",
+         ":13: optimizer.lr[0]: \"a\" is no number; a list of an option holds numbers, such as [1, "
+         "2.5]"},
+        {NULL, "schedule: [linear]",
+         ":14: schedule: a list where keys and values should stand: a schedule such as {name: "
+         "linear, to: 0.001, over: 1000}"},
+        {NULL, "schedule: {to: 3}",
+         ":14: schedule.name: missing; a schedule such as {name: linear, to: 0.001, over: 1000}"},
+        {NULL, "schedule: {lr: constant, beta1: constant}",
+         ":14: schedule.beta1: unknown key; known: lr, momentum"},
         {"optimizer", "optimizer: {name: adam, lr: }",
          ":13: optimizer.lr: no value; give one, or take the key out"},
         {"optimizer", "optimizer: {name: \"\"}",
@@ -216,8 +224,8 @@ static void values_of_the_wrong_kind(void **state) {
         {"    - flatten", "    - [relu]",
          ":4: model.layers[0]: a list where keys and values should stand: a layer such as dense: "
          "256"},
-        {"    - flatten", "    - dense: [3, 3]",
-         ":4: model.layers[0].dense: a list where one value should stand; write key: value"},
+        {"    - flatten", "    - dense: [3, [3]]",
+         ":4: model.layers[0].dense[1]: a list where one value should stand; write key: value"},
     };
     CHECK(rows);
     desk_refused("model: {input: 3, layers: dense, loss: mse}\n",

@@ -83,6 +83,36 @@ static void slots_are_written_when_they_were_given(void **state) {
     tw_job_free(job);
 }
 
+/* The lines of a job with this setting from "optimizer" on, up to "cluster". */
+static void assert_schedules(const char *setting, const char *lines) {
+    uint8_t digest[2][32];
+    struct tw_error error = {0};
+    struct tw_job *job = desk_set("schedule", setting, "--set schedule", &error);
+    if (!job)
+        fail_msg("%s", error.text);
+    resolve(job);
+    char *text = written(job);
+    if (!strstr(text, lines))
+        fail_msg("%s\nhas not\n%s", text, lines);
+    digest_of(text, digest[0]);
+    digest_of(DESK_JOB, digest[1]);
+    assert_memory_not_equal(digest[0], digest[1], 32);
+    free(text);
+    tw_job_free(job);
+}
+
+static void schedules_and_their_lists_come_back(void **state) {
+    assert_schedules("{name: multi_step, at: [30, 6e1, 80.50]}",
+                     "false}\nschedule: {name: multi_step, at: [30, 60, 80.5], factor: "
+                     "0.1}\nconsistency");
+    assert_schedules("{name: multi_step, at: 5}", "schedule: {name: multi_step, at: [5], ");
+    assert_schedules("{momentum: {name: multi_step, at: [1]}}",
+                     "schedule:\n  momentum: {name: multi_step, at: [1], factor: 0.1}\n");
+    assert_schedules("{momentum: {name: multi_step, at: [1]}, lr: {name: multi_step, at: [2]}}",
+                     "schedule:\n  lr: {name: multi_step, at: [2], factor: 0.1}\n"
+                     "  momentum: {name: multi_step, at: [1], factor: 0.1}\n");
+}
+
 static void resolving_twice_changes_nothing(void **state) {
     struct tw_job *job = desk_good(DESK_JOB);
     resolve(job);
@@ -314,6 +344,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_default_is_spelled_out),
         cmocka_unit_test(slots_are_written_when_they_were_given),
+        cmocka_unit_test(schedules_and_their_lists_come_back),
         cmocka_unit_test(resolving_twice_changes_nothing),
         cmocka_unit_test(resolving_finds_wrong_options),
         cmocka_unit_test(two_ways_to_say_the_same_have_one_digest),

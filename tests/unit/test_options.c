@@ -10,6 +10,7 @@ struct sample {
     bool flag;
     int color;
     const char *file;
+    struct tw_option_list list;
 };
 
 static const struct tw_option_rule rules[] = {
@@ -38,6 +39,7 @@ static const struct tw_option_rule rules[] = {
      .fallback = 2,
      .names = colors},
     {.key = "file", .type = TW_OPTION_PATH, .offset = offsetof(struct sample, file)},
+    {.key = "list", .type = TW_OPTION_LIST, .offset = offsetof(struct sample, list), .max = 100},
 };
 enum { RULES = sizeof rules / sizeof *rules };
 
@@ -101,6 +103,40 @@ static void whole_numbers_are_never_cut(void **state) {
     refused("count", "1e1", "count: write \"1e1\" in plain digits: 10");
     refused("count", "010", "count: write \"010\" in plain digits: 10");
     refused("plain", "x", "plain: \"x\" is not a whole number; write one such as 10");
+}
+
+static void lists_are_numbers_within_the_limits(void **state) {
+    struct tw_option_list list = accepted("list", "[30, 60.5,80]").list;
+    assert_int_equal(list.count, 3);
+    assert_true(list.at[0] == 30 && list.at[1] == 60.5 && list.at[2] == 80);
+    list = accepted("list", "7").list;
+    assert_true(list.count == 1 && list.at[0] == 7);
+    refused("list", "[1, 101]",
+            "list: 101 is not right in this list; each must be a number from 0 to 100, without "
+            "quotes");
+    refused("list", "[1, x]",
+            "list: x is not right in this list; each must be a number from 0 to 100, without "
+            "quotes");
+    refused(
+        "list", "[,]",
+        "list:  is not right in this list; each must be a number from 0 to 100, without quotes");
+    refused("list", "[]", "list: an empty list; write numbers, such as [1, 2]");
+    char many[4 * TW_OPTION_LIST_MAX + 16] = "[1";
+    for (int i = 0; i < TW_OPTION_LIST_MAX; i++)
+        strcat(many, ", 1");
+    refused("list", strcat(many, "]"), "list: more than 64 numbers in one list");
+    assert_int_equal(accepted("plain", "1").list.count, 0);
+}
+
+static void only_a_list_takes_a_list(void **state) {
+    struct sample sample;
+    struct tw_error error;
+    struct tw_option option = {
+        .key = "rate", .text = "[1]", .is_list = true, .where = {"job.yaml", 12}};
+    struct tw_variant variant = {"thing", {"job.yaml", 11}, "some.thing", 1, &option};
+    assert_int_equal(tw_options_read(&variant, rules, RULES, &sample, &error), TW_JOB);
+    assert_string_equal(error.text, "job.yaml:12: some.thing.rate: a list where one value should "
+                                    "stand; write key: value");
 }
 
 static void reals_are_finite_numbers(void **state) {
@@ -171,7 +207,7 @@ static void unknown_keys_are_told_with_the_nearest_and_all(void **state) {
             "cuont: unknown key; did you mean \"count\"? known: count, plain, rate, share, flag, "
             "color, file");
     refused("learning", "3",
-            "learning: unknown key; known: count, plain, rate, share, flag, color, file");
+            "learning: unknown key; known: count, plain, rate, share, flag, color, file, list");
 }
 
 static void a_variant_without_options_says_so(void **state) {
@@ -267,6 +303,8 @@ int main(void) {
         cmocka_unit_test(defaults_fill_what_was_not_said),
         cmocka_unit_test(an_argument_without_a_key_goes_to_the_first_rule),
         cmocka_unit_test(whole_numbers_are_never_cut),
+        cmocka_unit_test(lists_are_numbers_within_the_limits),
+        cmocka_unit_test(only_a_list_takes_a_list),
         cmocka_unit_test(reals_are_finite_numbers),
         cmocka_unit_test(only_true_and_false_are_booleans),
         cmocka_unit_test(names_are_told_with_the_nearest),

@@ -51,6 +51,7 @@ static void assert_same(const struct tw_record *a, const struct tw_record *b) {
     assert_int_equal(a->examples, b->examples);
     assert_memory_equal(&a->loss, &b->loss, sizeof a->loss);
     assert_memory_equal(a->scalars, b->scalars, sizeof a->scalars);
+    assert_memory_equal(&a->rate, &b->rate, sizeof a->rate);
     assert_int_equal(a->count, b->count);
     if (a->numerics || b->numerics)
         assert_string_equal(a->numerics, b->numerics);

@@ -176,6 +176,40 @@ static void the_bits_are_what_they_always_were(void **state) {
     assert_string_equal(hex, "9d0b6fb1b92004c2afa32ee872248b51171f505b2e9d9970850d117e5c86d23d");
 }
 
+/* Against long double: pi x is rounded to 64 bits there, so x is kept small. */
+static void cos_pi_is_within_its_error_and_exact_at_the_quarters(void **state) {
+    struct tw_rng rng;
+    start(&rng);
+    for (int i = 0; i < 100000; i++) {
+        double x = i % 2 ? uniform(&rng, -1, 1) : uniform(&rng, -20, 20);
+        long double exact = cosl(3.14159265358979323846264338327950288L * (long double)x);
+        assert_true(fabsl((long double)tw_cos_pi(x) - exact) < 0x1p-52L);
+    }
+    for (int i = -9; i <= 9; i++) {
+        assert_true(tw_cos_pi(2 * i) == 1 && tw_cos_pi(2 * i + 1) == -1);
+        assert_true(tw_cos_pi(i + 0.5) == 0);
+    }
+    assert_true(tw_cos_pi(0.125) == tw_cos_pi(4294967296.125));
+    assert_true(tw_cos_pi(0x1p53) == 1 && tw_cos_pi(1e300) == 1);
+    assert_true(isnan(tw_cos_pi(INFINITY)) && isnan(tw_cos_pi(NAN)));
+}
+
+static void powers_are_exact_where_they_can_be(void **state) {
+    struct tw_rng rng;
+    start(&rng);
+    assert_true(tw_power(3, 20) == 3486784401.0 && tw_power(2, -3) == 0.125);
+    assert_true(tw_power(0.3, 0) == 1 && tw_power(0, 0) == 1);
+    assert_true(tw_power(0, 2) == 0 && tw_power(0, 0.5) == 0 && tw_power(1, 0.3) == 1);
+    for (int i = 0; i < 10000; i++) {
+        double base = uniform(&rng, 0, 2), exponent = uniform(&rng, -8, 8);
+        if (i % 2)
+            exponent = floor(100 * exponent);
+        long double exact = powl((long double)base, (long double)exponent);
+        assert_true(fabsl((long double)tw_power(base, exponent) / exact - 1) < 1e-12L ||
+                    exact > (long double)DBL_MAX || exact < (long double)DBL_MIN);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(exp_is_within_one_ulp),
@@ -188,6 +222,8 @@ int main(void) {
         cmocka_unit_test(expf_has_the_same_bits_in_a_loop_and_alone),
         cmocka_unit_test(the_normal_quantile_inverts_the_distribution),
         cmocka_unit_test(the_normal_quantile_at_the_edges),
+        cmocka_unit_test(cos_pi_is_within_its_error_and_exact_at_the_quarters),
+        cmocka_unit_test(powers_are_exact_where_they_can_be),
         cmocka_unit_test(the_bits_are_what_they_always_were),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,162 @@
+#include "server/core/schedule.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "server/core/schedule_tables.h"
+
+extern const struct tw_schedule tw_schedule_constant, tw_schedule_linear, tw_schedule_step,
+    tw_schedule_multi_step, tw_schedule_exponential, tw_schedule_inverse_time,
+    tw_schedule_inverse_sqrt, tw_schedule_polynomial, tw_schedule_cosine, tw_schedule_cyclical,
+    tw_schedule_one_cycle;
+
+const struct tw_schedule *const tw_schedules[] = {
+    &tw_schedule_constant,     &tw_schedule_linear,      &tw_schedule_step,
+    &tw_schedule_multi_step,   &tw_schedule_exponential, &tw_schedule_inverse_time,
+    &tw_schedule_inverse_sqrt, &tw_schedule_polynomial,  &tw_schedule_cosine,
+    &tw_schedule_cyclical,     &tw_schedule_one_cycle,
+};
+const int tw_schedule_count = (int)(sizeof tw_schedules / sizeof *tw_schedules);
+
+const char *const tw_schedule_units[] = {"update", "epoch", NULL};
+
+/* ---- finding ---- */
+
+static const struct tw_schedule *find(const struct tw_variant *words, struct tw_error *error) {
+    const char *names[sizeof tw_schedules / sizeof *tw_schedules];
+    for (int i = 0; i < tw_schedule_count; i++) {
+        if (strcmp(tw_schedules[i]->name, words->name) == 0)
+            return tw_schedules[i];
+        names[i] = tw_schedules[i]->name;
+    }
+    tw_unknown_variant(words, "schedule", names, tw_schedule_count, sizeof names[0], error);
+    return NULL;
+}
+
+/* At an option's own line where the job says it. */
+static enum tw_status wrong(const struct tw_variant *words, const char *key, const char *what,
+                            struct tw_error *error) {
+    struct tw_where where = words->where;
+    char path[128];
+    for (int i = 0; i < words->count; i++)
+        if (strcmp(words->options[i].key, key) == 0)
+            where = words->options[i].where;
+    snprintf(path, sizeof path, "%.60s%s%.60s", words->path, *key ? "." : "", key);
+    return tw_job_error(error, where, path, "%s", what);
+}
+
+static enum tw_status find_scheduled(struct tw_scheduled *out, const struct tw_variant *words,
+                                     bool has_epochs, struct tw_error *error) {
+    struct tw_schedule_options *options = &out->options;
+    *out = (struct tw_scheduled){.kind = NULL};
+    if (words == NULL || words->name == NULL)
+        return TW_OK;
+    const struct tw_schedule *kind = find(words, error);
+    if (kind == NULL)
+        return TW_JOB;
+    enum tw_status status = tw_options_read(words, kind->rules, kind->rule_count, options, error);
+    if (status != TW_OK)
+        return status;
+    for (int i = 1; i < options->at.count; i++)
+        if (!(options->at.at[i] > options->at.at[i - 1]))
+            return wrong(words, "at", "each must be larger than the one before", error);
+    if (options->unit == TW_UNIT_EPOCH && !has_epochs)
+        return wrong(words, "unit",
+                     "epochs are passes over data, and this job has none; write update", error);
+    out->kind = kind;
+    return TW_OK;
+}
+
+/* What a schedule of momentum moves: the rule's own option of that meaning. */
+static const char *momentum_key(const struct tw_optimizer *optimizer) {
+    for (int i = 0; i < optimizer->rule_count; i++)
+        if (strcmp(optimizer->rules[i].key, "momentum") == 0 ||
+            strcmp(optimizer->rules[i].key, "beta1") == 0)
+            return optimizer->rules[i].key;
+    return NULL;
+}
+
+static double *momentum_of(const struct tw_optimizer *optimizer,
+                           struct tw_optimizer_options *options) {
+    const char *key = momentum_key(optimizer);
+    return key != NULL && strcmp(key, "beta1") == 0 ? &options->beta1 : &options->momentum;
+}
+
+static enum tw_status check_momentum(const struct tw_scheduled *momentum,
+                                     const struct tw_variant *words,
+                                     const struct tw_optimizer *optimizer, struct tw_error *error) {
+    static const char below_one[] = "a momentum must be at least 0 and below 1";
+    const struct tw_schedule_options *options = &momentum->options;
+    if (momentum->kind == NULL)
+        return TW_OK;
+    if (momentum_key(optimizer) == NULL)
+        return tw_job_error(error, words->where, words->path,
+                            "optimizer %s has neither momentum nor beta1; take it out",
+                            optimizer->name);
+    if (options->to >= 1)
+        return wrong(words, "to", below_one, error);
+    if (options->peak >= 1)
+        return wrong(words, "peak", below_one, error);
+    if (options->warmup_from >= 1)
+        return wrong(words, "warmup_from", below_one, error);
+    if (options->factor > 1)
+        return wrong(words, "factor", "a momentum may not grow without an end", error);
+    return TW_OK;
+}
+
+enum tw_status tw_pace_find(struct tw_pace *out, const struct tw_variant *rate,
+                            const struct tw_variant *momentum, const struct tw_optimizer *optimizer,
+                            bool has_epochs, struct tw_error *error) {
+    *out = (struct tw_pace){.epoch_samples = 0};
+    enum tw_status status = find_scheduled(&out->rate, rate, has_epochs, error);
+    if (status == TW_OK)
+        status = find_scheduled(&out->momentum, momentum, has_epochs, error);
+    return status == TW_OK ? check_momentum(&out->momentum, momentum, optimizer, error) : status;
+}
+
+const struct tw_option_rule *tw_schedule_rules(const char *name, int *count) {
+    for (int i = 0; i < tw_schedule_count; i++)
+        if (strcmp(tw_schedules[i]->name, name) == 0) {
+            *count = tw_schedules[i]->rule_count;
+            return tw_schedules[i]->rules;
+        }
+    *count = 0;
+    return NULL;
+}
+
+/* ---- computing ---- */
+
+static double value(const struct tw_scheduled *scheduled, double start, double t) {
+    const struct tw_schedule_options *options = &scheduled->options;
+    if (t >= options->warmup)
+        return scheduled->kind->value(options, start, t - options->warmup);
+    double share = t / options->warmup;
+    return (1 - share) * options->warmup_from + share * scheduled->kind->value(options, start, 0);
+}
+
+static double at(const struct tw_pace *pace, const struct tw_scheduled *scheduled, double start,
+                 uint64_t updates, uint64_t samples) {
+    if (scheduled->kind == NULL)
+        return start;
+    bool by_epoch = scheduled->options.unit == TW_UNIT_EPOCH && pace->epoch_samples > 0;
+    return value(scheduled, start,
+                 by_epoch ? (double)samples / (double)pace->epoch_samples : (double)updates);
+}
+
+double tw_pace_rate(const struct tw_pace *pace, const struct tw_optimizer_options *options,
+                    uint64_t updates, uint64_t samples) {
+    return at(pace, &pace->rate, options->lr, updates, samples);
+}
+
+double tw_pace_prepare(const struct tw_pace *pace, const struct tw_optimizer *optimizer,
+                       const struct tw_optimizer_options *options, uint64_t updates,
+                       uint64_t samples, double *out) {
+    struct tw_optimizer_options now = *options;
+    double rate = tw_pace_rate(pace, options, updates, samples);
+    if (pace->momentum.kind != NULL) {
+        double *momentum = momentum_of(optimizer, &now);
+        *momentum = at(pace, &pace->momentum, *momentum, updates, samples);
+    }
+    optimizer->prepare(&now, updates + 1, rate, out);
+    return rate;
+}

@@ -1,0 +1,107 @@
+/* The tables of the schedules: complete, and what they refuse, by key. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "server/core/schedule.h"
+#include "tests/lib/variant_text.h"
+
+static struct tw_error error;
+
+static enum tw_status find(const char *line, bool of_momentum, const char *rule, bool has_epochs) {
+    const struct tw_variant *words = tw_test_variant(line);
+    const struct tw_optimizer *optimizer = NULL;
+    struct tw_pace pace;
+    for (int i = 0; i < tw_optimizer_count; i++)
+        if (strcmp(tw_optimizers[i]->name, rule) == 0)
+            optimizer = tw_optimizers[i];
+    return tw_pace_find(&pace, of_momentum ? NULL : words, of_momentum ? words : NULL, optimizer,
+                        has_epochs, &error);
+}
+
+static void every_schedule_is_complete(void **state) {
+    assert_int_equal(tw_schedule_count, 11);
+    for (int i = 0; i < tw_schedule_count; i++) {
+        const struct tw_schedule *s = tw_schedules[i];
+        int count;
+        assert_true(*s->name && *s->formula && s->value != NULL);
+        assert_ptr_equal(tw_schedule_rules(s->name, &count), s->rules);
+        assert_int_equal(count, s->rule_count);
+        assert_string_equal(s->rules[count - 3].key, "unit");
+        assert_string_equal(s->rules[count - 1].key, "warmup_from");
+        for (int k = 0; k < count; k++)
+            assert_true(*s->rules[k].key && *s->rules[k].text);
+        for (int k = 0; k < i; k++)
+            assert_string_not_equal(s->name, tw_schedules[k]->name);
+    }
+}
+
+static void what_a_table_does_not_allow_is_refused_by_key(void **state) {
+    static const struct {
+        const char *line, *words;
+    } wrong[] = {
+        {"linera to=0 over=1", "unknown schedule \"linera\"; did you mean \"linear\"?"},
+        {"linear over=1", ".to: missing"},
+        {"linear to=0", ".over: missing"},
+        {"linear to=0 over=0", ".over"},
+        {"linear to=-1 over=5", ".to"},
+        {"linear to=nan over=5", ".to"},
+        {"linear to=0 ovr=5", "did you mean \"over\""},
+        {"step every=-3", ".every"},
+        {"step every=3 factor=0", ".factor"},
+        {"multi_step at=[30,20]", ".at: each must be larger than the one before"},
+        {"multi_step at=[30,30]", ".at: each must be larger than the one before"},
+        {"multi_step at=[]", ".at: an empty list"},
+        {"multi_step at=[0,1]", ".at: 0 is not right"},
+        {"multi_step at=[1,x]", ".at: x is not right"},
+        {"exponential decay=0", ".decay"},
+        {"exponential decay=inf", ".decay"},
+        {"inverse_time", ".decay: missing"},
+        {"polynomial over=5 power=0", ".power"},
+        {"cosine over=5 grow=.5", ".grow"},
+        {"cosine over=5 restart=1", ".restart"},
+        {"cyclical over=5", ".peak: missing"},
+        {"cyclical peak=1 over=5 form=triangle", ".form: \"triangle\""},
+        {"cyclical peak=1 over=5 gamma=2", ".gamma"},
+        {"one_cycle peak=1 over=5 to=0 rise=1", ".rise"},
+        {"constant unit=week", ".unit"},
+        {"constant warmup=-1", ".warmup"},
+        {"constant warmup=1 warmup_from=-1", ".warmup_from"},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        assert_int_equal(find(wrong[i].line, false, "sgd", true), TW_JOB);
+        if (!strstr(error.text, wrong[i].words) || !strstr(error.text, "job.yaml:7"))
+            fail_msg("%s: \"%s\" does not say \"%s\"", wrong[i].line, error.text, wrong[i].words);
+    }
+}
+
+static void epochs_need_data(void **state) {
+    assert_int_equal(find("step every=1 unit=epoch", false, "sgd", true), TW_OK);
+    assert_int_equal(find("step every=1 unit=epoch", false, "sgd", false), TW_JOB);
+    assert_non_null(strstr(error.text, "unit: epochs are passes over data"));
+}
+
+static void momentum_stays_a_momentum(void **state) {
+    assert_int_equal(find("linear to=.5 over=9", true, "momentum", true), TW_OK);
+    assert_int_equal(find("linear to=.5 over=9", true, "adam", true), TW_OK);
+    assert_int_equal(find("linear to=.5 over=9", true, "sgd", true), TW_JOB);
+    assert_non_null(strstr(error.text, "sgd has neither momentum nor beta1"));
+    assert_int_equal(find("linear to=1 over=9", true, "momentum", true), TW_JOB);
+    assert_non_null(strstr(error.text, ".to: a momentum must be"));
+    assert_int_equal(find("cyclical peak=1.5 over=9", true, "momentum", true), TW_JOB);
+    assert_non_null(strstr(error.text, ".peak: a momentum must be"));
+    assert_int_equal(find("constant warmup=2 warmup_from=1", true, "momentum", true), TW_JOB);
+    assert_int_equal(find("step every=2 factor=1.1", true, "momentum", true), TW_JOB);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_schedule_is_complete),
+        cmocka_unit_test(what_a_table_does_not_allow_is_refused_by_key),
+        cmocka_unit_test(epochs_need_data),
+        cmocka_unit_test(momentum_stays_a_momentum),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
