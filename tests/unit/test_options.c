@@ -121,10 +121,10 @@ static void lists_are_numbers_within_the_limits(void **state) {
         "list", "[,]",
         "list:  is not right in this list; each must be a number from 0 to 100, without quotes");
     refused("list", "[]", "list: an empty list; write numbers, such as [1, 2]");
-    char many[4 * TW_OPTION_LIST_MAX + 16] = "[1";
-    for (int i = 0; i < TW_OPTION_LIST_MAX; i++)
-        strcat(many, ", 1");
-    refused("list", strcat(many, "]"), "list: more than 64 numbers in one list");
+    char many[2 * (TW_OPTION_LIST_MAX + 1) + 2] = "[";
+    for (int i = 0; i <= TW_OPTION_LIST_MAX; i++)
+        memcpy(many + 1 + 2 * (size_t)i, i < TW_OPTION_LIST_MAX ? "1," : "1]", 2);
+    refused("list", many, "list: more than 64 numbers in one list");
     assert_int_equal(accepted("plain", "1").list.count, 0);
 }
 
@@ -205,7 +205,7 @@ static void quotes_make_text(void **state) {
 static void unknown_keys_are_told_with_the_nearest_and_all(void **state) {
     refused("cuont", "3",
             "cuont: unknown key; did you mean \"count\"? known: count, plain, rate, share, flag, "
-            "color, file");
+            "color, file, list");
     refused("learning", "3",
             "learning: unknown key; known: count, plain, rate, share, flag, color, file, list");
 }
