@@ -54,6 +54,7 @@ enum tw_status tw_connection_new(struct tw_connection **out, const struct tw_con
     limits->slow_window_ms = or_default(host->slow_window_ms, TW_SLOW_WINDOW_MS);
     limits->slow_bytes_per_s = or_default(host->slow_bytes_per_s, TW_SLOW_BYTES_PER_S);
     connection->events = *events;
+    connection->drained = true;
     connection->context = context;
     snprintf(connection->peer, sizeof connection->peer, "?");
     uv_timer_init(host->loop, &connection->timer);

@@ -32,6 +32,9 @@ struct tw_connection_events {
      * its data is the caller's again. Comes from the loop, or from inside
      * tw_connection_flush(); more frames may be sent from it. */
     void (*on_released)(struct tw_connection *connection, void *token);
+    /* Everything that was queued has left for the kernel. Comes as on_released does;
+     * may be NULL. */
+    void (*on_drained)(struct tw_connection *connection);
     /* The last event. `error->status` is TW_CLOSED when the peer simply went
      * away or we closed without a cause. The connection may be freed in it. */
     void (*on_closed)(struct tw_connection *connection, const struct tw_error *error);

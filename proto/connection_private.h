@@ -62,6 +62,7 @@ struct tw_connection {
     uv_shutdown_t shutdown;
     size_t flying; /* bytes in `write`; 0: none is under way */
     bool flushing, broken, shutting;
+    bool drained; /* the owner was told so, and nothing was queued since */
     uint64_t sent;
 
     /* Watch: when it last looked, and when progress was last seen. */

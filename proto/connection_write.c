@@ -95,6 +95,16 @@ static void shut(struct tw_connection *connection) {
     }
 }
 
+/* Once each time that the queue has become empty. */
+static void tell_drained(struct tw_connection *connection) {
+    if (connection->drained || connection->queue.entries > 0 || connection->flying > 0 ||
+        connection->state != TW_CONNECTION_OPEN)
+        return;
+    connection->drained = true;
+    if (connection->events.on_drained != NULL)
+        connection->events.on_drained(connection);
+}
+
 void tw_connection_flush(struct tw_connection *connection) {
     size_t total = 0;
     while (may_write(connection) && connection->queue.entries > 0) {
@@ -122,6 +132,7 @@ void tw_connection_flush(struct tw_connection *connection) {
     }
     if (may_write(connection)) {
         shut(connection);
+        tell_drained(connection);
     }
 }
 
@@ -163,6 +174,7 @@ enum tw_status tw_connection_send(struct tw_connection *connection, const struct
                            tw_body_name(frame->body), tw_status_text(status));
         return status;
     }
+    connection->drained = false;
     if (connection->state == TW_CONNECTION_OPEN && connection->flying == 0) {
         tw_connection_want_turn(connection);
     }

@@ -156,11 +156,16 @@ struct tw_stop {
     uint32_t status;
     struct tw_view text;
 };
+struct tw_measure { /* one entry of Ping.measures; times in the lead's ns, 0: not measured */
+    uint64_t step, received, computed, sent;
+};
 struct tw_ping {
     uint64_t step, nonce;
+    size_t measures;
+    const struct tw_measure *measure; /* [measures] */
 };
 struct tw_pong {
-    uint64_t nonce;
+    uint64_t nonce, time;
 };
 struct tw_query {
     uint32_t first, ranks;

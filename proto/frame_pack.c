@@ -5,8 +5,8 @@
  * protobuf-c message on the stack whose bytes point into the caller's views. Two
  * things of protobuf-c stand in the way and are worked around here: its text
  * ends with a zero (short copies on the stack), and a repeated message is an
- * array of pointers (Join is packed in parts: head, tensors one by one, tail;
- * the parts of a message laid end to end are that message).
+ * array of pointers (Join is packed in parts: head, tensors one by one, tail; so is
+ * Ping with its measures; the parts of a message laid end to end are that message).
  */
 #include "proto/frame_pack.h"
 
@@ -105,7 +105,7 @@ static const struct field evaluation[] = {
 static const struct field regather[] = {FIELD(regather, Regather, version)};
 static const struct field stop[] = {FIELD(stop, Stop, status), FIELD(stop, Stop, text)};
 static const struct field ping[] = {FIELD(ping, Ping, step), FIELD(ping, Ping, nonce)};
-static const struct field pong[] = {FIELD(pong, Pong, nonce)};
+static const struct field pong[] = {FIELD(pong, Pong, nonce), FIELD(pong, Pong, time)};
 static const struct field query[] = {FIELD(query, Query, first), FIELD(query, Query, ranks)};
 static const struct field status[] = {
     FIELD(status, Status, mode),           FIELD(status, Status, phase),
@@ -275,13 +275,39 @@ static size_t pack_tensor(const struct tw_tensor_shape *from, unsigned char *out
     return head + bytes;
 }
 
+static size_t pack_measure(const struct tw_measure *from, unsigned char *out) {
+    const unsigned char key = 3 << 3 | 2; /* Ping.measures */
+    Talweg__Measure measure = TALWEG__MEASURE__INIT;
+    measure.step = from->step;
+    measure.received = from->received;
+    measure.computed = from->computed;
+    measure.sent = from->sent;
+    size_t bytes = pack(&measure.base, NULL);
+    if (out != NULL) {
+        out[0] = key;
+        out[1] = (unsigned char)bytes; /* at most 44 */
+        pack(&measure.base, out + 2);
+    }
+    return 2 + bytes;
+}
+
+static size_t pack_measures(const struct tw_ping *from, unsigned char *out) {
+    size_t size = 0;
+    for (size_t i = 0; i < from->measures; i++)
+        size += pack_measure(&from->measure[i], out != NULL ? out + size : NULL);
+    return size;
+}
+
 /* The fields of the body; with `out` NULL only counts. */
 static size_t pack_fields(const struct tw_frame *frame, unsigned char *out) {
     const struct body *body = body_row(frame->body);
     struct message message;
     if (frame->body != TW_BODY_JOIN) {
         put_fields(&message, body, 0, body->count, frame);
-        return pack(&message.base, out);
+        size_t size = pack(&message.base, out);
+        if (frame->body == TW_BODY_PING)
+            size += pack_measures(&frame->ping, out != NULL ? out + size : NULL);
+        return size;
     }
     put_fields(&message, body, 0, JOIN_HEAD, frame);
     size_t size = pack(&message.base, out);
@@ -379,6 +405,20 @@ static bool get_tensors(struct budget *budget, struct tw_join *to, const Talweg_
     return true;
 }
 
+static bool get_measures(struct budget *budget, struct tw_ping *to, const Talweg__Ping *from) {
+    struct tw_measure *list = budget_alloc(budget, from->n_measures * sizeof *list);
+    if (list == NULL)
+        return false;
+    for (size_t i = 0; i < from->n_measures; i++)
+        list[i] = (struct tw_measure){.step = from->measures[i]->step,
+                                      .received = from->measures[i]->received,
+                                      .computed = from->measures[i]->computed,
+                                      .sent = from->measures[i]->sent};
+    to->measures = from->n_measures;
+    to->measure = list;
+    return true;
+}
+
 static bool get_body(struct budget *budget, struct tw_frame *frame, const Talweg__Frame *from) {
     frame->body = (enum tw_body)from->body_case;
     const struct body *body = body_row(frame->body);
@@ -390,6 +430,8 @@ static bool get_body(struct budget *budget, struct tw_frame *frame, const Talweg
     for (size_t i = 0; i < body->count; i++) {
         get_field(frame, &body->fields[i], message);
     }
+    if (frame->body == TW_BODY_PING)
+        return get_measures(budget, &frame->ping, from->ping);
     return frame->body != TW_BODY_JOIN || get_tensors(budget, &frame->join, from->join);
 }
 

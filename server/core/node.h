@@ -76,6 +76,7 @@ enum tw_node_event_kind {
     TW_EVENT_BORDER,    /* border, as the sequencer's */
     TW_EVENT_EVALUATED, /* version, samples, loss, accuracy */
     TW_EVENT_DROPPED,   /* dropped, as the sequencer's */
+    TW_EVENT_MEASURED,  /* rank, measures: what a worker says of its steps, unchecked */
     TW_EVENT_FINISHED,  /* status; the weights are final and may be saved */
     TW_EVENT_QUERY,     /* connection, rank, ranks: answer, then say tw_node_answered() */
 };
@@ -89,11 +90,13 @@ struct tw_node_event {
     enum tw_status status;
     uint64_t version, samples;
     double loss, accuracy;
-    bool evaluated;            /* BORDER: an evaluation of it will come */
-    struct tw_stretch stretch; /* BORDER */
-    double rate;               /* BORDER */
-    uint32_t slot, tensor;     /* DROPPED; the first slot of the push */
-    uint64_t step;             /* DROPPED */
+    bool evaluated;                   /* BORDER: an evaluation of it will come */
+    struct tw_stretch stretch;        /* BORDER */
+    double rate;                      /* BORDER */
+    uint32_t slot, tensor;            /* DROPPED; the first slot of the push */
+    uint64_t step;                    /* DROPPED */
+    size_t measures;                  /* MEASURED */
+    const struct tw_measure *measure; /* [measures]; borrowed from the frame */
 };
 
 struct tw_node_effect {

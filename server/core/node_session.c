@@ -380,6 +380,19 @@ static enum tw_status on_worker_frame(struct tw_node *n, uint32_t connection,
     return status == TW_OK ? tw_shard_end(n->shard, &end, error) : status;
 }
 
+/* The shell, which has a clock, fills in the time of the answer. */
+static void on_ping(struct tw_node *n, uint32_t connection, const struct tw_ping *ping) {
+    const struct tw_session *session = session_of(n, connection);
+    tw_node_say(n, connection, TW_BODY_PONG)->pong.nonce = ping->nonce;
+    if (session->state != TW_SESSION_CONTROL || session->role != TW_ROLE_WORKER || !ping->measures)
+        return;
+    struct tw_node_event *event = tw_node_tell(n, TW_EVENT_MEASURED);
+    event->rank = session->rank;
+    event->connection = connection;
+    event->measures = ping->measures;
+    event->measure = ping->measure;
+}
+
 enum tw_status tw_node_frame(struct tw_node *n, uint32_t connection, const struct tw_frame *frame,
                              const void *data, struct tw_error *error) {
     struct tw_session *session = session_of(n, connection);
@@ -408,7 +421,7 @@ enum tw_status tw_node_frame(struct tw_node *n, uint32_t connection, const struc
     case TW_BODY_EVALUATION:
         return on_evaluation(n, &frame->evaluation, error);
     case TW_BODY_PING:
-        tw_node_say(n, connection, TW_BODY_PONG)->pong.nonce = frame->ping.nonce;
+        on_ping(n, connection, &frame->ping);
         return TW_OK;
     case TW_BODY_BYE:
         tw_node_close(n, connection, TW_OK, "");

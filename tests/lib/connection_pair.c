@@ -52,6 +52,12 @@ static enum tw_status on_frame(struct tw_connection *connection, const struct tw
     return TW_OK;
 }
 
+static void on_drained(struct tw_connection *connection) {
+    struct end *end = tw_connection_context(connection);
+    must(tw_connection_queued(connection) == 0, "an empty queue holds nothing");
+    end->drained++;
+}
+
 static void on_released(struct tw_connection *connection, void *token) {
     struct end *end = tw_connection_context(connection);
     must(end->closed == 0, "everything is released before on_closed");
@@ -74,7 +80,12 @@ static void on_closed(struct tw_connection *connection, const struct tw_error *e
 }
 
 static const struct tw_connection_events events = {
-    .on_data = on_data, .on_frame = on_frame, .on_released = on_released, .on_closed = on_closed};
+    .on_data = on_data,
+    .on_frame = on_frame,
+    .on_released = on_released,
+    .on_drained = on_drained,
+    .on_closed = on_closed,
+};
 
 static void make_end(struct pair *pair, struct end *end) {
     must(tw_connection_new(&end->connection, &pair->host, &events, end) == TW_OK,

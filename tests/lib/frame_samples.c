@@ -11,6 +11,9 @@ static const struct tw_tensor_shape tensors[] = {
     {.name = TEXT("scalar"), .dims = 0, .shape = NULL},
 };
 
+static const struct tw_measure measures[] = {{7, 1000000001, 2000000002, 2500000003},
+                                             {8, 3000000004, 0, 0}};
+
 /* 1.0f, -2.0f */
 static const unsigned char data[] = {0x00, 0x00, 0x80, 0x3f, 0x00, 0x00, 0x00, 0xc0};
 
@@ -55,8 +58,8 @@ const struct frame_sample frame_samples[FRAME_SAMPLES] = {
     {"evaluation", {.body = TW_BODY_EVALUATION, .evaluation = {77, 60000, 0.3125, 0.875}}, NULL},
     {"regather", {.body = TW_BODY_REGATHER, .regather = {300}}, NULL},
     {"stop", {.body = TW_BODY_STOP, .stop = {22, TEXT("the run is over")}}, NULL},
-    {"ping", {.body = TW_BODY_PING, .ping = {12, 0xfedcba9876543210u}}, NULL},
-    {"pong", {.body = TW_BODY_PONG, .pong = {0x0123456789abcdefu}}, NULL},
+    {"ping", {.body = TW_BODY_PING, .ping = {12, 0xfedcba9876543210u, 2, measures}}, NULL},
+    {"pong", {.body = TW_BODY_PONG, .pong = {0x0123456789abcdefu, 5000000001}}, NULL},
     {"bye", {.body = TW_BODY_BYE}, NULL},
     {"query", {.body = TW_BODY_QUERY, .query = {256, 128}}, NULL},
     {"status",

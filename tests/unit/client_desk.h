@@ -61,6 +61,7 @@ static inline void desk_note_sent(struct desk *desk, const struct tw_client_effe
 
 static inline enum tw_status desk_step(struct desk *desk, struct tw_client_event event) {
     event.now_ms = desk->now;
+    event.now_ns = desk->now * 1000000;
     enum tw_status status = tw_client_step(&desk->client, &event, &desk->effects, &desk->error);
     assert_in_range(desk->effects.count, 0, TW_CLIENT_EFFECTS_MAX);
     for (int i = 0; i < desk->effects.count; i++) {

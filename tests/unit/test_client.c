@@ -122,6 +122,87 @@ static void a_ping_leaves_at_each_heartbeat_and_pings_are_answered(void **state)
     desk_fini(&desk);
 }
 
+/* What the core hands out goes to the kernel; 3 ms pass between any two things. */
+static void work_a_step(struct desk *desk, uint64_t step) {
+    desk->now += 3;
+    desk_pull(desk);
+    desk_arrive_all(desk, 10 * step, step - 1, step);
+    desk->now += 3;
+    desk_push_all(desk);
+    assert_false(tw_client_awaits_sent(&desk->client));
+    handed_out(desk, 1);
+    assert_true(tw_client_awaits_sent(&desk->client));
+    desk->now += 3;
+    desk_step(desk, (struct tw_client_event){.kind = TW_CLIENT_ON_SENT});
+    assert_false(tw_client_awaits_sent(&desk->client));
+}
+
+/* The lead's clock shows `ahead` ms more than ours; it answers the last Ping. */
+static void tell_the_time(struct desk *desk, uint64_t ahead) {
+    struct tw_frame pong = {.body = TW_BODY_PONG};
+    assert_int_equal(desk->last.body, TW_BODY_PING);
+    pong.pong.nonce = desk->last.ping.nonce;
+    pong.pong.time = (desk->now + ahead) * 1000000;
+    assert_int_equal(desk_frame(desk, TW_CLIENT_CONTROL, &pong, NULL), TW_OK);
+}
+
+static void a_worker_tells_what_it_measured_in_the_leads_time(void **state) {
+    struct desk desk;
+    desk_init(&desk, 1, &worker);
+    desk_start(&desk);
+    desk_join(&desk, 0);
+    tell_the_time(&desk, 5000); /* a Ping leaves when all are joined */
+    uint64_t begun = desk.now;
+    work_a_step(&desk, 1);
+    int before = desk.sent_count;
+    assert_int_equal(tw_client_deadline(&desk.client), begun + 9 + TW_MEASURES_WAIT_MS + 1);
+    desk_tick(&desk, TW_MEASURES_WAIT_MS);
+    assert_int_equal(desk.sent_count, before);
+    desk_tick(&desk, 1);
+    assert_int_equal(desk.sent_count, before + 1);
+    assert_int_equal(desk.last.ping.measures, 1);
+    const struct tw_measure *measure = desk.last.ping.measure;
+    assert_int_equal(measure->step, 1);
+    assert_int_equal(measure->received, (begun + 3 + 5000) * 1000000);
+    assert_int_equal(measure->computed, (begun + 6 + 5000) * 1000000);
+    assert_int_equal(measure->sent, (begun + 9 + 5000) * 1000000);
+    work_a_step(&desk, 2);
+    desk_step(&desk, (struct tw_client_event){.kind = TW_CLIENT_ON_LEAVE});
+    assert_int_equal(desk.sent[(desk.sent_count - 2) % DESK_SENT], TW_BODY_PING);
+    assert_int_equal(desk.sent[(desk.sent_count - 1) % DESK_SENT], TW_BODY_BYE);
+    desk_fini(&desk);
+}
+
+static void a_push_that_is_sent_again_is_measured_once(void **state) {
+    struct tw_frame regather = {.body = TW_BODY_REGATHER};
+    struct desk desk;
+    desk_init(&desk, 1, &worker);
+    desk_start(&desk);
+    desk_join(&desk, 0);
+    tell_the_time(&desk, 0);
+    work_a_step(&desk, 1);
+    desk_frame(&desk, 1, &regather, NULL);
+    assert_string_equal(handed_out(&desk, 1), "0 1 2 3 E4");
+    assert_false(tw_client_awaits_sent(&desk.client));
+    desk_tick(&desk, TW_MEASURES_WAIT_MS + 1);
+    assert_int_equal(desk.last.ping.measures, 1);
+    desk_fini(&desk);
+}
+
+static void pings_with_measures_do_not_count_as_silence(void **state) {
+    struct desk desk;
+    desk_init(&desk, 1, &worker);
+    desk_start(&desk);
+    desk_join(&desk, 0);
+    tell_the_time(&desk, 0);
+    for (uint64_t step = 1; step <= 5 * TW_CLIENT_SILENCE_MAX; step++) {
+        work_a_step(&desk, step);
+        desk_tick(&desk, TW_MEASURES_WAIT_MS + 1);
+    }
+    assert_int_equal(desk.client.phase, TW_CLIENT_JOINED);
+    desk_fini(&desk);
+}
+
 static void an_evaluator_asks_for_each_epoch_and_reports(void **state) {
     struct desk desk;
     desk_init(&desk, 1, &evaluator);
@@ -474,6 +555,9 @@ int main(void) {
         cmocka_unit_test(chunks_leave_lowest_first_among_the_tensors_that_are_ready),
         cmocka_unit_test(each_shard_gets_its_chunks_and_an_end_that_counts_them),
         cmocka_unit_test(a_ping_leaves_at_each_heartbeat_and_pings_are_answered),
+        cmocka_unit_test(a_worker_tells_what_it_measured_in_the_leads_time),
+        cmocka_unit_test(a_push_that_is_sent_again_is_measured_once),
+        cmocka_unit_test(pings_with_measures_do_not_count_as_silence),
         cmocka_unit_test(an_evaluator_asks_for_each_epoch_and_reports),
         cmocka_unit_test(half_a_set_is_no_set),
         cmocka_unit_test(a_newer_position_restarts_the_set_and_an_older_one_is_thrown_away),

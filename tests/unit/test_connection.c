@@ -126,6 +126,34 @@ static void flush_hands_over_at_once(void **state) {
     pair_free(pair);
 }
 
+/* A frame without data behind one that the kernel does not take at once. */
+static void it_is_told_when_all_has_left_and_once(void **state) {
+    struct pair *pair = pair_new();
+    struct tw_frame large = push_of(DATA_BYTES), small = ping_of(1);
+    enum { FRAMES = 20 };
+    pair_connect(pair);
+    tw_connection_flush(pair->a.connection);
+    assert_int_equal(pair->a.drained, 0);
+    pair->b.blocked = 1; /* nothing is read meanwhile */
+    for (int i = 0; i < FRAMES; i++)
+        end_send(&pair->a, &large, data, (size_t)i, NULL);
+    end_send(&pair->a, &small, NULL, 0, NULL);
+    tw_connection_flush(pair->a.connection);
+    assert_true(tw_connection_queued(pair->a.connection) > 0);
+    assert_int_equal(pair->a.drained, 0);
+    pair_run_until(pair, &pair->b.again, 1);
+    pair->b.blocked = 0;
+    tw_connection_resume(pair->b.connection);
+    pair_run_until(pair, &pair->b.frames, FRAMES + 1);
+    assert_int_equal(pair->a.drained, 1);
+    tw_connection_flush(pair->a.connection);
+    assert_int_equal(pair->a.drained, 1);
+    end_send(&pair->a, &small, NULL, 0, NULL);
+    tw_connection_flush(pair->a.connection);
+    assert_int_equal(pair->a.drained, 2);
+    pair_free(pair);
+}
+
 static void frames_queued_while_connecting_leave(void **state) {
     struct pair *pair = pair_new();
     struct tw_text expected = {0};
@@ -298,6 +326,7 @@ int main(void) {
         cmocka_unit_test(many_small_frames_arrive),
         cmocka_unit_test(a_frame_leaves_by_itself),
         cmocka_unit_test(flush_hands_over_at_once),
+        cmocka_unit_test(it_is_told_when_all_has_left_and_once),
         cmocka_unit_test(frames_queued_while_connecting_leave),
         cmocka_unit_test(more_may_be_sent_when_released),
         cmocka_unit_test(an_answer_leaves_with_the_read),

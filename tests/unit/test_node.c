@@ -113,6 +113,29 @@ static void test_ping_is_answered_and_bye_closes(void **state) {
     desk_fini(&desk);
 }
 
+static void test_only_a_joined_worker_is_heard_about_its_steps(void **state) {
+    static const struct tw_measure measures[2] = {{1, 10, 20, 30}, {2, 40, 50, 60}};
+    struct desk desk;
+    desk_usual(&desk, "async", 2);
+    uint32_t control = desk_join(&desk, TW_ROLE_WORKER, 1);
+    uint32_t evaluator = desk_join(&desk, TW_ROLE_EVALUATOR, 0);
+    struct tw_frame ping = {.body = TW_BODY_PING, .ping = {1, 7, 2, measures}};
+    assert_int_equal(desk_say(&desk, evaluator, &ping, NULL), TW_OK);
+    assert_int_equal(desk.link[evaluator].last.body, TW_BODY_PONG);
+    assert_int_equal(desk_count(&desk, TW_EVENT_MEASURED), 0);
+    assert_int_equal(desk_say(&desk, control, &ping, NULL), TW_OK);
+    assert_int_equal(desk.link[control].last.body, TW_BODY_PONG);
+    assert_int_equal(desk_count(&desk, TW_EVENT_MEASURED), 1);
+    const struct tw_node_event *event = &desk.event[desk.events - 1];
+    assert_int_equal(event->rank, 1);
+    assert_int_equal(event->measures, 2);
+    assert_ptr_equal(event->measure, measures);
+    ping.ping.measures = 0;
+    assert_int_equal(desk_say(&desk, control, &ping, NULL), TW_OK);
+    assert_int_equal(desk_count(&desk, TW_EVENT_MEASURED), 1);
+    desk_fini(&desk);
+}
+
 static void test_there_is_no_room_for_one_connection_too_many(void **state) {
     struct desk desk;
     uint8_t random[TW_NODE_RANDOM_BYTES] = {0};
@@ -410,6 +433,7 @@ int main(void) {
         cmocka_unit_test(test_other_numerics_are_refused),
         cmocka_unit_test(test_no_frame_in_the_wrong_state_gets_through),
         cmocka_unit_test(test_ping_is_answered_and_bye_closes),
+        cmocka_unit_test(test_only_a_joined_worker_is_heard_about_its_steps),
         cmocka_unit_test(test_there_is_no_room_for_one_connection_too_many),
         cmocka_unit_test(test_losing_one_connection_closes_the_other),
         cmocka_unit_test(test_a_resume_closes_the_old_connections),

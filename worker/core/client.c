@@ -187,6 +187,8 @@ static enum tw_status on_leave(struct tw_client_turn *turn) {
     struct tw_client *client = turn->client;
     struct tw_frame bye = {.body = TW_BODY_BYE};
 
+    if (client->phase == TW_CLIENT_JOINED)
+        tw_client_send_ping(turn); /* the last measures */
     if (client->link[TW_CLIENT_CONTROL].state == TW_LINK_READY)
         tw_client_send(turn, TW_CLIENT_CONTROL, &bye);
     tw_client_close_all(turn, 0);
@@ -243,6 +245,11 @@ enum tw_status tw_client_step(struct tw_client *client, const struct tw_client_e
         return tw_client_on_frame(&turn);
     case TW_CLIENT_ON_TICK:
         tw_client_on_tick(&turn);
+        return TW_OK;
+    case TW_CLIENT_ON_SENT:
+        if (tw_client_awaits_sent(client))
+            tw_measures_sent(&client->measures, event->now_ns);
+        client->measuring = false;
         return TW_OK;
     default:
         return on_application(&turn);

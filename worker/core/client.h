@@ -26,6 +26,7 @@
 
 #include "common/tensor/layout.h"
 #include "proto/frame.h"
+#include "worker/core/measures.h"
 
 #define TW_CLIENT_CONTROL 0 /* link 0 is control, link 1 + s is bulk of shard s */
 #define TW_CLIENT_LINKS_MAX (1 + TW_SERVERS_MAX)
@@ -88,6 +89,7 @@ enum tw_client_event_kind {
     TW_CLIENT_ON_LOST,   /* link; cause: could not be opened, or closed by the other side */
     TW_CLIENT_ON_FRAME,  /* link; frame, data (as tw_decoder_sink.on_frame) */
     TW_CLIENT_ON_TICK,   /* time passed; due at tw_client_deadline() */
+    TW_CLIENT_ON_SENT,   /* all that was handed out of a push is with the kernel */
     TW_CLIENT_ON_PULL,   /* the application: */
     TW_CLIENT_ON_PUSH,   /* tensor, gradient */
     TW_CLIENT_ON_END,    /* examples, loss */
@@ -98,6 +100,7 @@ enum tw_client_event_kind {
 struct tw_client_event {
     enum tw_client_event_kind kind;
     uint64_t now_ms; /* never goes back */
+    uint64_t now_ns; /* the same, finer: now_ms is its millisecond */
     int link;
     const uint8_t *nonce;
     const struct tw_error *cause;
@@ -199,6 +202,9 @@ struct tw_client {
     uint32_t segments;
     uint32_t shard_segment[TW_SERVERS_MAX + 1]; /* shard s has segments [s], [s+1) */
 
+    struct tw_measures measures;
+    bool measuring; /* the push has ended, and is not known to be with the kernel */
+
     /* Evaluator. */
     uint64_t asks;        /* weights asked for, ever */
     bool asked, reported; /* an Ask, an Evaluation is not answered yet */
@@ -243,6 +249,10 @@ bool tw_client_next(struct tw_client *client, int link, struct tw_frame *frame, 
 
 /* Whether tw_client_next() would give one. */
 bool tw_client_has_next(const struct tw_client *client, int link);
+
+/* The push has ended and all of it was handed out, for the first time: ON_SENT is due when
+ * it is with the kernel. */
+bool tw_client_awaits_sent(const struct tw_client *client);
 
 /* When ON_TICK is due; UINT64_MAX: never. */
 uint64_t tw_client_deadline(const struct tw_client *client);

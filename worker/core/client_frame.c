@@ -285,6 +285,8 @@ static enum tw_status on_stop(struct tw_client_turn *turn) {
     const char *text = length == 0 ? "" : stop->text.bytes;
     struct tw_frame bye = {.body = TW_BODY_BYE};
 
+    if (client->phase == TW_CLIENT_JOINED)
+        tw_client_send_ping(turn); /* the last measures */
     tw_client_send(turn, TW_CLIENT_CONTROL, &bye);
     tw_client_close_all(turn, 0);
     if (status != TW_OK && status != TW_STOPPED && status != TW_INTERRUPTED) {
@@ -318,6 +320,9 @@ static enum tw_status on_control(struct tw_client_turn *turn) {
         tw_client_send(turn, TW_CLIENT_CONTROL, &pong);
         return TW_OK;
     case TW_BODY_PONG:
+        tw_measures_ponged(&client->measures, frame->pong.nonce, frame->pong.time,
+                           turn->event->now_ns);
+        return TW_OK;
     case TW_BODY_BYE:
         return TW_OK;
     default:

@@ -152,6 +152,7 @@ void tw_client_on_joined(struct tw_client_turn *turn) {
     client->tries = 0;
     client->silent_pings = 0;
     client->ping_ms = turn->event->now_ms + TW_HEARTBEAT_MS;
+    tw_client_send_ping(turn); /* for the lead's clock */
     if (client->last_step >= client->held.step)
         client->live = false; /* settled while we were away */
     if (client->live)
@@ -167,9 +168,19 @@ void tw_client_on_joined(struct tw_client_turn *turn) {
     }
 }
 
-static void heartbeat(struct tw_client_turn *turn) {
+void tw_client_send_ping(struct tw_client_turn *turn) {
     struct tw_client *client = turn->client;
     struct tw_frame frame = {.body = TW_BODY_PING};
+
+    frame.ping.step = client->held.step;
+    frame.ping.nonce = ++client->pings;
+    tw_measures_take(&client->measures, &frame.ping);
+    tw_measures_pinged(&client->measures, frame.ping.nonce, turn->event->now_ns);
+    tw_client_send(turn, TW_CLIENT_CONTROL, &frame);
+}
+
+static void heartbeat(struct tw_client_turn *turn) {
+    struct tw_client *client = turn->client;
 
     if (client->silent_pings >= TW_CLIENT_SILENCE_MAX) {
         tw_client_interrupt(turn, TW_CLIENT_CONTROL, "it does not answer");
@@ -177,9 +188,13 @@ static void heartbeat(struct tw_client_turn *turn) {
     }
     client->silent_pings++;
     client->ping_ms = turn->event->now_ms + TW_HEARTBEAT_MS;
-    frame.ping.step = client->held.step;
-    frame.ping.nonce = ++client->pings;
-    tw_client_send(turn, TW_CLIENT_CONTROL, &frame);
+    tw_client_send_ping(turn);
+}
+
+/* When measures should leave. */
+static uint64_t measures_due_ms(const struct tw_client *client) {
+    uint64_t due = tw_measures_due_ns(&client->measures);
+    return due == UINT64_MAX ? due : due / 1000000 + 1;
 }
 
 void tw_client_on_tick(struct tw_client_turn *turn) {
@@ -195,7 +210,10 @@ void tw_client_on_tick(struct tw_client_turn *turn) {
         tw_client_interrupt(turn, TW_CLIENT_CONTROL, "it took the connection and did not answer");
         return;
     case TW_CLIENT_JOINED:
-        heartbeat(turn);
+        if (turn->event->now_ms >= turn->client->ping_ms)
+            heartbeat(turn);
+        else
+            tw_client_send_ping(turn);
         return;
     default:
         return;
@@ -210,8 +228,10 @@ uint64_t tw_client_deadline(const struct tw_client *client) {
     case TW_CLIENT_JOINING:
     case TW_CLIENT_ATTACHING:
         return client->try_until_ms;
-    case TW_CLIENT_JOINED:
-        return client->ping_ms;
+    case TW_CLIENT_JOINED: {
+        uint64_t due_ms = measures_due_ms(client);
+        return due_ms < client->ping_ms ? due_ms : client->ping_ms;
+    }
     default:
         return UINT64_MAX;
     }

@@ -45,6 +45,9 @@ void tw_client_on_lost(struct tw_client_turn *turn);
 void tw_client_on_tick(struct tw_client_turn *turn);
 bool tw_client_may_pass(enum tw_status status);
 
+/* A Ping, with what was measured since the last one. */
+void tw_client_send_ping(struct tw_client_turn *turn);
+
 /* All links are ready: what an interruption left undone is done again. */
 void tw_client_on_joined(struct tw_client_turn *turn);
 

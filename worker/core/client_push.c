@@ -79,8 +79,19 @@ enum tw_status tw_client_on_end(struct tw_client_turn *turn) {
     client->end = true;
     client->examples = turn->event->examples;
     client->loss = turn->event->loss;
+    client->measuring = true;
+    tw_measures_computed(&client->measures, turn->event->now_ns);
     tw_client_set_work(client, TW_CLIENT_PUSHING);
     return TW_OK;
+}
+
+bool tw_client_awaits_sent(const struct tw_client *client) {
+    if (!client->measuring || !client->live)
+        return false;
+    for (uint32_t shard = 0; shard < client->servers; shard++)
+        if (!client->link[1 + shard].ended)
+            return false;
+    return true;
 }
 
 /* The first segment of the link's shard that has something ready; NULL: none. */

@@ -146,12 +146,15 @@ enum tw_status tw_client_place(struct tw_client *client, int link, const struct 
     return status;
 }
 
-static void complete_set(struct tw_client *client) {
+static void complete_set(struct tw_client *client, uint64_t now_ns) {
     client->held = client->arriving;
     tw_client_forget_set(client);
     client->fresh = false;
     client->asked = false;
     client->reported = false;
+    client->measuring = false;
+    if (client->config.role == TW_ROLE_WORKER)
+        tw_measures_received(&client->measures, client->held.step, now_ns);
     tw_client_begin_push(client);
     tw_client_set_work(client, TW_CLIENT_COMPUTING);
 }
@@ -168,6 +171,6 @@ enum tw_status tw_client_on_weights(struct tw_client_turn *turn) {
     client->chunk_here[weights->chunk] = 1;
     client->arrived++;
     if (client->arrived == client->layout.chunks)
-        complete_set(client);
+        complete_set(client, turn->event->now_ns);
     return TW_OK;
 }

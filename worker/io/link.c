@@ -63,6 +63,18 @@ static void on_released(struct tw_connection *connection, void *token) {
         pump(link);
 }
 
+/* The last bytes of a push may be those of any shard. */
+static void on_drained(struct tw_connection *connection) {
+    const struct tw_link *link = tw_connection_context(connection);
+    struct tw_shell *shell = link->shell;
+    if (link->detached || !tw_client_awaits_sent(&shell->client))
+        return;
+    for (int i = 1; i < TW_CLIENT_LINKS_MAX; i++)
+        if (shell->link[i] != NULL && tw_connection_queued(shell->link[i]->connection) > 0)
+            return;
+    tw_shell_step(shell, (struct tw_client_event){.kind = TW_CLIENT_ON_SENT}, NULL);
+}
+
 /* ---- receiving ---- */
 
 /* After the end the core closes nothing more: what is open is closed here. `but`: the
@@ -147,8 +159,11 @@ static void on_open(struct tw_connection *connection, enum tw_status status,
         NULL);
 }
 
-static const struct tw_connection_events events = {
-    .on_data = on_data, .on_frame = on_frame, .on_released = on_released, .on_closed = on_closed};
+static const struct tw_connection_events events = {.on_data = on_data,
+                                                   .on_frame = on_frame,
+                                                   .on_released = on_released,
+                                                   .on_drained = on_drained,
+                                                   .on_closed = on_closed};
 
 /* ---- effects ---- */
 
@@ -255,7 +270,8 @@ enum tw_status tw_shell_step(struct tw_shell *shell, struct tw_client_event even
                              struct tw_error *error) {
     struct tw_client_effects effects; /* not in the shell: a step may lead to another */
 
-    event.now_ms = now_ms();
+    event.now_ns = uv_hrtime();
+    event.now_ms = event.now_ns / 1000000;
     enum tw_status status = tw_client_step(&shell->client, &event, &effects, error);
     carry_out(shell, &effects);
     pump_all(shell);

@@ -63,8 +63,15 @@ FRAMES = {
     "evaluation": dict(position=77, samples=60000, loss=0.3125, accuracy=0.875),
     "regather": dict(version=300),
     "stop": dict(status=22, text="the run is over"),
-    "ping": dict(step=12, nonce=0xFEDCBA9876543210),
-    "pong": dict(nonce=0x0123456789ABCDEF),
+    "ping": dict(
+        step=12,
+        nonce=0xFEDCBA9876543210,
+        measures=[
+            dict(step=7, received=1000000001, computed=2000000002, sent=2500000003),
+            dict(step=8, received=3000000004),
+        ],
+    ),
+    "pong": dict(nonce=0x0123456789ABCDEF, time=5000000001),
     "bye": {},
     "query": dict(first=256, ranks=128),
     "status": dict(
