@@ -5,13 +5,23 @@
 extern const struct tw_optimizer tw_optimizer_sgd;
 extern const struct tw_optimizer tw_optimizer_momentum;
 extern const struct tw_optimizer tw_optimizer_nesterov;
+extern const struct tw_optimizer tw_optimizer_adagrad;
+extern const struct tw_optimizer tw_optimizer_rmsprop;
+extern const struct tw_optimizer tw_optimizer_adadelta;
 extern const struct tw_optimizer tw_optimizer_adam;
+extern const struct tw_optimizer tw_optimizer_adamax;
+extern const struct tw_optimizer tw_optimizer_amsgrad;
+extern const struct tw_optimizer tw_optimizer_adamw;
+extern const struct tw_optimizer tw_optimizer_nadam;
+extern const struct tw_optimizer tw_optimizer_radam;
+extern const struct tw_optimizer tw_optimizer_lion;
+extern const struct tw_optimizer tw_optimizer_ftrl;
 
 const struct tw_optimizer *const tw_optimizers[] = {
-    &tw_optimizer_sgd,
-    &tw_optimizer_momentum,
-    &tw_optimizer_nesterov,
-    &tw_optimizer_adam,
+    &tw_optimizer_sgd,     &tw_optimizer_momentum, &tw_optimizer_nesterov, &tw_optimizer_adagrad,
+    &tw_optimizer_rmsprop, &tw_optimizer_adadelta, &tw_optimizer_adam,     &tw_optimizer_adamax,
+    &tw_optimizer_amsgrad, &tw_optimizer_adamw,    &tw_optimizer_nadam,    &tw_optimizer_radam,
+    &tw_optimizer_lion,    &tw_optimizer_ftrl,
 };
 const int tw_optimizer_count = TW_COUNT(tw_optimizers);
 
@@ -44,15 +54,4 @@ enum tw_status tw_optimizer_find(const struct tw_optimizer **out,
     }
     *out = found->form != NULL ? found->form(options) : found;
     return TW_OK;
-}
-
-double tw_integer_power(double base, uint64_t t) {
-    double result = 1;
-    for (; t > 0; t >>= 1) {
-        if (t & 1) {
-            result *= base;
-        }
-        base *= base;
-    }
-    return result;
 }

@@ -7,7 +7,7 @@
  * the kernel over its elements with them. Kernels are pure and element-wise, in
  * float32 with contraction off: the same bits for any split of the elements and
  * for every instruction set. The double-precision instance is made from the same
- * source and serves tests (and, later, `talweg optimizer`).
+ * source and serves tests and `talweg optimizer`.
  */
 #ifndef TW_CORE_OPTIMIZER_H
 #define TW_CORE_OPTIMIZER_H
@@ -15,7 +15,7 @@
 #include "common/job/options.h"
 
 #define TW_OPTIMIZER_SCALARS 8
-#define TW_OPTIMIZER_STATES 3
+#define TW_OPTIMIZER_STATES 4
 
 /* How a state tensor starts. */
 enum tw_state_start { TW_STATE_ZERO, TW_STATE_WEIGHTS };
@@ -23,7 +23,9 @@ enum tw_state_start { TW_STATE_ZERO, TW_STATE_WEIGHTS };
 /* Options of all rules in one struct; a rule's table names those it has. */
 struct tw_optimizer_options {
     double lr, momentum, dampening, beta1, beta2, eps;
-    int eps_at, bias, lr_at, nesterov; /* enums of optimizers.md */
+    double rho, lr_decay, momentum_decay, weight_decay, beta, l1, l2;
+    int eps_at, bias, lr_at, nesterov, form; /* enums of docs/optimizers.md */
+    bool centered;
 };
 
 struct tw_optimizer_float {
@@ -41,6 +43,12 @@ struct tw_optimizer_double { /* the same, in double */
     const double *scalars;
 };
 
+/* A tensor beside the weights. */
+struct tw_optimizer_state {
+    const char *name; /* "m", "v": also in checkpoints */
+    enum tw_state_start start;
+};
+
 struct tw_optimizer {
     const char *name;
     const char *formula; /* one line */
@@ -48,10 +56,7 @@ struct tw_optimizer {
     const struct tw_option_rule *rules;
     int rule_count;
     int states;
-    struct {              /* [states] */
-        const char *name; /* "m", "v": also in checkpoints */
-        enum tw_state_start start;
-    } state[TW_OPTIMIZER_STATES];
+    struct tw_optimizer_state state[TW_OPTIMIZER_STATES]; /* [states] */
     /* NULL, or the table for these options: a rule of this name whose states are
      * others, such as nesterov's lookup form. Never in tw_optimizers[]. */
     const struct tw_optimizer *(*form)(const struct tw_optimizer_options *options);

@@ -12,7 +12,7 @@
  *     real, root()   the type, and its exactly rounded square root
  *     g, w_in, w_out gradient, weights before and after; the last two may be the
  *                    same array
- *     s0, s1, s2     the rule's states, updated in place; NULL where it has none
+ *     s0, s1, s2, s3 the rule's states, updated in place; NULL where it has none
  *     scalars        what prepare() made for this update
  *     EACH_ELEMENT   for i = 0 ... count - 1, in any order
  *
@@ -52,7 +52,8 @@
         real *const s0 = work->state[0];                                                           \
         real *const s1 = work->state[1];                                                           \
         real *const s2 = work->state[2];                                                           \
-        (void)options, (void)s0, (void)s1, (void)s2;                                               \
+        real *const s3 = work->state[3];                                                           \
+        (void)options, (void)s0, (void)s1, (void)s2, (void)s3;                                     \
         __VA_ARGS__                                                                                \
     }
 

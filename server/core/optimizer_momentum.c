@@ -2,18 +2,14 @@
  * iteration methods", 1964. The two forms differ only while lr changes: outside
  * (as PyTorch), v is a sum of gradients and a new lr holds for all of it at once;
  * inside (as textbooks), v is a sum of steps, each with the lr of its own time. */
-#include "server/core/optimizer_kernels.h"
-
-enum { LR_OUTSIDE, LR_INSIDE };
-
-static const char *const lr_at_names[] = {"outside", "inside", NULL};
+#include "server/core/optimizer_moments.h"
 
 static const struct tw_option_rule rules[] = {
     {TW_MEMBER(lr), TW_POSITIVE, .required = true, .text = "learning rate"},
     {TW_MEMBER(momentum), TW_DECAY, .fallback = 0.9, .text = "decay of v"},
     {TW_MEMBER(dampening), TW_DECAY, .fallback = 0,
      .text = "gradients enter v times 1 - dampening; the first one enters whole"},
-    {TW_MEMBER(lr_at), .type = TW_OPTION_ENUM, .fallback = LR_OUTSIDE, .names = lr_at_names,
+    {TW_MEMBER(lr_at), .type = TW_OPTION_ENUM, .fallback = TW_LR_OUTSIDE, .names = tw_lr_at_names,
      .text = "outside: w -= lr v; inside: v = momentum v + lr g, w -= v"},
 };
 
@@ -22,7 +18,7 @@ enum { MOMENTUM, GAIN, RATE };
 
 static void prepare(const struct tw_optimizer_options *options, uint64_t t, double lr,
                     double *out) {
-    bool inside = options->lr_at == LR_INSIDE;
+    bool inside = options->lr_at == TW_LR_INSIDE;
     double share = t == 1 ? 1 : 1 - options->dampening; /* PyTorch: v starts as the gradient */
     TW_SET_SCALARS(out, [MOMENTUM] = options->momentum, [GAIN] = inside ? lr * share : share,
                    [RATE] = inside ? 1 : lr);

@@ -9,13 +9,11 @@
  *
  * For constant lr both publish the same points, except for rounding. As in
  * optimizer_momentum.c, lr_at says what a change of lr means. */
-#include "server/core/optimizer_kernels.h"
+#include "server/core/optimizer_moments.h"
 
 enum { LOOKAHEAD, LOOKUP };
-enum { LR_OUTSIDE, LR_INSIDE };
 
 static const char *const form_names[] = {"lookahead", "lookup", NULL};
-static const char *const lr_at_names[] = {"outside", "inside", NULL};
 
 static const struct tw_option_rule rules[] = {
     {TW_MEMBER(lr), TW_POSITIVE, .required = true, .text = "learning rate"},
@@ -23,7 +21,7 @@ static const struct tw_option_rule rules[] = {
     {TW_MEMBER(nesterov), .type = TW_OPTION_ENUM, .fallback = LOOKAHEAD, .names = form_names,
      .text = "lookahead: store the point ahead, where gradients are taken; lookup: store x and "
              "compute that point (one more state)"},
-    {TW_MEMBER(lr_at), .type = TW_OPTION_ENUM, .fallback = LR_OUTSIDE, .names = lr_at_names,
+    {TW_MEMBER(lr_at), .type = TW_OPTION_ENUM, .fallback = TW_LR_OUTSIDE, .names = tw_lr_at_names,
      .text = "outside: steps are lr v; inside: v = momentum v + lr g, steps are v"},
 };
 
@@ -33,7 +31,7 @@ enum { MOMENTUM, GAIN, RATE, STEP, AHEAD };
 
 static void prepare(const struct tw_optimizer_options *options, uint64_t t, double lr,
                     double *out) {
-    bool inside = options->lr_at == LR_INSIDE;
+    bool inside = options->lr_at == TW_LR_INSIDE;
     double step = inside ? 1 : lr;
     TW_SET_SCALARS(out, [MOMENTUM] = options->momentum, [GAIN] = inside ? lr : 1, [RATE] = lr,
                    [STEP] = step, [AHEAD] = options->momentum * step);

@@ -18,8 +18,10 @@ static enum tw_status find(const char *line) {
 }
 
 static void every_rule_is_complete(void **unused) {
-    const char *const names[] = {"sgd", "momentum", "nesterov", "adam"};
-    assert_int_equal(tw_optimizer_count, 4);
+    const char *const names[] = {"sgd",      "momentum", "nesterov", "adagrad",      "rmsprop",
+                                 "adadelta", "adam",     "adamax",   "amsgrad",      "adamw",
+                                 "nadam",    "radam",    "lion",     "ftrl-proximal"};
+    assert_int_equal(tw_optimizer_count, sizeof names / sizeof names[0]);
     for (int i = 0; i < tw_optimizer_count; i++) {
         const struct tw_optimizer *r = tw_optimizers[i];
         assert_string_equal(r->name, names[i]);
@@ -45,6 +47,24 @@ static void defaults_are_those_of_the_papers(void **unused) {
                 options.lr_at == 0);
     assert_int_equal(find("nesterov lr=.5"), TW_OK);
     assert_true(options.momentum == .9 && options.nesterov == 0);
+    assert_int_equal(find("adagrad"), TW_OK);
+    assert_true(options.lr == .01 && options.lr_decay == 0 && options.eps == 1e-10);
+    assert_int_equal(find("rmsprop"), TW_OK);
+    assert_true(options.lr == .001 && options.rho == .9 && options.eps == 1e-8 &&
+                !options.centered && options.momentum == 0 && options.nesterov == 0);
+    assert_int_equal(find("adadelta"), TW_OK);
+    assert_true(options.lr == 1 && options.rho == .95 && options.eps == 1e-6);
+    assert_int_equal(find("adamax"), TW_OK);
+    assert_true(options.lr == .002 && options.beta1 == .9 && options.beta2 == .999);
+    assert_int_equal(find("adamw"), TW_OK);
+    assert_true(options.lr == .001 && options.weight_decay == .01);
+    assert_int_equal(find("nadam"), TW_OK);
+    assert_true(options.lr == .002 && options.momentum_decay == .004);
+    assert_int_equal(find("lion"), TW_OK);
+    assert_true(options.lr == 1e-4 && options.beta1 == .9 && options.beta2 == .99 &&
+                options.weight_decay == 0);
+    assert_int_equal(find("ftrl-proximal alpha=.25"), TW_OK);
+    assert_true(options.lr == .25 && options.beta == 1 && options.l1 == 0 && options.l2 == 0);
 }
 
 static void the_form_of_nesterov_chooses_its_states(void **unused) {
@@ -55,6 +75,29 @@ static void the_form_of_nesterov_chooses_its_states(void **unused) {
     assert_string_equal(rule->name, "nesterov");
     assert_string_equal(rule->state[1].name, "x");
     assert_int_equal(rule->state[1].start, TW_STATE_WEIGHTS);
+}
+
+static void the_form_of_rmsprop_has_the_states_it_needs(void **unused) {
+    static const struct {
+        const char *line;
+        int states;
+        const char *last;
+    } forms[] = {
+        {"rmsprop", 1, "r"},
+        {"rmsprop nesterov=lookup", 1, "r"}, /* without momentum there is no velocity */
+        {"rmsprop centered=true", 2, "m"},
+        {"rmsprop momentum=.5", 2, "b"},
+        {"rmsprop momentum=.5 nesterov=lookahead", 2, "b"},
+        {"rmsprop momentum=.5 centered=true", 3, "m"},
+        {"rmsprop momentum=.5 nesterov=lookup", 3, "x"},
+        {"rmsprop momentum=.5 nesterov=lookup centered=true", 4, "m"},
+    };
+    for (size_t i = 0; i < sizeof forms / sizeof forms[0]; i++) {
+        assert_int_equal(find(forms[i].line), TW_OK);
+        assert_string_equal(rule->name, "rmsprop");
+        assert_int_equal(rule->states, forms[i].states);
+        assert_string_equal(rule->state[rule->states - 1].name, forms[i].last);
+    }
 }
 
 static void what_a_table_does_not_allow_is_refused_by_key(void **unused) {
@@ -88,6 +131,24 @@ static void what_a_table_does_not_allow_is_refused_by_key(void **unused) {
         {"adam eps_at=paper", "optimizer.eps_at"},
         {"adam bias=yes", "optimizer.bias"},
         {"adam bta1=.9", "beta1"},
+        {"adagrad lr_decay=-1", "optimizer.lr_decay"},
+        {"adagrad eps_at=hat", "outside, inside"},
+        {"rmsprop rho=1", "optimizer.rho"},
+        {"rmsprop centered=yes", "optimizer.centered"},
+        {"rmsprop nesterov=true", "none, lookahead, lookup"},
+        {"rmsprop alpha=.9", "unknown key"},
+        {"adadelta eps=-1", "optimizer.eps"},
+        {"adamax bias=hat", "paper, nopower, none"},
+        {"amsgrad form=toch", "did you mean \"torch\""},
+        {"adamw weight_decay=-1", "optimizer.weight_decay"},
+        {"nadam momentum_decay=nan", "optimizer.momentum_decay"},
+        {"radam beta2=1", "optimizer.beta2"},
+        {"lion eps=1", "optimizer.eps"},
+        {"ftrl-proximal", "alpha"},
+        {"ftrl-proximal alpha=0", "optimizer.alpha"},
+        {"ftrl-proximal alpha=1 l1=-1", "optimizer.l1"},
+        {"adagard", "did you mean \"adagrad\""},
+        {"rmsporp", "did you mean \"rmsprop\""},
         {"adm", "did you mean"},
         {"adm", "adam"},
     };
@@ -104,6 +165,9 @@ static void the_borders_of_the_ranges_are_allowed(void **unused) {
     assert_int_equal(find("adam lr=1e-300 beta1=0 beta2=0 eps=0"), TW_OK);
     assert_int_equal(find("adam beta1=0.9999999 eps_at=hat bias=none"), TW_OK);
     assert_int_equal(find("momentum lr=1e9 momentum=0 dampening=0"), TW_OK);
+    assert_int_equal(find("adadelta rho=0 eps=0"), TW_OK);
+    assert_int_equal(find("nadam momentum_decay=0"), TW_OK);
+    assert_int_equal(find("radam beta2=0"), TW_OK);
 }
 
 /* They travel in the COMMIT as bits, so none may be left to chance. */
@@ -124,6 +188,7 @@ int main(void) {
         cmocka_unit_test(every_rule_is_complete),
         cmocka_unit_test(defaults_are_those_of_the_papers),
         cmocka_unit_test(the_form_of_nesterov_chooses_its_states),
+        cmocka_unit_test(the_form_of_rmsprop_has_the_states_it_needs),
         cmocka_unit_test(what_a_table_does_not_allow_is_refused_by_key),
         cmocka_unit_test(the_borders_of_the_ranges_are_allowed),
         cmocka_unit_test(prepare_writes_every_scalar),
