@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "common/base/digest.h"
+#include "tests/lib/variant_text.h"
 #include "tests/sim/cluster_parts.h"
 #include "tests/sim/oracle.h"
 
@@ -53,15 +54,9 @@ static void make_tensors(struct cluster *c) {
 }
 
 static void make_optimizer(struct cluster *c) {
-    struct tw_option lr = {.key = "lr", .text = "0.05", .where = {"sim", 1}};
-    struct tw_variant variant = {
-        .name = c->config->optimizer, .path = "optimizer", .count = 1, .options = &lr};
-    struct tw_option both[2] = {lr, {.key = "momentum", .text = "0.5", .where = {"sim", 1}}};
-    if (strcmp(c->config->optimizer, "momentum") == 0) {
-        variant.options = both;
-        variant.count = 2;
-    }
-    assert_int_equal(tw_optimizer_find(&c->optimizer, &c->options, &variant, NULL), TW_OK);
+    assert_int_equal(
+        tw_optimizer_find(&c->optimizer, &c->options, tw_test_variant(c->config->optimizer), NULL),
+        TW_OK);
 }
 
 static void *aligned_zero(size_t bytes) {

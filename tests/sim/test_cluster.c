@@ -61,13 +61,31 @@ static int seeds(int usual) {
 
 /* A configuration drawn from the seed. */
 static struct cluster_config draw(uint64_t seed, const char *mode, double faults) {
-    static const char *const optimizers[] = {"sgd", "momentum", "adam"};
+    static const char *const optimizers[] = {
+        "sgd lr=.05",
+        "momentum lr=.05 momentum=.5",
+        "nesterov lr=.05",
+        "nesterov lr=.05 nesterov=lookup",
+        "adagrad lr=.05",
+        "rmsprop lr=.05",
+        "rmsprop lr=.05 eps=.01 momentum=.5 centered=true nesterov=lookup",
+        "adadelta",
+        "adam lr=.05",
+        "adamax lr=.05",
+        "amsgrad lr=.05",
+        "adamw lr=.05",
+        "nadam lr=.05",
+        "radam lr=.05",
+        "lion lr=.05",
+        "ftrl-proximal alpha=.05 l1=.1",
+    };
+    const int count = sizeof optimizers / sizeof optimizers[0];
     struct tw_rng rng;
     tw_rng_init(&rng, seed, TW_STREAM_JITTER, 1, 0);
     struct cluster_config config = {.seed = seed, .mode = mode, .chunk_bytes = 64 << 10};
     config.workers = 1 + (uint32_t)tw_rng_below(&rng, 4);
     config.servers = 1 + (uint32_t)tw_rng_below(&rng, 3);
-    config.optimizer = optimizers[tw_rng_below(&rng, 3)];
+    config.optimizer = optimizers[tw_rng_below(&rng, (uint64_t)count)];
     config.updates = 4 + tw_rng_below(&rng, 8);
     config.epoch = tw_rng_below(&rng, 3) ? 0 : 20;
     config.token = tw_rng_below(&rng, 2);
@@ -142,8 +160,11 @@ static void test_sync_is_bit_identical(void **state) {
     for (uint32_t workers = 1; workers <= 4; workers++) {
         uint8_t first[32];
         for (int i = 0; i < seeds(24); i++) {
-            struct cluster_config config = {
-                .seed = 7, .workers = workers, .mode = "sync", .optimizer = "adam", .updates = 8};
+            struct cluster_config config = {.seed = 7,
+                                            .workers = workers,
+                                            .mode = "sync",
+                                            .optimizer = "adam lr=.05",
+                                            .updates = 8};
             config.schedule = 1 + (uint64_t)i;
             config.servers = 1 + (uint32_t)i % 3;
             config.chunk_bytes = i % 2 ? 64 << 10 : 128 << 10;
@@ -164,8 +185,11 @@ static void test_the_owners_of_slots_do_not_matter(void **state) {
     struct cluster_counters counters = {0};
     struct cluster_result first = {0};
     for (int i = 0; i < seeds(24); i++) {
-        struct cluster_config config = {
-            .seed = 9, .workers = 1u << i % 4, .mode = "sync", .optimizer = "adam", .updates = 6};
+        struct cluster_config config = {.seed = 9,
+                                        .workers = 1u << i % 4,
+                                        .mode = "sync",
+                                        .optimizer = "adam lr=.05",
+                                        .updates = 6};
         config.width = 8 / config.workers;
         config.schedule = 1 + (uint64_t)i;
         config.servers = 1 + (uint32_t)i / 4 % 3;

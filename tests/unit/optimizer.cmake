@@ -21,3 +21,13 @@ endforeach()
 tw_kernel_sets(rules SOURCES ${rule_files} SYMBOLS ${rule_symbols})
 tw_test(test_optimizer_bits unit SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_optimizer_bits.c
         ${rules_objects} ROOMS tw_server_core)
+
+# Against torch and the papers; and that the numbers are still those of torch, where it
+# is installed.
+tw_test(test_optimizer_vectors unit SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_optimizer_vectors.c ROOMS
+        tw_server_core)
+add_test(NAME integration/optimizer_vectors
+         COMMAND /usr/bin/python3 ${CMAKE_CURRENT_LIST_DIR}/../golden/optimizers/make_vectors.py
+                 --check)
+set_tests_properties(integration/optimizer_vectors PROPERTIES LABELS integration TIMEOUT 300
+                                                         SKIP_RETURN_CODE 77)
