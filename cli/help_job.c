@@ -5,6 +5,7 @@
 #include "worker/data/dataset.h"
 #include "worker/nn/layer.h"
 #include "worker/nn/loss.h"
+#include "worker/nn/objective.h"
 
 static const char keys[] =
     "A job is a YAML file. Every key can also be given as --set KEY=VALUE.\n"
@@ -12,6 +13,7 @@ static const char keys[] =
     "  model.input          shape of one sample, such as [1, 28, 28]\n"
     "  model.layers         the list of layers, see below\n"
     "  model.loss           the loss, see below\n"
+    "  model.objective      instead of these: a function without data, see below\n"
     "  model.tensors        instead of these: {name: shape} of a program of your own\n"
     "  data.train           {format: ..., ...}, see below\n"
     "  data.test            the same; scored at the end of each epoch\n"
@@ -75,6 +77,14 @@ void tw_help_job(struct tw_text *out) {
     for (int i = 0; i < tw_loss_count; i++)
         add_variant(out, tw_losses[i]->name, tw_losses[i]->text, tw_losses[i]->rules,
                     tw_losses[i]->rule_count);
+    tw_text_add(out, "\nObjectives:\n");
+    for (int i = 0; i < tw_objective_count; i++)
+        add_variant(out, tw_objectives[i]->name, tw_objectives[i]->formula, tw_objectives[i]->rules,
+                    tw_objectives[i]->rule_count - TW_OBJECTIVE_COMMON_RULES);
+    tw_text_add(out, "  of every objective:\n");
+    add_rules(out,
+              tw_objectives[0]->rules + tw_objectives[0]->rule_count - TW_OBJECTIVE_COMMON_RULES,
+              TW_OBJECTIVE_COMMON_RULES);
     tw_text_add(out, "\nOptimizers:\n");
     for (int i = 0; i < tw_optimizer_count; i++)
         add_variant(out, tw_optimizers[i]->name, tw_optimizers[i]->formula, tw_optimizers[i]->rules,
@@ -85,7 +95,8 @@ void tw_help_job(struct tw_text *out) {
         add_variant(out, tw_schedules[i]->name, tw_schedules[i]->formula, tw_schedules[i]->rules,
                     tw_schedules[i]->rule_count - TW_SCHEDULE_COMMON_RULES);
     tw_text_add(out, "  of every schedule:\n");
-    add_rules(out, tw_schedules[0]->rules, TW_SCHEDULE_COMMON_RULES);
+    add_rules(out, tw_schedules[0]->rules + tw_schedules[0]->rule_count - TW_SCHEDULE_COMMON_RULES,
+              TW_SCHEDULE_COMMON_RULES);
     tw_text_add(out, "\nData formats:\n");
     for (int i = 0; i < tw_data_format_count; i++)
         add_variant(out, tw_data_formats[i]->name, tw_data_formats[i]->text,

@@ -65,7 +65,7 @@ static enum tw_status check_all_data(struct tw_checked_job *checked, enum tw_che
     struct tw_where where = {job->path, 0};
     enum tw_status status = TW_OK;
     uint64_t test_samples = 0;
-    if (job->model.own || data == TW_CHECK_NO_DATA)
+    if (!tw_job_has_data(job) || data == TW_CHECK_NO_DATA)
         return TW_OK;
     if (job->has_train)
         status = check_data(checked, &job->train, &checked->train_samples, error);

@@ -38,8 +38,13 @@ static double seconds(const struct replaying *r) {
     return now_s() - r->start_s - r->evaluation_s;
 }
 
+/* Samples of an epoch; 0: there are no epochs. */
+static uint64_t epoch_samples(const struct replaying *r) {
+    return r->train ? r->train->count : 0;
+}
+
 static uint64_t end_samples(const struct replaying *r) {
-    double samples = ceil(r->replayer->checked->job->epochs * (double)r->train->count);
+    double samples = ceil(r->replayer->checked->job->epochs * (double)epoch_samples(r));
     return samples >= 1 ? (uint64_t)samples : 0;
 }
 
@@ -57,6 +62,8 @@ static enum tw_status open_data(struct replaying *r, const struct tw_variant *va
 
 static enum tw_status load_data(struct replaying *r, struct tw_error *error) {
     const struct tw_job *job = r->replayer->checked->job;
+    if (!job->has_train)
+        return TW_OK;
     enum tw_status status = open_data(r, &job->train, &r->train, error);
     if (status == TW_OK && !r->replayer->inexact)
         status = tw_dataset_check_sha256(r->train, job->data_sha256, error);
@@ -72,7 +79,7 @@ static enum tw_status make_replay(struct replaying *r, struct tw_error *error) {
         .model = replayer->checked->model,
         .train = r->train,
         .shard = job->shard,
-        .batch = job->batch,
+        .batch = tw_job_batch(job),
         .seed = job->seed,
         .slots = (uint32_t)job->slots,
         .width = (uint32_t)(job->slots / job->workers),
@@ -87,7 +94,7 @@ static enum tw_status make_replay(struct replaying *r, struct tw_error *error) {
         .numerics = tw_numerics_id(r->numerics),
         .inexact = replayer->inexact,
     };
-    config.pace.epoch_samples = r->train->count;
+    config.pace.epoch_samples = epoch_samples(r);
     return tw_replay_new(&r->replay, &config, error);
 }
 
@@ -135,7 +142,7 @@ static struct tw_report report_of(const struct replaying *r, enum tw_report_kind
         .updates = total->version,
         .samples = total->samples,
         .samples_total = end_samples(r),
-        .epoch = (double)total->samples / (double)r->train->count,
+        .epoch = r->train ? (double)total->samples / (double)r->train->count : 0,
         .seconds = passed,
         .samples_per_second = passed > 0 ? (double)total->samples / passed : 0,
         .train_loss = total->train_loss,
@@ -158,13 +165,13 @@ static enum tw_status tell_border(struct replaying *r, struct tw_error *error) {
     report.test_accuracy = scored ? r->test_accuracy : (double)NAN;
     tw_progress_report(r->replayer->progress, &report, tw_now_ms());
     if (r->replayer->out) {
-        double n = (double)r->train->count, since = report.seconds - r->border_seconds;
+        double n = (double)epoch_samples(r), since = report.seconds - r->border_seconds;
         double samples = (double)(total->samples - r->border_samples);
         struct tw_border border = {
             .version = total->version,
             .samples = total->samples,
             .epoch = report.epoch,
-            .whole = floor(report.epoch) > floor((double)r->border_samples / n),
+            .whole = n > 0 && floor(report.epoch) > floor((double)r->border_samples / n),
             .seconds = report.seconds,
             .samples_per_second = since > 0 ? samples / since : (double)NAN,
             .lr = total->rate,

@@ -57,7 +57,8 @@ static enum tw_status make_weights(struct tw_replay *replay, struct tw_error *er
 
 enum tw_status tw_replay_new(struct tw_replay **out, const struct tw_replay_config *config,
                              struct tw_error *error) {
-    assert(config->model->layer_count > 0 && config->slots >= 1);
+    assert(tw_model_computes(config->model) && config->slots >= 1);
+    assert((config->train == NULL) == (config->model->objective != NULL));
     assert(config->slots <= TW_SLOTS_MAX && TW_SLOTS_MAX < 1 << TW_SUMS_MAX);
     *out = NULL;
     struct tw_replay *replay = calloc(1, sizeof *replay);
@@ -286,10 +287,10 @@ static void account(struct tw_replay *replay, uint64_t staleness, const struct t
 static void pass_border(struct tw_replay *replay, uint64_t samples_before) {
     const struct tw_replay_config *config = &replay->config;
     struct tw_replay_total *total = &replay->total;
-    uint64_t n = config->train->count;
+    uint64_t n = config->train != NULL ? config->train->count : 0;
     bool end = (config->end_samples && total->samples >= config->end_samples) ||
                (config->end_updates && total->version >= config->end_updates);
-    if (!end && total->samples / n == samples_before / n)
+    if (!end && (n == 0 || total->samples / n == samples_before / n))
         return;
     total->borders++;
     total->train_loss = replay->stretch_loss / (double)replay->stretch_samples;

@@ -32,7 +32,7 @@
 
 struct tw_replay_config {
     const struct tw_model *model;   /* borrowed, like all pointers here; has layers */
-    const struct tw_dataset *train; /* fits the model */
+    const struct tw_dataset *train; /* fits the model; NULL: an objective */
     enum tw_data_shard shard;
     int64_t batch;                     /* over all slots */
     uint64_t seed;                     /* of initial weights and sampling */

@@ -18,6 +18,7 @@ struct tw_job_model {
     int layer_count;
     struct tw_variant *layers;
     struct tw_variant loss;
+    struct tw_variant objective;   /* instead of these: a function without data; name NULL: none */
     bool own;                      /* model.tensors: gradients come from a program of the user's */
     struct tw_tensor_list tensors; /* when own; start at zero */
     struct tw_where where;
@@ -51,6 +52,16 @@ struct tw_job {
     bool resolved;   /* tw_job_resolve() has run */
     void *memory;    /* everything above that points, freed by tw_job_free */
 };
+
+/* Whether it learns from data; else it has an objective, or gradients of the user's own. */
+static inline bool tw_job_has_data(const struct tw_job *job) {
+    return !job->model.own && !job->model.objective.name;
+}
+
+/* Examples of an update: where `batch` may be left out (without data) one for each slot. */
+static inline int64_t tw_job_batch(const struct tw_job *job) {
+    return job->batch ? job->batch : job->slots;
+}
 
 /* One --set, or one of the flags that stand for it. */
 struct tw_job_setting {

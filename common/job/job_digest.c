@@ -44,6 +44,10 @@ static void add_shape(struct tw_sha256 *sha, const char *key, int dims, const in
 }
 
 static void add_model(struct tw_sha256 *sha, const struct tw_job_model *model) {
+    if (model->objective.name) {
+        add_variant(sha, "objective", &model->objective);
+        return;
+    }
     if (model->own) {
         add_number(sha, "tensors", model->tensors.count);
         for (int i = 0; i < model->tensors.count; i++) {

@@ -1,5 +1,5 @@
-/* model: {input, layers, loss}, or model: {tensors} when the gradients come from a
- * program of the user's own. */
+/* model: {input, layers, loss}, or model: {objective} for a function without data, or model:
+ * {tensors} when the gradients come from a program of the user's own. */
 #include <inttypes.h>
 #include <string.h>
 
@@ -10,6 +10,9 @@ static const struct tw_variant_form layer_form = {
     .key = "name", .what = "a layer such as dense: 256", .shorthand = true};
 static const struct tw_variant_form loss_form = {
     .key = "name", .what = "a loss such as softmax_cross_entropy", .shorthand = true};
+
+static const struct tw_variant_form objective_form = {
+    .key = "name", .what = "an objective such as rosenbrock", .shorthand = true};
 
 static enum tw_status read_input(const struct tw_job_reader *reader, const struct tw_yaml *model) {
     struct tw_job_model *out = &reader->job->model;
@@ -73,13 +76,8 @@ static enum tw_status read_tensor(const struct tw_job_reader *reader, const stru
     return TW_OK;
 }
 
-static enum tw_status read_tensors(const struct tw_job_reader *reader, const struct tw_yaml *model,
-                                   const struct tw_yaml *node) {
+static enum tw_status read_tensors(const struct tw_job_reader *reader, const struct tw_yaml *node) {
     struct tw_job_model *out = &reader->job->model;
-    if (model->count > 1)
-        return tw_node_error(reader, model->first == node ? node->next : model->first,
-                             "stands beside model.tensors; give tensors for gradients of your own "
-                             "program, or input, layers and loss");
     enum tw_status status =
         tw_need_kind(reader, node, TW_YAML_MAP, "tensors such as {w: [784, 10], b: [10]}");
     if (status != TW_OK)
@@ -102,18 +100,29 @@ static enum tw_status read_tensors(const struct tw_job_reader *reader, const str
 }
 
 enum tw_status tw_read_model(const struct tw_job_reader *reader, const struct tw_yaml *root) {
-    static const char *const names[] = {"input", "layers", "loss", "tensors", NULL};
+    static const char *const names[] = {"input", "layers", "loss", "tensors", "objective", NULL};
     const struct tw_yaml *model = tw_yaml_find(root, "model");
     if (!model)
         return tw_missing_error(reader, root, "model",
-                                "it needs input, layers and loss, or tensors");
-    enum tw_status status =
-        tw_need_kind(reader, model, TW_YAML_MAP, "input, layers and loss, or tensors");
+                                "it needs input, layers and loss, or objective, or tensors");
+    enum tw_status status = tw_need_kind(reader, model, TW_YAML_MAP,
+                                         "input, layers and loss, or objective, or tensors");
     if (status == TW_OK)
         status = tw_need_keys(reader, model, names);
     if (status != TW_OK)
         return status;
     reader->job->model.where = model->where;
     const struct tw_yaml *tensors = tw_yaml_find(model, "tensors");
-    return tensors ? read_tensors(reader, model, tensors) : read_net(reader, model);
+    const struct tw_yaml *objective = tw_yaml_find(model, "objective");
+    const struct tw_yaml *alone = tensors ? tensors : objective;
+    if (!alone)
+        return read_net(reader, model);
+    if (model->count > 1)
+        return tw_node_error(reader, model->first == alone ? alone->next : model->first,
+                             "stands beside model.%s; give tensors for gradients of your own "
+                             "program, an objective, or input, layers and loss",
+                             alone->key);
+    if (tensors)
+        return read_tensors(reader, tensors);
+    return tw_read_variant(reader, objective, &objective_form, &reader->job->model.objective);
 }

@@ -80,8 +80,9 @@ static enum tw_status resolve_variant(struct tw_job_memory *memory, struct tw_va
 
 enum tw_status tw_job_resolve(struct tw_job *job, const struct tw_rule_book *book,
                               struct tw_error *error) {
-    struct tw_variant *const others[] = {&job->model.loss, &job->train,    &job->test,
-                                         &job->optimizer,  &job->schedule, &job->schedule_momentum};
+    struct tw_variant *const others[] = {
+        &job->model.objective, &job->model.loss,       &job->train, &job->test, &job->optimizer,
+        &job->schedule,        &job->schedule_momentum};
     enum tw_status status = TW_OK;
     for (int i = 0; status == TW_OK && i < job->model.layer_count; i++)
         status = resolve_variant(job->memory, &job->model.layers[i], book, error);

@@ -87,7 +87,9 @@ static enum tw_status read_data(const struct tw_job_reader *reader) {
         return tw_node_error(reader, data,
                              "model.tensors means gradients of your own program, which reads its "
                              "data itself; take it out");
-    if (job->model.own)
+    if (data && !tw_job_has_data(job))
+        return tw_node_error(reader, data, "model.objective needs no data; take it out");
+    if (!tw_job_has_data(job))
         return TW_OK;
     if (!data || !tw_yaml_find(data, "train"))
         return tw_missing_error(reader, data ? data : reader->root, data ? "train" : "data.train",
@@ -112,9 +114,10 @@ static enum tw_status read_epochs(const struct tw_job_reader *reader) {
     const struct tw_yaml *node = tw_yaml_find(reader->root, "epochs");
     if (!node)
         return TW_OK;
-    if (reader->job->model.own)
+    if (!tw_job_has_data(reader->job))
         return tw_node_error(reader, node,
-                             "counts passes over data, and model.tensors has none; give updates");
+                             "counts passes over data, and model.%s has none; give updates",
+                             reader->job->model.own ? "tensors" : "objective");
     struct tw_option option;
     struct tw_option_value value;
     enum tw_status status = tw_need_scalar(reader, node, &option);
@@ -135,12 +138,12 @@ static enum tw_status read_length(const struct tw_job_reader *reader) {
         status = tw_read_integer(reader, root, "updates", 1, UPDATES_MAX, &job->updates);
     if (status != TW_OK)
         return status;
-    if (job->model.own && job->updates == 0)
+    if (!tw_job_has_data(job) && job->updates == 0)
         return tw_missing_error(reader, root, "updates", "how many updates to make, such as 1000");
     if (job->epochs == 0 && job->updates == 0)
         return tw_missing_error(reader, root, "epochs",
                                 "how long to train: epochs: 10, or updates: 1000");
-    if (!job->model.own && job->batch == 0)
+    if (tw_job_has_data(job) && job->batch == 0)
         return tw_missing_error(reader, root, "batch", "the examples of one update, such as 128");
     return TW_OK;
 }

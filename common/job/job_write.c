@@ -126,6 +126,11 @@ static void add_shape(struct tw_text *out, int dims, const int64_t *shape) {
 
 static void add_model(struct tw_text *out, const struct tw_job_model *model) {
     tw_text_add(out, "model:\n");
+    if (model->objective.name) {
+        tw_text_add(out, "  objective: ");
+        add_variant(out, "name", &model->objective);
+        return;
+    }
     if (model->own) {
         tw_text_add(out, "  tensors:\n");
         for (int i = 0; i < model->tensors.count; i++) {

@@ -152,6 +152,11 @@ static float uniform(float scale, uint64_t random) {
 void tw_tensor_fill(const struct tw_tensor *tensor, int index, uint64_t seed, int64_t first,
                     int64_t count, float *out) {
     double scale = tensor->init.scale;
+    if (tensor->start != NULL) {
+        for (int64_t i = 0; i < count; i++)
+            out[i] = (float)tensor->start[first + i];
+        return;
+    }
     struct tw_rng rng;
     tw_rng_init(&rng, seed, TW_STREAM_INIT, (uint64_t)index, 0);
     tw_rng_seek(&rng, (uint64_t)first);

@@ -33,6 +33,7 @@ struct tw_tensor {
     int64_t shape[TW_DIMS_MAX]; /* each >= 1 */
     int64_t elements;           /* their product, <= TW_ELEMENTS_MAX */
     struct tw_init init;
+    const double *start; /* [elements] first values instead of `init`'s; NULL: none; borrowed */
 };
 
 struct tw_tensor_list {

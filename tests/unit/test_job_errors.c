@@ -43,7 +43,7 @@ static void keys_that_nobody_knows(void **state) {
         {NULL, "worker: {blas: Zen}", ":14: worker.blas: unknown key; known: blas_core"},
         {"  input", "  inputs: [3]",
          ":2: model.inputs: unknown key; did you mean \"input\"? known: input, layers, loss, "
-         "tensors"},
+         "tensors, objective"},
         {"  train", "  trian: {format: idx}",
          ":10: data.trian: unknown key; did you mean \"train\"? known: train, test, shard, sha256"},
     };
@@ -84,7 +84,8 @@ static void keys_that_are_missing(void **state) {
          "FILE}"},
     };
     CHECK(rows);
-    desk_refused("batch: 3\n", ": model: missing; it needs input, layers and loss, or tensors");
+    desk_refused("batch: 3\n",
+                 ": model: missing; it needs input, layers and loss, or objective, or tensors");
     desk_refused("model: {input: 3, loss: mse}\n",
                  ":1: model.layers: missing; the list of layers, such as [flatten, {dense: 10}]");
     desk_refused(DESK_MODEL "batch: 3\n", ": data.train: missing; data such as {format: idx, "
@@ -242,7 +243,16 @@ static void gradients_of_one_s_own(void **state) {
     } rows[] = {
         {"model: {tensors: {w: [2]}, loss: mse}\nupdates: 3\n",
          ":1: model.loss: stands beside model.tensors; give tensors for gradients of your own "
-         "program, or input, layers and loss"},
+         "program, an objective, or input, layers and loss"},
+        {"model: {objective: beale, loss: mse}\nupdates: 3\n",
+         ":1: model.loss: stands beside model.objective; give tensors for gradients of your own "
+         "program, an objective, or input, layers and loss"},
+        {"model: {objective: beale}\nupdates: 3\ndata: {train: idx}\n",
+         ":3: data: model.objective needs no data; take it out"},
+        {"model: {objective: beale}\nupdates: 3\nepochs: 3\n",
+         ":3: epochs: counts passes over data, and model.objective has none; give updates"},
+        {"model: {objective: beale}\n",
+         ": updates: missing; how many updates to make, such as 1000"},
         {"model: {tensors: {w: [2]}}\nupdates: 3\ndata: {train: idx}\n",
          ":3: data: model.tensors means gradients of your own program, which reads its data "
          "itself; take it out"},

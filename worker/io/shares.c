@@ -74,16 +74,19 @@ static enum tw_status find_net(struct tw_shares *shares, uint32_t rows, struct t
 
 static enum tw_status make_share(struct tw_shares *shares, uint32_t i, struct tw_error *error) {
     const struct tw_shares_config *config = &shares->config;
+    uint32_t rows = tw_sampler_share(config->batch, config->slots, config->slot + i);
+    if (config->model->objective != NULL)
+        return find_net(shares, rows, &shares->share[i].net, error);
     struct tw_sampler_config sampler = {
         .shard = config->shard,
         .seed = config->seed,
         .slot = config->slot + i,
         .slots = config->slots,
         .samples = config->data->count,
-        .rows = tw_sampler_share(config->batch, config->slots, config->slot + i),
+        .rows = rows,
     };
     enum tw_status status = tw_sampler_new(&shares->share[i].sampler, &sampler, error);
-    return status == TW_OK ? find_net(shares, sampler.rows, &shares->share[i].net, error) : status;
+    return status == TW_OK ? find_net(shares, rows, &shares->share[i].net, error) : status;
 }
 
 enum tw_status tw_shares_new(struct tw_shares **out, const struct tw_shares_config *config,
@@ -130,6 +133,12 @@ void tw_shares_free(struct tw_shares *shares) {
 static enum tw_status gather(struct tw_shares *shares, uint32_t i, uint64_t step,
                              struct tw_error *error) {
     const struct share *share = &shares->share[i];
+    const struct tw_model *model = shares->config.model;
+    if (model->objective != NULL) {
+        tw_objective_noise(&model->objective_options, shares->config.seed, shares->config.slot + i,
+                           step, tw_net_rows(share->net), tw_net_input(share->net));
+        return TW_OK;
+    }
     if (tw_sampler_take(share->sampler, step, shares->positions) != TW_OK)
         return tw_error_set(error, TW_LIMIT, "the server gave step %llu, which has no samples",
                             (unsigned long long)step);

@@ -52,7 +52,10 @@ static enum tw_status check_job(const struct tw_worker_config *config, struct tw
         return tw_job_error(error, job->model.where, "model.tensors",
                             "the gradients of this job come from a program of your own (see "
                             "examples/own_gradient.c); `talweg worker` needs model.layers");
-    if (!job->has_train)
+    if (config->evaluator && job->model.objective.name)
+        return tw_job_error(error, job->model.objective.where, job->model.objective.path,
+                            "an objective has no test data to score; start no evaluator");
+    if (tw_job_has_data(job) && !job->has_train)
         return tw_job_error(error, job->model.where, "data.train", "missing; a worker needs it");
     if (config->evaluator && !job->has_test)
         return tw_job_error(error, job->model.where, "data.test", "missing; an evaluator needs it");
@@ -63,6 +66,8 @@ static enum tw_status load_data(struct trainee *trainee, struct tw_error *error)
     const struct tw_job *job = trainee->config->job;
     const struct tw_model *model = trainee->model;
 
+    if (!job->has_train)
+        return TW_OK;
     enum tw_status status = tw_dataset_open(&trainee->data, &job->train, error);
     if (status != TW_OK)
         return status;
@@ -181,15 +186,15 @@ static enum tw_status make_shares(struct trainee *trainee, struct tw_error *erro
         .data = trainee->data,
         .shard = job->shard,
         .seed = job->seed,
-        .batch = job->batch,
+        .batch = tw_job_batch(job),
         .slot = place->slot,
         .width = place->width,
         .slots = place->slots,
     };
-    if (job->batch < place->slots)
+    if (tw_job_batch(job) < place->slots)
         return tw_job_error(error, job->model.where, "batch",
-                            "%lld examples cannot be split over %u slots", (long long)job->batch,
-                            place->slots);
+                            "%lld examples cannot be split over %u slots",
+                            (long long)tw_job_batch(job), place->slots);
     if (place->width > 1)
         note(trainee, "slots %u to %u of %u are ours", place->slot, place->slot + place->width - 1,
              place->slots);

@@ -113,10 +113,31 @@ static enum tw_status copy_own(struct tw_model *model, const struct tw_job_model
     return TW_OK;
 }
 
+static enum tw_status build_objective(struct tw_model *model, const struct tw_variant *variant,
+                                      struct tw_error *error) {
+    struct tw_objective_options *options = &model->objective_options;
+    enum tw_status status = tw_objective_find(&model->objective, options, variant, error);
+    if (status != TW_OK)
+        return status;
+    const int64_t shape[] = {options->n};
+    model->list.tensors = calloc(1, sizeof *model->list.tensors);
+    if (model->list.tensors == NULL)
+        return out_of_memory(error);
+    struct tw_init init = {TW_INIT_CONSTANT, 0};
+    status = tw_tensor_init(&model->list.tensors[0], "x", 1, shape, init, error);
+    model->list.tensors[0].start = options->start.at;
+    model->list.count = 1;
+    if (status == TW_OK && !tw_shape_set(&model->input, 1, shape))
+        status = tw_error_set(error, TW_INTERNAL, "an objective of %d dimensions", options->n);
+    return status;
+}
+
 static enum tw_status build(struct tw_model *model, const struct tw_job_model *job,
                             struct tw_error *error) {
     if (job->own)
         return copy_own(model, job, error);
+    if (job->objective.name != NULL)
+        return build_objective(model, &job->objective, error);
     char text[256];
     if (!tw_shape_set(&model->input, job->input_dims, job->input))
         return tw_job_error(error, job->where, "model.input",
@@ -142,6 +163,10 @@ enum tw_status tw_model_build(struct tw_model **out, const struct tw_job_model *
     return status;
 }
 
+bool tw_model_computes(const struct tw_model *model) {
+    return model->layer_count > 0 || model->objective != NULL;
+}
+
 int tw_model_classes(const struct tw_model *model) {
     return (int)model->output.elements;
 }
@@ -164,6 +189,8 @@ const struct tw_option_rule *tw_model_rules(const char *path, const char *name, 
                 *count = tw_layers[i]->rule_count;
                 return tw_layers[i]->rules;
             }
+    if (strcmp(path, "model.objective") == 0)
+        return tw_objective_rules(name, count);
     if (strcmp(path, "model.loss") == 0)
         for (int i = 0; i < tw_loss_count; i++)
             if (strcmp(tw_losses[i]->name, name) == 0) {

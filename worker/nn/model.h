@@ -6,6 +6,9 @@
  * dense1.weight [784, 256], dense1.bias [256], dense2.weight ... The order of the
  * list is that of the layers, and within a layer that of its table.
  *
+ * An objective (objective.h) has no layers and one tensor, "x"; its nets take draws of noise
+ * for samples.
+ *
  * A job whose gradients come from a program of the user's (model.tensors) gives a
  * model with a tensor list only: no layers, no loss, no nets.
  */
@@ -15,6 +18,7 @@
 #include "common/job/job.h"
 #include "worker/nn/layer.h"
 #include "worker/nn/loss.h"
+#include "worker/nn/objective.h"
 
 struct tw_model_layer {
     const struct tw_layer *kind;
@@ -25,7 +29,9 @@ struct tw_model_layer {
 };
 
 struct tw_model {
-    int layer_count; /* 0: own gradients, the rest but `list` is empty */
+    const struct tw_objective *objective; /* NULL: none; else there are no layers and no loss */
+    struct tw_objective_options objective_options;
+    int layer_count; /* 0 without an objective: own gradients, the rest but `list` is empty */
     struct tw_model_layer *layers;
     const struct tw_loss *loss;
     struct tw_shape input, output; /* output has 1 dimension: the classes */
@@ -39,13 +45,17 @@ struct tw_model {
 enum tw_status tw_model_build(struct tw_model **out, const struct tw_job_model *job,
                               struct tw_error *error);
 
-/* How many classes the outputs tell apart; 0 for own gradients. */
+/* Whether it can compute gradients: it has layers or an objective. */
+bool tw_model_computes(const struct tw_model *model);
+
+/* How many classes the outputs tell apart; 0 without layers. */
 int tw_model_classes(const struct tw_model *model);
 
 /* NULL is fine. */
 void tw_model_free(struct tw_model *model);
 
 /* The rules of what the job names, for struct tw_rule_book: of the loss at path "model.loss",
+ * of the objective at "model.objective",
  * of a layer at "model.layers[i]"; NULL for other paths and unknown names. */
 const struct tw_option_rule *tw_model_rules(const char *path, const char *name, int *count);
 

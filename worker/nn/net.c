@@ -133,7 +133,7 @@ static enum tw_status allocate(struct tw_net *net, const float *const *weights,
 enum tw_status tw_net_new(struct tw_net **out, const struct tw_model *model, int rows,
                           bool training, const float *const *weights, struct tw_error *error) {
     *out = NULL;
-    assert(model->layer_count > 0);
+    assert(tw_model_computes(model));
     if (rows < 1)
         return tw_error_set(error, TW_LIMIT, "a net of %d rows: at least 1 is needed", rows);
     struct tw_net *net = calloc(1, sizeof *net);
@@ -142,7 +142,7 @@ enum tw_status tw_net_new(struct tw_net **out, const struct tw_model *model, int
     net->model = model;
     net->rows = rows;
     net->training = training;
-    while (model->layers[net->lowest].tensors == 0)
+    while (model->layer_count > 0 && model->layers[net->lowest].tensors == 0)
         net->lowest++; /* a model has at least one tensor */
     enum tw_status status = allocate(net, weights, error);
     if (status == TW_OK)
@@ -213,6 +213,12 @@ void tw_net_forward(struct tw_net *net, struct tw_score *score) {
     int last = net->model->layer_count;
     assert(net->training);
     *score = (struct tw_score){0};
+    if (net->model->objective != NULL) {
+        tw_objective_add(net->model->objective, &net->model->objective_options, net->weights[0],
+                         net->values[0], net->rows, net->gradients[0], score);
+        net->next = 1;
+        return;
+    }
     run_layers(net);
     tw_loss_add(net->model->loss, net->values[last], net->rows, tw_model_classes(net->model),
                 net->labels, net->slopes[last], score);
@@ -223,6 +229,11 @@ bool tw_net_backward_step(struct tw_net *net, int *first, int *tensors) {
     if (net->next <= net->lowest)
         return false;
     int layer = --net->next;
+    if (net->model->objective != NULL) { /* its one gradient came with the value */
+        *first = 0;
+        *tensors = 1;
+        return true;
+    }
     const struct tw_model_layer *place = &net->model->layers[layer];
     struct tw_layer_pass pass = pass_of(net, layer);
     pass.in = place->kind->needs_in ? pass.in : NULL;
@@ -237,6 +248,7 @@ bool tw_net_backward_step(struct tw_net *net, int *first, int *tensors) {
 
 void tw_net_evaluate(struct tw_net *net, int count, struct tw_score *score) {
     const struct tw_model *model = net->model;
+    assert(model->objective == NULL);
     assert(count >= 0 && count <= net->rows);
     size_t elements = (size_t)model->input.elements;
     memset(net->values[0] + (size_t)count * elements, 0,

@@ -38,7 +38,8 @@ void tw_net_bind(struct tw_net *net, const float *const *weights);
 void tw_net_free(struct tw_net *net);
 
 /* [rows, elements of a sample] and [rows], to be filled before each call below,
- * which may overwrite them. Labels must be below the number of classes. */
+ * which may overwrite them. Labels must be below the number of classes. Of an objective the
+ * input is its noise (tw_objective_noise), and there are no labels. */
 float *tw_net_input(struct tw_net *net);
 int32_t *tw_net_labels(struct tw_net *net);
 int tw_net_rows(const struct tw_net *net);
