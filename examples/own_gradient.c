@@ -119,6 +119,8 @@ static int train_step(struct talweg *talweg, const struct model *model, struct m
     for (uint64_t n = 0; n < EXAMPLES; n++) {
         struct example example = make_example((step * place.slots + place.slot) * EXAMPLES + n);
         loss += add_gradient(model, &example, gradient);
+        if (talweg_cancelled(talweg)) /* this step is not wanted any more: take the next */
+            return TALWEG_OK;
     }
     if (step % 50 == 1)
         fprintf(stderr, "worker %u, step %llu: loss %.4f\n", place.rank, (unsigned long long)step,

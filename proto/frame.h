@@ -51,8 +51,9 @@ enum tw_body {
     TW_BODY_RANK_STATUS = 21,
     TW_BODY_TURN = 22,
     TW_BODY_TURNED = 23,
+    TW_BODY_CANCEL = 24,
 };
-#define TW_BODY_LAST TW_BODY_TURNED
+#define TW_BODY_LAST TW_BODY_CANCEL
 
 enum tw_role { TW_ROLE_WORKER = 0, TW_ROLE_EVALUATOR = 1, TW_ROLE_OPERATOR = 2 };
 
@@ -197,6 +198,9 @@ struct tw_turned {
     struct tw_view mode;
     uint64_t position, version;
 };
+struct tw_cancel {
+    uint64_t step;
+};
 
 struct tw_frame {
     enum tw_body body;
@@ -222,6 +226,7 @@ struct tw_frame {
         struct tw_rank_status rank_status;
         struct tw_turn turn;
         struct tw_turned turned;
+        struct tw_cancel cancel;
     };
     size_t data_bytes; /* of tensor bytes; 0: none */
 };

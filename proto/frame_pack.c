@@ -132,6 +132,7 @@ static const struct field turned[] = {
     FIELD(turned, Turned, position),
     FIELD(turned, Turned, version),
 };
+static const struct field cancel[] = {FIELD(cancel, Cancel, step)};
 
 static const struct body {
     const char *name;
@@ -164,6 +165,7 @@ static const struct body {
     BODY(TW_BODY_RANK_STATUS, RankStatus, rank_status),
     BODY(TW_BODY_TURN, Turn, turn),
     BODY(TW_BODY_TURNED, Turned, turned),
+    BODY(TW_BODY_CANCEL, Cancel, cancel),
 #undef BODY
 };
 

@@ -53,8 +53,16 @@ static void count_not_finite(struct tw_sequencer *s) {
         tw_sequencer_end(s, TW_NOT_FINITE);
 }
 
+/* An open read is over: whoever computes on it may stop. */
+static void cancel(struct tw_sequencer *s, struct tw_slot_state *slot) {
+    struct tw_sequencer_effect *effect = tw_sequencer_emit(s, TW_SEQ_CANCEL);
+    effect->cancel.slot = slot->read.slot;
+    effect->cancel.step = slot->begun;
+    slot->reading = false;
+}
+
 /* Logs that these are over without having been applied. Open reads among them are
- * void, and their pushes will be thrown away. */
+ * void: their workers are told, and what still comes of their pushes is thrown away. */
 static void drop(struct tw_sequencer *s, const struct tw_whole *whole, uint32_t count) {
     struct tw_contribution *contribution = next_side(s);
     struct tw_record *record = tw_sequencer_log(s, TW_RECORD_DROP);
@@ -67,7 +75,7 @@ static void drop(struct tw_sequencer *s, const struct tw_whole *whole, uint32_t 
         s->reads_out--;
         tw_sequencer_settle(s, whole[i].slot, whole[i].step);
         if (slot->reading && slot->begun == whole[i].step)
-            slot->reading = false;
+            cancel(s, slot);
         if (!whole[i].released)
             slot->waiting = false;
     }

@@ -149,6 +149,12 @@ static void on_border(struct tw_node *n, const struct tw_sequencer_effect *effec
     event->evaluated = effect->border.evaluated;
 }
 
+/* A worker that is gone learns it from last_step of its next Welcome. */
+static void say_cancel(struct tw_node *n, uint32_t slot, uint64_t step) {
+    if (n->member[slot].control != TW_NO_CONNECTION)
+        tw_node_say(n, n->member[slot].control, TW_BODY_CANCEL)->cancel.step = step;
+}
+
 static void carry_out(struct tw_node *n, const struct tw_sequencer_effect *effect) {
     struct tw_node_order order;
     struct tw_node_event *event;
@@ -180,6 +186,9 @@ static void carry_out(struct tw_node *n, const struct tw_sequencer_effect *effec
         event->slot = effect->dropped.slot * n->config.width;
         event->tensor = effect->dropped.tensor;
         event->step = effect->dropped.step;
+        break;
+    case TW_SEQ_CANCEL:
+        say_cancel(n, effect->cancel.slot, effect->cancel.step);
         break;
     case TW_SEQ_FINISHED:
         n->finished = true;

@@ -87,6 +87,7 @@ enum tw_sequencer_effect_kind {
     TW_SEQ_STARTED,  /* all are there */
     TW_SEQ_BORDER,   /* border: an epoch (or the run) is over */
     TW_SEQ_DROPPED,  /* dropped: a push was not finite */
+    TW_SEQ_CANCEL,   /* cancel: a step is over while its worker may still compute it */
     TW_SEQ_FINISHED, /* finished: no record follows but the last RELEASE to the evaluator */
 };
 
@@ -116,6 +117,10 @@ struct tw_sequencer_effect {
                 tensor; /* tensor: as tw_ready.bad_tensor, or TW_TENSORS_MAX + 1: the sum */
             uint64_t step;
         } dropped;
+        struct {
+            uint32_t slot;
+            uint64_t step;
+        } cancel;
         struct {
             enum tw_status status; /* TW_OK, TW_INTERRUPTED, TW_NOT_FINITE */
         } finished;

@@ -187,11 +187,27 @@ static enum tw_status on_data(struct tw_connection *connection, const struct tw_
     return TW_OK;
 }
 
+/* Nobody wants the rest of this step: the next one is released. */
+static void cancel(struct fake_server *server) {
+    struct tw_frame frame = {.body = TW_BODY_CANCEL, .cancel = {.step = server->step}};
+    memset(server->here, 0, server->layout.chunks * sizeof(bool));
+    server->step++;
+    server->position += 2;
+    if (server->script.cancel_late)
+        send_weights(server);
+    send_frame(server->control, &frame);
+    if (!server->script.cancel_late)
+        send_weights(server);
+}
+
 static void on_push(struct fake_peer *peer, const struct tw_push *push, const void *data) {
     struct fake_server *server = peer->server;
+    int pushes = atomic_fetch_add(&server->pushes, 1) + 1;
     if (data != NULL)
         server->here[push->chunk] = true;
-    if (atomic_fetch_add(&server->pushes, 1) + 1 == server->script.lose_after_pushes) {
+    if (pushes == server->script.cancel_after_pushes)
+        cancel(server);
+    if (pushes == server->script.lose_after_pushes) {
         atomic_fetch_add(&server->losses, 1);
         tw_connection_close(peer->connection);
     }

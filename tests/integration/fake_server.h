@@ -18,6 +18,8 @@ struct fake_script {
     enum tw_status refuse;   /* answers Join with it; TW_OK: welcomes */
     int lose_after_pushes;   /* Push frames after which bulk is cut, once; 0: never */
     int regather_after_ends; /* Ends after which it says Regather before it applies; 0: never */
+    int cancel_after_pushes; /* Push frames after which it cancels the step, once; 0: never */
+    bool cancel_late;        /* weights first, then the Cancel */
     int stop_after_steps;    /* then it says Stop; 0: never */
     enum tw_status stop_status;
     bool garbage;     /* answers Hello with bytes that are no frame */

@@ -193,6 +193,86 @@ static void regather_sends_the_push_again(void **state) {
     bench_fini(&bench);
 }
 
+static void await_cancelled(const struct bench *bench) {
+    double give_up = seconds() + 20;
+    while (!talweg_cancelled(bench->talweg)) {
+        struct timespec pause = {0, 100000};
+        nanosleep(&pause, NULL);
+        if (seconds() > give_up)
+            fail_msg("not told within 20 s that the step is cancelled");
+    }
+}
+
+/* The pull after a cancelled first step: nothing of it was applied, and its gradients are
+ * ours again. Then one step that counts, and the end. */
+static void go_on_after_the_cancelled_step(struct bench *bench) {
+    uint64_t step;
+    assert_int_equal(talweg_pull(bench->talweg, &step), TALWEG_OK);
+    assert_int_equal(step, 2);
+    assert_int_equal(talweg_cancelled(bench->talweg), 0);
+    expect_weights(bench, 1);
+    push_step(bench, 1);
+    assert_int_equal(talweg_pull(bench->talweg, &step), TALWEG_E_STOP);
+    assert_int_equal(talweg_cancelled(bench->talweg), 1);
+    assert_int_equal(atomic_load(&bench->server.steps), 1);
+    expect_weights(bench, 1);
+    for (int64_t i = 0; i < bench->server.layout.elements; i++)
+        assert_true(bench->server.weights[i] == (i < bench->tensor[0].elements ? -0.25f : -0.5f));
+}
+
+static void a_program_that_asks_leaves_a_cancelled_step(void **state) {
+    for (int late = 0; late < 2; late++) {
+        struct fake_script script = {
+            .cancel_after_pushes = 1, .cancel_late = late, .stop_after_steps = 2};
+        struct bench bench;
+        uint64_t step;
+        bench_init(&bench, &script);
+        assert_int_equal(join(&bench), TALWEG_OK);
+        assert_int_equal(talweg_cancelled(bench.talweg), 0);
+        assert_int_equal(talweg_pull(bench.talweg, &step), TALWEG_OK);
+        assert_int_equal(talweg_cancelled(bench.talweg), 0);
+        assert_int_equal(talweg_push_tensor(bench.talweg, 1, bench.gradient[1]), TALWEG_OK);
+        await_cancelled(&bench);
+        if (late) /* it need not stop there: what it still pushes is not sent */
+            push_step(&bench, 7);
+        go_on_after_the_cancelled_step(&bench);
+        assert_int_equal(atomic_load(&bench.server.pushes), 1 + bench.server.layout.chunks);
+        assert_int_equal(atomic_load(&bench.server.ends), 1);
+        bench_fini(&bench);
+    }
+}
+
+static void a_program_that_does_not_ask_pushes_in_vain(void **state) {
+    struct fake_script script = {.cancel_after_pushes = 2, .stop_after_steps = 2};
+    struct bench bench;
+    uint64_t step;
+    bench_init(&bench, &script);
+    assert_int_equal(join(&bench), TALWEG_OK);
+    assert_int_equal(talweg_pull(bench.talweg, &step), TALWEG_OK);
+    push_step(&bench, 1);
+    go_on_after_the_cancelled_step(&bench);
+    bench_fini(&bench);
+}
+
+/* Cancelled while the helper thread is in the middle of a chunk: that chunk is completed from
+ * memory that stays untouched until the next pull returns. */
+static void a_large_push_is_cancelled_on_its_way(void **state) {
+    struct fake_script script = {.cancel_after_pushes = 3, .stop_after_steps = 2};
+    struct bench bench;
+    uint64_t step;
+    int64_t before = large;
+    large = 4 << 20;
+    bench_init(&bench, &script);
+    large = before;
+    assert_int_equal(join(&bench), TALWEG_OK);
+    assert_int_equal(talweg_pull(bench.talweg, &step), TALWEG_OK);
+    assert_int_equal(talweg_push_tensor(bench.talweg, 0, bench.gradient[0]), TALWEG_OK);
+    await_cancelled(&bench);
+    go_on_after_the_cancelled_step(&bench);
+    assert_true(atomic_load(&bench.server.pushes) < 2 * (int)bench.server.layout.chunks);
+    bench_fini(&bench);
+}
+
 static void an_evaluator_pulls_and_reports_until_the_end(void **state) {
     struct fake_script script = {0};
     struct bench bench;
@@ -368,6 +448,9 @@ int main(void) {
         cmocka_unit_test(heartbeats_leave_while_the_program_computes),
         cmocka_unit_test(a_lost_connection_is_made_again_and_nothing_is_lost_or_doubled),
         cmocka_unit_test(regather_sends_the_push_again),
+        cmocka_unit_test(a_program_that_asks_leaves_a_cancelled_step),
+        cmocka_unit_test(a_program_that_does_not_ask_pushes_in_vain),
+        cmocka_unit_test(a_large_push_is_cancelled_on_its_way),
         cmocka_unit_test(an_evaluator_pulls_and_reports_until_the_end),
         cmocka_unit_test(a_failed_run_says_why),
         cmocka_unit_test(leaving_early_says_bye),

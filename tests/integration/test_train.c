@@ -197,6 +197,20 @@ static void a_worker_trains_until_the_run_is_over(void **state) {
     stage_fini(&stage);
 }
 
+/* Cancelled when the server has the first or second chunk of a step. */
+static void a_worker_goes_on_after_a_cancelled_step(void **state) {
+    for (int pushes = 1; pushes <= 4; pushes++) {
+        struct fake_script script = {
+            .cancel_after_pushes = pushes, .cancel_late = pushes % 2, .stop_after_steps = 10};
+        struct stage stage;
+        struct tw_error error;
+        stage_init(&stage, 5, &script);
+        assert_int_equal(tw_worker_train(&stage.config, &error), TW_OK);
+        assert_int_equal(atomic_load(&stage.server.steps), 9);
+        stage_fini(&stage);
+    }
+}
+
 static void an_evaluator_scores_until_the_run_is_over(void **state) {
     struct fake_script script = {0};
     struct stage stage;
@@ -227,6 +241,7 @@ int main(void) {
         cmocka_unit_test(no_server_is_said),
         cmocka_unit_test(a_stop_ends_the_search_for_a_server),
         cmocka_unit_test(a_worker_trains_until_the_run_is_over),
+        cmocka_unit_test(a_worker_goes_on_after_a_cancelled_step),
         cmocka_unit_test(an_evaluator_scores_until_the_run_is_over),
         cmocka_unit_test(a_failed_run_is_told),
     };

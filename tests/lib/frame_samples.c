@@ -77,4 +77,5 @@ const struct frame_sample frame_samples[FRAME_SAMPLES] = {
     {"turned",
      {.body = TW_BODY_TURNED, .turned = {TEXT("backup:1"), 6000000000, 5000000000}},
      NULL},
+    {"cancel", {.body = TW_BODY_CANCEL, .cancel = {5000000000}}, NULL},
 };

@@ -215,7 +215,10 @@ static void compute(struct cluster *c, struct virtual_worker *w) {
 
 static void work_of_worker(struct cluster *c, struct virtual_worker *w) {
     struct tw_client_event event = {0};
-    if (w->client.work == TW_CLIENT_IDLE || w->client.work == TW_CLIENT_PUSHING) {
+    /* Some programs ask whether their step was cancelled, others push in vain. */
+    bool gives_up = tw_client_cancelled(&w->client) && cluster_below(c, 2);
+    c->counters->given_up += gives_up;
+    if (gives_up || w->client.work == TW_CLIENT_IDLE || w->client.work == TW_CLIENT_PUSHING) {
         event.kind = TW_CLIENT_ON_PULL;
     } else if (w->evaluator) {
         event.kind = TW_CLIENT_ON_REPORT;

@@ -38,6 +38,8 @@
     X(holds)                                                                                       \
     X(split_frames)                                                                                \
     X(late_releases)                                                                               \
+    X(cancels)                                                                                     \
+    X(given_up)                                                                                    \
     X(not_finite)                                                                                  \
     X(blocked)
 

@@ -89,6 +89,7 @@ static void carry_out(struct cluster *c, uint32_t node, const struct tw_node_eff
     struct wire *wire = wire_of(c, node, effect->connection);
     switch (effect->kind) {
     case TW_NODE_SEND:
+        c->counters->cancels += effect->frame.body == TW_BODY_CANCEL;
         if (wire)
             wire_queue(c, wire, &effect->frame, effect->data, effect->token);
         else if (effect->frame.data_bytes)

@@ -111,13 +111,15 @@ static void campaign(const char *name, const char *mode, double faults, double n
 }
 
 static void test_sync_with_faults(void **state) {
-    static const char *const except[] = {"not_finite", "drops", "pauses", "blocked", NULL};
+    static const char *const except[] = {"not_finite", "drops",   "pauses", "cancels",
+                                         "given_up",   "blocked", NULL};
     campaign("sync", "sync", 12, 0, seeds(150), except);
 }
 
 static void test_async_with_faults(void **state) {
-    static const char *const except[] = {"not_finite", "drops",   "pauses", "regathers",
-                                         "duplicates", "blocked", NULL};
+    static const char *const except[] = {"not_finite", "drops",      "pauses",
+                                         "regathers",  "duplicates", "blocked",
+                                         "cancels",    "given_up",   NULL};
     campaign("async", "async", 12, 0, seeds(150), except);
 }
 
@@ -147,9 +149,9 @@ static void test_modes_with_faults(void **state) {
 }
 
 static void test_not_finite(void **state) {
-    static const char *const except[] = {"takeovers",  "resumes", "regathers", "pauses",
-                                         "duplicates", "cuts",    "kills",     "replacements",
-                                         "fenced",     "refused", "blocked",   NULL};
+    static const char *const except[] = {
+        "takeovers",    "resumes", "regathers", "pauses",  "duplicates", "cuts",     "kills",
+        "replacements", "fenced",  "refused",   "blocked", "cancels",    "given_up", NULL};
     campaign("not finite", "sync", 0, 0.1, seeds(40), except);
     campaign("not finite, async", "async", 0, 0.1, seeds(40), except);
 }

@@ -261,4 +261,30 @@ static inline void desk_push_all(struct desk *desk) {
     assert_int_equal(desk_end(desk), TW_OK);
 }
 
+/* The chunks and the End that the core hands out for a link now: "0 1 3 E". */
+static inline const char *desk_handed_out(struct desk *desk, int link) {
+    static char text[256];
+    struct tw_frame frame;
+    const void *data;
+    size_t at = 0;
+    text[0] = 0;
+    while (tw_client_next(&desk->client, link, &frame, &data)) {
+        const char *space = at == 0 ? "" : " ";
+        if (frame.body == TW_BODY_END) {
+            assert_null(data);
+            at += (size_t)snprintf(text + at, sizeof(text) - at, "%sE%u", space, frame.end.frames);
+            assert_int_equal(frame.end.read, desk->client.held.position);
+            assert_int_equal(frame.end.step, desk->client.held.step);
+            continue;
+        }
+        assert_int_equal(frame.body, TW_BODY_PUSH);
+        const struct tw_chunk *chunk = &desk->client.layout.chunk[frame.push.chunk];
+        assert_ptr_equal(data, desk->gradient[chunk->tensor] + chunk->first);
+        assert_int_equal(frame.data_bytes, 4 * chunk->count);
+        assert_int_equal(frame.push.step, desk->client.held.step);
+        at += (size_t)snprintf(text + at, sizeof(text) - at, "%s%u", space, frame.push.chunk);
+    }
+    return text;
+}
+
 #endif

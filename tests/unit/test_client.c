@@ -5,32 +5,6 @@ static const struct tw_client_config worker = {.role = TW_ROLE_WORKER, .rank = -
 static const struct tw_client_config evaluator = {
     .role = TW_ROLE_EVALUATOR, .rank = -1, .epoch_samples = 1000};
 
-/* The chunks and the End that the core hands out for a link now: "0 1 3 E". */
-static const char *handed_out(struct desk *desk, int link) {
-    static char text[256];
-    struct tw_frame frame;
-    const void *data;
-    size_t at = 0;
-    text[0] = 0;
-    while (tw_client_next(&desk->client, link, &frame, &data)) {
-        const char *space = at == 0 ? "" : " ";
-        if (frame.body == TW_BODY_END) {
-            assert_null(data);
-            at += (size_t)snprintf(text + at, sizeof(text) - at, "%sE%u", space, frame.end.frames);
-            assert_int_equal(frame.end.read, desk->client.held.position);
-            assert_int_equal(frame.end.step, desk->client.held.step);
-            continue;
-        }
-        assert_int_equal(frame.body, TW_BODY_PUSH);
-        const struct tw_chunk *chunk = &desk->client.layout.chunk[frame.push.chunk];
-        assert_ptr_equal(data, desk->gradient[chunk->tensor] + chunk->first);
-        assert_int_equal(frame.data_bytes, 4 * chunk->count);
-        assert_int_equal(frame.push.step, desk->client.held.step);
-        at += (size_t)snprintf(text + at, sizeof(text) - at, "%s%u", space, frame.push.chunk);
-    }
-    return text;
-}
-
 /* ---- happy path ---- */
 
 static void a_worker_joins_pulls_pushes_and_pulls_again(void **state) {
@@ -43,7 +17,7 @@ static void a_worker_joins_pulls_pushes_and_pulls_again(void **state) {
     assert_int_equal(desk.client.work, TW_CLIENT_COMPUTING);
     assert_int_equal(desk.client.held.step, 1);
     desk_push_all(&desk);
-    assert_string_equal(handed_out(&desk, 1), "0 1 2 3 E4");
+    assert_string_equal(desk_handed_out(&desk, 1), "0 1 2 3 E4");
     assert_int_equal(desk_pull(&desk), TW_OK);
     desk_arrive_all(&desk, 9, 1, 2);
     assert_int_equal(desk.client.held.step, 2);
@@ -77,13 +51,13 @@ static void chunks_leave_lowest_first_among_the_tensors_that_are_ready(void **st
     desk_pull(&desk);
     desk_arrive_all(&desk, 5, 0, 1);
     desk_push(&desk, 2);
-    assert_string_equal(handed_out(&desk, 1), "3");
+    assert_string_equal(desk_handed_out(&desk, 1), "3");
     assert_false(tw_client_has_next(&desk.client, 1));
     desk_push(&desk, 1);
     desk_push(&desk, 0);
-    assert_string_equal(handed_out(&desk, 1), "0 1 2");
+    assert_string_equal(desk_handed_out(&desk, 1), "0 1 2");
     desk_end(&desk);
-    assert_string_equal(handed_out(&desk, 1), "E4");
+    assert_string_equal(desk_handed_out(&desk, 1), "E4");
     desk_fini(&desk);
 }
 
@@ -96,8 +70,8 @@ static void each_shard_gets_its_chunks_and_an_end_that_counts_them(void **state)
     desk_arrive_all(&desk, 5, 0, 1);
     desk_push_all(&desk);
     char first[64], second[64];
-    snprintf(first, sizeof(first), "%s", handed_out(&desk, 1));
-    snprintf(second, sizeof(second), "%s", handed_out(&desk, 2));
+    snprintf(first, sizeof(first), "%s", desk_handed_out(&desk, 1));
+    snprintf(second, sizeof(second), "%s", desk_handed_out(&desk, 2));
     assert_string_equal(first, "0 E1");
     assert_string_equal(second, "1 2 3 E3");
     desk_fini(&desk);
@@ -280,7 +254,7 @@ static void weights_wait_outside_until_the_next_pull(void **state) {
     assert_int_equal(desk_arrive(&desk, &next, 8), TW_AGAIN);
     assert_true(desk.weights[0][0] == 5);
     desk_push_all(&desk);
-    assert_string_equal(handed_out(&desk, 1), ""); /* that push is settled */
+    assert_string_equal(desk_handed_out(&desk, 1), ""); /* that push is settled */
     desk_pull(&desk);
     desk_arrive_all(&desk, 8, 1, 2);
     assert_int_equal(desk.client.held.step, 2);
@@ -299,17 +273,17 @@ static void regather_sends_what_was_begun_from_the_first_chunk(void **state) {
     assert_int_equal(desk_frame(&desk, 1, &regather, NULL), TW_OK);
     desk_arrive_all(&desk, 5, 0, 1);
     assert_int_equal(desk_frame(&desk, 1, &regather, NULL), TW_OK);
-    assert_string_equal(handed_out(&desk, 1), "");
+    assert_string_equal(desk_handed_out(&desk, 1), "");
     desk_push(&desk, 2);
-    assert_string_equal(handed_out(&desk, 1), "3");
+    assert_string_equal(desk_handed_out(&desk, 1), "3");
     desk_frame(&desk, 1, &regather, NULL);
-    assert_string_equal(handed_out(&desk, 1), "3");
+    assert_string_equal(desk_handed_out(&desk, 1), "3");
     desk_push(&desk, 0);
     desk_push(&desk, 1);
     desk_end(&desk);
-    assert_string_equal(handed_out(&desk, 1), "0 1 2 E4");
+    assert_string_equal(desk_handed_out(&desk, 1), "0 1 2 E4");
     desk_frame(&desk, 1, &regather, NULL);
-    assert_string_equal(handed_out(&desk, 1), "0 1 2 3 E4");
+    assert_string_equal(desk_handed_out(&desk, 1), "0 1 2 3 E4");
     desk_fini(&desk);
 }
 
@@ -330,11 +304,11 @@ static void after_a_loss_an_unsettled_push_is_sent_again(void **state) {
     desk_pull(&desk);
     desk_arrive_all(&desk, 5, 0, 1);
     desk_push_all(&desk);
-    handed_out(&desk, 1);
-    handed_out(&desk, 2);
+    desk_handed_out(&desk, 1);
+    desk_handed_out(&desk, 2);
     lose_and_join_again(&desk, 2, 0);
-    assert_string_equal(handed_out(&desk, 1), "0 E1");
-    assert_string_equal(handed_out(&desk, 2), "1 2 3 E3");
+    assert_string_equal(desk_handed_out(&desk, 1), "0 E1");
+    assert_string_equal(desk_handed_out(&desk, 2), "1 2 3 E3");
     desk_fini(&desk);
 }
 
@@ -351,7 +325,7 @@ static void after_a_loss_a_settled_push_is_not_sent_again(void **state) {
     desk_arrive(&desk, &half, 7);
     lose_and_join_again(&desk, TW_CLIENT_CONTROL, 1);
     assert_int_equal(tw_client_missing(&desk.client), DESK_CHUNKS);
-    assert_string_equal(handed_out(&desk, 1), "");
+    assert_string_equal(desk_handed_out(&desk, 1), "");
     desk_arrive_all(&desk, 11, 1, 2); /* a set of its own: nothing of 7 counts */
     assert_int_equal(desk.client.held.position, 11);
     desk_fini(&desk);
@@ -366,7 +340,7 @@ static void a_push_that_was_settled_while_we_were_away_is_not_sent_again(void **
     desk_arrive_all(&desk, 5, 0, 1);
     desk_push_all(&desk);
     lose_and_join_again(&desk, TW_CLIENT_CONTROL, 1);
-    assert_string_equal(handed_out(&desk, 1), "");
+    assert_string_equal(desk_handed_out(&desk, 1), "");
     desk_fini(&desk);
 }
 

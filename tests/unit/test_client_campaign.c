@@ -1,7 +1,9 @@
 /* The client core in a world of random order: frames of up to three shards interleave,
  * connections break anywhere, shards lose what they gathered. After every event:
  *   - a pull completes only with one position's weights, all of them, and the next step;
- *   - a frame of a push belongs to the step and the read that the servers wait for;
+ *   - a frame of a push belongs to the step and the read that the servers wait for; none is
+ *     handed out after a Cancel of its step has come, before or after the newer weights;
+ *   - nobody computes on weights whose step it knows to be cancelled;
  *   - an End follows all chunks of its shard.
  * In the end faults stop and the run must finish. A failure names its seed. */
 #include "common/base/rng.h"
@@ -22,6 +24,12 @@ enum happening {
     SETTLED,
     REGATHERED,
     CANCELLED,
+    TOLD_COMPUTING,
+    TOLD_PUSHING,
+    TOLD_WAITING,
+    TOLD_LATE,
+    GIVEN_UP,
+    PUSHED_IN_VAIN,
     LOST_CONTROL,
     LOST_BULK,
     LOST_MIDWAY,
@@ -33,10 +41,31 @@ enum happening {
 };
 
 static const char *const names[HAPPENINGS] = {
-    "frame delivered", "frame held back", "old frame thrown away", "pull complete", "tensor pushed",
-    "push ended",      "chunk sent",      "chunk sent again",      "End sent",      "step settled",
-    "regather",        "read cancelled",  "control lost",          "bulk lost",     "lost in a set",
-    "could not open",  "read went on",    "read released again",   "ping",
+    "frame delivered",
+    "frame held back",
+    "old frame thrown away",
+    "pull complete",
+    "tensor pushed",
+    "push ended",
+    "chunk sent",
+    "chunk sent again",
+    "End sent",
+    "step settled",
+    "regather",
+    "read cancelled",
+    "told: computing",
+    "told: pushing",
+    "told: waiting",
+    "told: too late",
+    "given up",
+    "pushed in vain",
+    "control lost",
+    "bulk lost",
+    "lost in a set",
+    "could not open",
+    "read went on",
+    "read released again",
+    "ping",
 };
 static uint64_t counts[HAPPENINGS];
 
@@ -59,6 +88,7 @@ struct world {
     bool joined;
     uint64_t position, read, step, version; /* outstanding: weights of `position` for `step` */
     uint64_t pulled;                        /* step of the last complete pull */
+    uint64_t told;                          /* step of the last Cancel that was delivered */
 };
 
 static bool chance(struct world *world, int percent) {
@@ -108,6 +138,7 @@ static void all_attached(struct world *world) {
 static void drop_connection(struct world *world, int link) {
     if (link == 0) {
         world->controls = 0;
+        world->joined = false;
     } else {
         world->shard[link - 1].queued = 0;
         world->shard[link - 1].attached = false;
@@ -132,6 +163,7 @@ static void on_small_frame(struct world *world, int link, const struct tw_frame 
     case TW_BODY_JOIN:
         world->read = frame->join.read;
         *queue_frame(world, 0) = desk_welcome(&world->desk, world->step - 1);
+        world->joined = true;
         return;
     case TW_BODY_ATTACH:
         on_attach(world, link);
@@ -207,10 +239,21 @@ static void expect_complete(struct world *world) {
     counts[PULLED]++;
     CHECK(world, desk->client.held.step > world->pulled);
     CHECK(world, desk->client.held.step <= world->step);
+    CHECK(world, desk->client.held.step > world->told);
     world->pulled = desk->client.held.step;
     for (int i = 0; i < DESK_TENSORS; i++)
         for (int64_t j = 0; j < desk_elements[i]; j++)
             CHECK(world, desk->weights[i][j] == (float)desk->client.held.position);
+}
+
+static void note_told(struct world *world, const struct tw_frame *frame) {
+    static const enum happening by_work[TW_CLIENT_WORKS] = {[TW_CLIENT_IDLE] = TOLD_LATE,
+                                                            [TW_CLIENT_WAITING] = TOLD_WAITING,
+                                                            [TW_CLIENT_COMPUTING] = TOLD_COMPUTING,
+                                                            [TW_CLIENT_PUSHING] = TOLD_PUSHING};
+    const struct tw_client *client = &world->desk.client;
+    world->told = frame->cancel.step;
+    counts[client->held.step > world->told ? TOLD_LATE : by_work[client->work]]++;
 }
 
 static void network_delivers(struct world *world) {
@@ -238,13 +281,33 @@ static void network_delivers(struct world *world) {
     }
     take_first(queue, count);
     counts[DELIVERED]++;
+    if (frame.body == TW_BODY_CANCEL)
+        note_told(world, &frame);
     CHECK(world, desk_frame(desk, link, &frame, NULL) == TW_OK);
+}
+
+/* It may ask between layers, and if it does not, all goes on as if nothing had happened. */
+static void go_on_in_vain(struct world *world) {
+    struct desk *desk = &world->desk;
+    if (chance(world, 50)) {
+        counts[GIVEN_UP]++;
+        CHECK(world, desk_pull(desk) == TW_OK);
+        return;
+    }
+    counts[PUSHED_IN_VAIN]++;
+    CHECK(world, desk_push(desk, (int)tw_rng_below(&world->rng, DESK_TENSORS)) == TW_OK);
+    if (chance(world, 50))
+        CHECK(world, desk_end(desk) == TW_OK);
 }
 
 static void application_acts(struct world *world) {
     struct desk *desk = &world->desk;
     if (desk->client.work != TW_CLIENT_COMPUTING) {
         desk_pull(desk);
+        return;
+    }
+    if (tw_client_cancelled(&desk->client)) {
+        go_on_in_vain(world);
         return;
     }
     if (desk->client.pushed == DESK_TENSORS) {
@@ -268,7 +331,7 @@ static void client_sends(struct world *world) {
         return;
     CHECK(world, shard->attached);
     uint64_t step = frame.body == TW_BODY_END ? frame.end.step : frame.push.step;
-    CHECK(world, step <= world->step);
+    CHECK(world, step <= world->step && step > world->told);
     if (step != world->step)
         return; /* settled or cancelled, and newer weights are on the way */
     if (frame.body == TW_BODY_PUSH) {
@@ -317,6 +380,9 @@ static void read_is_cancelled(struct world *world) {
     counts[CANCELLED]++;
     for (uint32_t i = 0; i < world->servers; i++)
         forget_push(&world->shard[i]);
+    if (world->joined && world->controls < QUEUE / 2)
+        *queue_frame(world, 0) =
+            (struct tw_frame){.body = TW_BODY_CANCEL, .cancel = {.step = world->step}};
     world->step++;
     release(world);
 }

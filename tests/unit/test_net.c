@@ -264,6 +264,35 @@ static void a_net_can_be_bound_to_other_weights(void **state) {
     drop(&fixture);
 }
 
+/* Wanted for *context more questions. */
+static bool unwanted_after(void *context) {
+    int *left = context;
+    return (*left)-- == 0;
+}
+
+static void a_step_that_is_not_wanted_any_more_is_left_between_layers(void **state) {
+    static const char text[] = "  input: [6]\n  layers:\n    - dense: 5\n    - relu\n"
+                               "    - dense: 3\n  loss: softmax_cross_entropy\n";
+    struct fixture fixture = make(text, ROWS, true);
+    struct tw_score whole, score;
+    int left, first, tensors;
+    assert_true(tw_net_forward(fixture.net, &whole));
+    tw_net_watch(fixture.net, unwanted_after, &left);
+    for (int layer = 0; layer < 3; layer++) {
+        left = layer;
+        set_batch(fixture.net, fixture.model);
+        assert_false(tw_net_forward(fixture.net, &score));
+        assert_int_equal(left, -1); /* it did not go on to ask */
+        assert_false(tw_net_backward_step(fixture.net, &first, &tensors));
+    }
+    left = 3; /* it leaves no trace */
+    set_batch(fixture.net, fixture.model);
+    assert_true(tw_net_forward(fixture.net, &score));
+    assert_true(score.loss == whole.loss && score.examples == ROWS);
+    assert_true(tw_net_backward_step(fixture.net, &first, &tensors));
+    drop(&fixture);
+}
+
 static void impossible_nets_are_refused(void **state) {
     struct fixture fixture = make(mlp, ROWS, true);
     struct tw_net *net;
@@ -305,6 +334,7 @@ int main(void) {
         cmocka_unit_test(evaluation_counts_the_first_rows_only),
         cmocka_unit_test(weights_that_move_are_read_at_each_call),
         cmocka_unit_test(a_net_can_be_bound_to_other_weights),
+        cmocka_unit_test(a_step_that_is_not_wanted_any_more_is_left_between_layers),
         cmocka_unit_test(impossible_nets_are_refused),
     };
     return cmocka_run_group_tests(tests, start, NULL);

@@ -94,7 +94,7 @@ static const unsigned phases_after[TW_CLIENT_PHASES] = {
 static const unsigned works_after[TW_CLIENT_WORKS] = {
     [TW_CLIENT_IDLE] = P(WAITING),
     [TW_CLIENT_WAITING] = P(COMPUTING),
-    [TW_CLIENT_COMPUTING] = P(PUSHING),
+    [TW_CLIENT_COMPUTING] = P(PUSHING) | P(WAITING),
     [TW_CLIENT_PUSHING] = P(WAITING),
 };
 
@@ -112,6 +112,12 @@ void tw_client_set_work(struct tw_client *client, enum tw_client_work work) {
 
 bool tw_client_over(const struct tw_client *client) {
     return client->phase == TW_CLIENT_STOPPED || client->phase == TW_CLIENT_FAILED;
+}
+
+bool tw_client_cancelled(const struct tw_client *client) {
+    if (client->config.role != TW_ROLE_WORKER)
+        return false;
+    return tw_client_over(client) || (client->work == TW_CLIENT_COMPUTING && !client->live);
 }
 
 enum tw_status tw_client_fail(struct tw_client *client, enum tw_client_ending ending) {
@@ -142,7 +148,7 @@ static enum tw_status on_pull(struct tw_client_turn *turn) {
 
     if (client->work == TW_CLIENT_WAITING)
         return TW_OK; /* an interrupted pull goes on */
-    if (client->work == TW_CLIENT_COMPUTING)
+    if (client->work == TW_CLIENT_COMPUTING && !tw_client_cancelled(client))
         return tw_error_set(turn->error, TW_UNEXPECTED,
                             client->config.role == TW_ROLE_WORKER
                                 ? "a pull before the push of step %llu has ended"

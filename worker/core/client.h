@@ -11,7 +11,12 @@
  * Work:
  *
  *   IDLE -- pull --> WAITING -- complete set --> COMPUTING -- end/report --> PUSHING
- *                       ^---------------------- pull -----------------------'
+ *                       ^                            |                         |
+ *                       '---------- pull <-- cancelled --------- pull ---------'
+ *
+ * A step is over when Cancel says so, when newer weights come, or when a Welcome names it
+ * as settled: in any order, on connections that do not wait for each other. From then
+ * on nothing more of its push is handed out, and a pull may follow at once.
  *
  * Who uses it: worker/io/link.c drives it with libuv; tests/unit/test_client.c
  * with scripted frames. It never reads a clock (time is in each event), never
@@ -185,7 +190,8 @@ struct tw_client {
     uint8_t job[TW_JOB_ID_BYTES], session[TW_SESSION_BYTES];
     uint32_t rank, incarnation, attempt, generation, workers, slots, slot, width, servers;
     uint64_t epoch, last_step;
-    bool fresh; /* no set was completed since that Welcome */
+    uint64_t over; /* steps up to this one are: that Welcome said so, or a Cancel since */
+    bool fresh;    /* no set was completed since that Welcome */
     struct tw_layout layout;
 
     /* Weights. */
@@ -256,6 +262,10 @@ bool tw_client_awaits_sent(const struct tw_client *client);
 
 /* When ON_TICK is due; UINT64_MAX: never. */
 uint64_t tw_client_deadline(const struct tw_client *client);
+
+/* Nobody waits for the gradient of the last pull any more: its step is over, or the run
+ * is. Pushes of it are taken and not sent; the next pull may come at once. */
+bool tw_client_cancelled(const struct tw_client *client);
 
 /* STOPPED or FAILED. */
 bool tw_client_over(const struct tw_client *client);

@@ -185,7 +185,7 @@ static void take_welcome(struct tw_client *client, const struct tw_welcome *welc
     client->slots = welcome->slots;
     client->slot = welcome->slot;
     client->width = welcome->width;
-    client->last_step = welcome->last_step;
+    client->last_step = client->over = welcome->last_step;
     client->servers = welcome->servers;
 }
 
@@ -299,6 +299,21 @@ static enum tw_status on_stop(struct tw_client_turn *turn) {
     return TW_OK;
 }
 
+/* It may come before or after the newer weights, and also for a step whose weights never
+ * came here, because newer ones took their place. */
+static enum tw_status on_cancel(struct tw_client_turn *turn) {
+    struct tw_client *client = turn->client;
+    uint64_t step = turn->event->frame->cancel.step;
+
+    if (step == 0)
+        return tw_client_violation(client, turn->error, TW_MALFORMED, "a Cancel of step 0");
+    if (step > client->over)
+        client->over = step;
+    if (client->held.step <= step)
+        client->live = false;
+    return TW_OK;
+}
+
 static enum tw_status unexpected(struct tw_client_turn *turn) {
     int link = turn->event->link;
     return tw_client_violation(turn->client, turn->error, TW_UNEXPECTED,
@@ -325,6 +340,8 @@ static enum tw_status on_control(struct tw_client_turn *turn) {
         return TW_OK;
     case TW_BODY_BYE:
         return TW_OK;
+    case TW_BODY_CANCEL:
+        return client->config.role == TW_ROLE_WORKER ? on_cancel(turn) : unexpected(turn);
     default:
         return unexpected(turn);
     }

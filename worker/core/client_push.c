@@ -5,6 +5,9 @@
  * position say that the servers have settled it. Until then everything can be
  * handed out again, from the first chunk (Regather, reconnection); the servers
  * throw away what they had already.
+ *
+ * A push that is cancelled stops between two frames, whatever it was at: the servers have
+ * forgotten what came of it, throw away what was on its way, and wait for no End.
  */
 #include <string.h>
 
@@ -54,6 +57,8 @@ enum tw_status tw_client_on_push(struct tw_client_turn *turn) {
         return tw_error_set(turn->error, TW_UNEXPECTED, "an evaluator does not push");
     if (client->work != TW_CLIENT_COMPUTING)
         return tw_error_set(turn->error, TW_UNEXPECTED, "a push without a pull before it");
+    if (tw_client_cancelled(client))
+        return TW_OK;
     if (tensor < 0 || tensor >= client->config.list->count)
         return tw_error_set(turn->error, TW_UNEXPECTED, "a push of tensor %d of %d", tensor,
                             client->config.list->count);
@@ -73,7 +78,7 @@ enum tw_status tw_client_on_end(struct tw_client_turn *turn) {
 
     if (client->config.role != TW_ROLE_WORKER || client->work != TW_CLIENT_COMPUTING)
         return tw_error_set(turn->error, TW_UNEXPECTED, "the end of a push that never began");
-    if (client->pushed != client->config.list->count)
+    if (client->pushed != client->config.list->count && !tw_client_cancelled(client))
         return tw_error_set(turn->error, TW_UNEXPECTED, "the push ends after %d of %d tensors",
                             client->pushed, client->config.list->count);
     client->end = true;

@@ -156,7 +156,10 @@ static void complete_set(struct tw_client *client, uint64_t now_ns) {
     if (client->config.role == TW_ROLE_WORKER)
         tw_measures_received(&client->measures, client->held.step, now_ns);
     tw_client_begin_push(client);
-    tw_client_set_work(client, TW_CLIENT_COMPUTING);
+    if (client->config.role == TW_ROLE_WORKER && client->held.step <= client->over)
+        client->live = false; /* cancelled on its way: there will be newer ones */
+    else
+        tw_client_set_work(client, TW_CLIENT_COMPUTING);
 }
 
 enum tw_status tw_client_on_weights(struct tw_client_turn *turn) {

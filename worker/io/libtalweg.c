@@ -275,6 +275,19 @@ int talweg_push_end(struct talweg *talweg, uint64_t examples, double loss) {
         (struct tw_client_event){.kind = TW_CLIENT_ON_END, .examples = examples, .loss = loss});
 }
 
+/* What came since the last call waits in the sockets, unless the helper is driving and
+ * sees it itself. */
+int talweg_cancelled(struct talweg *talweg) {
+    struct tw_shell *shell = &talweg->shell;
+    if (!talweg->ready)
+        return 0;
+    if (!atomic_load(&shell->cancelled) && tw_turns_try_enter(&talweg->turns)) {
+        uv_run(&shell->loop, UV_RUN_NOWAIT);
+        tw_turns_leave(&talweg->turns);
+    }
+    return atomic_load(&shell->cancelled);
+}
+
 int talweg_report(struct talweg *talweg, double loss, double accuracy) {
     return enter_and_tell(
         talweg,

@@ -92,6 +92,10 @@ static void close_if_over(struct tw_shell *shell, const struct tw_link *but) {
     }
 }
 
+static void note_cancelled(struct tw_shell *shell) {
+    atomic_store(&shell->cancelled, tw_client_cancelled(&shell->client));
+}
+
 static enum tw_status on_data(struct tw_connection *connection, const struct tw_frame *frame,
                               void **place, struct tw_error *error) {
     struct tw_link *link = tw_connection_context(connection);
@@ -101,6 +105,7 @@ static enum tw_status on_data(struct tw_connection *connection, const struct tw_
     enum tw_status status =
         tw_client_place(&link->shell->client, link->number, frame, place, error);
     link->held = status == TW_AGAIN;
+    note_cancelled(link->shell);
     link->polite = status != TW_OK && status != TW_AGAIN;
     close_if_over(link->shell, link);
     return status;
@@ -273,6 +278,7 @@ enum tw_status tw_shell_step(struct tw_shell *shell, struct tw_client_event even
     event.now_ns = uv_hrtime();
     event.now_ms = event.now_ns / 1000000;
     enum tw_status status = tw_client_step(&shell->client, &event, &effects, error);
+    note_cancelled(shell);
     carry_out(shell, &effects);
     pump_all(shell);
     set_timer(shell);

@@ -14,6 +14,7 @@
 #ifndef TW_IO_LINK_H
 #define TW_IO_LINK_H
 
+#include <stdatomic.h>
 #include <uv.h>
 
 #include "common/net/address.h"
@@ -41,6 +42,7 @@ struct tw_shell {
     struct tw_link *link[TW_CLIENT_LINKS_MAX]; /* NULL: closed, or closing by our wish */
     int connections;                           /* whose on_closed has not come yet */
     size_t borrowed;
+    atomic_bool cancelled; /* as tw_client_cancelled() said last; anybody may read it */
 };
 
 /* Makes loop, timer and core. `config` and `server` ("HOST:PORT") as in talweg.h.

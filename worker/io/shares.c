@@ -68,6 +68,8 @@ static enum tw_status find_net(struct tw_shares *shares, uint32_t rows, struct t
     if (shares->net[i] == NULL)
         status =
             tw_net_new(&shares->net[i], config->model, (int)rows, true, config->weights, error);
+    if (status == TW_OK)
+        tw_net_watch(shares->net[i], config->unwanted, config->context);
     *out = shares->net[i];
     return status;
 }
@@ -157,11 +159,13 @@ enum tw_status tw_shares_ready(struct tw_shares *shares, uint64_t step, struct t
     return status;
 }
 
-static void forward(struct tw_shares *shares, uint32_t i) {
+static enum tw_status forward(struct tw_shares *shares, uint32_t i) {
     struct tw_score score;
-    tw_net_forward(shares->share[i].net, &score);
+    if (!tw_net_forward(shares->share[i].net, &score))
+        return TW_STALE;
     tw_tree_sum_add(&shares->loss, score.loss);
     shares->examples += (uint64_t)score.examples;
+    return TW_OK;
 }
 
 /* Slot i brings its gradient of a tensor: sums of equally many slots become one, and
@@ -193,11 +197,12 @@ enum tw_status tw_shares_begin(struct tw_shares *shares, uint64_t step, struct t
     shares->examples = 0;
     shares->gathered = 0; /* the net uses its input up */
     for (uint32_t i = 0; status == TW_OK; i++) {
-        forward(shares, i);
-        if (i + 1 == shares->config.width)
+        status = forward(shares, i);
+        if (status != TW_OK || i + 1 == shares->config.width)
             break;
         while (backward(shares, i, &first, &tensors))
-            ;
+            if (shares->config.unwanted != NULL && shares->config.unwanted(shares->config.context))
+                return TW_STALE;
         status = gather(shares, i + 1, step, error);
     }
     return status;

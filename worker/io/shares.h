@@ -31,6 +31,9 @@ struct tw_shares_config {
     uint64_t seed;
     int64_t batch;               /* over all slots */
     uint32_t slot, width, slots; /* slots [slot, slot + width) of `slots` */
+    /* Asked between layers: true, the step is not wanted any more. NULL: it always is. */
+    bool (*unwanted)(void *context);
+    void *context;
 };
 
 struct tw_shares;
@@ -48,7 +51,8 @@ void tw_shares_free(struct tw_shares *shares);
  * come. Changes no result. TW_LIMIT as tw_sampler_take(). */
 enum tw_status tw_shares_ready(struct tw_shares *shares, uint64_t step, struct tw_error *error);
 
-/* Computes all of the step but the last slot's way back. TW_LIMIT likewise. */
+/* Computes all of the step but the last slot's way back. TW_LIMIT likewise; TW_STALE: it was
+ * not wanted any more, and given up. */
 enum tw_status tw_shares_begin(struct tw_shares *shares, uint64_t step, struct tw_error *error);
 
 /* One layer of it; as tw_net_backward_step(), with gradients that are sums over all

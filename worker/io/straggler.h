@@ -20,10 +20,10 @@ struct tw_straggler {
     double factor; /* 1 to TW_STRAGGLER_FACTOR_MAX; 0: nobody is slowed */
 };
 
-/* Nanoseconds of the monotonic clock, at the start of a step. */
+/* Nanoseconds of the monotonic clock, at the start of a layer. */
 uint64_t tw_straggler_begin(void);
 
-/* Waits until the step that was begun then has taken `factor` times its time so far.
+/* Waits until the layer that was begun then has taken `factor` times its time so far.
  * Returns early when stop_fd (-1: none) is readable. */
 void tw_straggler_wait(double factor, uint64_t begun, int stop_fd);
 

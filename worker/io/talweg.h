@@ -101,6 +101,13 @@ TALWEG_API int talweg_push_tensor(struct talweg *talweg, int tensor, const float
 /* Ends the push: all tensors are sent; `examples` of them, `loss` their sum. */
 TALWEG_API int talweg_push_end(struct talweg *talweg, uint64_t examples, double loss);
 
+/* 1: nobody waits for the gradient of the last pull any more: its step was cancelled
+ * (docs/consistency.md), or the run is over. Stop computing and pull: what was pushed of
+ * it is taken back, and what is still pushed is not sent, with TALWEG_OK. 0: go on. It
+ * is meant to be asked between layers: it never waits, and costs a few microseconds.
+ * Whether it is asked changes no result of the run. */
+TALWEG_API int talweg_cancelled(struct talweg *talweg);
+
 /* The evaluator's answer to a pull: mean loss, accuracy (NaN: has none). */
 TALWEG_API int talweg_report(struct talweg *talweg, double loss, double accuracy);
 

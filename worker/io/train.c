@@ -28,6 +28,8 @@ struct trainee {
     struct tw_net *net;       /* an evaluator's */
     uint32_t *positions;      /* [rows of the net] */
     double slowed;            /* how many times as long our steps are made; 0: not */
+    uint64_t layer_begun;     /* by tw_straggler_begin() */
+    uint64_t given_up;        /* steps that were cancelled before they were computed */
 };
 
 static void note(const struct trainee *trainee, const char *format, ...)
@@ -177,6 +179,16 @@ static int join(struct trainee *trainee) {
 
 /* ---- a worker ---- */
 
+/* Between two layers: a straggler is made slow here, as a slow machine would be. */
+static bool step_is_over(void *context) {
+    struct trainee *trainee = context;
+    if (trainee->slowed > 0) {
+        tw_straggler_wait(trainee->slowed, trainee->layer_begun, trainee->config->stop_fd);
+        trainee->layer_begun = tw_straggler_begin();
+    }
+    return talweg_cancelled(trainee->talweg) != 0;
+}
+
 static enum tw_status make_shares(struct trainee *trainee, struct tw_error *error) {
     const struct tw_job *job = trainee->config->job;
     const struct talweg_place *place = &trainee->place;
@@ -190,6 +202,8 @@ static enum tw_status make_shares(struct trainee *trainee, struct tw_error *erro
         .slot = place->slot,
         .width = place->width,
         .slots = place->slots,
+        .unwanted = step_is_over,
+        .context = trainee,
     };
     if (tw_job_batch(job) < place->slots)
         return tw_job_error(error, job->model.where, "batch",
@@ -201,20 +215,35 @@ static enum tw_status make_shares(struct trainee *trainee, struct tw_error *erro
     return tw_shares_new(&trainee->shares, &config, error);
 }
 
-/* Computes the gradient of a step, and pushes each tensor while the layers before it are
- * still being computed. */
-static int compute_and_push(struct trainee *trainee, uint64_t begun) {
+/* Pushes each tensor while the layers before it are still being computed. */
+static int push(struct trainee *trainee) {
     struct tw_shares *shares = trainee->shares;
     int first, tensors, result = TALWEG_OK;
 
-    while (result == TALWEG_OK && tw_shares_next(shares, &first, &tensors))
+    while (tw_shares_next(shares, &first, &tensors)) {
         for (int i = first; result == TALWEG_OK && i < first + tensors; i++)
             result = talweg_push_tensor(trainee->talweg, i, tw_shares_gradient(shares, i));
-    if (result != TALWEG_OK)
-        return result;
-    if (trainee->slowed > 0)
-        tw_straggler_wait(trainee->slowed, begun, trainee->config->stop_fd);
+        if (result != TALWEG_OK)
+            return result;
+        if (step_is_over(trainee)) {
+            trainee->given_up++;
+            return TALWEG_OK;
+        }
+    }
     return talweg_push_end(trainee->talweg, tw_shares_examples(shares), tw_shares_loss(shares));
+}
+
+/* Computes and pushes the gradient of a step, or gives it up. */
+static enum tw_status compute(struct trainee *trainee, uint64_t step, int *result,
+                              struct tw_error *error) {
+    trainee->layer_begun = tw_straggler_begin();
+    enum tw_status status = tw_shares_begin(trainee->shares, step, error);
+    if (status == TW_OK)
+        *result = push(trainee);
+    if (status != TW_STALE)
+        return status;
+    trainee->given_up++;
+    return TW_OK;
 }
 
 static void slow_down(struct trainee *trainee) {
@@ -235,18 +264,15 @@ static enum tw_status train(struct trainee *trainee, struct tw_error *error) {
         result = talweg_pull(trainee->talweg, &step);
         if (result != TALWEG_OK)
             break;
-        uint64_t begun = tw_straggler_begin();
-        status = tw_shares_begin(trainee->shares, step, error);
-        if (status != TW_OK)
-            break;
-        result = compute_and_push(trainee, begun);
-        if (result != TALWEG_OK)
+        status = compute(trainee, step, &result, error);
+        if (status != TW_OK || result != TALWEG_OK)
             break;
         /* The samples of the next step are known before its weights are. */
         status = tw_shares_ready(trainee->shares, step + 1, error);
     }
     if (status == TW_OK && result == TALWEG_E_STOP)
-        note(trainee, "the run is over at step %llu", (unsigned long long)step);
+        note(trainee, "the run is over at step %llu; %llu steps were given up before their end",
+             (unsigned long long)step, (unsigned long long)trainee->given_up);
     return status == TW_OK ? told(trainee, result, error) : status;
 }
 

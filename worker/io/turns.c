@@ -85,20 +85,31 @@ static bool pipe_pending(void) {
     return sigismember(&pending, SIGPIPE) == 1;
 }
 
-void tw_turns_enter(struct tw_turns *turns) {
+static void block_pipe(struct tw_turns *turns) {
     sigset_t pipe, before;
 
-    atomic_store(&turns->wanted, true);
-    if (atomic_load(&turns->driving))
-        uv_async_send(&turns->shell->wake);
-    pthread_mutex_lock(&turns->drive);
-    atomic_store(&turns->wanted, false);
     sigemptyset(&pipe);
     sigaddset(&pipe, SIGPIPE);
     pthread_sigmask(SIG_BLOCK, &pipe, &before);
     turns->mask = before;
     /* Where it is not blocked outside, it cannot be pending either. */
     turns->pipe_was_pending = sigismember(&before, SIGPIPE) == 1 && pipe_pending();
+}
+
+void tw_turns_enter(struct tw_turns *turns) {
+    atomic_store(&turns->wanted, true);
+    if (atomic_load(&turns->driving))
+        uv_async_send(&turns->shell->wake);
+    pthread_mutex_lock(&turns->drive);
+    atomic_store(&turns->wanted, false);
+    block_pipe(turns);
+}
+
+bool tw_turns_try_enter(struct tw_turns *turns) {
+    if (pthread_mutex_trylock(&turns->drive) != 0)
+        return false;
+    block_pipe(turns);
+    return true;
 }
 
 /* Takes back the SIGPIPE that our own writes may have left pending. */

@@ -43,6 +43,9 @@ enum tw_status tw_turns_init(struct tw_turns *turns, struct tw_shell *shell,
 void tw_turns_enter(struct tw_turns *turns);
 void tw_turns_leave(struct tw_turns *turns);
 
+/* Goes in if nobody drives; never waits. False: the helper does, there is no leaving. */
+bool tw_turns_try_enter(struct tw_turns *turns);
+
 /* Ends the helper thread. To be called outside; going in and out is still allowed. */
 void tw_turns_stop(struct tw_turns *turns);
 

@@ -27,6 +27,8 @@ struct tw_net {
     float **gradients; /* [tensors] */
     int32_t *labels;   /* [rows] */
     void *memory;      /* all floats */
+    bool (*unwanted)(void *context);
+    void *context; /* of unwanted */
 };
 
 /* Bytes of what is asked for, once to count and once to hand out. */
@@ -156,6 +158,11 @@ void tw_net_bind(struct tw_net *net, const float *const *weights) {
     memcpy(net->weights, weights, (size_t)net->model->list.count * sizeof *net->weights);
 }
 
+void tw_net_watch(struct tw_net *net, bool (*unwanted)(void *context), void *context) {
+    net->unwanted = unwanted;
+    net->context = context;
+}
+
 void tw_net_free(struct tw_net *net) {
     if (net == NULL)
         return;
@@ -200,16 +207,14 @@ static struct tw_layer_pass pass_of(const struct tw_net *net, int layer) {
     };
 }
 
-static void run_layers(struct tw_net *net) {
-    for (int i = 0; i < net->model->layer_count; i++) {
-        const struct tw_layer *kind = net->model->layers[i].kind;
-        struct tw_layer_pass pass = pass_of(net, i);
-        if (!kind->view)
-            kind->forward(&pass);
-    }
+static void run_layer(struct tw_net *net, int layer) {
+    const struct tw_layer *kind = net->model->layers[layer].kind;
+    struct tw_layer_pass pass = pass_of(net, layer);
+    if (!kind->view)
+        kind->forward(&pass);
 }
 
-void tw_net_forward(struct tw_net *net, struct tw_score *score) {
+bool tw_net_forward(struct tw_net *net, struct tw_score *score) {
     int last = net->model->layer_count;
     assert(net->training);
     *score = (struct tw_score){0};
@@ -217,12 +222,18 @@ void tw_net_forward(struct tw_net *net, struct tw_score *score) {
         tw_objective_add(net->model->objective, &net->model->objective_options, net->weights[0],
                          net->values[0], net->rows, net->gradients[0], score);
         net->next = 1;
-        return;
+        return true;
     }
-    run_layers(net);
+    net->next = 0;
+    for (int i = 0; i < last; i++) {
+        run_layer(net, i);
+        if (net->unwanted != NULL && net->unwanted(net->context))
+            return false;
+    }
     tw_loss_add(net->model->loss, net->values[last], net->rows, tw_model_classes(net->model),
                 net->labels, net->slopes[last], score);
     net->next = last;
+    return true;
 }
 
 bool tw_net_backward_step(struct tw_net *net, int *first, int *tensors) {
@@ -253,7 +264,8 @@ void tw_net_evaluate(struct tw_net *net, int count, struct tw_score *score) {
     size_t elements = (size_t)model->input.elements;
     memset(net->values[0] + (size_t)count * elements, 0,
            (size_t)(net->rows - count) * elements * sizeof(float));
-    run_layers(net);
+    for (int i = 0; i < model->layer_count; i++)
+        run_layer(net, i);
     tw_loss_add(model->loss, net->values[model->layer_count], count, tw_model_classes(model),
                 net->labels, NULL, score);
 }

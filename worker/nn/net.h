@@ -44,9 +44,13 @@ float *tw_net_input(struct tw_net *net);
 int32_t *tw_net_labels(struct tw_net *net);
 int tw_net_rows(const struct tw_net *net);
 
+/* Somebody to ask between the layers of tw_net_forward() whether the step is not wanted any
+ * more. NULL, as at first: nobody. */
+void tw_net_watch(struct tw_net *net, bool (*unwanted)(void *context), void *context);
+
 /* Computes the outputs, sets *score to the sums over all rows, and starts a backward
- * pass. */
-void tw_net_forward(struct tw_net *net, struct tw_score *score);
+ * pass. False: it was not wanted any more, and there is no backward pass. */
+bool tw_net_forward(struct tw_net *net, struct tw_score *score);
 
 /* One layer of the backward pass, from the last to the first. True: gradients of
  * *tensors (0 for a layer that has none) tensors from *first on are final, and stay

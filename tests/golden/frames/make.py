@@ -108,6 +108,7 @@ FRAMES = {
     ),
     "turn": dict(mode="backup:1"),
     "turned": dict(mode="backup:1", position=6000000000, version=5000000000),
+    "cancel": dict(step=5000000000),
 }
 
 for name, fields in FRAMES.items():
