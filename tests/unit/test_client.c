@@ -104,7 +104,7 @@ static void work_a_step(struct desk *desk, uint64_t step) {
     desk->now += 3;
     desk_push_all(desk);
     assert_false(tw_client_awaits_sent(&desk->client));
-    handed_out(desk, 1);
+    desk_handed_out(desk, 1);
     assert_true(tw_client_awaits_sent(&desk->client));
     desk->now += 3;
     desk_step(desk, (struct tw_client_event){.kind = TW_CLIENT_ON_SENT});
@@ -156,7 +156,7 @@ static void a_push_that_is_sent_again_is_measured_once(void **state) {
     tell_the_time(&desk, 0);
     work_a_step(&desk, 1);
     desk_frame(&desk, 1, &regather, NULL);
-    assert_string_equal(handed_out(&desk, 1), "0 1 2 3 E4");
+    assert_string_equal(desk_handed_out(&desk, 1), "0 1 2 3 E4");
     assert_false(tw_client_awaits_sent(&desk.client));
     desk_tick(&desk, TW_MEASURES_WAIT_MS + 1);
     assert_int_equal(desk.last.ping.measures, 1);
