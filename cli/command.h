@@ -22,6 +22,7 @@ int tw_cmd_server(int argc, char **argv);
 int tw_cmd_worker(int argc, char **argv);
 int tw_cmd_log(int argc, char **argv);
 int tw_cmd_replay(int argc, char **argv);
+int tw_cmd_timeline(int argc, char **argv);
 int tw_cmd_help(int argc, char **argv);
 int tw_cmd_version(int argc, char **argv);
 

@@ -12,6 +12,7 @@ const struct tw_command tw_commands[] = {
     {"worker", "compute gradients for a server", tw_cmd_worker},
     {"log", "print the order log of a run", tw_cmd_log},
     {"replay", "make a recorded run again, to the bit, or with one thing changed", tw_cmd_replay},
+    {"timeline", "draw what the workers of a run did when", tw_cmd_timeline},
     {"help", "explain a command", tw_cmd_help},
     {"version", "print versions of Talweg and what it stands on", tw_cmd_version},
 };

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Farther out there is nothing to be seen. */
@@ -35,8 +36,8 @@ static void add_word(struct tw_svg *svg, const char *name, const char *value) {
 static bool is_sayable(const char *at, size_t length) {
     if (length == 1 && (unsigned char)*at < 0x20)
         return *at == '\t' || *at == '\n' || *at == '\r';
-    return !(length == 3 && (memcmp(at, "\xef\xbf\xbe", 3) == 0 ||
-                             memcmp(at, "\xef\xbf\xbf", 3) == 0));
+    return !(length == 3 &&
+             (memcmp(at, "\xef\xbf\xbe", 3) == 0 || memcmp(at, "\xef\xbf\xbf", 3) == 0));
 }
 
 static void add_words(struct tw_text *text, const char *words) {
