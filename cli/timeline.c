@@ -64,11 +64,16 @@ void tw_timeline_free(struct tw_timeline *timeline) {
 
 /* ---- steps ---- */
 
-/* The place in the worker's list where its step number `step` stands, or would. */
-static uint32_t *find_open(struct tw_timeline_making *making, uint32_t worker, uint64_t step) {
+/* The place in the worker's list where its step number `step` stands, or would; *before:
+ * how many stand before it. */
+static uint32_t *find_open(struct tw_timeline_making *making, uint32_t worker, uint64_t step,
+                           uint32_t *before) {
     uint32_t *at = &making->first[worker];
-    while (*at != TW_TIMELINE_NONE && making->timeline.step[*at].step < step)
+    *before = 0;
+    while (*at != TW_TIMELINE_NONE && making->timeline.step[*at].step < step) {
         at = &making->timeline.step[*at].next;
+        ++*before;
+    }
     return at;
 }
 
@@ -107,7 +112,13 @@ static enum tw_status on_release(struct tw_timeline_making *making, const struct
     enum tw_status status = make_room(making, error);
     if (status != TW_OK)
         return status;
-    uint32_t *at = find_open(making, worker, record->step); /* the room may have moved */
+    uint32_t before;
+    uint32_t *at = find_open(making, worker, record->step, &before);
+    /* What is counted in waits for one update at most. */
+    if (before > timeline->workers)
+        return tw_error_set(error, TW_DATA,
+                            "record %" PRIu64 ": slot %u has %u steps under way, more than can be",
+                            record->position, record->slot, before);
     uint32_t taken = *at, next = *at;
     if (stands_at(making, at, record->step)) {
         next = timeline->step[taken].next; /* these weights take the place of older ones */
@@ -152,8 +163,9 @@ static enum tw_status on_contributions(struct tw_timeline_making *making,
     for (uint32_t i = 0; i < record->count; i++) {
         const struct tw_contribution *contribution = &record->contributions[i];
         uint32_t worker = contribution->slot / timeline->width;
-        uint32_t *at =
-            worker < timeline->workers ? find_open(making, worker, contribution->step) : NULL;
+        uint32_t before, *at = NULL;
+        if (worker < timeline->workers)
+            at = find_open(making, worker, contribution->step, &before);
         if (at && stands_at(making, at, contribution->step))
             settle(making, at, record, contribution->staleness);
         else if (record->version <= timeline->to) /* else its RELEASE was not looked at */

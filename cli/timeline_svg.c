@@ -16,6 +16,7 @@
 #define BAND_MORE 7.0   /* and of each staleness above */
 #define BAND_MOST 130.0
 #define SMALL 9.5
+#define MANY_ARROWS 60 /* then they have no numbers, and let others shine through */
 
 #define SERVER_INK "#455a64"
 #define WAITING_INK "#b0bec5"
@@ -36,6 +37,7 @@ struct picture {
     double band, server, rows,
         foot; /* where arrows, the server's row, the workers' begin and end */
     uint64_t stalest;
+    uint64_t applied, dropped, staleness; /* of all workers; staleness: the sum */
     struct tw_timeline_drawn drawn;
 };
 
@@ -151,37 +153,48 @@ static void draw_head(struct picture *p, double x, double y, double from_x, doub
     tw_svg_line_to(&p->svg, x - 6 * dx + 2.4 * dy, y - 6 * dy - 2.4 * dx);
 }
 
-/* From the version that was read to the update that applied the gradient: higher the staler;
- * those of one update and staleness stand one above the other. */
-static void draw_arrow(struct picture *p, const struct tw_timeline_step *step, bool numbered) {
+struct arc {
+    double x0, x1, y, height;
+    bool from_before; /* it comes in from the left, where the window begins */
+};
+
+/* Higher the staler; those of one update and staleness stand one above the other. */
+static struct arc arc_of(const struct picture *p, const struct tw_timeline_step *step) {
     const struct tw_timeline *timeline = p->timeline;
+    double rank = (double)step->worker / timeline->workers;
+    struct arc arc = {.y = p->server - 4, .from_before = step->released < timeline->begin};
+    arc.height = (arc.y - p->band) * (double)(step->staleness + 1) / (double)(p->stalest + 1);
+    arc.height *= 1 - 0.45 * rank / (double)(step->staleness + 1);
+    arc.x0 = arc.from_before ? LEFT : at(p, step->released);
+    arc.x1 = at(p, tw_timeline_update_of(timeline, step->version)->committed);
+    return arc;
+}
+
+/* From the version that was read to the update that applied the gradient. */
+static void draw_arrow(struct picture *p, const struct tw_timeline_step *step, bool many) {
     const char *colour = tw_chart_colour(step->worker);
-    const struct tw_svg_style stroke = {.fill = "none", .stroke = colour, .stroke_width = 1.1};
+    const struct tw_svg_style stroke = {
+        .fill = "none", .stroke = colour, .stroke_width = 1.1, .opacity = many ? 0.6 : 0};
     const struct tw_svg_font number = {.size = 8.5, .anchor = TW_SVG_MIDDLE, .fill = colour};
+    const struct arc arc = arc_of(p, step);
+    double wide = arc.x1 - arc.x0, top = arc.y - arc.height * (arc.from_before ? 1 : 4.0 / 3);
     char tip[160], words[32];
-    double room = p->server - 4 - p->band, rank = (double)step->worker / timeline->workers;
-    double height = room * (double)(step->staleness + 1) / (double)(p->stalest + 1);
-    height *= 1 - 0.45 * rank / (double)(step->staleness + 1);
-    double y = p->server - 4, top = y - height * 4 / 3;
-    bool from_before = step->released < timeline->begin;
-    double x0 = from_before ? LEFT : at(p, step->released);
-    double x1 = at(p, tw_timeline_update_of(timeline, step->version)->committed);
-    double x2 = x1 - 0.2 * (x1 - x0);
     snprintf(tip, sizeof tip,
              "worker %u, step %" PRIu64 ": read version %" PRIu64 ", applied by update %" PRIu64
              ", staleness %" PRIu64,
              step->worker, step->step, step->read_version, step->version, step->staleness);
     tw_svg_path_begin(&p->svg);
-    tw_svg_move_to(&p->svg, x0, from_before ? y - height : y);
-    tw_svg_curve_to(&p->svg, x0 + 0.2 * (x1 - x0), from_before ? y - height : top, x2, top, x1, y);
+    tw_svg_move_to(&p->svg, arc.x0, arc.from_before ? top : arc.y);
+    tw_svg_curve_to(&p->svg, arc.x0 + 0.2 * wide, top, arc.x1 - 0.2 * wide, top, arc.x1, arc.y);
     tw_svg_path_end(&p->svg, &stroke, tip);
-    draw_head(p, x1, y, x2, top);
+    draw_head(p, arc.x1, arc.y, arc.x1 - 0.2 * wide, top);
     tw_svg_path_end(&p->svg, &(struct tw_svg_style){.fill = colour}, NULL);
     p->drawn.arrows++;
-    if (!numbered || step->staleness == 0)
+    if (many || step->staleness == 0 || wide < 12)
         return;
     snprintf(words, sizeof words, "%" PRIu64, step->staleness);
-    tw_svg_text(&p->svg, (x0 + x1) / 2, y - height - 2, &number, words);
+    tw_svg_text(&p->svg, arc.from_before ? arc.x0 + 6 : (arc.x0 + arc.x1) / 2,
+                arc.y - arc.height - 2, &number, words);
 }
 
 static void draw_arrows(struct picture *p) {
@@ -190,7 +203,7 @@ static void draw_arrows(struct picture *p) {
         count += wants_arrow(p, &p->timeline->step[i]);
     for (size_t i = 0; i < p->timeline->steps; i++)
         if (wants_arrow(p, &p->timeline->step[i]))
-            draw_arrow(p, &p->timeline->step[i], count <= 60);
+            draw_arrow(p, &p->timeline->step[i], count > MANY_ARROWS);
 }
 
 /* ---- workers ---- */
@@ -239,12 +252,8 @@ static void draw_activity(struct picture *p, const struct tw_timeline_step *step
     p->drawn.spans++;
 }
 
-static void draw_cross(struct picture *p, const struct tw_timeline_step *step) {
-    double x = at(p, step->at[TW_MOMENT_ARRIVED]);
-    double y = p->rows + p->pitch * step->worker + p->bar / 2, arm = fmin(4, p->bar / 3);
-    if (step->at[TW_MOMENT_COMPUTED] < p->timeline->begin ||
-        step->at[TW_MOMENT_ARRIVED] > p->timeline->end)
-        return;
+static void draw_cross(struct picture *p, double x, double y) {
+    double arm = fmin(4, p->bar / 3);
     tw_svg_path_begin(&p->svg);
     tw_svg_move_to(&p->svg, x - arm, y - arm);
     tw_svg_line_to(&p->svg, x + arm, y + arm);
@@ -284,8 +293,10 @@ static void draw_steps(struct picture *p, uint32_t worker, size_t first, size_t 
     tw_svg_close(&p->svg);
     for (size_t i = first; i < end; i++) {
         const struct tw_timeline_step *step = &p->timeline->step[i];
-        if (step->drawn && step->fate == TW_FATE_DROPPED)
-            draw_cross(p, step);
+        if (step->drawn && step->fate == TW_FATE_DROPPED &&
+            is_inside(p, step->at[TW_MOMENT_ARRIVED]))
+            draw_cross(p, at(p, step->at[TW_MOMENT_ARRIVED]),
+                       p->rows + p->pitch * worker + p->bar / 2);
         if (step->drawn)
             draw_number(p, step);
     }
@@ -333,22 +344,16 @@ static void draw_head_lines(struct picture *p, struct tw_text *title) {
     const struct tw_timeline *timeline = p->timeline;
     struct tw_text line = {0};
     char begun[TW_WORDS_MAX];
-    uint64_t applied = 0, dropped = 0, staleness = 0;
-    for (uint32_t w = 0; w < timeline->workers; w++) {
-        applied += timeline->worker[w].applied;
-        dropped += timeline->worker[w].dropped;
-        staleness += timeline->worker[w].staleness;
-    }
     tw_svg_text(&p->svg, 20, 26,
                 &(struct tw_svg_font){.size = 16, .bold = true, .fill = TW_CHART_INK},
                 title->failed ? "" : title->at);
     tw_text_add(&line, "%.3g %s, from %s after the start; %" PRIu64 " gradients applied",
                 p->axis.high, p->unit.name, tw_seconds_words((double)timeline->begin / 1e9, begun),
-                applied);
-    if (applied > 0)
-        tw_text_add(&line, ", mean staleness %.2f", (double)staleness / (double)applied);
-    if (dropped > 0)
-        tw_text_add(&line, "; %" PRIu64 " dropped", dropped);
+                p->applied);
+    if (p->applied > 0)
+        tw_text_add(&line, ", mean staleness %.2f", (double)p->staleness / (double)p->applied);
+    if (p->dropped > 0)
+        tw_text_add(&line, "; %" PRIu64 " dropped", p->dropped);
     if (*p->look->note)
         tw_text_add(&line, "; %s", p->look->note);
     tw_svg_text(&p->svg, 20, 44, &(struct tw_svg_font){.size = 11, .fill = TW_CHART_FAINT},
@@ -371,10 +376,12 @@ static void draw_legend(struct picture *p, double y) {
                     "waiting for others");
     x = draw_sample(p, x, y, 0.5, &(struct tw_svg_style){.fill = grey, .opacity = 0.4},
                     "receiving weights");
-    draw_sample(
-        p, x, y, 1,
-        &(struct tw_svg_style){.fill = "#ffffff", .stroke = grey, .stroke_width = 1, .dash = "3 2"},
-        "gradient dropped");
+    if (p->dropped) {
+        const struct tw_svg_style dropped = {
+            .fill = "none", .stroke = grey, .stroke_width = 1, .dash = "3 2"};
+        draw_cross(p, x + 11, y - 4);
+        draw_sample(p, x, y, 1, &dropped, "gradient dropped");
+    }
     x = draw_sample(p, 20, y + 20, 1, &(struct tw_svg_style){.fill = SERVER_INK},
                     "applying update (number)");
     if (p->drawn.arrows == 0)
@@ -406,6 +413,11 @@ struct tw_timeline_drawn tw_timeline_to_svg(struct tw_text *out, const struct tw
     struct picture *p = &picture;
     struct tw_text title = {0};
     char name[64];
+    for (uint32_t w = 0; w < timeline->workers; w++) {
+        p->applied += timeline->worker[w].applied;
+        p->dropped += timeline->worker[w].dropped;
+        p->staleness += timeline->worker[w].staleness;
+    }
     lay_out(p);
     add_title(p, &title);
     tw_svg_begin(&p->svg, out, WIDTH, p->foot + 86, title.failed ? "" : title.at,
