@@ -45,7 +45,7 @@ static enum tw_status open_trace(struct trace_file *file, const char *run, struc
     if (file->fd < 0 && errno == ENOENT)
         return tw_error_set(error, TW_DATA,
                             "%s: has no trace.log, so nobody knows when what happened; run the "
-                            "job again with --set trace=true",
+                            "job again with --set trace.on=true",
                             run);
     if (file->fd < 0)
         return tw_error_set(error, TW_DATA, "%s: %s", file->path, strerror(errno));
