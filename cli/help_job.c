@@ -31,6 +31,9 @@ static const char keys[] =
     "                       give the same bits; default: one per worker\n"
     "  seed                 of weights and order of samples\n"
     "  chunk                bytes that tensors are sent in: 64 KiB to 4 MiB\n"
+    "  trace.on             whether trace.log is written: times, hashes, sums of squares\n"
+    "  trace.hash_every     updates between two hashes of the weights; default 100\n"
+    "  trace.sums_every     updates between two sums of squares; default 10\n"
     "  worker.blas_core     OpenBLAS core, such as Haswell, for the same bits everywhere\n";
 
 static void add_range(struct tw_text *out, const struct tw_option_rule *rule) {

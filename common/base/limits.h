@@ -68,6 +68,7 @@
 #define TW_JOB_OPTIONS_MAX 64             /* of one optimizer, layer, ... */
 #define TW_OPTION_LIST_MAX 64             /* numbers of an option that is a list */
 #define TW_JOB_MEMORY_MAX (64u << 20)
+#define TW_JOB_EVERY_MAX 1000000000 /* of something that is done every so many updates */
 
 /* Non-finite updates in a row that stop a job. */
 #define TW_NOT_FINITE_MAX 3

@@ -48,6 +48,10 @@ struct tw_job {
     struct tw_where slots_where;
     uint64_t seed;
     uint32_t chunk_bytes;
+    struct {
+        bool on;
+        int64_t hash_every, sums_every; /* updates; 0: never */
+    } trace;
     char *blas_core; /* worker.blas_core, or NULL: what the CPU suggests */
     bool resolved;   /* tw_job_resolve() has run */
     void *memory;    /* everything above that points, freed by tw_job_free */
@@ -110,7 +114,8 @@ enum tw_status tw_job_write(const struct tw_job *job, const char *const *notes, 
 
 /* SHA-256 over what server and workers must agree on: model, optimizer, training
  * data's format, number of samples and sharding, batch, epochs, updates, mode,
- * workers, slots, seed, chunk size; not over paths, test data, number of servers or names.
+ * workers, slots, seed, chunk size; not over paths, test data, number of servers, the trace or
+ * names.
  * `samples` of the training data; 0: gradients of the user's own. 32 bytes. The job
  * is resolved (asserted). */
 void tw_job_digest(const struct tw_job *job, uint64_t samples, uint8_t digest[32]);

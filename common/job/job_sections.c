@@ -28,8 +28,8 @@ static const char *const later_keys[] = {
 
 static enum tw_status check_top(const struct tw_job_reader *reader) {
     static const char *const names[] = {
-        "model",       "data",    "batch", "epochs", "updates", "optimizer", "schedule",
-        "consistency", "cluster", "slots", "seed",   "chunk",   "worker",    NULL};
+        "model",   "data",  "batch", "epochs", "updates", "optimizer", "schedule", "consistency",
+        "cluster", "slots", "seed",  "chunk",  "worker",  "trace",     NULL};
     for (size_t i = 0; i < sizeof later_keys / sizeof *later_keys; i++) {
         const struct tw_yaml *node = tw_yaml_find(reader->root, later_keys[i]);
         if (node)
@@ -371,10 +371,47 @@ static enum tw_status read_worker(const struct tw_job_reader *reader) {
                          tw_shown(job->blas_core, shown));
 }
 
+static enum tw_status read_flag(const struct tw_job_reader *reader, const struct tw_yaml *map,
+                                const char *key, bool *inout) {
+    static const struct tw_option_rule flag = {.type = TW_OPTION_BOOL};
+    const struct tw_yaml *node = map ? tw_yaml_find(map, key) : NULL;
+    struct tw_option_rule rule = flag;
+    struct tw_option_value value;
+    struct tw_option option;
+    char path[TW_YAML_PATH];
+    if (!node)
+        return TW_OK;
+    rule.key = key;
+    enum tw_status status = tw_need_scalar(reader, node, &option);
+    if (status == TW_OK)
+        status =
+            tw_option_value_read(&value, tw_yaml_path(map, path), &rule, &option, reader->error);
+    if (status == TW_OK)
+        *inout = value.boolean;
+    return status;
+}
+
+static enum tw_status read_trace(const struct tw_job_reader *reader) {
+    static const char *const names[] = {"on", "hash_every", "sums_every", NULL};
+    struct tw_job *job = reader->job;
+    const struct tw_yaml *section;
+    enum tw_status status =
+        find_section(reader, "trace", names, "{on: true, hash_every: 100}", &section);
+    if (status == TW_OK)
+        status = read_flag(reader, section, "on", &job->trace.on);
+    if (status == TW_OK)
+        status = tw_read_integer(reader, section, "hash_every", 0, TW_JOB_EVERY_MAX,
+                                 &job->trace.hash_every);
+    if (status == TW_OK)
+        status = tw_read_integer(reader, section, "sums_every", 0, TW_JOB_EVERY_MAX,
+                                 &job->trace.sums_every);
+    return status;
+}
+
 enum tw_status tw_read_sections(const struct tw_job_reader *reader) {
     static enum tw_status (*const steps[])(const struct tw_job_reader *) = {
         check_top,    read_data,  read_length, read_optimizer, read_schedule, read_mode,
-        read_cluster, read_slots, read_seed,   read_chunk,     read_worker,
+        read_cluster, read_slots, read_seed,   read_chunk,     read_worker,   read_trace,
     };
     enum tw_status status = steps[0](reader);
     if (status == TW_OK)

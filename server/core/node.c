@@ -165,6 +165,7 @@ static void carry_out(struct tw_node *n, const struct tw_sequencer_effect *effec
         tw_node_order_all(n, &order);
         break;
     case TW_SEQ_PREPARE:
+        tw_node_tell(n, TW_EVENT_PREPARED)->version = effect->prepare.version;
         order.kind = TW_ORDER_PREPARE;
         order.prepare = effect->prepare;
         tw_node_order_all(n, &order);
@@ -274,6 +275,7 @@ static void send_weights(struct tw_node *n, const struct tw_shard_send *send) {
     }
     struct tw_node_effect *effect = tw_node_emit(n, TW_NODE_SEND);
     effect->connection = to->bulk;
+    effect->rank = send->slot;
     effect->data = send->weights;
     effect->token = send->token;
     effect->frame.body = TW_BODY_WEIGHTS;
@@ -296,6 +298,12 @@ static void resume_paused(struct tw_node *n) {
         }
 }
 
+static void tell_arrived(struct tw_node *n, const struct tw_ready *ready) {
+    struct tw_node_event *event = tw_node_tell(n, TW_EVENT_ARRIVED);
+    event->rank = ready->slot;
+    event->step = ready->step;
+}
+
 enum tw_shard_work tw_node_work(struct tw_node *n) {
     struct tw_shard_effect effect;
     struct tw_node_vote vote;
@@ -312,6 +320,7 @@ enum tw_shard_work tw_node_work(struct tw_node *n) {
         return work;
     switch (effect.kind) {
     case TW_SHARD_READY:
+        tell_arrived(n, &effect.ready);
         vote.kind = TW_VOTE_READY;
         vote.ready = effect.ready;
         tw_node_vote(n, &vote);
@@ -323,6 +332,9 @@ enum tw_shard_work tw_node_work(struct tw_node *n) {
         break;
     case TW_SHARD_SEND:
         send_weights(n, &effect.send);
+        break;
+    case TW_SHARD_APPLIED:
+        tw_node_tell(n, TW_EVENT_APPLIED)->version = effect.applied.version;
         break;
     }
     return work;

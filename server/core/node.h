@@ -76,6 +76,9 @@ enum tw_node_event_kind {
     TW_EVENT_BORDER,    /* border, as the sequencer's */
     TW_EVENT_EVALUATED, /* version, samples, loss, accuracy */
     TW_EVENT_DROPPED,   /* dropped, as the sequencer's */
+    TW_EVENT_ARRIVED,   /* rank, step: all of this push is on our shard */
+    TW_EVENT_PREPARED,  /* version: enough pushes have come */
+    TW_EVENT_APPLIED,   /* version: our shard has applied it */
     TW_EVENT_MEASURED,  /* rank, measures: what a worker says of its steps, unchecked */
     TW_EVENT_FINISHED,  /* status; the weights are final and may be saved */
     TW_EVENT_QUERY,     /* connection, rank, ranks: answer, then say tw_node_answered() */
@@ -94,7 +97,7 @@ struct tw_node_event {
     struct tw_stretch stretch;        /* BORDER */
     double rate;                      /* BORDER */
     uint32_t slot, tensor;            /* DROPPED; the first slot of the push */
-    uint64_t step;                    /* DROPPED */
+    uint64_t step;                    /* DROPPED, ARRIVED */
     size_t measures;                  /* MEASURED */
     const struct tw_measure *measure; /* [measures]; borrowed from the frame */
 };
@@ -107,6 +110,7 @@ struct tw_node_effect {
     struct tw_frame frame;
     const void *data;
     uint32_t token; /* SEND with data: tw_node_sent(token) when it has left */
+    uint32_t rank;  /* SEND with data: to whom; or TW_SLOT_EVALUATOR */
     union {
         struct tw_node_vote vote;
         struct tw_node_order order;

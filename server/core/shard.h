@@ -48,9 +48,10 @@ struct tw_shard_config {
 };
 
 enum tw_shard_effect_kind {
-    TW_SHARD_READY, /* ready: to the sequencer */
-    TW_SHARD_SUMS,  /* sums: to the sequencer */
-    TW_SHARD_SEND,  /* send: weights to a slot; answer with tw_shard_sent(token) */
+    TW_SHARD_READY,   /* ready: to the sequencer */
+    TW_SHARD_SUMS,    /* sums: to the sequencer */
+    TW_SHARD_SEND,    /* send: weights to a slot; answer with tw_shard_sent(token) */
+    TW_SHARD_APPLIED, /* applied: the update of this version is in all of its chunks */
 };
 
 struct tw_shard_send {
@@ -62,12 +63,17 @@ struct tw_shard_send {
     uint32_t token; /* the buffer is held until tw_shard_sent() */
 };
 
+struct tw_applied {
+    uint64_t version;
+};
+
 struct tw_shard_effect {
     enum tw_shard_effect_kind kind;
     union {
         struct tw_ready ready;
         struct tw_sums sums;
         struct tw_shard_send send;
+        struct tw_applied applied;
     };
 };
 

@@ -294,6 +294,11 @@ static void send(struct tw_shard *s, const struct tw_shard_item *item, uint32_t 
                                           .token = token}};
 }
 
+static void tell_applied(const struct tw_shard_item *item, struct tw_shard_effect *effect) {
+    *effect = (struct tw_shard_effect){.kind = TW_SHARD_APPLIED};
+    effect->applied.version = item->version;
+}
+
 /* Moves the sweep on by one; false when the batch is done. */
 static void advance(struct tw_shard *s) {
     if (++s->item < s->batch)
@@ -320,6 +325,10 @@ enum tw_shard_work tw_shard_sweep_next(struct tw_shard *s, struct tw_shard_effec
     if (item->kind == TW_RECORD_COMMIT) {
         if (!apply(s, item, s->chunk))
             return TW_SHARD_BLOCKED;
+        if (s->chunk + 1 == s->chunks) {
+            tell_applied(item, effect);
+            result = TW_SHARD_EFFECT;
+        }
     } else if (!item->superseded) {
         send(s, item, s->chunk, effect);
         result = TW_SHARD_EFFECT;

@@ -146,6 +146,10 @@ void tw_server_conclude(struct tw_server *server) {
     check_staleness(server);
     if (server->directory.failed.status != TW_OK)
         blame(&server->result, server->directory.failed.status, server->directory.failed.text);
+    tw_trace_flush(&server->trace);
+    if (server->trace.writer.failed.status != TW_OK)
+        blame(&server->result, server->trace.writer.failed.status,
+              server->trace.writer.failed.text);
     tw_narrator_done(server);
     say_goodbye(server);
 }

@@ -158,7 +158,13 @@ static enum tw_status on_frame(struct tw_connection *connection, const struct tw
 
 static void on_released(struct tw_connection *connection, void *token) {
     struct tw_link *link = tw_connection_context(connection);
-    tw_pump_sent(link->server, (uint32_t)(uintptr_t)token);
+    uint32_t number = (uint32_t)(uintptr_t)token;
+    if (number == link->weights_last && link->number != TW_NO_CONNECTION) {
+        link->weights_last = UINT32_MAX;
+        if (link->weights_rank != TW_SLOT_EVALUATOR)
+            tw_trace_served(&link->server->trace, link->weights_rank, link->weights_position);
+    }
+    tw_pump_sent(link->server, number);
 }
 
 static const struct tw_connection_events events = {
@@ -247,6 +253,7 @@ static void accept_one(struct tw_server *server) {
     }
     link->server = server;
     link->number = TW_NO_CONNECTION;
+    link->weights_last = UINT32_MAX;
     if (tw_connection_accept(link->connection, (uv_stream_t *)&server->listener, &error) != TW_OK) {
         tw_connection_free(link->connection); /* the peer has gone again */
         free(link);

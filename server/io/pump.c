@@ -80,18 +80,34 @@ static void replace_older_weights(struct tw_link *link, const struct tw_frame *f
     if (frame->body != TW_BODY_WEIGHTS || frame->weights.position <= link->weights_position)
         return;
     link->weights_position = frame->weights.position;
+    link->weights_last = UINT32_MAX;
     if (tw_connection_queued(link->connection))
         tw_connection_drop_data(link->connection);
 }
 
+/* When the last chunk has gone to the kernel, the weights are served. */
+static void note_last_chunk(const struct tw_server *server, struct tw_link *link,
+                            const struct tw_node_effect *effect) {
+    if (effect->frame.body != TW_BODY_WEIGHTS ||
+        effect->frame.weights.chunk + 1 != server->layout.shard_first[1])
+        return;
+    link->weights_rank = effect->rank;
+    link->weights_last = effect->token;
+}
+
 static void queue_frame(struct tw_server *server, const struct tw_node_effect *effect) {
     struct tw_link *link = server->link[effect->connection];
-    if (link)
-        replace_older_weights(link, &effect->frame);
+    struct tw_frame frame = effect->frame;
+    if (frame.body == TW_BODY_PONG)
+        frame.pong.time = tw_trace_now(&server->trace);
+    if (link) {
+        replace_older_weights(link, &frame);
+        note_last_chunk(server, link, effect);
+    }
     size_t bytes = effect->frame.data_bytes;
     void *token = (void *)(uintptr_t)effect->token;
     bool queued =
-        link && tw_connection_send(link->connection, &effect->frame, effect->data, token) == TW_OK;
+        link && tw_connection_send(link->connection, &frame, effect->data, token) == TW_OK;
     if (queued)
         note_queued(server, link, bytes);
     else if (bytes)
@@ -116,10 +132,13 @@ static void carry_out(struct tw_server *server, const struct tw_node_effect *eff
         break;
     case TW_NODE_EVENT:
         tw_narrator_event(server, &effect->event);
+        tw_trace_event(&server->trace, &effect->event);
         break;
     case TW_NODE_TO_SHARDS: /* there is one server; the records are the log */
-        if (effect->order.kind == TW_ORDER_RECORD)
+        if (effect->order.kind == TW_ORDER_RECORD) {
             tw_order_writer_add(&server->order, &effect->order.record);
+            tw_trace_record(&server->trace, &effect->order.record);
+        }
         break;
     case TW_NODE_TO_LEAD:
         break;

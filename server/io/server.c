@@ -66,6 +66,7 @@ static void on_tick(uv_timer_t *timer) {
     /* A process that was stopped itself blames nobody for that time. */
     tw_links_tick(server, passed > 2 * TW_TICK_MS ? 2 * TW_TICK_MS : (uint32_t)passed);
     tw_narrator_tick(server);
+    tw_trace_flush(&server->trace);
 }
 
 /* ---- closing ---- */
@@ -140,6 +141,8 @@ static enum tw_status set_up(struct tw_server *server, struct tw_error *error) {
         status = tw_order_writer_open(&server->order, server->config->out, tw_server_width(server),
                                       error);
     if (status == TW_OK)
+        status = tw_trace_open(&server->trace, server->config->job, server->config->out, error);
+    if (status == TW_OK)
         status = tw_server_make_node(server, error);
     if (status == TW_OK)
         status = hear_stops(server, error);
@@ -154,6 +157,7 @@ static void tear_down(struct tw_server *server) {
     if (busy != 0)
         tw_say("a bug in Talweg: the loop ended with open handles; please report it");
     tw_server_free_node(server);
+    tw_trace_close(&server->trace);
     tw_order_writer_close(&server->order);
     tw_server_file_remove(&server->file);
     tw_run_directory_close(&server->directory);

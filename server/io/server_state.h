@@ -9,6 +9,7 @@
  *   conclusion.c      the end of training: result, model, goodbye
  *   run_directory.c   files;   order_writer.c   order.log;   server_file.c   server.json;
  *   training_clock.c  time
+ *   trace.c           what is measured;   trace_writer.c   trace.log
  *
  * Who may call the node: links.c (inputs), pump.c (work, sent), server.c and
  * conclusion.c (stop, goodbye). After every input tw_pump_drain() follows, and
@@ -26,6 +27,7 @@
 #include "server/io/run_directory.h"
 #include "server/io/server.h"
 #include "server/io/server_file.h"
+#include "server/io/trace.h"
 #include "server/io/training_clock.h"
 
 #define TW_TICK_MS 100
@@ -51,6 +53,8 @@ struct tw_link {
     bool is_member; /* a worker's control connection: the narrator tells how it ends */
     size_t unflushed_bytes;
     uint64_t weights_position; /* of the weights queued last */
+    uint32_t weights_rank;     /* whose they are */
+    uint32_t weights_last;     /* token of their last chunk, when it is queued; else UINT32_MAX */
     uint32_t pending_ms; /* ticks spent without having joined or attached; an operator's silence */
     bool has_asked;      /* an operator: `query` is to be answered */
     struct tw_query query;
@@ -138,6 +142,7 @@ struct tw_server {
     struct tw_training_clock clock;
     struct tw_run_directory directory;
     struct tw_order_writer order;
+    struct tw_trace trace;
     struct tw_server_file file;
     struct tw_narrator narrator;
 

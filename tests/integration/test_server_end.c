@@ -61,7 +61,7 @@ static void check_stopped(void) {
     assert_true(result->train_loss == 3.0);
     assert_true(strlen(result->model) > 0);
     server_check_model(&server, expected);
-    assert_int_equal(server_files(&server), 3);
+    assert_int_equal(server_files(&server), 4);
     server_clean(&server);
 }
 
@@ -163,7 +163,7 @@ static void a_disk_that_is_full_at_the_end_is_reported(void **state) {
     assert_non_null(strstr(result->error, "File too large"));
     assert_string_equal(result->model, "");
     assert_string_equal(result->model_sha256, "");
-    assert_int_equal(server_files(&server), 2); /* metrics.jsonl, order.log; no temporary file */
+    assert_int_equal(server_files(&server), 3); /* metrics.jsonl and the logs; no temporary file */
     server_clean(&server);
 }
 

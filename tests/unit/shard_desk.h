@@ -45,6 +45,8 @@ struct desk {
     uint64_t position, version, regather;
     struct tw_shard_effect said[DESK_SAID]; /* everything since desk_forget() */
     int said_count;
+    struct tw_applied applied; /* the last; */
+    int applied_count;         /* of so many */
     struct tw_error error;
 };
 
@@ -108,7 +110,12 @@ static inline enum tw_shard_work desk_work_once(struct desk *desk) {
     assert_true(desk->said_count < DESK_SAID);
     struct tw_shard_effect *effect = &desk->said[desk->said_count];
     enum tw_shard_work work = tw_shard_next(desk->shard, effect);
-    desk->said_count += work == TW_SHARD_EFFECT;
+    if (work == TW_SHARD_EFFECT && effect->kind == TW_SHARD_APPLIED) {
+        desk->applied = effect->applied;
+        desk->applied_count++;
+    } else if (work == TW_SHARD_EFFECT) {
+        desk->said_count++;
+    }
     return work;
 }
 

@@ -30,7 +30,7 @@ static void check_rows(const struct row *rows, size_t count) {
 
 #define TOP_KEYS                                                                                   \
     "known: model, data, batch, epochs, updates, optimizer, schedule, consistency, cluster, "      \
-    "slots, seed, chunk, worker"
+    "slots, seed, chunk, worker, trace"
 
 static void keys_that_nobody_knows(void **state) {
     static const struct row rows[] = {

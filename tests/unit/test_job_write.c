@@ -67,7 +67,8 @@ static void every_default_is_spelled_out(void **state) {
               "consistency: {mode: sync}\n"
               "cluster: {servers: 1, workers: 1}\n"
               "seed: 1\n"
-              "chunk: 256KiB\n");
+              "chunk: 256KiB\n"
+              "trace: {on: true, hash_every: 100, sums_every: 10}\n");
     free(text);
     tw_job_free(job);
 }
@@ -200,6 +201,8 @@ static void what_must_agree_is_in_the_digest(void **state) {
         {"data.train.images", "elsewhere", false},
         {"data.test", "{format: idx, images: a, labels: b}", false},
         {"worker.blas_core", "Zen", false},
+        {"trace.on", "false", false},
+        {"trace.hash_every", "7", false},
         {"data.sha256", "\"5362780c7945d9a10b3c456e35af825b4ae0223bf049512839137c5116df4ed5\"",
          false},
     };

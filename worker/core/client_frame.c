@@ -335,8 +335,9 @@ static enum tw_status on_control(struct tw_client_turn *turn) {
         tw_client_send(turn, TW_CLIENT_CONTROL, &pong);
         return TW_OK;
     case TW_BODY_PONG:
-        tw_measures_ponged(&client->measures, frame->pong.nonce, frame->pong.time,
-                           turn->event->now_ns);
+        if (tw_measures_ponged(&client->measures, frame->pong.nonce, frame->pong.time,
+                               turn->event->now_ns))
+            tw_client_send_ping(turn);
         return TW_OK;
     case TW_BODY_BYE:
         return TW_OK;

@@ -5,19 +5,22 @@ void tw_measures_pinged(struct tw_measures *measures, uint64_t nonce, uint64_t n
     measures->clock.asked_ns = now_ns;
 }
 
-void tw_measures_ponged(struct tw_measures *measures, uint64_t nonce, uint64_t time,
+bool tw_measures_ponged(struct tw_measures *measures, uint64_t nonce, uint64_t time,
                         uint64_t now_ns) {
     if (time == 0 || nonce == 0 || nonce != measures->clock.nonce)
-        return;
+        return false;
     measures->clock.nonce = 0; /* a second answer to it says nothing */
+    measures->clock.answers += measures->clock.answers < TW_MEASURES_PINGS;
+    bool more = measures->clock.answers < TW_MEASURES_PINGS;
     uint64_t half = (now_ns - measures->clock.asked_ns) / 2;
     uint64_t drift = (now_ns - measures->clock.taken_ns) / 1000000 * TW_MEASURES_DRIFT_PPM;
     if (measures->clock.known && half > measures->clock.error_ns + drift)
-        return;
+        return more;
     measures->clock.known = true;
     measures->clock.offset = time - (measures->clock.asked_ns + half);
     measures->clock.error_ns = half;
     measures->clock.taken_ns = now_ns;
+    return more;
 }
 
 /* ---- steps ---- */

@@ -19,6 +19,7 @@
 #include "proto/frame.h"
 
 #define TW_MEASURES_BATCH 16        /* steps in one Ping */
+#define TW_MEASURES_PINGS 4         /* at the start, one after the other, for the clock */
 #define TW_MEASURES_WAIT_MS 100     /* or when the oldest has waited so long */
 #define TW_MEASURES_DRIFT_PPM 100ul /* quartz is better */
 
@@ -28,6 +29,7 @@ struct tw_measures {
         uint64_t offset;             /* the lead's time minus ours, modulo 2^64 */
         uint64_t error_ns, taken_ns; /* half of the round trip, and when */
         uint64_t nonce, asked_ns;    /* of the last Ping */
+        uint32_t answers;            /* so far, TW_MEASURES_PINGS at most */
     } clock;
     bool open;              /* `step` has begun and is not in `waiting` yet */
     struct tw_measure step; /* in our time; as are those: */
@@ -40,8 +42,9 @@ struct tw_measures {
 
 /* A Ping leaves; the Pong to the last one counts. */
 void tw_measures_pinged(struct tw_measures *measures, uint64_t nonce, uint64_t now_ns);
-/* A Pong has come. `time`: the lead's clock; 0: it tells none. */
-void tw_measures_ponged(struct tw_measures *measures, uint64_t nonce, uint64_t time,
+/* A Pong has come. `time`: the lead's clock; 0: it tells none. True: another Ping should
+ * follow at once. */
+bool tw_measures_ponged(struct tw_measures *measures, uint64_t nonce, uint64_t time,
                         uint64_t now_ns);
 
 /* The weights of a step are complete; its push has ended; all of it is in the kernel. */

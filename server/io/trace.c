@@ -1,0 +1,205 @@
+#include "server/io/trace.h"
+
+#include <stdlib.h>
+#include <time.h>
+#include <uv.h>
+
+static uint64_t unix_ns(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static void add_header(struct tw_trace *trace, const struct tw_job *job) {
+    struct tw_trace_entry entry = {.kind = TW_TRACE_HEADER};
+    trace->origin_ns = uv_hrtime();
+    entry.header = (struct tw_trace_header){
+        .format = TW_TRACE_FORMAT,
+        .unix_ns = unix_ns(),
+        .workers = (uint32_t)job->workers,
+        .slots = (uint32_t)job->slots,
+        .servers = (uint32_t)job->servers,
+        .hash_every = (uint64_t)job->trace.hash_every,
+        .sums_every = (uint64_t)job->trace.sums_every,
+    };
+    tw_trace_writer_add(&trace->writer, &entry);
+}
+
+enum tw_status tw_trace_open(struct tw_trace *trace, const struct tw_job *job, const char *folder,
+                             struct tw_error *error) {
+    trace->on = false;
+    if (!job->trace.on)
+        return TW_OK;
+    trace->workers = (uint32_t)job->workers;
+    trace->width = (uint32_t)(job->slots / job->workers);
+    trace->updates = 4 * trace->workers + 16; /* more than are ever under way */
+    trace->rank = calloc(trace->workers, sizeof(*trace->rank));
+    trace->update = calloc(trace->updates, sizeof(*trace->update));
+    if (!trace->rank || !trace->update)
+        return tw_error_set(error, TW_NO_MEMORY, "no memory for a trace of %u workers",
+                            trace->workers);
+    enum tw_status status = tw_trace_writer_open(&trace->writer, folder, error);
+    if (status != TW_OK)
+        return status;
+    trace->on = true;
+    add_header(trace, job);
+    return TW_OK;
+}
+
+void tw_trace_flush(struct tw_trace *trace) {
+    if (trace->on)
+        tw_trace_writer_flush(&trace->writer);
+}
+
+void tw_trace_close(struct tw_trace *trace) {
+    tw_trace_flush(trace);
+    if (trace->on)
+        tw_trace_writer_close(&trace->writer);
+    trace->on = false;
+    free(trace->rank);
+    free(trace->update);
+    trace->rank = NULL;
+    trace->update = NULL;
+}
+
+uint64_t tw_trace_now(const struct tw_trace *trace) {
+    return trace->on ? uv_hrtime() - trace->origin_ns + 1 : 0;
+}
+
+/* ---- steps ---- */
+
+static void close_step(struct tw_trace *trace, uint32_t rank, uint64_t arrived) {
+    struct tw_rank_trace *at = &trace->rank[rank];
+    if (!at->open)
+        return;
+    at->open = false;
+    struct tw_trace_entry entry = {.kind = TW_TRACE_SLOT,
+                                   .slot = {.slot = rank * trace->width,
+                                            .step = at->step,
+                                            .read = at->read,
+                                            .asked = at->asked,
+                                            .served = at->served,
+                                            .arrived = arrived}};
+    tw_trace_writer_add(&trace->writer, &entry);
+}
+
+/* A second RELEASE for the same step takes the place of the first: the slot has waited
+ * since then. */
+static void on_release(struct tw_trace *trace, const struct tw_record *record, uint64_t now) {
+    struct tw_rank_trace *at = &trace->rank[record->slot];
+    bool again = at->open && at->step == record->step;
+    uint64_t asked = again ? at->asked : at->idle ? at->idle : now;
+    if (!again)
+        close_step(trace, record->slot, 0);
+    at->open = true;
+    at->step = record->step;
+    at->read = record->position;
+    at->asked = asked;
+    at->served = at->idle = 0;
+}
+
+static void on_arrived(struct tw_trace *trace, uint32_t rank, uint64_t step, uint64_t now) {
+    struct tw_rank_trace *at = &trace->rank[rank];
+    if (!at->open || at->step != step)
+        return;
+    close_step(trace, rank, now);
+    at->idle = now;
+}
+
+void tw_trace_served(struct tw_trace *trace, uint32_t rank, uint64_t position) {
+    if (trace->on && trace->rank[rank].open && trace->rank[rank].read == position)
+        trace->rank[rank].served = tw_trace_now(trace);
+}
+
+/* ---- updates ---- */
+
+/* The place of an update that is under way, made when there is none. */
+static struct tw_update_trace *update_of(struct tw_trace *trace, uint64_t version) {
+    struct tw_update_trace *update = &trace->update[version % trace->updates];
+    if (update->version != version)
+        *update = (struct tw_update_trace){.version = version};
+    return update;
+}
+
+static void on_applied(struct tw_trace *trace, uint64_t version, uint64_t now) {
+    const struct tw_update_trace *update = update_of(trace, version);
+    struct tw_trace_entry entry = {.kind = TW_TRACE_UPDATE,
+                                   .update = {.version = version,
+                                              .prepared = update->prepared,
+                                              .committed = update->committed,
+                                              .applied = now}};
+    tw_trace_writer_add(&trace->writer, &entry);
+}
+
+/* ---- what workers say ---- */
+
+static bool in_order(uint64_t earlier, uint64_t later) {
+    return later == 0 || (earlier != 0 && earlier <= later);
+}
+
+static uint64_t not_after(uint64_t time, uint64_t now) {
+    return time < now ? time : now;
+}
+
+/* Each step once, none that is still to come, and times that are in order. Clocks are never
+ * quite the same: what seems to be to come is now. */
+static bool makes_sense(const struct tw_rank_trace *at, const struct tw_measure *measure) {
+    return measure->step > at->measured && measure->step <= at->step && measure->received != 0 &&
+           in_order(measure->received, measure->computed) &&
+           in_order(measure->computed, measure->sent);
+}
+
+static void on_measured(struct tw_trace *trace, const struct tw_node_event *event, uint64_t now) {
+    struct tw_rank_trace *at = &trace->rank[event->rank];
+    for (size_t i = 0; i < event->measures; i++) {
+        const struct tw_measure *measure = &event->measure[i];
+        if (!makes_sense(at, measure)) {
+            trace->senseless++;
+            continue;
+        }
+        at->measured = measure->step;
+        struct tw_trace_entry entry = {.kind = TW_TRACE_WORKER,
+                                       .worker = {.slot = event->rank * trace->width,
+                                                  .step = measure->step,
+                                                  .received = not_after(measure->received, now),
+                                                  .computed = not_after(measure->computed, now),
+                                                  .sent = not_after(measure->sent, now)}};
+        tw_trace_writer_add(&trace->writer, &entry);
+    }
+}
+
+/* ---- what passes ---- */
+
+void tw_trace_record(struct tw_trace *trace, const struct tw_record *record) {
+    if (!trace->on)
+        return;
+    if (record->kind == TW_RECORD_RELEASE && record->slot != TW_SLOT_EVALUATOR)
+        on_release(trace, record, tw_trace_now(trace));
+    else if (record->kind == TW_RECORD_COMMIT)
+        update_of(trace, record->version)->committed = tw_trace_now(trace);
+}
+
+void tw_trace_event(struct tw_trace *trace, const struct tw_node_event *event) {
+    if (!trace->on)
+        return;
+    switch (event->kind) {
+    case TW_EVENT_JOINED:
+        if (!trace->rank[event->rank].open)
+            trace->rank[event->rank].idle = tw_trace_now(trace);
+        break;
+    case TW_EVENT_ARRIVED:
+        on_arrived(trace, event->rank, event->step, tw_trace_now(trace));
+        break;
+    case TW_EVENT_PREPARED:
+        update_of(trace, event->version)->prepared = tw_trace_now(trace);
+        break;
+    case TW_EVENT_APPLIED:
+        on_applied(trace, event->version, tw_trace_now(trace));
+        break;
+    case TW_EVENT_MEASURED:
+        on_measured(trace, event, tw_trace_now(trace));
+        break;
+    default:
+        break;
+    }
+}

@@ -1,0 +1,60 @@
+/* What the lead measures, and what workers say that they did: entries of trace.log.
+ *
+ * The core has no clock: it reports what happens (records, events), and here it gets its
+ * time. Workers are told our clock in every Pong and say theirs in Pings. They may lie:
+ * what cannot be is left out and counted, and no more than one entry is written per step.
+ *
+ * Used by pump.c and links.c, who see everything pass. With `trace: {on: false}` every
+ * function does nothing.
+ */
+#ifndef TW_IO_TRACE_H
+#define TW_IO_TRACE_H
+
+#include "common/job/job.h"
+#include "server/core/node.h"
+#include "server/io/trace_writer.h"
+
+/* The step of a rank that is under way; and since when it has nothing to do. */
+struct tw_rank_trace {
+    bool open;
+    uint64_t step, read, asked, served;
+    uint64_t idle;     /* 0: it has something to do */
+    uint64_t measured; /* last step that the worker told of */
+};
+
+struct tw_update_trace {
+    uint64_t version, prepared, committed;
+};
+
+struct tw_trace {
+    bool on;
+    uint64_t origin_ns; /* of uv_hrtime(): time 0 */
+    uint32_t width, workers;
+    struct tw_rank_trace *rank;     /* [workers] */
+    struct tw_update_trace *update; /* ring [updates], by version */
+    uint32_t updates;
+    uint64_t senseless; /* measures of workers that were left out */
+    struct tw_trace_writer writer;
+};
+
+/* Opens trace.log and writes its header. TW_NO_MEMORY, and as tw_trace_writer_open(). */
+enum tw_status tw_trace_open(struct tw_trace *trace, const struct tw_job *job, const char *folder,
+                             struct tw_error *error);
+
+/* Nanoseconds since the header, never 0; 0 when there is no trace. */
+uint64_t tw_trace_now(const struct tw_trace *trace);
+
+/* A record of the sequencer; an event of the node. */
+void tw_trace_record(struct tw_trace *trace, const struct tw_record *record);
+void tw_trace_event(struct tw_trace *trace, const struct tw_node_event *event);
+
+/* The last byte of a rank's weights of this position has gone to the kernel. */
+void tw_trace_served(struct tw_trace *trace, uint32_t rank, uint64_t position);
+
+/* Gives what waits to the kernel. */
+void tw_trace_flush(struct tw_trace *trace);
+
+/* Harmless after a failed open, and twice. Flushes. */
+void tw_trace_close(struct tw_trace *trace);
+
+#endif
