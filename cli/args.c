@@ -141,14 +141,9 @@ static const char *wanted(const struct argp_state *state) {
     return strcmp(state->root_argp->args_doc, "RUN") == 0 ? "run directory" : "job file";
 }
 
-static error_t parse(int key, char *text, struct argp_state *state) {
+static error_t parse_plain(int key, char *text, struct argp_state *state) {
     struct tw_args *args = state->input;
     switch (key) {
-    case KEY_SET:
-        return parse_set(args, text);
-    case KEY_SUPERVISED:
-        args->is_supervised = tw_supervised_parse(text, &args->supervised);
-        return args->is_supervised ? 0 : tw_args_wrong(args, "--supervised %s: no FD:PID", text);
     case KEY_HELP: {
         char name[64];
         snprintf(name, sizeof name, "talweg %s", args->command);
@@ -157,13 +152,6 @@ static error_t parse(int key, char *text, struct argp_state *state) {
         state->next = state->argc;
         return 0;
     }
-    case ARGP_KEY_ARG:
-        if (args->job)
-            return tw_args_wrong(args, "%s: one %s is enough (%s)", text, wanted(state), args->job);
-        args->job = text;
-        return 0;
-    case ARGP_KEY_END:
-        return args->job || args->help ? 0 : tw_args_wrong(args, "no %s is given", wanted(state));
     case ARGP_KEY_ERROR:
         if (!args->error.status)
             explain(args, state);
@@ -173,9 +161,30 @@ static error_t parse(int key, char *text, struct argp_state *state) {
     }
 }
 
+static error_t parse(int key, char *text, struct argp_state *state) {
+    struct tw_args *args = state->input;
+    switch (key) {
+    case KEY_SET:
+        return parse_set(args, text);
+    case KEY_SUPERVISED:
+        args->is_supervised = tw_supervised_parse(text, &args->supervised);
+        return args->is_supervised ? 0 : tw_args_wrong(args, "--supervised %s: no FD:PID", text);
+    case ARGP_KEY_ARG:
+        if (args->job)
+            return tw_args_wrong(args, "%s: one %s is enough (%s)", text, wanted(state), args->job);
+        args->job = text;
+        return 0;
+    case ARGP_KEY_END:
+        return args->job || args->help ? 0 : tw_args_wrong(args, "no %s is given", wanted(state));
+    default:
+        return parse_plain(key, text, state);
+    }
+}
+
 const struct argp tw_args_common = {.options = options, .parser = parse};
 const struct argp tw_args_run = {.options = run_options, .parser = parse};
 const struct argp tw_args_run_set = {.options = run_set_options, .parser = parse};
+const struct argp tw_args_plain = {.options = run_options, .parser = parse_plain};
 
 /* Whether --json was asked for, wherever the reading of the line stopped. */
 static bool wants_json(const struct argp *argp, int argc, char **argv) {

@@ -38,6 +38,8 @@ struct tw_args {
 extern const struct argp tw_args_common;
 /* RUN and --help; and the same with --set. */
 extern const struct argp tw_args_run, tw_args_run_set;
+/* --help alone: the command's own parser takes the arguments. */
+extern const struct argp tw_args_plain;
 
 /* Reads argv. TW_OK: go on, or, with args->help, end with 0. TW_USAGE: the message is
  * in args->error; `json` is set if --json stands anywhere. Fini in any case. */

@@ -6,7 +6,6 @@
 #include "cli/command.h"
 #include "cli/log_file.h"
 #include "cli/log_text.h"
-#include "common/base/json.h"
 
 struct log_options {
     bool csv;
@@ -103,26 +102,6 @@ static enum tw_status print_records(const struct tw_args *args, struct tw_log_fi
     return status == TW_CLOSED ? TW_OK : status;
 }
 
-/* With --json, what went wrong is also the last line of stdout. */
-static int fail(const struct tw_args *args, const struct tw_error *error) {
-    fprintf(stderr, "talweg log: %s\n", error->text);
-    if (error->status == TW_USAGE)
-        fprintf(stderr, "Try 'talweg log --help'.\n");
-    if (args->json) {
-        struct tw_text text = {0};
-        struct tw_json json;
-        tw_json_init(&json, &text);
-        tw_json_begin_object(&json, NULL);
-        tw_json_string(&json, "status", "failed");
-        tw_json_string(&json, "error", error->text);
-        tw_json_end_object(&json);
-        if (!text.failed)
-            printf("%s\n", text.at);
-        tw_text_fini(&text);
-    }
-    return tw_exit_before(error->status);
-}
-
 int tw_cmd_log(int argc, char **argv) {
     struct tw_args args;
     struct log_options own = {0};
@@ -130,10 +109,10 @@ int tw_cmd_log(int argc, char **argv) {
     struct tw_error error = {0};
     int code = TW_EXIT_DONE;
     if (tw_args_parse(&args, "log", &argp, &own, argc, argv)) {
-        code = fail(&args, &args.error);
+        code = tw_command_refuse(&args, &args.error);
     } else if (!args.help) {
         if (tw_log_file_open(&file, args.job, &error) || print_records(&args, &file, &error))
-            code = fail(&args, &error);
+            code = tw_command_refuse(&args, &error);
         tw_log_file_close(&file);
     }
     tw_args_fini(&args);

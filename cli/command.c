@@ -5,6 +5,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "common/base/json.h"
+
 int tw_exit_before(enum tw_status status) {
     switch (status) {
     case TW_USAGE:
@@ -24,6 +26,12 @@ int tw_exit_after(enum tw_status status) {
     return status == TW_INTERRUPTED ? TW_EXIT_INTERRUPTED : TW_EXIT_FAILED;
 }
 
+static void tell(const struct tw_args *args, const struct tw_error *error) {
+    fprintf(stderr, "talweg %s: %s\n", args->command, error->text);
+    if (error->status == TW_USAGE)
+        fprintf(stderr, "Try 'talweg %s --help'.\n", args->command);
+}
+
 int tw_command_fail(const struct tw_args *args, struct tw_summary *summary,
                     const struct tw_error *error) {
     struct tw_summary none = {0};
@@ -32,11 +40,26 @@ int tw_command_fail(const struct tw_args *args, struct tw_summary *summary,
     summary->result.status = error->status;
     summary->counted = false;
     snprintf(summary->result.error, sizeof summary->result.error, "%s", error->text);
-    fprintf(stderr, "talweg %s: %s\n", args->command, error->text);
-    if (error->status == TW_USAGE)
-        fprintf(stderr, "Try 'talweg %s --help'.\n", args->command);
+    tell(args, error);
     if (args->json)
         tw_print_summary_json(summary);
+    return tw_exit_before(error->status);
+}
+
+int tw_command_refuse(const struct tw_args *args, const struct tw_error *error) {
+    tell(args, error);
+    if (args->json) {
+        struct tw_text text = {0};
+        struct tw_json json;
+        tw_json_init(&json, &text);
+        tw_json_begin_object(&json, NULL);
+        tw_json_string(&json, "status", "failed");
+        tw_json_string(&json, "error", error->text);
+        tw_json_end_object(&json);
+        if (!text.failed)
+            printf("%s\n", text.at);
+        tw_text_fini(&text);
+    }
     return tw_exit_before(error->status);
 }
 

@@ -23,6 +23,7 @@ int tw_cmd_worker(int argc, char **argv);
 int tw_cmd_log(int argc, char **argv);
 int tw_cmd_replay(int argc, char **argv);
 int tw_cmd_timeline(int argc, char **argv);
+int tw_cmd_optimizer(int argc, char **argv);
 int tw_cmd_help(int argc, char **argv);
 int tw_cmd_version(int argc, char **argv);
 
@@ -40,6 +41,10 @@ int tw_exit_after(enum tw_status status);
  * run (mode, cluster, directory); its result is filled here. */
 int tw_command_fail(const struct tw_args *args, struct tw_summary *summary,
                     const struct tw_error *error);
+
+/* The same for commands whose result is not that of a run: with --json the object has
+ * `status` and `error` alone. */
+int tw_command_refuse(const struct tw_args *args, const struct tw_error *error);
 
 /* Writes the object of --json as the last line of stdout. */
 void tw_print_summary_json(const struct tw_summary *summary);

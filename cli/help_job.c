@@ -1,5 +1,6 @@
 #include "cli/help_job.h"
 
+#include "cli/rules_text.h"
 #include "server/core/optimizer.h"
 #include "server/core/schedule.h"
 #include "worker/data/dataset.h"
@@ -36,38 +37,11 @@ static const char keys[] =
     "  trace.sums_every     updates between two sums of squares; default 10\n"
     "  worker.blas_core     OpenBLAS core, such as Haswell, for the same bits everywhere\n";
 
-static void add_range(struct tw_text *out, const struct tw_option_rule *rule) {
-    if (rule->type == TW_OPTION_ENUM) {
-        for (int i = 0; rule->names[i]; i++)
-            tw_text_add(out, "%s%s", i ? " | " : "", rule->names[i]);
-        if (!rule->required)
-            tw_text_add(out, "; default %s", rule->names[(int)rule->fallback]);
-    } else if (rule->type == TW_OPTION_BOOL) {
-        tw_text_add(out, "true | false; default %s", rule->fallback != 0 ? "true" : "false");
-    } else if (rule->type == TW_OPTION_PATH) {
-        tw_text_add(out, "a file");
-    } else if (rule->type == TW_OPTION_LIST) {
-        tw_text_add(out, "numbers");
-    } else if (rule->required) {
-        tw_text_add(out, "%s", rule->type == TW_OPTION_INTEGER ? "a whole number" : "a number");
-    } else {
-        tw_text_add(out, "default ");
-        tw_text_add_real(out, rule->fallback);
-    }
-}
-
-static void add_rules(struct tw_text *out, const struct tw_option_rule *rules, int count) {
-    for (int i = 0; i < count; i++) {
-        tw_text_add(out, "      %-11s %s (", rules[i].key, rules[i].text);
-        add_range(out, &rules[i]);
-        tw_text_add(out, ")\n");
-    }
-}
-
 static void add_variant(struct tw_text *out, const char *name, const char *text,
                         const struct tw_option_rule *rules, int count) {
-    tw_text_add(out, "  %-20s %s\n", name, text);
-    add_rules(out, rules, count);
+    tw_text_add(out, "  %-18s ", name);
+    tw_add_wrapped(out, 21, 21, text);
+    tw_add_option_rules(out, rules, count);
 }
 
 void tw_help_job(struct tw_text *out) {
@@ -85,9 +59,9 @@ void tw_help_job(struct tw_text *out) {
         add_variant(out, tw_objectives[i]->name, tw_objectives[i]->formula, tw_objectives[i]->rules,
                     tw_objectives[i]->rule_count - TW_OBJECTIVE_COMMON_RULES);
     tw_text_add(out, "  of every objective:\n");
-    add_rules(out,
-              tw_objectives[0]->rules + tw_objectives[0]->rule_count - TW_OBJECTIVE_COMMON_RULES,
-              TW_OBJECTIVE_COMMON_RULES);
+    tw_add_option_rules(
+        out, tw_objectives[0]->rules + tw_objectives[0]->rule_count - TW_OBJECTIVE_COMMON_RULES,
+        TW_OBJECTIVE_COMMON_RULES);
     tw_text_add(out, "\nOptimizers:\n");
     for (int i = 0; i < tw_optimizer_count; i++)
         add_variant(out, tw_optimizers[i]->name, tw_optimizers[i]->formula, tw_optimizers[i]->rules,
@@ -98,8 +72,9 @@ void tw_help_job(struct tw_text *out) {
         add_variant(out, tw_schedules[i]->name, tw_schedules[i]->formula, tw_schedules[i]->rules,
                     tw_schedules[i]->rule_count - TW_SCHEDULE_COMMON_RULES);
     tw_text_add(out, "  of every schedule:\n");
-    add_rules(out, tw_schedules[0]->rules + tw_schedules[0]->rule_count - TW_SCHEDULE_COMMON_RULES,
-              TW_SCHEDULE_COMMON_RULES);
+    tw_add_option_rules(
+        out, tw_schedules[0]->rules + tw_schedules[0]->rule_count - TW_SCHEDULE_COMMON_RULES,
+        TW_SCHEDULE_COMMON_RULES);
     tw_text_add(out, "\nData formats:\n");
     for (int i = 0; i < tw_data_format_count; i++)
         add_variant(out, tw_data_formats[i]->name, tw_data_formats[i]->text,

@@ -35,16 +35,27 @@ static const struct tw_option_rule rules[] = {
  * lookup:   b = momentum b + gain d; w = x - direct b; x -= rate b */
 enum { RHO, REST, INSIDE, OUTSIDE, MOMENTUM, GAIN, RATE, DIRECT };
 
-static void prepare(const struct tw_optimizer_options *options, uint64_t t, double lr,
-                    double *out) {
+static void set(const struct tw_optimizer_options *options, double gain, double rate, double direct,
+                double *out) {
     struct tw_eps eps = tw_eps_place((enum tw_eps_at)options->eps_at, options->eps, 1);
-    bool inside = options->lr_at == TW_LR_INSIDE && options->momentum > 0;
-    double step = inside ? 1 : lr, ahead = options->momentum * step;
-    bool lookahead = options->nesterov == LOOKAHEAD && options->momentum > 0;
-    double direct = options->nesterov == LOOKUP ? step + ahead : lookahead ? lr : 0;
     TW_SET_SCALARS(out, [RHO] = options->rho, [REST] = 1 - options->rho, [INSIDE] = eps.inside,
-                   [OUTSIDE] = eps.outside, [MOMENTUM] = options->momentum,
-                   [GAIN] = inside ? lr : 1, [RATE] = lookahead ? ahead : step, [DIRECT] = direct);
+                   [OUTSIDE] = eps.outside, [MOMENTUM] = options->momentum, [GAIN] = gain,
+                   [RATE] = rate, [DIRECT] = direct);
+}
+
+static void prepare_plain(const struct tw_optimizer_options *options, uint64_t t, double lr,
+                          double *out) {
+    set(options, 1, lr, 0, out);
+}
+
+static void prepare_velocity(const struct tw_optimizer_options *options, uint64_t t, double lr,
+                             double *out) {
+    bool inside = options->lr_at == TW_LR_INSIDE;
+    double step = inside ? 1 : lr, ahead = options->momentum * step;
+    if (options->nesterov == LOOKAHEAD)
+        set(options, inside ? lr : 1, ahead, lr, out);
+    else
+        set(options, inside ? lr : 1, step, options->nesterov == LOOKUP ? step + ahead : 0, out);
 }
 
 /* The pieces of the six bodies. Rounding may make the variance negative when the
@@ -136,12 +147,12 @@ TW_KERNEL(lookup_centered, {
     }
 })
 
-#define TABLE(kernel, law, count, ...)                                                             \
+#define TABLE(kernel, law, scalars, count, ...)                                                    \
     {                                                                                              \
         .name = "rmsprop", .formula = law,                                                         \
         .source = "Tieleman and Hinton 2012, lecture 6e; torch.optim.RMSprop", .rules = rules,     \
         .rule_count = TW_COUNT(rules), .states = count, .state = {__VA_ARGS__}, .form = form,      \
-        .prepare = prepare, .apply_float = kernel##_float, .apply_double = kernel##_double,        \
+        .prepare = scalars, .apply_float = kernel##_float, .apply_double = kernel##_double,        \
     }
 #define MEANS "r = rho r + (1 - rho) g^2; d = g / (sqrt(r) + eps); "
 #define MEANS_CENTERED                                                                             \
@@ -152,22 +163,24 @@ TW_KERNEL(lookup_centered, {
 
 static const struct tw_optimizer *form(const struct tw_optimizer_options *options);
 
-const struct tw_optimizer tw_optimizer_rmsprop = TABLE(plain, MEANS "w -= lr d", 1, {.name = "r"});
+const struct tw_optimizer tw_optimizer_rmsprop =
+    TABLE(plain, MEANS "w -= lr d", prepare_plain, 1, {.name = "r"});
 
 static const struct tw_optimizer with_momentum[3][2] = {
-    {TABLE(velocity, MEANS HEAVY_BALL, 2, {.name = "r"}, {.name = "b"}),
-     TABLE(velocity_centered, MEANS_CENTERED HEAVY_BALL, 3, {.name = "r"}, {.name = "b"},
-           {.name = "m"})},
-    {TABLE(velocity, MEANS POINT_AHEAD, 2, {.name = "r"}, {.name = "b"}),
-     TABLE(velocity_centered, MEANS_CENTERED POINT_AHEAD, 3, {.name = "r"}, {.name = "b"},
-           {.name = "m"})},
-    {TABLE(lookup, MEANS LOOKUP_OF_X, 3, {.name = "r"}, {.name = "b"}, {"x", TW_STATE_WEIGHTS}),
-     TABLE(lookup_centered, MEANS_CENTERED LOOKUP_OF_X, 4, {.name = "r"}, {.name = "b"},
-           {"x", TW_STATE_WEIGHTS}, {.name = "m"})},
+    {TABLE(velocity, MEANS HEAVY_BALL, prepare_velocity, 2, {.name = "r"}, {.name = "b"}),
+     TABLE(velocity_centered, MEANS_CENTERED HEAVY_BALL, prepare_velocity, 3, {.name = "r"},
+           {.name = "b"}, {.name = "m"})},
+    {TABLE(velocity, MEANS POINT_AHEAD, prepare_velocity, 2, {.name = "r"}, {.name = "b"}),
+     TABLE(velocity_centered, MEANS_CENTERED POINT_AHEAD, prepare_velocity, 3, {.name = "r"},
+           {.name = "b"}, {.name = "m"})},
+    {TABLE(lookup, MEANS LOOKUP_OF_X, prepare_velocity, 3, {.name = "r"}, {.name = "b"},
+           {"x", TW_STATE_WEIGHTS}),
+     TABLE(lookup_centered, MEANS_CENTERED LOOKUP_OF_X, prepare_velocity, 4, {.name = "r"},
+           {.name = "b"}, {"x", TW_STATE_WEIGHTS}, {.name = "m"})},
 };
 
 static const struct tw_optimizer centered_only =
-    TABLE(centered, MEANS_CENTERED "w -= lr d", 2, {.name = "r"}, {.name = "m"});
+    TABLE(centered, MEANS_CENTERED "w -= lr d", prepare_plain, 2, {.name = "r"}, {.name = "m"});
 
 static const struct tw_optimizer *form(const struct tw_optimizer_options *options) {
     if (options->momentum > 0)

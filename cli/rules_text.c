@@ -1,0 +1,57 @@
+#include "cli/rules_text.h"
+
+#include <string.h>
+
+/* Where keys of options and what is said of them begin. */
+enum { KEY_COLUMN = 6, TEXT_COLUMN = 21 };
+
+void tw_add_wrapped(struct tw_text *out, int column, int indent, const char *text) {
+    bool first = true;
+    while (*(text += strspn(text, " "))) {
+        int size = (int)strcspn(text, " ");
+        if (!first && column + 1 + size > TW_TEXT_COLUMNS) {
+            tw_text_add(out, "\n%*s", indent, "");
+            column = indent;
+            first = true;
+        }
+        tw_text_add(out, "%s%.*s", first ? "" : " ", size, text);
+        column += size + !first;
+        first = false;
+        text += size;
+    }
+    tw_text_add(out, "\n");
+}
+
+static void add_range(struct tw_text *out, const struct tw_option_rule *rule) {
+    if (rule->type == TW_OPTION_ENUM) {
+        for (int i = 0; rule->names[i]; i++)
+            tw_text_add(out, "%s%s", i ? " | " : "", rule->names[i]);
+        if (!rule->required)
+            tw_text_add(out, "; default %s", rule->names[(int)rule->fallback]);
+    } else if (rule->type == TW_OPTION_BOOL) {
+        tw_text_add(out, "true | false; default %s", rule->fallback != 0 ? "true" : "false");
+    } else if (rule->type == TW_OPTION_PATH) {
+        tw_text_add(out, "a file");
+    } else if (rule->type == TW_OPTION_LIST) {
+        tw_text_add(out, "numbers");
+    } else if (rule->required) {
+        tw_text_add(out, "%s; required",
+                    rule->type == TW_OPTION_INTEGER ? "a whole number" : "a number");
+    } else {
+        tw_text_add(out, "default ");
+        tw_text_add_real(out, rule->fallback);
+    }
+}
+
+void tw_add_option_rules(struct tw_text *out, const struct tw_option_rule *rules, int count) {
+    struct tw_text words = {0};
+    for (int i = 0; i < count; i++) {
+        tw_text_clear(&words);
+        tw_text_add(&words, "%s (", rules[i].text);
+        add_range(&words, &rules[i]);
+        tw_text_add(&words, ")");
+        tw_text_add(out, "%*s%-*s", KEY_COLUMN, "", TEXT_COLUMN - KEY_COLUMN, rules[i].key);
+        tw_add_wrapped(out, TEXT_COLUMN, TEXT_COLUMN, words.failed ? "?" : words.at);
+    }
+    tw_text_fini(&words);
+}
