@@ -147,8 +147,10 @@ static enum tw_status survey_record(void *context, const struct tw_record *recor
     return TW_OK;
 }
 
-static enum tw_status check_survey(const struct survey *survey, const char *run,
-                                   struct tw_error *error) {
+static enum tw_status check_survey(const struct tw_timeline_run *out, const struct survey *survey,
+                                   const char *run, struct tw_error *error) {
+    if (survey->workers == 0 && out->cut.size > 0)
+        return tw_error_set(error, TW_DATA, "%s", out->cut.at);
     if (survey->updates == 0)
         return tw_error_set(error, TW_DATA, "%s: the run made no update: nothing is to be seen",
                             run);
@@ -295,7 +297,7 @@ enum tw_status tw_timeline_run_read(struct tw_timeline_run *out, const char *run
     if (status == TW_OK)
         status = pass_records(out, run, survey_record, &survey, error);
     if (status == TW_OK)
-        status = check_survey(&survey, run, error);
+        status = check_survey(out, &survey, run, error);
     if (status == TW_OK)
         status = choose(out, run, &survey, &chosen, error);
     if (status == TW_OK)

@@ -96,7 +96,7 @@ class Pictures(Timeline):
             found, _ = self.draw(run, *words)
             self.assertEqual((found["from"], found["to"], found["arrows"]),
                              (first, end, end - first + 1))
-        whole = found["seconds"]
+        whole = self.draw(run, "--from", "2", "--to", str(last))[0]["seconds"]
         found, _ = self.draw(run, "--from", "2", "--seconds", str(whole))
         self.assertEqual((found["from"], found["to"]), (2, last))
         half, _ = self.draw(run, "--seconds", str(whole / 2))
@@ -250,9 +250,10 @@ class Wrong(Timeline):
         with open(self.path(run, "order.log"), "wb"):
             pass
         self.assertIn("made no update", self.refuse(run))
-        with open(self.path(run, "trace.log"), "wb") as file:
-            file.write(b"\x04nope")
-        self.assertIn("trace.log", self.refuse(run))
+        for trace in b"", b"\x04nope":
+            with open(self.path(run, "trace.log"), "wb") as file:
+                file.write(trace)
+            self.assertIn("trace.log" if trace else "made no update", self.refuse(run))
 
 
 if __name__ == "__main__":
