@@ -38,6 +38,14 @@ static void add_commit(struct tw_text *out, const struct tw_record *record) {
     add_contributions(out, record);
 }
 
+/* A file may hold anything. */
+static void add_clean(struct tw_text *out, const char *text) {
+    size_t start = out->size;
+    tw_text_add(out, "%s", text);
+    if (!out->failed)
+        tw_text_clean(out->at + start);
+}
+
 void tw_record_to_text(struct tw_text *out, const struct tw_record *record) {
     tw_text_add(out, "%8" PRIu64 "  version %-7" PRIu64 " %-8s ", record->position, record->version,
                 tw_record_name(record->kind));
@@ -45,10 +53,7 @@ void tw_record_to_text(struct tw_text *out, const struct tw_record *record) {
     case TW_RECORD_JOIN:
         tw_text_add(out, "rank %u, incarnation %u, slot %u, numerics ", record->rank,
                     record->incarnation, record->slot);
-        size_t start = out->size;
-        tw_text_add(out, "%s", record->numerics);
-        if (!out->failed)
-            tw_text_clean(out->at + start);
+        add_clean(out, record->numerics);
         break;
     case TW_RECORD_RELEASE:
         if (record->slot == TW_SLOT_EVALUATOR)
@@ -66,6 +71,13 @@ void tw_record_to_text(struct tw_text *out, const struct tw_record *record) {
     case TW_RECORD_REGATHER:
         tw_text_add(out, "all send again");
         break;
+    case TW_RECORD_DIAL:
+        tw_text_add(out, "from here on ");
+        add_clean(out, record->mode);
+        break;
+    case TW_RECORD_EVICT:
+        tw_text_add(out, "rank %u, slot %u", record->rank, record->slot);
+        break;
     }
     tw_text_add(out, "\n");
 }
@@ -74,7 +86,7 @@ void tw_record_to_text(struct tw_text *out, const struct tw_record *record) {
 
 void tw_record_csv_head(struct tw_text *out) {
     tw_text_add(out, "position,version,record,rank,incarnation,numerics,slot,step,read,staleness,"
-                     "examples,loss,scalars,rate\n");
+                     "examples,loss,scalars,rate,mode\n");
 }
 
 static void add_scalars(struct tw_text *out, const struct tw_record *record) {
@@ -99,11 +111,11 @@ void tw_record_to_csv(struct tw_text *out, const struct tw_record *record) {
         if (record->kind == TW_RECORD_JOIN) {
             tw_text_add(out, "%u,%u,", record->rank, record->incarnation);
             add_quoted(out, record->numerics);
-            tw_text_add(out, ",%u,,,,,,,", record->slot);
+            tw_text_add(out, ",%u,,,,,,,,", record->slot);
         } else if (record->kind == TW_RECORD_RELEASE && record->slot == TW_SLOT_EVALUATOR) {
-            tw_text_add(out, ",,,evaluator,%" PRIu64 ",,,,,,", record->step);
+            tw_text_add(out, ",,,evaluator,%" PRIu64 ",,,,,,,", record->step);
         } else if (record->kind == TW_RECORD_RELEASE) {
-            tw_text_add(out, ",,,%u,%" PRIu64 ",,,,,,", record->slot, record->step);
+            tw_text_add(out, ",,,%u,%" PRIu64 ",,,,,,,", record->slot, record->step);
         } else if (has_contributions(record)) {
             const struct tw_contribution *c = &record->contributions[i];
             tw_text_add(out, ",,,%u,%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",", c->slot,
@@ -114,8 +126,14 @@ void tw_record_to_csv(struct tw_text *out, const struct tw_record *record) {
             tw_text_add(out, ",");
             if (record->kind == TW_RECORD_COMMIT)
                 tw_text_add_real(out, record->rate);
+            tw_text_add(out, ",");
+        } else if (record->kind == TW_RECORD_DIAL) {
+            tw_text_add(out, ",,,,,,,,,,,");
+            add_quoted(out, record->mode);
+        } else if (record->kind == TW_RECORD_EVICT) {
+            tw_text_add(out, "%u,,,%u,,,,,,,,", record->rank, record->slot);
         } else {
-            tw_text_add(out, ",,,,,,,,,,");
+            tw_text_add(out, ",,,,,,,,,,,");
         }
         tw_text_add(out, "\n");
     }
@@ -186,6 +204,13 @@ void tw_record_to_json(struct tw_text *out, const struct tw_record *record) {
         write_contributions(&json, record);
         break;
     case TW_RECORD_REGATHER:
+        break;
+    case TW_RECORD_DIAL:
+        tw_json_string(&json, "mode", record->mode);
+        break;
+    case TW_RECORD_EVICT:
+        tw_json_unsigned(&json, "rank", record->rank);
+        tw_json_unsigned(&json, "slot", record->slot);
         break;
     }
     tw_json_end_object(&json);

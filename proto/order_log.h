@@ -31,6 +31,8 @@ enum tw_record_kind {
     TW_RECORD_COMMIT,   /* version, contributions, examples, loss, rate, scalars */
     TW_RECORD_DROP,     /* contributions: these are not applied, pushed or still to come */
     TW_RECORD_REGATHER, /* version: its sums and votes are cleared, all send again */
+    TW_RECORD_DIAL = 9, /* mode: what is out or not committed of all slots is cancelled */
+    TW_RECORD_EVICT,    /* rank, slot: likewise of this one, which takes part no more */
 };
 
 /* A push that an update applies (or a DROP forgets). */
@@ -51,9 +53,10 @@ struct tw_record {
     enum tw_record_kind kind;
     uint64_t version;           /* COMMIT: the version it makes; REGATHER: the one to come;
                                    else: the version so far */
-    uint32_t rank, incarnation; /* JOIN */
+    uint32_t rank, incarnation; /* JOIN; EVICT: rank */
     const char *numerics;       /* JOIN: numerics id of the process; borrowed */
-    uint32_t slot;              /* RELEASE, JOIN: first slot */
+    const char *mode;           /* DIAL: "ssp:3", at most TW_MODE_MAX bytes; borrowed */
+    uint32_t slot;              /* RELEASE, JOIN, EVICT: first slot */
     uint64_t step;              /* RELEASE */
     uint32_t count;             /* COMMIT, DROP */
     const struct tw_contribution *contributions; /* [count], by slot, step; borrowed */

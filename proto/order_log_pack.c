@@ -15,7 +15,9 @@
 #define CONTRIBUTIONS_KEY (1 << 3 | 2) /* of Commit and of Drop */
 
 static_assert((int)TW_RECORD_JOIN == (int)TALWEG__LOG__RECORD__BODY_JOIN &&
-                  (int)TW_RECORD_REGATHER == (int)TALWEG__LOG__RECORD__BODY_REGATHER,
+                  (int)TW_RECORD_REGATHER == (int)TALWEG__LOG__RECORD__BODY_REGATHER &&
+                  (int)TW_RECORD_DIAL == (int)TALWEG__LOG__RECORD__BODY_DIAL &&
+                  (int)TW_RECORD_EVICT == (int)TALWEG__LOG__RECORD__BODY_EVICT,
               "kinds are numbered as the fields of Record");
 
 /* ---- packing ---- */
@@ -84,6 +86,19 @@ static size_t pack_join(const struct tw_record *record, unsigned char *out) {
     return pack(&message.base, out);
 }
 
+static size_t pack_dial(const struct tw_record *record, unsigned char *out) {
+    Talweg__Log__Dial message = TALWEG__LOG__DIAL__INIT;
+    message.mode = (char *)(uintptr_t)record->mode;
+    return pack(&message.base, out);
+}
+
+static size_t pack_evict(const struct tw_record *record, unsigned char *out) {
+    Talweg__Log__Evict message = TALWEG__LOG__EVICT__INIT;
+    message.rank = record->rank;
+    message.slot = record->slot;
+    return pack(&message.base, out);
+}
+
 static size_t pack_release(const struct tw_record *record, unsigned char *out) {
     Talweg__Log__Release message = TALWEG__LOG__RELEASE__INIT;
     message.slot = record->slot;
@@ -104,6 +119,10 @@ static size_t pack_body(const struct tw_record *record, unsigned char *out) {
         return pack_contributions(record, out);
     case TW_RECORD_REGATHER:
         break;
+    case TW_RECORD_DIAL:
+        return pack_dial(record, out);
+    case TW_RECORD_EVICT:
+        return pack_evict(record, out);
     }
     return 0;
 }
@@ -178,6 +197,17 @@ static enum tw_status get_commit(struct tw_record_arena *arena, const Talweg__Lo
     return get_contributions(arena, from->n_contributions, from->contributions, record, error);
 }
 
+/* What the mode means is for the dial to say. */
+static enum tw_status get_dial(const Talweg__Log__Dial *from, struct tw_record *record,
+                               struct tw_error *error) {
+    size_t size = strlen(from->mode);
+    if (size < 1 || size > TW_MODE_MAX)
+        return tw_error_set(error, TW_DATA, "its mode has %zu bytes; it must be 1 to %d", size,
+                            TW_MODE_MAX);
+    record->mode = from->mode;
+    return TW_OK;
+}
+
 static enum tw_status get_body(struct tw_record_arena *arena, const Talweg__Log__Record *from,
                                struct tw_record *record, struct tw_error *error) {
     switch (from->body_case) {
@@ -200,6 +230,12 @@ static enum tw_status get_body(struct tw_record_arena *arena, const Talweg__Log_
         return get_contributions(arena, from->drop->n_contributions, from->drop->contributions,
                                  record, error);
     case TALWEG__LOG__RECORD__BODY_REGATHER:
+        return TW_OK;
+    case TALWEG__LOG__RECORD__BODY_DIAL:
+        return get_dial(from->dial, record, error);
+    case TALWEG__LOG__RECORD__BODY_EVICT:
+        record->rank = from->evict->rank;
+        record->slot = from->evict->slot;
         return TW_OK;
     default:
         return tw_error_set(error, TW_DATA,

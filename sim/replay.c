@@ -10,6 +10,7 @@
 #include "common/base/arith.h"
 #include "common/base/tree_sum.h"
 #include "common/tensor/kernels.h"
+#include "server/core/dial.h"
 #include "sim/replay_state.h"
 
 enum { LINE = 64, STAGGER = 17 * LINE };
@@ -209,6 +210,39 @@ static enum tw_status on_release(struct tw_replay *replay, const struct tw_recor
     rank->reads = read;
     replay->current->refs++;
     return TW_OK;
+}
+
+/* ---- DIAL, EVICT ---- */
+
+/* All that is out of a rank, or not committed, is over. */
+static void cancel_rank(struct tw_replay *replay, struct tw_replay_rank *rank) {
+    while (rank->reads != NULL) {
+        rank->settled = rank->reads->step > rank->settled ? rank->reads->step : rank->settled;
+        replay->total.dropped++;
+        end_read(replay, &rank->reads);
+    }
+}
+
+static enum tw_status on_dial(struct tw_replay *replay, const struct tw_record *record,
+                              struct tw_error *error) {
+    struct tw_dial dial;
+    struct tw_error why;
+    enum tw_status status = tw_dial_parse(record->mode, (struct tw_where){"the job", 0},
+                                          (int)replay->ranks, &dial, &why);
+    if (status != TW_OK)
+        return tw_error_set(error, TW_DATA, "it turns to a mode that is not for this job: %s",
+                            why.text);
+    for (uint32_t i = 0; i < replay->ranks; i++)
+        cancel_rank(replay, &replay->rank[i]);
+    return TW_OK;
+}
+
+static enum tw_status on_evict(struct tw_replay *replay, const struct tw_record *record,
+                               struct tw_error *error) {
+    enum tw_status status = check_slot(replay, record->slot, error);
+    if (status == TW_OK)
+        cancel_rank(replay, rank_of(replay, record->slot));
+    return status;
 }
 
 /* ---- COMMIT, DROP ---- */
@@ -413,6 +447,10 @@ static enum tw_status carry_out(struct tw_replay *replay, const struct tw_record
         return on_commit(replay, record, error);
     case TW_RECORD_DROP:
         return on_drop(replay, record, error);
+    case TW_RECORD_DIAL:
+        return on_dial(replay, record, error);
+    case TW_RECORD_EVICT:
+        return on_evict(replay, record, error);
     case TW_RECORD_REGATHER:
         break; /* it changes no weights */
     }

@@ -25,6 +25,7 @@
 #define TW_SLOTS_MAX 4096
 #define TW_SERVERS_MAX 64
 #define TW_NUMERICS_MAX 128 /* bytes of a numerics id */
+#define TW_MODE_MAX 64      /* bytes of a mode with its number */
 
 /* Operators: people's programs that ask how a run goes. */
 #define TW_OPERATORS_MAX 4      /* connected at once */

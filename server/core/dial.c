@@ -1,6 +1,8 @@
 #include "server/core/dial.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -150,5 +152,9 @@ enum tw_status tw_dial_parse(const char *mode, struct tw_where where, int worker
         .clock_bound = preset->number == BOUND ? number : -1,
         .release = preset->release,
     };
+    if (preset->number == NONE)
+        snprintf(out->word, sizeof(out->word), "%s", preset->name);
+    else
+        snprintf(out->word, sizeof(out->word), "%s:%" PRId64, preset->name, number);
     return TW_OK;
 }

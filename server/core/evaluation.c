@@ -50,11 +50,16 @@ static void border(struct tw_sequencer *s) {
     s->holding = s->due && !s->ending;
 }
 
-void tw_sequencer_after_commit(struct tw_sequencer *s, uint64_t samples_before) {
+/* Whether the run has what it was to have. */
+bool tw_sequencer_at_end(const struct tw_sequencer *s) {
     const struct tw_sequencer_config *config = &s->config;
-    uint64_t samples = s->total.examples, n = config->samples;
-    bool end = (config->end_samples && samples >= config->end_samples) ||
-               (config->end_updates && s->version >= config->end_updates);
+    return (config->end_samples && s->total.examples >= config->end_samples) ||
+           (config->end_updates && s->version >= config->end_updates);
+}
+
+void tw_sequencer_after_commit(struct tw_sequencer *s, uint64_t samples_before) {
+    uint64_t samples = s->total.examples, n = s->config.samples;
+    bool end = tw_sequencer_at_end(s);
     if (end) {
         s->ending = true;
         s->end_status = TW_OK;

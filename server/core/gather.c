@@ -53,14 +53,6 @@ static void count_not_finite(struct tw_sequencer *s) {
         tw_sequencer_end(s, TW_NOT_FINITE);
 }
 
-/* An open read is over: whoever computes on it may stop. */
-static void cancel(struct tw_sequencer *s, struct tw_slot_state *slot) {
-    struct tw_sequencer_effect *effect = tw_sequencer_emit(s, TW_SEQ_CANCEL);
-    effect->cancel.slot = slot->read.slot;
-    effect->cancel.step = slot->begun;
-    slot->reading = false;
-}
-
 /* Logs that these are over without having been applied. Open reads among them are
  * void: their workers are told, and what still comes of their pushes is thrown away. */
 static void drop(struct tw_sequencer *s, const struct tw_whole *whole, uint32_t count) {
@@ -74,8 +66,10 @@ static void drop(struct tw_sequencer *s, const struct tw_whole *whole, uint32_t 
         s->staleness.dropped += contribution[i].staleness;
         s->reads_out--;
         tw_sequencer_settle(s, whole[i].slot, whole[i].step);
-        if (slot->reading && slot->begun == whole[i].step)
-            cancel(s, slot);
+        if (slot->reading && slot->begun == whole[i].step) {
+            tw_sequencer_tell_cancelled(s, whole[i].slot);
+            slot->reading = false;
+        }
         if (!whole[i].released)
             slot->waiting = false;
     }
@@ -110,7 +104,10 @@ static void drop_prepared(struct tw_sequencer *s) {
     s->prepared_count = 0;
     drop(s, s->prepared, count);
     count_not_finite(s);
-    release_all(s, s->contribution[s->side], count);
+    if (tw_sequencer_turn_if_due(s))
+        tw_sequencer_release_due(s);
+    else
+        release_all(s, s->contribution[s->side], count);
 }
 
 /* ---- what an update leaves behind ---- */
@@ -146,10 +143,9 @@ static void leave_behind(struct tw_sequencer *s) {
 /* Counts whole pushes into the update to come: their slots go on at once, all but
  * the one that completes it. */
 static void accept(struct tw_sequencer *s) {
-    const struct tw_dial *dial = &s->config.dial;
-    if (dial->release != TW_RELEASE_AT_ACCEPTANCE || s->preparing || !s->started)
+    if (s->config.dial.release != TW_RELEASE_AT_ACCEPTANCE || s->preparing || !s->started)
         return;
-    for (uint32_t i = 0; i < s->ready_count && i + 1 < dial->gather; i++) {
+    for (uint32_t i = 0; i < s->ready_count && i + 1 < s->config.dial.gather; i++) {
         struct tw_whole *whole = tw_sequencer_ready(s, i);
         if (whole->released)
             continue;
@@ -227,7 +223,7 @@ static const struct tw_contribution *contributions_prepared(struct tw_sequencer 
 
 static bool take(struct tw_sequencer *s) {
     bool finite = true;
-    s->prepared_count = s->config.dial.gather;
+    s->prepared_count = tw_sequencer_gather(s);
     for (uint32_t i = 0; i < s->prepared_count; i++) {
         s->prepared[i] = *tw_sequencer_ready(s, i);
         finite = finite && s->prepared[i].finite;
@@ -241,7 +237,7 @@ static bool take(struct tw_sequencer *s) {
 void tw_sequencer_form(struct tw_sequencer *s) {
     while (s->started && !s->preparing && !s->ending && !s->holding) {
         accept(s);
-        if (s->ready_count < s->config.dial.gather)
+        if (s->ready_count < tw_sequencer_gather(s))
             return;
         if (!take(s)) {
             drop_prepared(s);
@@ -305,7 +301,8 @@ static void commit(struct tw_sequencer *s) {
     s->stretch.loss += record->loss;
     record->examples = s->total.examples - before_examples;
     s->prepared_count = 0;
-    leave_behind(s);
+    if (!tw_sequencer_turn_if_due(s)) /* a turn leaves nothing */
+        leave_behind(s);
     tw_sequencer_after_commit(s, before_examples);
     for (uint32_t i = 0; i < count; i++)
         s->slot[contribution[i].slot].release_due = true;
@@ -324,5 +321,5 @@ void tw_sequencer_on_sums(struct tw_sequencer *s, const struct tw_sums *sums) {
         commit(s);
     else
         drop_prepared(s);
-    tw_sequencer_run_deferred_joins(s);
+    tw_sequencer_run_deferred(s);
 }

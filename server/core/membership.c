@@ -3,6 +3,9 @@
  *   VACANT -join-> JOINED -attached to all shards-> HERE -lost-> GONE
  *                    ^                                             |
  *                    +------ join (resume, or incarnation + 1) ----+
+ *
+ * One that is GONE may be evicted: it does not take part until it, or another process in its
+ * place, joins again.
  */
 #include <string.h>
 
@@ -61,21 +64,24 @@ static enum tw_status check_numerics(struct tw_sequencer *s, const struct tw_seq
     return s->config.inexact || strcmp(s->numerics, join->numerics) == 0 ? TW_OK : TW_NUMERICS;
 }
 
-/* A new process takes the rank: what its predecessor had not committed is gone.
- * Where gradients are summed as they arrive, the sums may hold its bytes, which
- * cannot be taken out again: everybody sends once more. One REGATHER is enough for
- * all joins of a step. */
+/* A new process takes the rank: what its predecessor had not committed is gone. (Or one that
+ * was evicted is back.) Where gradients are summed as they arrive, the sums may hold bytes of the
+ * one before, which cannot be taken out again: everybody sends once more. One REGATHER is enough
+ * for all joins of a step. */
 static void take_over(struct tw_sequencer *s, const struct tw_sequencer_join *join, uint32_t rank) {
     struct tw_member *member = &s->member[rank];
-    member->incarnation++;
+    member->incarnation += join->incarnation == 0;
     member->resume_read = 0;
+    s->live += member->evicted;
+    bool returns = member->evicted || member->incarnation > 1;
+    member->evicted = member->evict_due = false;
     tw_sequencer_forget_slot(s, rank);
     struct tw_record *record = tw_sequencer_log(s, TW_RECORD_JOIN);
     record->rank = record->slot = rank;
     record->incarnation = member->incarnation;
     memcpy(member->numerics, join->numerics, sizeof(member->numerics));
     record->numerics = member->numerics;
-    if (member->incarnation > 1 && s->config.dial.members_known)
+    if (returns && s->config.dial.members_known)
         s->regather_due = true;
 }
 
@@ -88,7 +94,7 @@ static void regather_if_due(struct tw_sequencer *s) {
 
 static void admit(struct tw_sequencer *s, const struct tw_sequencer_join *join, uint32_t rank) {
     struct tw_member *member = &s->member[rank];
-    if (join->incarnation)
+    if (join->incarnation && !member->evicted)
         member->resume_read = join->read;
     else
         take_over(s, join, rank);
@@ -105,6 +111,11 @@ static void admit(struct tw_sequencer *s, const struct tw_sequencer_join *join, 
     effect->joined.last_step = slot->begun - (slot->reading || slot->waiting);
 }
 
+/* Whether the update under way would be another one with this rank joined or evicted. */
+static bool must_wait(const struct tw_sequencer *s, uint32_t rank) {
+    return tw_sequencer_in_prepare(s, rank) || (s->preparing && s->config.dial.members_known);
+}
+
 static void join_one(struct tw_sequencer *s, const struct tw_sequencer_join *join) {
     uint32_t rank = 0;
     enum tw_status status = s->ending ? TW_STOPPED : choose_rank(s, join, &rank);
@@ -114,7 +125,7 @@ static void join_one(struct tw_sequencer *s, const struct tw_sequencer_join *joi
         refuse(s, join, status);
         return;
     }
-    if (tw_sequencer_in_prepare(s, rank)) {
+    if (must_wait(s, rank)) {
         if (s->member[rank].deferred) { /* the one before it went away meanwhile */
             refuse(s, &s->member[rank].join, TW_RANK_TAKEN);
         }
@@ -132,14 +143,47 @@ void tw_sequencer_on_join(struct tw_sequencer *s, const struct tw_sequencer_join
     regather_if_due(s);
 }
 
-void tw_sequencer_run_deferred_joins(struct tw_sequencer *s) {
+/* ---- evicting ---- */
+
+/* Where sums may hold its bytes, or count on them, everybody sends again. */
+static void evict(struct tw_sequencer *s, uint32_t rank) {
+    struct tw_member *member = &s->member[rank];
+    member->evict_due = false;
+    if (s->ending || !s->started || member->state != TW_MEMBER_GONE || member->deferred ||
+        member->evicted)
+        return;
+    struct tw_record *record = tw_sequencer_log(s, TW_RECORD_EVICT);
+    record->rank = record->slot = rank;
+    tw_sequencer_cancel_slot(s, rank);
+    member->evicted = true;
+    s->live--;
+    s->regather_due = s->regather_due || s->config.dial.members_known;
+    tw_sequencer_find_slowest(s);
+}
+
+void tw_sequencer_on_evict(struct tw_sequencer *s, uint32_t rank) {
+    if (rank >= s->config.workers)
+        return;
+    if (must_wait(s, rank)) {
+        s->member[rank].evict_due = true;
+        return;
+    }
+    evict(s, rank);
+    regather_if_due(s);
+    tw_sequencer_release_due(s); /* it holds nobody back any more */
+}
+
+void tw_sequencer_run_deferred(struct tw_sequencer *s) {
     for (uint32_t rank = 0; rank < s->config.workers; rank++) {
+        if (s->member[rank].evict_due)
+            evict(s, rank);
         if (!s->member[rank].deferred)
             continue;
         s->member[rank].deferred = false;
         join_one(s, &s->member[rank].join);
     }
     regather_if_due(s);
+    tw_sequencer_release_due(s);
 }
 
 void tw_sequencer_maybe_start(struct tw_sequencer *s) {

@@ -14,7 +14,7 @@ static size_t aligned(size_t bytes) {
 /* One input causes at most a Regather or Stop to every worker, their closings,
  * the records of one sequencer step, and a few answers. */
 static uint32_t effect_room(const struct tw_node_config *config) {
-    return 8 * config->shard.slots + 2 * config->connections + 64;
+    return 10 * config->shard.slots + 2 * config->connections + 64;
 }
 
 size_t tw_node_bytes(const struct tw_node_config *config) {
@@ -115,6 +115,12 @@ static void note_evaluation(struct tw_node *n, const struct tw_record *record) {
     n->evaluated = false;
 }
 
+static void tell_evicted(struct tw_node *n, const struct tw_record *record) {
+    struct tw_node_event *event = tw_node_tell(n, TW_EVENT_EVICTED);
+    event->rank = record->rank;
+    event->version = record->version;
+}
+
 static void obey(struct tw_node *n, const struct tw_node_order *order) {
     switch (order->kind) {
     case TW_ORDER_RECORD:
@@ -163,6 +169,10 @@ static void carry_out(struct tw_node *n, const struct tw_sequencer_effect *effec
         order.kind = TW_ORDER_RECORD;
         order.record = effect->record;
         tw_node_order_all(n, &order);
+        if (effect->record.kind == TW_RECORD_DIAL)
+            tw_node_tell_turned(n, &effect->record);
+        if (effect->record.kind == TW_RECORD_EVICT)
+            tell_evicted(n, &effect->record);
         break;
     case TW_SEQ_PREPARE:
         tw_node_tell(n, TW_EVENT_PREPARED)->version = effect->prepare.version;
@@ -190,6 +200,9 @@ static void carry_out(struct tw_node *n, const struct tw_sequencer_effect *effec
         break;
     case TW_SEQ_CANCEL:
         say_cancel(n, effect->cancel.slot, effect->cancel.step);
+        break;
+    case TW_SEQ_TURNED:
+        tw_node_on_turned(n, effect);
         break;
     case TW_SEQ_FINISHED:
         n->finished = true;
@@ -262,6 +275,10 @@ void tw_node_hear_order(struct tw_node *n, const struct tw_node_order *order) {
 void tw_node_stop(struct tw_node *n) {
     if (n->lead)
         tw_node_sequence(n, &(struct tw_sequencer_event){.kind = TW_SEQ_STOP});
+}
+
+void tw_node_evict(struct tw_node *n, uint32_t rank) {
+    tw_node_sequence(n, &(struct tw_sequencer_event){.kind = TW_SEQ_EVICT, .evict = rank});
 }
 
 /* ---- work ---- */

@@ -82,6 +82,8 @@ enum tw_node_event_kind {
     TW_EVENT_MEASURED,  /* rank, measures: what a worker says of its steps, unchecked */
     TW_EVENT_FINISHED,  /* status; the weights are final and may be saved */
     TW_EVENT_QUERY,     /* connection, rank, ranks: answer, then say tw_node_answered() */
+    TW_EVENT_TURNED,    /* version; text: the mode from here on */
+    TW_EVENT_EVICTED,   /* rank, version */
 };
 
 struct tw_node_event {
@@ -141,6 +143,15 @@ enum tw_status tw_node_frame(struct tw_node *node, uint32_t connection,
 void tw_node_lost(struct tw_node *node, uint32_t connection, const char *why);
 void tw_node_sent(struct tw_node *node, uint32_t token);
 void tw_node_stop(struct tw_node *node);
+
+/* Turns the dial to another mode ("ssp:3"), now or right after the update under way; then comes
+ * TURNED. Changes nothing and says why: TW_JOB, TW_UNSUPPORTED: there is no such mode for this
+ * job; TW_UNEXPECTED: it is the mode already, or another turn waits; TW_STOPPED: the run is
+ * over, or will be after this update (then there is no TURNED). Only at the lead. */
+enum tw_status tw_node_turn(struct tw_node *node, const char *mode, struct tw_error *error);
+
+/* This rank has been gone for too long: if it is still gone it takes part no more (EVICTED). */
+void tw_node_evict(struct tw_node *node, uint32_t rank);
 
 void tw_node_hear_vote(struct tw_node *node, const struct tw_node_vote *vote);
 void tw_node_hear_order(struct tw_node *node, const struct tw_node_order *order);

@@ -15,13 +15,13 @@ static struct tw_node_member *member_of(struct tw_node *n, const struct tw_sessi
 }
 
 /* A join may be answered later; by then its connection's number may be another's. */
-static uint64_t ticket_of(const struct tw_node *n, uint32_t connection) {
+uint64_t tw_node_ticket(const struct tw_node *n, uint32_t connection) {
     return (uint64_t)n->connection[connection].serial << 32 | connection;
 }
 
 static bool still_joining(struct tw_node *n, uint64_t ticket) {
     uint32_t connection = (uint32_t)ticket;
-    return ticket == ticket_of(n, connection) &&
+    return ticket == tw_node_ticket(n, connection) &&
            session_of(n, connection)->state == TW_SESSION_JOINING;
 }
 
@@ -207,7 +207,7 @@ static enum tw_status on_join(struct tw_node *n, uint32_t connection, const stru
     if (join->role == TW_ROLE_EVALUATOR)
         return join_evaluator(n, connection, join, error);
     struct tw_sequencer_event event = {.kind = TW_SEQ_JOIN};
-    event.join.ticket = ticket_of(n, connection);
+    event.join.ticket = tw_node_ticket(n, connection);
     event.join.any_rank = join->any_rank && !resumes;
     event.join.rank = join->rank;
     event.join.incarnation = join->incarnation;

@@ -13,7 +13,7 @@ struct tw_node_connection {
     bool paused;      /* data() said TW_AGAIN */
     bool receiving;   /* bytes of `push` are arriving in its place */
     struct tw_push push;
-    bool asked; /* an operator's Query that is not answered yet */
+    bool asked; /* an operator's Query or Turn that is not answered yet */
 };
 
 /* Who holds a rank (or evaluates), and by which connections of this node. */
@@ -40,8 +40,12 @@ struct tw_node {
     bool finished, told_finished;
     bool over; /* goodbye was said: nobody joins any more */
     enum tw_status finished_status;
-    bool orphans;                /* any member is one */
-    char refusal[TW_ERROR_TEXT]; /* text of a CLOSE in flight */
+    bool orphans; /* any member is one */
+    bool turning; /* a turn is being asked for; `refused`: its answer */
+    enum tw_status refused;
+    struct tw_error turn_error;               /* text of a CLOSE in flight */
+    uint64_t turned_position, turned_version; /* of the last DIAL */
+    char refusal[TW_ERROR_TEXT];              /* text of a CLOSE in flight */
 };
 
 /* node.c */
@@ -59,7 +63,11 @@ void tw_node_on_joined(struct tw_node *n, const struct tw_sequencer_effect *effe
 void tw_node_on_refused(struct tw_node *n, const struct tw_sequencer_effect *effect);
 void tw_node_drop_worker(struct tw_node *n, uint32_t rank, uint32_t attempt, const char *why);
 
+uint64_t tw_node_ticket(const struct tw_node *n, uint32_t connection);
+
 /* node_operator.c */
+void tw_node_on_turned(struct tw_node *n, const struct tw_sequencer_effect *effect);
+void tw_node_tell_turned(struct tw_node *n, const struct tw_record *record);
 enum tw_status tw_node_join_operator(struct tw_node *n, uint32_t connection,
                                      struct tw_error *error);
 enum tw_status tw_node_on_query(struct tw_node *n, uint32_t connection,

@@ -2,7 +2,7 @@
  *
  *   idle -RELEASE-> reading -all voted-> waiting -COMMIT, DROP-> idle
  *                      |                    '-accepted: RELEASE-> reading ...
- *                      '-cancelled-> idle
+ *                      '-cancelled-> idle     (by a turn of the dial or an EVICT: all of them)
  */
 #include <assert.h>
 
@@ -10,11 +10,21 @@
 
 /* ---- clocks ---- */
 
-static void find_clock_min(struct tw_sequencer *s) {
-    s->clock_min = s->slot[0].clock;
-    for (uint32_t i = 1; i < s->config.workers; i++)
-        if (s->slot[i].clock < s->clock_min)
-            s->clock_min = s->slot[i].clock;
+/* Those that were evicted hold nobody back. With nobody left all stays as it is. */
+void tw_sequencer_find_slowest(struct tw_sequencer *s) {
+    uint64_t least = UINT64_MAX;
+    for (uint32_t i = 0; i < s->config.workers; i++)
+        if (!s->member[i].evicted && s->slot[i].clock < least)
+            least = s->slot[i].clock;
+    if (least != UINT64_MAX)
+        s->clock_min = least;
+}
+
+/* All begin again side by side. */
+void tw_sequencer_level_clocks(struct tw_sequencer *s) {
+    tw_sequencer_find_slowest(s);
+    for (uint32_t i = 0; i < s->config.workers; i++)
+        s->slot[i].clock = s->clock_min;
 }
 
 static bool too_far_ahead(const struct tw_sequencer *s, const struct tw_slot_state *slot) {
@@ -28,7 +38,7 @@ void tw_sequencer_settle(struct tw_sequencer *s, uint32_t index, uint64_t step) 
     slot->settled = step > slot->settled ? step : slot->settled;
     slot->clock++;
     if (s->config.dial.clock_bound >= 0 && slot->clock == s->clock_min + 1)
-        find_clock_min(s);
+        tw_sequencer_find_slowest(s);
 }
 
 /* ---- releasing ---- */
@@ -45,7 +55,7 @@ void tw_sequencer_release(struct tw_sequencer *s, uint32_t index) {
         return;
     struct tw_record *record = tw_sequencer_log(s, TW_RECORD_RELEASE);
     record->slot = index;
-    record->step = ++slot->begun;
+    record->step = slot->released = ++slot->begun;
     slot->reading = true;
     slot->votes = 0;
     slot->read = (struct tw_whole){.slot = index,
@@ -70,6 +80,13 @@ static void count_dropped(struct tw_sequencer *s, const struct tw_whole *read) {
     s->staleness.dropped += s->version - read->read_version;
 }
 
+/* The open read is over: whoever computes on it may stop. */
+void tw_sequencer_tell_cancelled(struct tw_sequencer *s, uint32_t index) {
+    struct tw_sequencer_effect *effect = tw_sequencer_emit(s, TW_SEQ_CANCEL);
+    effect->cancel.slot = index;
+    effect->cancel.step = s->slot[index].begun;
+}
+
 /* The open read is void; its step will be released again. */
 void tw_sequencer_cancel_read(struct tw_sequencer *s, uint32_t index) {
     struct tw_slot_state *slot = &s->slot[index];
@@ -80,11 +97,11 @@ void tw_sequencer_cancel_read(struct tw_sequencer *s, uint32_t index) {
     count_dropped(s, &slot->read);
 }
 
-/* Nothing of the slot that is not committed counts any more: a new process begins
- * where the last one was settled. */
-void tw_sequencer_forget_slot(struct tw_sequencer *s, uint32_t index) {
+/* Nothing of the slot that is not committed counts any more. How many pushes and
+ * reads that were. */
+static uint32_t clear_slot(struct tw_sequencer *s, uint32_t index) {
     struct tw_slot_state *slot = &s->slot[index];
-    uint32_t kept = 0;
+    uint32_t kept = 0, cleared = slot->reading;
     tw_sequencer_cancel_read(s, index);
     for (uint32_t i = 0; i < s->ready_count; i++) {
         struct tw_whole *whole = tw_sequencer_ready(s, i);
@@ -93,13 +110,33 @@ void tw_sequencer_forget_slot(struct tw_sequencer *s, uint32_t index) {
         else
             *tw_sequencer_ready(s, kept++) = *whole;
     }
+    cleared += s->ready_count - kept;
     s->ready_count = kept;
     slot->waiting = slot->release_due = false;
-    slot->begun = slot->settled;
+    return cleared;
+}
+
+/* A new process begins where the last one was settled. */
+void tw_sequencer_forget_slot(struct tw_sequencer *s, uint32_t index) {
+    struct tw_slot_state *slot = &s->slot[index];
+    clear_slot(s, index);
+    slot->begun = slot->released = slot->settled;
     if (s->config.dial.clock_bound >= 0) {
         slot->clock = s->clock_min;
-        find_clock_min(s);
+        tw_sequencer_find_slowest(s);
     }
+}
+
+/* The slot goes on with a step that was never released, so that whatever is on its way to or
+ * from its worker is over wherever it arrives. */
+void tw_sequencer_cancel_slot(struct tw_sequencer *s, uint32_t index) {
+    struct tw_slot_state *slot = &s->slot[index];
+    if (slot->reading)
+        tw_sequencer_tell_cancelled(s, index);
+    uint32_t cleared = clear_slot(s, index);
+    slot->begun = slot->settled = slot->released;
+    s->total.dropped += cleared;
+    s->stretch.dropped += cleared;
 }
 
 /* ---- looking ---- */

@@ -7,15 +7,15 @@
 #include "server/core/sequencer_state.h"
 
 /* A step emits at most a COMMIT, a RELEASE for every slot and the evaluator, a
- * PREPARE, and a handful of notices; a join answers once per rank. */
+ * PREPARE, two notices for every slot and a handful of others; a join answers once per rank. */
 static size_t effect_room(uint32_t workers) {
-    return 4 * (size_t)workers + 16;
+    return 6 * (size_t)workers + 16;
 }
 
 /* A slot has one push that is open or waits; the others were accepted, and there are
- * fewer of those than a gather. */
+ * fewer of those than a gather, whichever way the dial is turned. */
 static uint32_t ready_room(const struct tw_sequencer_config *config) {
-    return config->workers + config->dial.gather;
+    return 2 * config->workers;
 }
 
 static size_t aligned(size_t bytes) {
@@ -46,6 +46,7 @@ struct tw_sequencer *tw_sequencer_init(void *memory, const struct tw_sequencer_c
     unsigned char *at = memory;
     struct tw_sequencer *s = carve(&at, sizeof(*s));
     s->config = *config;
+    s->live = n;
     s->slot = carve(&at, n * sizeof(*s->slot));
     s->member = carve(&at, n * sizeof(*s->member));
     s->ready_room = ready_room(config);
@@ -103,9 +104,15 @@ static void dispatch(struct tw_sequencer *s, const struct tw_sequencer_event *ev
     case TW_SEQ_EVALUATED:
         tw_sequencer_on_evaluated(s);
         break;
+    case TW_SEQ_TURN:
+        tw_sequencer_on_turn(s, &event->turn);
+        break;
+    case TW_SEQ_EVICT:
+        tw_sequencer_on_evict(s, event->evict);
+        break;
     case TW_SEQ_STOP:
         tw_sequencer_end(s, TW_INTERRUPTED);
-        tw_sequencer_run_deferred_joins(s); /* no SUMS will be heard: they are refused */
+        tw_sequencer_run_deferred(s); /* no SUMS will be heard: they are refused */
         break;
     }
 }
@@ -132,8 +139,10 @@ static void check(const struct tw_sequencer *s) {
     for (uint32_t i = 0; i < s->config.workers; i++) {
         const struct tw_slot_state *slot = &s->slot[i];
         assert(!slot->reading || !slot->waiting);
-        assert(slot->begun >= slot->settled);
-        assert(s->config.dial.clock_bound < 0 || slot->clock >= s->clock_min);
+        assert(slot->begun >= slot->settled && slot->released >= slot->begun);
+        assert(s->config.dial.clock_bound < 0 || s->member[i].evicted ||
+               slot->clock >= s->clock_min);
+        assert(!s->member[i].evicted || (!slot->reading && !slot->waiting));
     }
     assert(count == s->reads_out);
     assert(s->staleness.applied + s->staleness.dropped + ages == s->staleness.outstanding);
@@ -146,8 +155,12 @@ size_t tw_sequencer_step(struct tw_sequencer *s, const struct tw_sequencer_event
     if (!s->finished) {
         dispatch(s, event);
         tw_sequencer_form(s);
+        if (s->ending)
+            tw_sequencer_refuse_turn(s);
     } else if (event->kind == TW_SEQ_JOIN) {
         tw_sequencer_on_join(s, &event->join);
+    } else if (event->kind == TW_SEQ_TURN) {
+        tw_sequencer_on_turn(s, &event->turn);
     }
 #ifdef TALWEG_CHECKS
     check(s);
@@ -170,6 +183,12 @@ struct tw_stretch tw_sequencer_total(const struct tw_sequencer *s) {
 struct tw_stretch tw_sequencer_stretch(const struct tw_sequencer *s) {
     return s->stretch;
 }
+const struct tw_dial *tw_sequencer_dial(const struct tw_sequencer *s) {
+    return &s->config.dial;
+}
+uint32_t tw_sequencer_live(const struct tw_sequencer *s) {
+    return s->live;
+}
 bool tw_sequencer_holding(const struct tw_sequencer *s) {
     return s->holding || (s->ending && !s->finished);
 }
@@ -188,18 +207,22 @@ struct tw_standing tw_sequencer_standing(const struct tw_sequencer *s, uint32_t 
                                 .step = s->slot[rank].begun};
 }
 
+static bool is_waited_for(const struct tw_sequencer *s, uint32_t rank) {
+    const struct tw_slot_state *slot = &s->slot[rank];
+    bool bounded = s->started && s->config.dial.clock_bound >= 0;
+    return !slot->waiting && !(bounded && slot->clock > s->clock_min) &&
+           (s->started || !s->member[rank].was_here);
+}
+
 int tw_sequencer_waiting_for(const struct tw_sequencer *s, bool *joined) {
     if (s->ending || s->holding || s->preparing ||
-        (s->started && s->ready_count >= s->config.dial.gather))
+        (s->started && s->ready_count >= tw_sequencer_gather(s)))
         return -1;
-    bool bounded = s->started && s->config.dial.clock_bound >= 0;
-    for (uint32_t i = 0; i < s->config.workers; i++) {
-        const struct tw_slot_state *slot = &s->slot[i];
-        if (slot->waiting || (bounded && slot->clock > s->clock_min) ||
-            (!s->started && s->member[i].was_here))
-            continue;
-        *joined = s->member[i].state == TW_MEMBER_HERE;
-        return (int)i;
-    }
+    for (int evicted = 0; evicted < 2; evicted++) /* of these only when nobody else is left */
+        for (uint32_t i = 0; i < s->config.workers; i++)
+            if (s->member[i].evicted == evicted && is_waited_for(s, i)) {
+                *joined = s->member[i].state == TW_MEMBER_HERE;
+                return (int)i;
+            }
     return -1;
 }

@@ -10,6 +10,9 @@
  *
  * Life of a slot:  idle -RELEASE-> reading -READY*-> ready -COMMIT/DROP-> idle
  *
+ * A turn of the dial (DIAL) and an eviction (EVICT) cancel what is out or not committed; they,
+ * too, wait for a PREPARE that they would change.
+ *
  * Pure: step(state, event) -> effects. Memory is handed to it at init; the
  * effects of a step are valid until the next one.
  */
@@ -22,7 +25,9 @@
 #include "server/core/schedule.h"
 
 struct tw_sequencer_config {
-    struct tw_dial dial;
+    struct tw_dial dial;              /* at the start */
+    const struct tw_dial_turn *turns; /* [turn_count], by update; borrowed */
+    uint32_t turn_count;
     uint32_t workers;     /* ranks; each owns the slot of its number */
     uint32_t shards;      /* <= TW_SERVERS_MAX */
     uint64_t samples;     /* n of the data set: an epoch; 0: no epochs */
@@ -44,6 +49,8 @@ enum tw_sequencer_event_kind {
     TW_SEQ_EVALUATOR, /* present: an evaluator is attached, or gone */
     TW_SEQ_ASK,       /* samples: the evaluator wants weights, at the next border >= samples */
     TW_SEQ_EVALUATED, /* the evaluator has answered the last RELEASE */
+    TW_SEQ_TURN,      /* turn: the dial is to have another setting; answered by TURNED */
+    TW_SEQ_EVICT,     /* evict: this rank has been gone for long enough */
     TW_SEQ_STOP,      /* stop now, as after a signal */
 };
 
@@ -56,6 +63,11 @@ struct tw_sequencer_join {
     char numerics[TW_NUMERICS_MAX + 1];
 };
 
+struct tw_sequencer_turn {
+    uint64_t ticket; /* comes back in the answer; not 0 */
+    struct tw_dial dial;
+};
+
 struct tw_sequencer_event {
     enum tw_sequencer_event_kind kind;
     union {
@@ -66,8 +78,10 @@ struct tw_sequencer_event {
         };
         struct tw_ready ready;
         struct tw_sums sums;
+        struct tw_sequencer_turn turn;
         bool present;
         uint64_t samples;
+        uint32_t evict;
     };
 };
 
@@ -88,6 +102,7 @@ enum tw_sequencer_effect_kind {
     TW_SEQ_BORDER,   /* border: an epoch (or the run) is over */
     TW_SEQ_DROPPED,  /* dropped: a push was not finite */
     TW_SEQ_CANCEL,   /* cancel: a step is over while its worker may still compute it */
+    TW_SEQ_TURNED,   /* turned: the answer to TURN */
     TW_SEQ_FINISHED, /* finished: no record follows but the last RELEASE to the evaluator */
 };
 
@@ -121,6 +136,11 @@ struct tw_sequencer_effect {
             uint32_t slot;
             uint64_t step;
         } cancel;
+        struct {
+            uint64_t ticket;
+            enum tw_status status; /* TW_OK; TW_STOPPED: the run is over; TW_UNEXPECTED: another
+                                      turn waits for the update under way */
+        } turned;
         struct {
             enum tw_status status; /* TW_OK, TW_INTERRUPTED, TW_NOT_FINITE */
         } finished;
@@ -157,6 +177,12 @@ struct tw_stretch tw_sequencer_total(const struct tw_sequencer *sequencer);
 /* Since the last border. */
 struct tw_stretch tw_sequencer_stretch(const struct tw_sequencer *sequencer);
 struct tw_staleness tw_sequencer_staleness(const struct tw_sequencer *sequencer);
+
+/* The setting of the dial now. */
+const struct tw_dial *tw_sequencer_dial(const struct tw_sequencer *sequencer);
+
+/* Ranks that take part: all but those that were evicted and are not back. */
+uint32_t tw_sequencer_live(const struct tw_sequencer *sequencer);
 
 /* Whether training stands still until the evaluator has caught up. */
 bool tw_sequencer_holding(const struct tw_sequencer *sequencer);

@@ -1,6 +1,6 @@
 /* The sequencer's insides, shared by sequencer.c (events), gather.c (votes,
- * updates), release.c (reads and clocks), membership.c (ranks) and evaluation.c
- * (borders, the end). Private to them.
+ * updates), release.c (reads and clocks), membership.c (ranks), turn.c (the dial) and
+ * evaluation.c (borders, the end). Private to them.
  *
  * Invariants, checked after every step when built with TALWEG_CHECKS (Debug):
  *   - reads_out is the number of open reads, of the queue, and of the PREPARE;
@@ -30,7 +30,9 @@ struct tw_whole {
 
 struct tw_slot_state {
     uint64_t begun;       /* last step that was released */
-    uint64_t settled;     /* last step that was committed or dropped */
+    uint64_t settled;     /* last step that was committed, dropped or cancelled */
+    uint64_t released;    /* last step that a RELEASE named since its JOIN: what shards know;
+                             above `begun` while it is to be released again */
     uint64_t clock;       /* what a clock bound compares */
     bool reading;         /* step `begun` is out, its push not yet whole */
     bool waiting;         /* its whole push is in the queue or a PREPARE, not released */
@@ -54,6 +56,8 @@ struct tw_member {
     bool was_here;                      /* counted for the start */
     uint64_t resume_read;               /* position it says it holds; 0 none */
     char numerics[TW_NUMERICS_MAX + 1]; /* of its incarnation */
+    bool evicted;                       /* does not take part; no COMMIT waits for it */
+    bool evict_due;                     /* as soon as the PREPARE under way is answered */
     bool deferred;                      /* `join` waits for the PREPARE under way */
     struct tw_sequencer_join join;
 };
@@ -62,9 +66,13 @@ struct tw_sequencer {
     struct tw_sequencer_config config;
     uint64_t position, version;
     uint64_t regather;  /* position of the last REGATHER; a vote from before it is void */
-    bool regather_due;  /* a join of this step wants one */
+    bool regather_due;  /* a join or an eviction of this step wants one */
+    uint32_t live;      /* members that are not evicted */
     uint32_t here_once; /* members that were here at least once */
     bool started;
+    uint32_t turns;  /* of the job's: how many are behind us */
+    bool turn_asked; /* `asked` waits for the PREPARE under way */
+    struct tw_sequencer_turn asked;
     uint64_t reads_out; /* open reads, and whole pushes neither committed nor dropped */
     uint64_t clock_min;
 
@@ -104,6 +112,13 @@ static inline struct tw_whole *tw_sequencer_ready(struct tw_sequencer *s, uint32
     return &s->ready[(s->ready_first + i) % s->ready_room];
 }
 
+/* Pushes that make an update: where all take part, all that are left. */
+static inline uint32_t tw_sequencer_gather(const struct tw_sequencer *s) {
+    if (!s->config.dial.members_known)
+        return s->config.dial.gather;
+    return s->live ? s->live : 1;
+}
+
 /* sequencer.c */
 struct tw_sequencer_effect *tw_sequencer_emit(struct tw_sequencer *s,
                                               enum tw_sequencer_effect_kind kind);
@@ -112,8 +127,12 @@ struct tw_record *tw_sequencer_log(struct tw_sequencer *s, enum tw_record_kind k
 /* release.c */
 void tw_sequencer_release(struct tw_sequencer *s, uint32_t slot);
 void tw_sequencer_release_due(struct tw_sequencer *s);
+void tw_sequencer_tell_cancelled(struct tw_sequencer *s, uint32_t slot);
 void tw_sequencer_cancel_read(struct tw_sequencer *s, uint32_t slot);
 void tw_sequencer_forget_slot(struct tw_sequencer *s, uint32_t slot);
+void tw_sequencer_cancel_slot(struct tw_sequencer *s, uint32_t slot);
+void tw_sequencer_level_clocks(struct tw_sequencer *s);
+void tw_sequencer_find_slowest(struct tw_sequencer *s);
 void tw_sequencer_settle(struct tw_sequencer *s, uint32_t slot, uint64_t step);
 bool tw_sequencer_awaits(struct tw_sequencer *s, uint32_t slot, uint64_t position);
 bool tw_sequencer_in_prepare(const struct tw_sequencer *s, uint32_t slot);
@@ -129,10 +148,18 @@ void tw_sequencer_on_join(struct tw_sequencer *s, const struct tw_sequencer_join
 void tw_sequencer_on_attached(struct tw_sequencer *s, uint32_t rank, uint32_t attempt,
                               uint32_t shard);
 void tw_sequencer_on_lost(struct tw_sequencer *s, uint32_t rank, uint32_t attempt);
-void tw_sequencer_run_deferred_joins(struct tw_sequencer *s);
+void tw_sequencer_on_evict(struct tw_sequencer *s, uint32_t rank);
+/* What a PREPARE that has now been answered kept waiting. */
+void tw_sequencer_run_deferred(struct tw_sequencer *s);
 void tw_sequencer_maybe_start(struct tw_sequencer *s);
 
+/* turn.c: false when no turn is due. */
+bool tw_sequencer_turn_if_due(struct tw_sequencer *s);
+void tw_sequencer_on_turn(struct tw_sequencer *s, const struct tw_sequencer_turn *turn);
+void tw_sequencer_refuse_turn(struct tw_sequencer *s);
+
 /* evaluation.c */
+bool tw_sequencer_at_end(const struct tw_sequencer *s);
 void tw_sequencer_after_commit(struct tw_sequencer *s, uint64_t samples_before);
 void tw_sequencer_on_evaluator(struct tw_sequencer *s, bool present);
 void tw_sequencer_on_ask(struct tw_sequencer *s, uint64_t samples);

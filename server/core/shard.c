@@ -115,9 +115,9 @@ struct tw_shard *tw_shard_init(void *memory, const struct tw_shard_config *confi
     for (uint32_t i = 0; i < config->slots; i++) {
         s->slot[i].open = i;
         s->push[i] = (struct tw_shard_push){.used = true, .slot = i, .bad_tensor = UINT32_MAX};
-        if (config->members_known)
-            s->contributor[s->contributors++] = i;
     }
+    s->members_known = config->members_known;
+    tw_shard_know_members(s);
     return s;
 }
 
@@ -210,7 +210,7 @@ void tw_shard_arrived(struct tw_shard *s, const struct tw_push *frame) {
     if (!tw_all_finite(tw_shard_gradient(s, open, c), chunk->count) &&
         chunk->tensor < push->bad_tensor)
         push->bad_tensor = chunk->tensor;
-    if (s->config.members_known)
+    if (s->members_known)
         tw_shard_count_here(s, c);
     vote_if_whole(s, open);
 }
@@ -295,7 +295,7 @@ void tw_shard_prepare(struct tw_shard *s, const struct tw_prepare *prepare) {
     assert(!s->preparing);
     s->preparing = true;
     s->prepare_version = prepare->version;
-    if (s->config.members_known)
+    if (s->members_known)
         return;
     s->contributors = prepare->count;
     for (uint32_t i = 0; i < prepare->count; i++)

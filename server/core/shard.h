@@ -24,7 +24,7 @@
  *     ^               | aborted                |        COMMIT record |
  *     +---------------+ <---- swept ---- COMMITTED <------------------+
  *   JOIN of a new incarnation: HERE -> EMPTY, RECEIVING -> STALE (until its old
- *   connection lets go). REGATHER: HERE and MERGED -> EMPTY.
+ *   connection lets go). REGATHER: HERE and MERGED -> EMPTY. EVICT, and DIAL for all: both.
  *
  * Pure: no I/O, no clock, no allocation (memory is handed over at init).
  */
@@ -39,8 +39,9 @@ struct tw_shard_config {
     const struct tw_layout *layout; /* borrowed */
     uint32_t index;                 /* which shard of the layout */
     uint32_t slots;
-    bool members_known; /* of the dial: reduce a chunk when all slots have it */
-    uint32_t ahead;     /* pushes that may wait, accepted, while their slots go on */
+    bool members_known; /* of the dial at the start: reduce a chunk when all slots have it */
+    uint32_t ahead;     /* room for pushes that may wait, accepted, while their slots go on: that of
+                           the mode with the most of all that the dial will be turned to */
     uint32_t spares;    /* spare weight buffers for copy-on-write, >= 1 */
     uint64_t seed;      /* of the initial weights */
     const struct tw_optimizer *optimizer;
@@ -101,7 +102,8 @@ enum tw_status tw_shard_end(struct tw_shard *shard, const struct tw_end *end,
                             struct tw_error *error);
 
 void tw_shard_prepare(struct tw_shard *shard, const struct tw_prepare *prepare);
-/* A record, in log order. What it points to is not kept. */
+/* A record, in log order. What it points to is not kept. The mode of a DIAL is one that
+ * tw_dial_parse() knows, and needs no more than `ahead`. */
 void tw_shard_record(struct tw_shard *shard, const struct tw_record *record);
 void tw_shard_sent(struct tw_shard *shard, uint32_t token);
 

@@ -3,9 +3,18 @@
 #include <string.h>
 
 #include "common/tensor/kernels.h"
+#include "server/core/dial.h"
 #include "server/core/shard_state.h"
 
 /* ---- reducing ---- */
+
+/* Where an update is made of all that take part, they are its contributors beforehand. */
+void tw_shard_know_members(struct tw_shard *s) {
+    s->contributors = 0;
+    for (uint32_t i = 0; s->members_known && i < s->config.slots; i++)
+        if (!s->slot[i].evicted)
+            s->contributor[s->contributors++] = s->slot[i].open;
+}
 
 /* One more contributor has this chunk; when all have, it can be reduced. */
 void tw_shard_count_here(struct tw_shard *s, uint32_t chunk) {
@@ -64,7 +73,7 @@ static void forget_push(struct tw_shard *s, uint32_t index, bool merged, bool st
         uint8_t *state = tw_shard_bytes_state(s, index, c);
         if (*state == TW_BYTES_HERE) {
             *state = TW_BYTES_EMPTY;
-            if (s->config.members_known && s->here[c])
+            if (s->members_known && s->here[c])
                 s->here[c]--;
         } else if (*state == TW_BYTES_MERGED && merged) {
             *state = TW_BYTES_EMPTY;
@@ -126,7 +135,7 @@ static void on_drop(struct tw_shard *s, const struct tw_record *record) {
         forget_push(s, index, true, true);
         free_if_held(s, index);
     }
-    if (s->config.members_known)
+    if (s->members_known)
         new_sums(s);
 }
 
@@ -147,19 +156,57 @@ static void open_push(struct tw_shard *s, const struct tw_record *record) {
     push->position = record->position;
 }
 
-/* A new process holds the slot: nothing that its predecessor has not seen committed
- * is left. */
+/* Nothing of the slot that is not committed is left. */
+static void clear_slot(struct tw_shard *s, uint32_t index, bool merged) {
+    for (uint32_t i = 0; i < s->pushes; i++) {
+        bool sweeping = *tw_shard_bytes_state(s, i, s->chunks - 1) == TW_BYTES_COMMITTED;
+        if (!s->push[i].used || s->push[i].slot != index || (sweeping && !is_open(s, i)))
+            continue;
+        forget_push(s, i, merged, true);
+        free_if_held(s, i);
+    }
+}
+
+/* A new process holds the slot, or one that was evicted is back. */
 static void on_join(struct tw_shard *s, const struct tw_record *record) {
     struct tw_shard_slot *slot = &s->slot[record->slot];
     slot->incarnation = record->incarnation;
-    for (uint32_t i = 0; i < s->pushes; i++) {
-        bool sweeping = *tw_shard_bytes_state(s, i, s->chunks - 1) == TW_BYTES_COMMITTED;
-        if (!s->push[i].used || s->push[i].slot != record->slot || (sweeping && i != slot->open))
-            continue;
-        forget_push(s, i, false, true);
-        free_if_held(s, i);
-    }
+    clear_slot(s, record->slot, false);
     slot->step = slot->settled;
+    if (slot->evicted) {
+        slot->evicted = false;
+        if (s->members_known)
+            tw_shard_know_members(s);
+    }
+}
+
+/* Whatever still comes of the slot's step is over. */
+static void cancel_slot(struct tw_shard *s, uint32_t index) {
+    clear_slot(s, index, true);
+    s->slot[index].settled = s->slot[index].step;
+}
+
+/* Sums that count on its bytes are cleared by the REGATHER that follows. */
+static void on_evict(struct tw_shard *s, const struct tw_record *record) {
+    cancel_slot(s, record->slot);
+    s->slot[record->slot].evicted = true;
+    if (s->members_known)
+        tw_shard_know_members(s);
+}
+
+static void on_dial(struct tw_shard *s, const struct tw_record *record) {
+    struct tw_dial dial;
+    enum tw_status status = tw_dial_parse(record->mode, (struct tw_where){.file = "order log"},
+                                          (int)s->config.slots, &dial, NULL);
+    assert(status == TW_OK && tw_dial_ahead(&dial) <= s->config.ahead);
+    (void)status;
+    for (uint32_t i = 0; i < s->config.slots; i++)
+        cancel_slot(s, i);
+    new_sums(s);
+    s->reduce_count = 0;
+    memset(s->queued, 0, s->chunks * sizeof(*s->queued));
+    s->members_known = dial.members_known;
+    tw_shard_know_members(s);
 }
 
 static void on_release(struct tw_shard *s, const struct tw_record *record) {
@@ -200,6 +247,12 @@ void tw_shard_record(struct tw_shard *s, const struct tw_record *record) {
         break;
     case TW_RECORD_REGATHER:
         on_regather(s, record->position);
+        break;
+    case TW_RECORD_DIAL:
+        on_dial(s, record);
+        break;
+    case TW_RECORD_EVICT:
+        on_evict(s, record);
         break;
     }
 }

@@ -29,8 +29,9 @@ struct tw_shard_push {
 
 struct tw_shard_slot {
     uint32_t incarnation;
+    bool evicted;     /* no update waits for it */
     uint64_t step;    /* of its last RELEASE: the push to come */
-    uint64_t settled; /* last step committed or dropped */
+    uint64_t settled; /* last step committed, dropped or cancelled */
     uint32_t open;    /* push that takes what comes */
     uint32_t release; /* 1 + index of its RELEASE in work; 0: none pending */
 };
@@ -47,6 +48,7 @@ struct tw_shard_item {
 
 struct tw_shard {
     struct tw_shard_config config;
+    bool members_known;     /* as the dial is now */
     uint32_t first, chunks; /* chunks [first, first + chunks) of the layout */
     size_t plane;           /* floats of one copy of the shard, padded */
     size_t stride;          /* floats between planes: staggered, see shard.c */
@@ -64,7 +66,7 @@ struct tw_shard {
     uint32_t vote_first, vote_count;
 
     uint32_t *contributor; /* [pushes] of the update being reduced */
-    uint32_t contributors; /* all slots' when members are known; else of the PREPARE */
+    uint32_t contributors; /* of all slots, when members are known; else of the PREPARE */
     const float **input;   /* [pushes] for the reduction */
     uint32_t *here;        /* [chunks] contributors that have it, not yet reduced */
     uint32_t *to_reduce;   /* ring [chunks] */
@@ -110,6 +112,7 @@ static inline uint8_t *tw_shard_bytes_state(struct tw_shard *s, uint32_t push, u
 uint32_t tw_shard_find_push(const struct tw_shard *s, const struct tw_contribution *contribution);
 
 /* shard_apply.c */
+void tw_shard_know_members(struct tw_shard *s);
 void tw_shard_count_here(struct tw_shard *s, uint32_t chunk);
 enum tw_shard_work tw_shard_reduce_next(struct tw_shard *s);
 enum tw_shard_work tw_shard_sweep_next(struct tw_shard *s, struct tw_shard_effect *effect);

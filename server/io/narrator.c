@@ -4,6 +4,7 @@
  * A border's line is complete when the evaluation of that version has come; it is
  * held back until then, or until there is nobody who could evaluate it, and so are
  * those behind it. */
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -277,6 +278,13 @@ void tw_narrator_event(struct tw_server *server, const struct tw_node_event *eve
         break; /* for the trace */
     case TW_EVENT_DROPPED:
         on_dropped(server, event);
+        break;
+    case TW_EVENT_TURNED:
+        tw_say("the dial is turned to %s after update %" PRIu64, event->text, event->version);
+        break;
+    case TW_EVENT_EVICTED:
+        tw_say("rank %u is evicted after update %" PRIu64 ": the others go on without it",
+               event->rank, event->version);
         break;
     case TW_EVENT_FINISHED:
         server->finished = true;

@@ -1,7 +1,8 @@
 /* The node's configuration and memory. All of it is one mapping: zeroed by the
  * kernel, and touched once here, so that no page is met for the first time on the
- * way of an update. Only the spare copies of the weights, which come last, stay
- * untouched until they are needed. */
+ * way of an update. Only what comes last stays untouched until it is needed: gradients that
+ * wait in modes that the job does not name, but to which somebody may turn the dial, and the
+ * spare copies of the weights. */
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -43,7 +44,7 @@ static void configure(const struct tw_server *server, struct tw_node_config *out
         .shard = {.layout = &server->layout,
                   .slots = workers,
                   .members_known = config->dial.members_known,
-                  .ahead = tw_dial_ahead(&config->dial),
+                  .ahead = workers, /* enough for every mode */
                   /* Everybody may be reading another version while one is written. */
                   .spares = workers + 1,
                   .seed = job->seed,
@@ -57,11 +58,17 @@ static void configure(const struct tw_server *server, struct tw_node_config *out
     tw_job_digest(job, config->train_samples, out->terms.digest);
 }
 
-/* How much of the node's memory is not spare copies of weights. */
+/* How much of the node's memory is for sure needed. What stands before the planes is counted
+ * for all. */
 static size_t bytes_to_touch(struct tw_node_config config, size_t total) {
-    size_t counters = config.shard.spares * (size_t)config.shard.layout->chunks * sizeof(uint32_t);
+    enum { PUSH_BYTES = 256 };
+    size_t chunks = config.shard.layout->chunks;
+    uint32_t ahead = tw_dial_ahead(&config.sequencer.dial);
+    size_t before = config.shard.spares * chunks * sizeof(uint32_t) +
+                    2 * (config.shard.ahead - ahead) * (chunks + PUSH_BYTES);
     config.shard.spares = 0;
-    size_t bytes = tw_node_bytes(&config) + counters;
+    config.shard.ahead = ahead;
+    size_t bytes = tw_node_bytes(&config) + before;
     return bytes < total ? bytes : total;
 }
 

@@ -32,6 +32,8 @@ static const struct tw_record log_samples[] = {
      .count = 1,
      .contributions = log_sample_contributions},
     {.position = 6, .kind = TW_RECORD_REGATHER, .version = 2},
+    {.position = 7, .kind = TW_RECORD_DIAL, .version = 1, .mode = "k-batch-async:3"},
+    {.position = 8, .kind = TW_RECORD_EVICT, .version = 1, .rank = 3, .slot = 12},
 };
 
 enum { LOG_SAMPLES = sizeof log_samples / sizeof log_samples[0] };

@@ -65,6 +65,53 @@ static void *aligned_zero(size_t bytes) {
     return memory;
 }
 
+/* Any mode with any number. */
+static void draw_mode(struct tw_rng *rng, uint32_t workers, char mode[32]) {
+    static const struct {
+        const char *name;
+        bool number;
+        uint32_t least;
+    } presets[] = {{"sync", false, 0},   {"async", false, 0},        {"backup", true, 0},
+                   {"k-sync", true, 1},  {"k-batch-sync", true, 1},  {"ssp", true, 0},
+                   {"k-async", true, 1}, {"k-batch-async", true, 1}, {"softsync", true, 1}};
+    uint64_t i = tw_rng_below(rng, sizeof(presets) / sizeof(presets[0]));
+    uint64_t number = presets[i].least + tw_rng_below(rng, workers);
+    if (presets[i].number)
+        snprintf(mode, 32, "%s:%" PRIu64, presets[i].name, number);
+    else
+        snprintf(mode, 32, "%s", presets[i].name);
+}
+
+/* Turns by the job: as many as those by hand, at some updates. */
+static uint32_t plan_turns(struct cluster *c) {
+    uint32_t count = 0;
+    struct tw_rng rng;
+    char mode[32];
+    tw_rng_init(&rng, c->config->seed, TW_STREAM_JITTER, 2, 0);
+    for (uint64_t update = 1; update <= c->config->updates && count < CLUSTER_TURNS; update++) {
+        if (tw_rng_uniform(&rng) * (double)c->config->updates >= c->config->turns)
+            continue;
+        c->turn[count].update = update;
+        draw_mode(&rng, c->config->workers, mode);
+        assert_int_equal(tw_dial_parse(mode, (struct tw_where){0}, (int)c->config->workers,
+                                       &c->turn[count++].dial, NULL),
+                         TW_OK);
+    }
+    return count;
+}
+
+/* An operator turns the dial. */
+static void turn_by_hand(struct cluster *c) {
+    char mode[32];
+    struct tw_error error;
+    draw_mode(&c->rng, c->config->workers, mode);
+    enum tw_status status = tw_node_turn(c->node[0].node, mode, &error);
+    if (status != TW_OK && status != TW_STOPPED && status != TW_UNEXPECTED)
+        fail_msg("%s: %s", mode, error.text);
+    c->node[0].busy = true;
+    cluster_drain(c, 0);
+}
+
 static void make_nodes(struct cluster *c) {
     const struct cluster_config *config = c->config;
     struct tw_node_config node = {.servers = config->servers, .connections = CLUSTER_CONNECTIONS};
@@ -81,13 +128,15 @@ static void make_nodes(struct cluster *c) {
     node.sequencer.samples = config->epoch;
     node.sequencer.end_updates = config->updates;
     node.sequencer.evaluator = config->epoch > 0;
+    node.sequencer.turns = c->turn;
+    node.sequencer.turn_count = plan_turns(c);
     node.sequencer.optimizer = c->optimizer;
     node.sequencer.options = c->options;
     node.shard.layout = &c->layout;
     node.shard.slots = config->workers;
     node.width = config->width;
     node.shard.members_known = node.sequencer.dial.members_known;
-    node.shard.ahead = tw_dial_ahead(&node.sequencer.dial);
+    node.shard.ahead = config->turns > 0 ? config->workers : tw_dial_ahead(&node.sequencer.dial);
     node.shard.spares = 1; /* as few as possible: updates must wait for sends */
     node.shard.seed = config->seed;
     node.shard.optimizer = c->optimizer;
@@ -157,6 +206,22 @@ static void kill_worker(struct cluster *c, int index) {
     free_worker(c, &c->worker[index]);
 }
 
+/* Whether a worker that is killed may be so for good: the others go on when it is evicted. */
+static bool can_do_without(struct cluster *c) {
+    uint32_t others = 0;
+    for (int i = 0; i < CLUSTER_WORKERS; i++)
+        others += c->worker[i].used && !c->worker[i].evaluator && i != c->frozen;
+    return c->config->evict && others > 1 &&
+           tw_sequencer_version(tw_node_sequencer(c->node[0].node)) > 0 && chance(c, 0.4);
+}
+
+/* Somebody has waited for long enough, or not at all. */
+static void evict_somebody(struct cluster *c) {
+    tw_node_evict(c->node[0].node, (uint32_t)cluster_below(c, c->config->workers));
+    c->node[0].busy = true;
+    cluster_drain(c, 0);
+}
+
 static void cause_fault(struct cluster *c) {
     int index = pick_worker(c, true);
     if (index < 0)
@@ -174,8 +239,12 @@ static void cause_fault(struct cluster *c) {
             }
         break;
     case 1:
-        kill_worker(c, index);
         c->counters->kills++;
+        if (!evaluator && can_do_without(c)) {
+            kill_worker(c, index);
+            break;
+        }
+        kill_worker(c, index);
         c->restart[c->restarts++] = (struct restart){chance(c, 0.5) ? rank : -1, evaluator};
         break;
     default: /* stands still behind a partition, while a new process takes its rank */
@@ -392,6 +461,10 @@ static void run(struct cluster *c) {
         bool faulty = c->steps < quiet && !c->finished;
         if (faulty && chance(c, rate))
             cause_fault(c);
+        if (chance(c, c->config->turns / (double)(600 * c->config->updates + 1)))
+            turn_by_hand(c);
+        if (c->config->evict && chance(c, 0.004))
+            evict_somebody(c);
         if (c->frozen >= 0 && (!faulty || chance(c, 0.0005)))
             c->frozen = -1;
         reap(c);

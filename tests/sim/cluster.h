@@ -41,7 +41,9 @@
     X(cancels)                                                                                     \
     X(given_up)                                                                                    \
     X(not_finite)                                                                                  \
-    X(blocked)
+    X(blocked)                                                                                     \
+    X(turns)                                                                                       \
+    X(evictions)
 
 struct cluster_counters {
 #define X(name) uint64_t name;
@@ -61,6 +63,8 @@ struct cluster_config {
     uint32_t chunk_bytes;
     double faults;     /* expected number over the run; 0: none */
     double not_finite; /* probability that a gradient has a NaN */
+    double turns;      /* expected number, by hand to a random mode; also as many by the job */
+    bool evict;        /* workers that are gone may be evicted, and some never come back */
     bool token;
 };
 

@@ -10,6 +10,7 @@
 #define CLUSTER_CONNECTIONS 128     /* per node */
 #define CLUSTER_CONNECTIONS_ALL 512 /* of the cluster */
 #define CLUSTER_TENSORS 8
+#define CLUSTER_TURNS 8
 #define CLUSTER_TOKEN "a virtual secret of enough bytes"
 
 /* One direction of a connection: bytes on their way. */
@@ -59,7 +60,8 @@ struct letter { /* between servers */
     bool is_vote;
     struct tw_node_vote vote;
     struct tw_node_order order;
-    struct tw_contribution *contributions; /* copied */
+    struct tw_contribution *contributions; /* copied, like what a record points to */
+    char mode[TW_MODE_MAX + 1];
 };
 
 struct virtual_node {
@@ -100,6 +102,7 @@ struct cluster {
     struct tw_tensor_list list;
     struct tw_chunk *chunk;
     struct tw_layout layout;
+    struct tw_dial_turn turn[CLUSTER_TURNS]; /* of the job */
     const struct tw_optimizer *optimizer;
     struct tw_optimizer_options options;
     struct virtual_node node[8];

@@ -27,7 +27,7 @@ struct read {
 struct oracle {
     const struct tw_tensor_list *list;
     uint64_t seed;
-    uint32_t width;
+    uint32_t ranks, width;
     const struct tw_optimizer *optimizer;
     struct tw_optimizer_options options;
     double not_finite;
@@ -62,6 +62,7 @@ struct oracle *oracle_new(const struct tw_tensor_list *list, uint64_t seed, uint
     struct oracle *o = calloc(1, sizeof(*o));
     *o = (struct oracle){.list = list,
                          .seed = seed,
+                         .ranks = ranks,
                          .width = width ? width : 1,
                          .optimizer = optimizer,
                          .options = *options,
@@ -211,6 +212,14 @@ static void apply(struct oracle *o, const struct tw_record *record, int t, uint6
     free(sum);
 }
 
+/* All that is out of a slot, or not committed, is over. */
+static void cancel(struct oracle *o, uint32_t slot) {
+    for (const struct read *read = o->reads; read; read = read->next)
+        if (read->slot == slot && read->step > o->settled[slot])
+            o->settled[slot] = read->step;
+    forget(o, slot, 0);
+}
+
 static void on_commit(struct oracle *o, const struct tw_record *record) {
     uint64_t total = 0, examples;
     double loss;
@@ -250,6 +259,13 @@ void oracle_record(struct oracle *o, const struct tw_record *record) {
             settle(o, &record->contributions[i]);
         break;
     case TW_RECORD_REGATHER:
+        break;
+    case TW_RECORD_DIAL:
+        for (uint32_t i = 0; i < o->ranks; i++)
+            cancel(o, i);
+        break;
+    case TW_RECORD_EVICT:
+        cancel(o, record->slot);
         break;
     }
 }

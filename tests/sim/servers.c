@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -37,6 +38,10 @@ static void post_order(struct virtual_node *to, const struct tw_node_order *orde
     if (order->kind == TW_ORDER_RECORD)
         letter->order.record.contributions =
             copy_contributions(letter, order->record.contributions, order->record.count);
+    if (order->kind == TW_ORDER_RECORD && order->record.kind == TW_RECORD_DIAL) {
+        snprintf(letter->mode, sizeof(letter->mode), "%s", order->record.mode);
+        letter->order.record.mode = letter->mode;
+    }
     if (order->kind == TW_ORDER_PREPARE)
         letter->order.prepare.contributions =
             copy_contributions(letter, order->prepare.contributions, order->prepare.count);
@@ -61,6 +66,12 @@ static void count_record(struct cluster *c, const struct tw_record *record) {
         break;
     case TW_RECORD_REGATHER:
         c->counters->regathers++;
+        break;
+    case TW_RECORD_DIAL:
+        c->counters->turns++;
+        break;
+    case TW_RECORD_EVICT:
+        c->counters->evictions++;
         break;
     }
 }
@@ -149,6 +160,7 @@ void cluster_work(struct cluster *c, uint32_t node) {
 void cluster_hear(struct cluster *c, uint32_t node) {
     struct virtual_node *to = &c->node[node];
     struct letter letter = to->inbox[to->inbox_first++];
+    letter.order.record.mode = letter.mode; /* the inbox may have moved */
     if (--to->inbox_count == 0)
         to->inbox_first = 0;
     if (letter.is_vote)

@@ -111,15 +111,15 @@ static void campaign(const char *name, const char *mode, double faults, double n
 }
 
 static void test_sync_with_faults(void **state) {
-    static const char *const except[] = {"not_finite", "drops",   "pauses", "cancels",
-                                         "given_up",   "blocked", NULL};
+    static const char *const except[] = {"not_finite", "drops", "pauses",    "cancels", "given_up",
+                                         "blocked",    "turns", "evictions", NULL};
     campaign("sync", "sync", 12, 0, seeds(150), except);
 }
 
 static void test_async_with_faults(void **state) {
-    static const char *const except[] = {"not_finite", "drops",      "pauses",
-                                         "regathers",  "duplicates", "blocked",
-                                         "cancels",    "given_up",   NULL};
+    static const char *const except[] = {"not_finite", "drops",     "pauses",  "regathers",
+                                         "duplicates", "blocked",   "cancels", "given_up",
+                                         "turns",      "evictions", NULL};
     campaign("async", "async", 12, 0, seeds(150), except);
 }
 
@@ -128,7 +128,8 @@ static void test_async_with_faults(void **state) {
 static void test_modes_with_faults(void **state) {
     static const char *const modes[] = {"backup",  "k-sync",        "k-batch-sync", "ssp",
                                         "k-async", "k-batch-async", "softsync"};
-    static const char *const except[] = {"not_finite", "pauses", "regathers", "duplicates", NULL};
+    static const char *const except[] = {"not_finite", "pauses",    "regathers", "duplicates",
+                                         "turns",      "evictions", NULL};
     struct cluster_counters counters = {0};
     for (int i = 0; i < seeds(140); i++) {
         struct cluster_config config = draw(5000 + (uint64_t)i, "sync", 8);
@@ -148,10 +149,53 @@ static void test_modes_with_faults(void **state) {
     insist(&counters, except);
 }
 
+/* The dial is turned at any moment, to any mode, by the job and by hand. */
+static void test_turns_with_faults(void **state) {
+    static const char *const modes[] = {"sync", "async", "k-batch-async:2", "backup:1", "ssp:1"};
+    static const char *const except[] = {"pauses", "evictions", NULL};
+    struct cluster_counters counters = {0};
+    const char *one = getenv("TALWEG_SEED");
+    for (int i = 0; i < seeds(150); i++) {
+        uint64_t seed = one ? strtoull(one, NULL, 10) : 9000 + (uint64_t)i;
+        struct cluster_config config = draw(seed, modes[seed % 5], seed % 3 ? 8 : 0);
+        config.workers = 2 + (uint32_t)(seed / 5 % 3);
+        config.turns = 3;
+        config.not_finite = seed % 7 ? 0 : 0.02;
+        struct cluster_result result = cluster_run(&config, &counters);
+        check(&config, &result);
+        if (one)
+            return;
+    }
+    print_counters("turns", &counters);
+    insist(&counters, except);
+}
+
+/* Workers that are gone are evicted, some come back, some never do, and the run ends. */
+static void test_evictions_with_faults(void **state) {
+    static const char *const modes[] = {"sync", "async", "ssp:1", "k-batch-async:2",
+                                        "k-batch-sync:2"};
+    static const char *const except[] = {"not_finite", "pauses", "turns", NULL};
+    struct cluster_counters counters = {0};
+    const char *one = getenv("TALWEG_SEED");
+    for (int i = 0; i < seeds(150); i++) {
+        uint64_t seed = one ? strtoull(one, NULL, 10) : 13000 + (uint64_t)i;
+        struct cluster_config config = draw(seed, modes[seed % 5], 10);
+        config.workers = 2 + (uint32_t)(seed / 5 % 3);
+        config.evict = true;
+        struct cluster_result result = cluster_run(&config, &counters);
+        check(&config, &result);
+        if (one)
+            return;
+    }
+    print_counters("evictions", &counters);
+    insist(&counters, except);
+}
+
 static void test_not_finite(void **state) {
-    static const char *const except[] = {
-        "takeovers",    "resumes", "regathers", "pauses",  "duplicates", "cuts",     "kills",
-        "replacements", "fenced",  "refused",   "blocked", "cancels",    "given_up", NULL};
+    static const char *const except[] = {"takeovers",  "resumes", "regathers", "pauses",
+                                         "duplicates", "cuts",    "kills",     "replacements",
+                                         "fenced",     "refused", "blocked",   "cancels",
+                                         "given_up",   "turns",   "evictions", NULL};
     campaign("not finite", "sync", 0, 0.1, seeds(40), except);
     campaign("not finite, async", "async", 0, 0.1, seeds(40), except);
 }
@@ -213,6 +257,8 @@ int main(void) {
         cmocka_unit_test(test_sync_with_faults),
         cmocka_unit_test(test_async_with_faults),
         cmocka_unit_test(test_modes_with_faults),
+        cmocka_unit_test(test_turns_with_faults),
+        cmocka_unit_test(test_evictions_with_faults),
         cmocka_unit_test(test_not_finite),
         cmocka_unit_test(test_sync_is_bit_identical),
         cmocka_unit_test(test_the_owners_of_slots_do_not_matter),

@@ -249,26 +249,28 @@ static void arrive_up(struct cluster *c, struct wire *wire) {
     node_status(c, wire, status, &error);
 }
 
-static void worker_status(struct cluster *c, struct wire *wire, enum tw_status status) {
+static void worker_status(struct cluster *c, struct wire *wire, enum tw_status status,
+                          const struct tw_error *error) {
     wire->down_paused = status == TW_AGAIN;
     if (status != TW_OK && status != TW_AGAIN)
-        fail_msg("schedule %" PRIu64 ": a worker's stream ended with %s",
+        fail_msg("schedule %" PRIu64 ": a worker's stream ended with %s: %s",
                  c->config->schedule ? c->config->schedule : c->config->seed,
-                 tw_status_name((int)status));
+                 tw_status_name((int)status), error->text);
 }
 
 static void arrive_down(struct cluster *c, struct wire *wire) {
     enum tw_status status = TW_OK;
+    struct tw_error error;
     for (int i = 0; i < 8 && stream_left(&wire->down) && status == TW_OK; i++) {
         void *at;
         size_t room;
         tw_decoder_want(wire->down_decoder, &at, &room);
         size_t size = take(c, &wire->down, at, room);
-        status = tw_decoder_advance(wire->down_decoder, size, NULL);
+        status = tw_decoder_advance(wire->down_decoder, size, &error);
         if (!wire->worker_alive)
             return;
     }
-    worker_status(c, wire, status);
+    worker_status(c, wire, status, &error);
 }
 
 static void open_wire(struct cluster *c, struct wire *wire) {
@@ -421,7 +423,8 @@ void cluster_tell_worker(struct cluster *c, struct virtual_worker *w,
                 send_frame(&wire->up, &frame, data);
         if (wire && wire->down_paused && w->client.work == TW_CLIENT_WAITING) {
             wire->down_paused = false;
-            worker_status(c, wire, tw_decoder_resume(wire->down_decoder, NULL));
+            status = tw_decoder_resume(wire->down_decoder, &error);
+            worker_status(c, wire, status, &error);
         }
     }
 }

@@ -269,11 +269,48 @@ static uint32_t desk_reads_of(struct desk *d, uint32_t slot) {
     return count;
 }
 
+/* All of the slot that is out is over. */
+static void desk_cancel(struct desk *d, uint32_t slot) {
+    uint32_t rank = slot / d->config.width;
+    for (int i = 0; i < DESK_READS; i++) {
+        struct desk_read *read = &d->read[i];
+        if (!read->out || read->slot != slot)
+            continue;
+        read->out = false;
+        d->settled[rank] = read->step > d->settled[rank] ? read->step : d->settled[rank];
+    }
+    d->begun[rank] = d->settled[rank];
+}
+
+static void desk_dial(struct desk *d, const char *mode) {
+    struct tw_record record = desk_record(d, TW_RECORD_DIAL);
+    record.mode = mode;
+    for (uint32_t slot = 0; slot < d->config.slots; slot += d->config.width)
+        desk_cancel(d, slot);
+    desk_feed(d, &record);
+}
+
+static void desk_evict(struct desk *d, uint32_t rank) {
+    struct tw_record record = desk_record(d, TW_RECORD_EVICT);
+    record.rank = rank;
+    record.slot = rank * d->config.width;
+    desk_cancel(d, record.slot);
+    desk_feed(d, &record);
+}
+
 /* One record of what may happen. */
 static void desk_happens(struct desk *d) {
     uint32_t ranks = d->config.slots / d->config.width;
     uint32_t rank = (uint32_t)tw_rng_below(&d->dice, ranks), slot = rank * d->config.width;
     struct tw_record record;
+    if (tw_rng_below(&d->dice, 20) == 0) {
+        desk_dial(d, tw_rng_below(&d->dice, 2) ? "sync" : "async");
+        return;
+    }
+    if (tw_rng_below(&d->dice, 20) == 0) {
+        desk_evict(d, rank);
+        return;
+    }
     switch (tw_rng_below(&d->dice, 12)) {
     case 0: /* a new process: its reads are void */
         record = desk_record(d, TW_RECORD_JOIN);

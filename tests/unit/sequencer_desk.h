@@ -27,7 +27,7 @@ struct desk_slot {
     uint32_t incarnation, attempt;
     uint64_t step, read, read_version; /* of its last RELEASE */
     uint64_t settled;
-    bool reading;
+    bool reading, evicted;
 };
 
 struct desk {
@@ -110,6 +110,21 @@ static inline void desk_release(struct desk *desk, const struct tw_record *recor
     slot->read_version = desk->version;
 }
 
+/* What is out is over; the next step is one that was never released. */
+static inline void desk_cancel(struct desk_slot *slot) {
+    slot->settled = slot->step > slot->settled ? slot->step : slot->settled;
+    slot->reading = false;
+}
+
+/* A new process; or, after an EVICT, perhaps the same one. */
+static inline void desk_join_record(struct desk_slot *slot, const struct tw_record *record) {
+    if (!slot->evicted || record->incarnation != slot->incarnation)
+        assert_int_equal(record->incarnation, slot->incarnation + 1);
+    slot->incarnation = record->incarnation;
+    slot->reading = slot->evicted = false;
+    slot->step = slot->settled;
+}
+
 static inline void desk_note_record(struct desk *desk, const struct tw_record *record) {
     assert_int_equal(record->position, ++desk->position);
     switch (record->kind) {
@@ -125,13 +140,21 @@ static inline void desk_note_record(struct desk *desk, const struct tw_record *r
         desk_release(desk, record);
         break;
     case TW_RECORD_JOIN:
-        assert_int_equal(record->incarnation, desk->slot[record->rank].incarnation + 1);
-        desk->slot[record->rank].incarnation = record->incarnation;
-        desk->slot[record->rank].reading = false;
+        desk_join_record(&desk->slot[record->rank], record);
         break;
     case TW_RECORD_REGATHER:
         assert_int_equal(record->version, desk->version + 1);
         desk->regather = record->position;
+        break;
+    case TW_RECORD_DIAL:
+        for (uint32_t i = 0; i < desk->config.workers; i++)
+            desk_cancel(&desk->slot[i]);
+        break;
+    case TW_RECORD_EVICT:
+        assert_int_equal(record->rank, record->slot);
+        assert_false(desk->slot[record->slot].evicted);
+        desk_cancel(&desk->slot[record->slot]);
+        desk->slot[record->slot].evicted = true;
         break;
     }
     if (record->kind != TW_RECORD_REGATHER)

@@ -78,6 +78,7 @@ static inline void desk_init_shard(struct desk *desk, bool sync, uint32_t slots,
         .index = index,
         .slots = slots,
         .members_known = sync,
+        .ahead = slots,
         .spares = 1,
         .seed = 7,
         .optimizer = desk_rule(rule),
@@ -183,6 +184,25 @@ static inline void desk_regather(struct desk *desk) {
     struct tw_record record = desk_record(desk, TW_RECORD_REGATHER);
     record.version++;
     desk->regather = record.position;
+    tw_shard_record(desk->shard, &record);
+}
+
+static inline void desk_cancel(struct desk *desk, uint32_t slot) {
+    desk->slot[slot].settled = desk->slot[slot].step;
+}
+
+static inline void desk_dial(struct desk *desk, const char *mode) {
+    struct tw_record record = desk_record(desk, TW_RECORD_DIAL);
+    record.mode = mode;
+    for (uint32_t slot = 0; slot < desk->config.slots; slot++)
+        desk_cancel(desk, slot);
+    tw_shard_record(desk->shard, &record);
+}
+
+static inline void desk_evict(struct desk *desk, uint32_t slot) {
+    struct tw_record record = desk_record(desk, TW_RECORD_EVICT);
+    record.rank = record.slot = slot;
+    desk_cancel(desk, slot);
     tw_shard_record(desk->shard, &record);
 }
 

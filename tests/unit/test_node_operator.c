@@ -146,6 +146,57 @@ static void test_an_operator_of_another_run_is_refused(void **state) {
     desk_fini(&desk);
 }
 
+/* ---- turning the dial ---- */
+
+static enum tw_status ask_turn(struct desk *desk, uint32_t at, const char *mode) {
+    struct tw_frame frame = {.body = TW_BODY_TURN};
+    frame.turn.mode = (struct tw_view){mode, strlen(mode)};
+    return desk_say(desk, at, &frame, NULL);
+}
+
+static void test_a_turn_is_answered_with_its_place_in_the_log(void **state) {
+    struct desk desk;
+    uint32_t control;
+    desk_usual(&desk, "sync", 2);
+    uint32_t at = join_operator(&desk);
+    desk_worker(&desk, -1, &control);
+    assert_int_equal(ask_turn(&desk, at, "ssp:03"), TW_OK);
+    const struct tw_frame *last = &desk.link[at].last;
+    assert_int_equal(last->body, TW_BODY_TURNED);
+    assert_int_equal(last->turned.mode.size, 5);
+    assert_memory_equal(last->turned.mode.bytes, "ssp:3", 5);
+    assert_int_equal(last->turned.version, 0);
+    assert_int_equal(last->turned.position, 3); /* JOIN, RELEASE, DIAL */
+    assert_int_equal(desk_count(&desk, TW_EVENT_TURNED), 1);
+    assert_int_equal(ask_turn(&desk, at, "async"), TW_OK); /* and again */
+    desk_fini(&desk);
+}
+
+static void test_a_mode_that_cannot_be_changes_nothing(void **state) {
+    static const struct {
+        const char *mode, *words;
+        enum tw_status status;
+    } table[] = {
+        {"asink", "--mode asink: consistency.mode: unknown mode", TW_JOB},
+        {"k-sync:3", "must be from 1 to 2", TW_JOB},
+        {"hogwild", "not available yet", TW_UNSUPPORTED},
+        {"sync", "the mode is \"sync\" already", TW_UNEXPECTED},
+        {"", "1 to 64 bytes", TW_MALFORMED},
+        {"k-batch-async:0000000000000000000000000000000000000000000000000001", "1 to 64 bytes",
+         TW_MALFORMED},
+    };
+    struct desk desk;
+    desk_usual(&desk, "sync", 2);
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        uint32_t at = join_operator(&desk);
+        assert_int_equal(ask_turn(&desk, at, table[i].mode), table[i].status);
+        desk_closed(&desk, at, table[i].status, table[i].words);
+    }
+    assert_int_equal(tw_sequencer_position(tw_node_sequencer(desk.node)), 0);
+    assert_int_equal(desk_count(&desk, TW_EVENT_TURNED), 0);
+    desk_fini(&desk);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_an_operator_is_welcome_without_tensors),
@@ -157,6 +208,8 @@ int main(void) {
         cmocka_unit_test(test_an_operator_that_pushes_is_refused),
         cmocka_unit_test(test_operators_are_told_of_the_end_and_then_turned_away),
         cmocka_unit_test(test_an_operator_of_another_run_is_refused),
+        cmocka_unit_test(test_a_turn_is_answered_with_its_place_in_the_log),
+        cmocka_unit_test(test_a_mode_that_cannot_be_changes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

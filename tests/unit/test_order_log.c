@@ -52,6 +52,9 @@ static void assert_same(const struct tw_record *a, const struct tw_record *b) {
     assert_memory_equal(&a->loss, &b->loss, sizeof a->loss);
     assert_memory_equal(a->scalars, b->scalars, sizeof a->scalars);
     assert_memory_equal(&a->rate, &b->rate, sizeof a->rate);
+    assert_true((a->mode == NULL) == (b->mode == NULL));
+    if (a->mode != NULL)
+        assert_string_equal(a->mode, b->mode);
     assert_int_equal(a->count, b->count);
     if (a->numerics || b->numerics)
         assert_string_equal(a->numerics, b->numerics);
@@ -166,6 +169,15 @@ static void too_long_a_numerics_id_is_refused(void **state) {
     assert_corrupt(bytes, 161, "longer than 128 bytes");
 }
 
+static void a_mode_that_is_too_long_is_refused(void **state) {
+    (void)state;
+    unsigned char bytes[80] = {73, 8, 2, 0x4a, 69, 10, 67};
+    memset(bytes + 7, 'x', 67);
+    assert_corrupt(bytes, 74, "its mode has 67 bytes; it must be 1 to 64");
+    static const unsigned char none[] = {4, 8, 2, 0x4a, 0};
+    assert_corrupt(none, 5, "its mode has 0 bytes");
+}
+
 static void too_many_scalars_are_refused(void **state) {
     (void)state;
     char bytes[256] = "\x4e\x08\x02\x2a\x4a\x22\x48";
@@ -247,6 +259,7 @@ int main(void) {
         cmocka_unit_test(corrupt_records_are_named),
         cmocka_unit_test(too_long_a_numerics_id_is_refused),
         cmocka_unit_test(too_many_scalars_are_refused),
+        cmocka_unit_test(a_mode_that_is_too_long_is_refused),
         cmocka_unit_test(the_largest_record_goes_through),
         cmocka_unit_test(what_a_peer_calls_itself_cannot_make_the_file_invalid),
         cmocka_unit_test(what_the_source_says_is_passed_on),

@@ -129,6 +129,30 @@ static void contributions_that_cannot_be(void **state) {
     }
 }
 
+static void turns_and_evictions_that_cannot_be(void **state) {
+    struct tw_record record;
+    struct desk *d = begin(&record);
+    record = desk_record(d, TW_RECORD_DIAL);
+    record.mode = "k-sync:3";
+    assert_wrong(d, &record, TW_DATA, "it turns to a mode that is not for this job: ");
+    d = begin(&record);
+    record = desk_record(d, TW_RECORD_EVICT);
+    record.rank = record.slot = 2;
+    assert_wrong(d, &record, TW_DATA, "slot 2, but the job has 2");
+}
+
+/* Slot 1 had step 1, slot 0 step 2. */
+static void after_a_turn_what_was_out_is_over(void **state) {
+    struct tw_record late;
+    struct desk *d = begin(&late);
+    desk_dial(d, "async");
+    assert_int_equal(tw_replay_total(d->replay)->dropped, 2);
+    late.position++;
+    assert_int_equal(tw_replay_record(d->replay, &late, &d->error), TW_DATA);
+    assert_non_null(strstr(d->error.text, "did not leave for it"));
+    desk_free(d);
+}
+
 static void what_was_recorded_is_compared(void **state) {
     struct tw_record record;
     struct desk *d = begin(&record);
@@ -275,6 +299,8 @@ int main(void) {
         cmocka_unit_test(scalars_are_those_of_the_log_unless_the_rule_is_another),
         cmocka_unit_test(the_log_of_these_tests_is_good),
         cmocka_unit_test(contributions_that_cannot_be),
+        cmocka_unit_test(turns_and_evictions_that_cannot_be),
+        cmocka_unit_test(after_a_turn_what_was_out_is_over),
         cmocka_unit_test(what_was_recorded_is_compared),
         cmocka_unit_test(places_that_cannot_be),
         cmocka_unit_test(no_log_makes_it_keep_more_than_workers_can_compute),
