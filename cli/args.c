@@ -138,7 +138,10 @@ static void explain(struct tw_args *args, const struct argp_state *state) {
 
 /* What the one argument is. */
 static const char *wanted(const struct argp_state *state) {
-    return strcmp(state->root_argp->args_doc, "RUN") == 0 ? "run directory" : "job file";
+    const char *name = state->root_argp->args_doc;
+    if (strcmp(name, "JOB") == 0)
+        return "job file";
+    return strcmp(name, "RUN") == 0 ? "run directory" : "subject";
 }
 
 static error_t parse_plain(int key, char *text, struct argp_state *state) {

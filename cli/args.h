@@ -36,7 +36,7 @@ struct tw_args {
 
 /* {&tw_args_common, ...} as the only child of a command's argp. */
 extern const struct argp tw_args_common;
-/* RUN and --help; and the same with --set. */
+/* One argument of another kind (a RUN, a SUBJECT) and --help; and the same with --set. */
 extern const struct argp tw_args_run, tw_args_run_set;
 /* --help alone: the command's own parser takes the arguments. */
 extern const struct argp tw_args_plain;

@@ -16,12 +16,13 @@ extern const struct tw_optimizer tw_optimizer_nadam;
 extern const struct tw_optimizer tw_optimizer_radam;
 extern const struct tw_optimizer tw_optimizer_lion;
 extern const struct tw_optimizer tw_optimizer_ftrl;
+extern const struct tw_optimizer tw_optimizer_none;
 
 const struct tw_optimizer *const tw_optimizers[] = {
     &tw_optimizer_sgd,     &tw_optimizer_momentum, &tw_optimizer_nesterov, &tw_optimizer_adagrad,
     &tw_optimizer_rmsprop, &tw_optimizer_adadelta, &tw_optimizer_adam,     &tw_optimizer_adamax,
     &tw_optimizer_amsgrad, &tw_optimizer_adamw,    &tw_optimizer_nadam,    &tw_optimizer_radam,
-    &tw_optimizer_lion,    &tw_optimizer_ftrl,
+    &tw_optimizer_lion,    &tw_optimizer_ftrl,     &tw_optimizer_none,
 };
 const int tw_optimizer_count = TW_COUNT(tw_optimizers);
 

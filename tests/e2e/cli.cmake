@@ -1,5 +1,14 @@
 # The real program from end to end.
-foreach(name usage training ending replay optimizers timeline)
+foreach(
+  name
+  bench
+  ending
+  optimizers
+  replay
+  timeline
+  training
+  usage
+)
   add_test(NAME e2e/${name} COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/e2e/${name}.py)
   set_tests_properties(e2e/${name} PROPERTIES LABELS e2e TIMEOUT 300 ENVIRONMENT
                                               "TALWEG=$<TARGET_FILE:talweg>")

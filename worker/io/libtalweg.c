@@ -17,7 +17,7 @@ struct talweg {
     struct tw_turns turns;
     struct tw_error error;
     struct talweg_place place;
-    uint64_t version, samples;
+    uint64_t version, samples, answered_ns;
     /* Copies of what the configuration pointed to. */
     char *server, *numerics;
     void *token;
@@ -40,6 +40,10 @@ struct talweg_place talweg_get_place(const struct talweg *talweg) {
 
 uint64_t talweg_version(const struct talweg *talweg) {
     return talweg->version;
+}
+
+uint64_t talweg_answered_ns(const struct talweg *talweg) {
+    return talweg->answered_ns;
 }
 
 uint64_t talweg_samples(const struct talweg *talweg) {
@@ -245,6 +249,7 @@ int talweg_pull(struct talweg *talweg, uint64_t *step) {
             uv_run(&shell->loop, UV_RUN_ONCE);
         result = outcome(talweg);
         talweg->version = client->held.version;
+        talweg->answered_ns = shell->answered_ns;
         talweg->samples = client->asks * client->config.epoch_samples;
         if (step != NULL)
             *step = client->held.step;

@@ -104,6 +104,10 @@ static enum tw_status on_data(struct tw_connection *connection, const struct tw_
         return TW_OK;
     enum tw_status status =
         tw_client_place(&link->shell->client, link->number, frame, place, error);
+    if (*place != NULL && frame->weights.position != link->shell->answer_position) {
+        link->shell->answer_position = frame->weights.position;
+        link->shell->answered_ns = uv_hrtime();
+    }
     link->held = status == TW_AGAIN;
     note_cancelled(link->shell);
     link->polite = status != TW_OK && status != TW_AGAIN;

@@ -43,6 +43,8 @@ struct tw_shell {
     int connections;                           /* whose on_closed has not come yet */
     size_t borrowed;
     atomic_bool cancelled; /* as tw_client_cancelled() said last; anybody may read it */
+    /* The newest weights of which something has come: which, and since when. */
+    uint64_t answer_position, answered_ns;
 };
 
 /* Makes loop, timer and core. `config` and `server` ("HOST:PORT") as in talweg.h.

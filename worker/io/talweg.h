@@ -92,6 +92,11 @@ TALWEG_API int talweg_pull(struct talweg *talweg, uint64_t *step);
 TALWEG_API uint64_t talweg_version(const struct talweg *talweg);
 TALWEG_API uint64_t talweg_samples(const struct talweg *talweg);
 
+/* When the first bytes of the weights of the last pull arrived, in nanoseconds of
+ * CLOCK_MONOTONIC: until then the time since the push was spent on sending it and on the
+ * others, from then on the weights were on their way. 0 before the first pull. */
+TALWEG_API uint64_t talweg_answered_ns(const struct talweg *talweg);
+
 /* Starts to send the gradient of one tensor while you compute the others; any
  * order, each once a step. `gradient` is the SUM over the examples, and stays
  * untouched until the next talweg_pull() returns (or talweg_leave(), after an

@@ -1,0 +1,43 @@
+/* What `talweg bench` measures: one table of subjects, and what they share.
+ *
+ * A subject starts real processes on this machine (party.h), measures its rows
+ * interleaved with their yardstick, so that both see the same noise, prints a table for
+ * people on stderr, and adds its part of the object of --json. Nothing is left behind,
+ * whatever happens. Used by cmd_bench.c.
+ */
+#ifndef TW_CLI_BENCH_H
+#define TW_CLI_BENCH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/json.h"
+#include "common/base/status.h"
+
+struct tw_bench_options {
+    bool all;       /* --long: every row */
+    uint64_t bytes; /* --bytes: the rows of this size, all of them; 0: of every size */
+    int core[2];    /* servers and receivers run on the first, workers and senders on the second */
+};
+
+struct tw_bench_subject {
+    const char *name;
+    const char *summary;
+    /* `json`: an object is open; add keys to it. TW_IO, TW_NO_MEMORY, ... */
+    enum tw_status (*run)(const struct tw_bench_options *options, struct tw_json *json,
+                          struct tw_error *error);
+};
+
+enum tw_status tw_bench_wire(const struct tw_bench_options *options, struct tw_json *json,
+                             struct tw_error *error);
+
+/* Of `count` values, which are sorted in place: the one below which the part `quantile`
+ * (0 to 1) of them lies, between two neighbours by a straight line. NaN: there are none. */
+double tw_bench_quantile(double *values, int count, double quantile);
+double tw_bench_median(double *values, int count);
+
+/* "4 KiB", "100 MiB". Returns out. */
+#define TW_BENCH_SIZE_TEXT 24
+char *tw_bench_size(uint64_t bytes, char out[TW_BENCH_SIZE_TEXT]);
+
+#endif

@@ -1,0 +1,283 @@
+/* talweg bench wire: how fast gradients and weights travel, beside raw send() and recv().
+ *
+ * What is measured is the real thing: a server process, libtalweg, a whole update each
+ * time. push: from the first byte of the gradients until the update is committed and its
+ * weights begin to arrive. pull: from then until they are complete; the bytes of the first
+ * chunk are not counted, since the time starts with them. pushpull: both, its GB/s counts the
+ * bytes once. */
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/bench_cell.h"
+#include "cli/bench_raw.h"
+#include "common/base/limits.h"
+
+enum { ROUNDS = 7, STEPS_MAX = 400 };
+
+/* One server, some workers, one size: three rows, or one where a size is a single chunk. */
+struct wire_case {
+    uint64_t bytes;
+    int workers;
+    const char *optimizer;
+    bool always; /* without --long, too */
+};
+
+static const struct wire_case cases[] = {
+    {4096, 1, "none", true},      {65536, 1, "none", false},     {1048576, 1, "none", true},
+    {10485760, 1, "none", true},  {104857600, 1, "none", true},  {1048576, 1, "adam", false},
+    {10485760, 1, "adam", true},  {104857600, 1, "adam", false}, {4096, 2, "none", false},
+    {1048576, 2, "none", false},  {10485760, 2, "none", true},   {104857600, 2, "none", false},
+    {10485760, 2, "adam", false}, {104857600, 2, "adam", false},
+};
+
+enum wire_op { PUSH, PULL, BOTH, OPS };
+static const char *const op_names[OPS] = {"push", "pull", "pushpull"};
+static const enum tw_raw_way raw_ways[OPS] = {TW_RAW_THERE, TW_RAW_BACK, TW_RAW_BOTH};
+
+/* Medians of each round, GB/s. */
+struct wire_result {
+    double ours[OPS][ROUNDS], raw[OPS][ROUNDS];
+    /* CPU seconds per GB that went there and back, of both sides of each. */
+    double server_cpu, worker_cpu, raw_server_cpu, raw_worker_cpu;
+    double trip[ROUNDS * STEPS_MAX], raw_trip[ROUNDS * STEPS_MAX]; /* seconds */
+    int trips;
+};
+
+/* So many steps that a round takes some tenth of a second. */
+static int steps_of(uint64_t bytes) {
+    uint64_t steps = (64u << 20) / bytes;
+    return steps < 3 ? 3 : steps > STEPS_MAX ? STEPS_MAX : (int)steps;
+}
+
+static void keep_ours(const struct wire_case *what, const struct tw_cell_step *steps, int count,
+                      int round, struct wire_result *out) {
+    double push[STEPS_MAX], pull[STEPS_MAX], both[STEPS_MAX];
+    double bytes = (double)what->bytes * what->workers;
+    double later = (double)(what->bytes - TW_CHUNK_BYTES_DEFAULT) * what->workers;
+    for (int i = 0; i < count; i++) {
+        push[i] = steps[i].push;
+        pull[i] = steps[i].pull;
+        both[i] = push[i] + pull[i];
+        out->trip[out->trips + i] = both[i];
+    }
+    out->ours[PUSH][round] = 1e-9 * bytes / tw_bench_median(push, count);
+    out->ours[PULL][round] = 1e-9 * later / tw_bench_median(pull, count);
+    out->ours[BOTH][round] = 1e-9 * bytes / tw_bench_median(both, count);
+}
+
+static enum tw_status measure_raw(struct tw_raw *raw, const struct wire_case *what, int count,
+                                  int round, struct wire_result *out, struct tw_error *error) {
+    double seconds[STEPS_MAX];
+    enum tw_status status = TW_OK;
+    for (int op = 0; op < OPS && !status; op++) {
+        status = tw_raw_measure(raw, raw_ways[op], what->bytes, count, seconds, error);
+        if (status)
+            break;
+        if (op == BOTH)
+            memcpy(out->raw_trip + out->trips, seconds, (size_t)count * sizeof *seconds);
+        out->raw[op][round] = 1e-9 * (double)what->bytes / tw_bench_median(seconds, count);
+    }
+    return status;
+}
+
+/* CPU time of the two sides of a pair, and what it grew by. */
+struct wire_cpu {
+    const struct tw_party *server, *worker;
+    uint64_t server_ns, worker_ns, server_from, worker_from;
+};
+
+static void begin_cpu(struct wire_cpu *cpu) {
+    cpu->server_from = tw_party_cpu_ns(cpu->server);
+    cpu->worker_from = tw_party_cpu_ns(cpu->worker);
+}
+
+static void end_cpu(struct wire_cpu *cpu) {
+    cpu->server_ns += tw_party_cpu_ns(cpu->server) - cpu->server_from;
+    cpu->worker_ns += tw_party_cpu_ns(cpu->worker) - cpu->worker_from;
+}
+
+/* Round by round: first ours, then the yardstick. What comes before the first warms up. */
+static enum tw_status measure(struct tw_cell *cell, struct tw_raw *raw,
+                              const struct wire_case *what, struct wire_result *out,
+                              struct tw_error *error) {
+    struct tw_cell_step steps[STEPS_MAX];
+    int count = steps_of(what->bytes);
+    struct wire_cpu ours = {.server = &cell->server, .worker = &cell->worker[0]};
+    struct wire_cpu theirs = {.server = &raw->responder, .worker = &raw->requester};
+    enum tw_status status = tw_cell_measure(cell, count, steps, error);
+    for (int round = 0; round < ROUNDS && !status; round++) {
+        begin_cpu(&ours);
+        status = tw_cell_measure(cell, count, steps, error);
+        end_cpu(&ours);
+        if (status)
+            break;
+        keep_ours(what, steps, count, round, out);
+        begin_cpu(&theirs);
+        status = measure_raw(raw, what, count, round, out, error);
+        end_cpu(&theirs);
+        out->trips += count;
+    }
+    /* The raw pair moves the bytes there, back, and both ways. */
+    double moved = 2e-9 * (double)what->bytes * ROUNDS * count;
+    out->server_cpu = 1e-9 * (double)ours.server_ns / (moved * what->workers);
+    out->worker_cpu = 1e-9 * (double)ours.worker_ns / moved;
+    out->raw_server_cpu = 1e-9 * (double)theirs.server_ns / (2 * moved);
+    out->raw_worker_cpu = 1e-9 * (double)theirs.worker_ns / (2 * moved);
+    return status;
+}
+
+/* ---- saying it ---- */
+
+static void say_head(void) {
+    fprintf(stderr, "%-9s %8s %8s %-9s %8s %8s %22s\n", "", "size", "workers", "optimizer", "GB/s",
+            "raw", "ratio (lowest-highest)");
+}
+
+static void say_row(const struct wire_case *what, enum wire_op op, struct wire_result *result,
+                    struct tw_json *json) {
+    double ratio[ROUNDS];
+    char size[TW_BENCH_SIZE_TEXT];
+    for (int round = 0; round < ROUNDS; round++)
+        ratio[round] = result->ours[op][round] / result->raw[op][round];
+    double ours = tw_bench_median(result->ours[op], ROUNDS);
+    double raw = tw_bench_median(result->raw[op], ROUNDS);
+    double middle = tw_bench_median(ratio, ROUNDS); /* sorts */
+    fprintf(stderr, "%-9s %8s %8d %-9s %8.3f %8.3f %8.2f (%.2f-%.2f)\n", op_names[op],
+            tw_bench_size(what->bytes, size), what->workers, what->optimizer, ours, raw, middle,
+            ratio[0], ratio[ROUNDS - 1]);
+    tw_json_begin_object(json, NULL);
+    tw_json_string(json, "op", op_names[op]);
+    tw_json_unsigned(json, "bytes", what->bytes);
+    tw_json_integer(json, "workers", what->workers);
+    tw_json_string(json, "optimizer", what->optimizer);
+    tw_json_real(json, "gb_per_s", ours);
+    tw_json_real(json, "raw_gb_per_s", raw);
+    tw_json_real(json, "ratio", middle);
+    tw_json_real(json, "server_cpu_s_per_gb", result->server_cpu);
+    tw_json_real(json, "worker_cpu_s_per_gb", result->worker_cpu);
+    tw_json_real(json, "raw_server_cpu_s_per_gb", result->raw_server_cpu);
+    tw_json_real(json, "raw_worker_cpu_s_per_gb", result->raw_worker_cpu);
+    tw_json_end_object(json);
+}
+
+static void say_case(const struct wire_case *what, struct wire_result *result,
+                     struct tw_json *json) {
+    if (what->bytes > TW_CHUNK_BYTES_DEFAULT)
+        for (int op = 0; op < OPS; op++)
+            say_row(what, op, result, json);
+    else
+        say_row(what, BOTH, result, json);
+    fprintf(stderr, "          CPU seconds per GB: server %.2f, worker %.2f; raw %.2f and %.2f\n",
+            result->server_cpu, result->worker_cpu, result->raw_server_cpu, result->raw_worker_cpu);
+}
+
+struct wire_trip {
+    uint64_t bytes;
+    double median, p99, raw_median, raw_p99; /* microseconds */
+};
+
+static struct wire_trip trip_of(struct wire_result *result, uint64_t bytes) {
+    return (struct wire_trip){
+        .bytes = bytes,
+        .median = 1e6 * tw_bench_median(result->trip, result->trips),
+        .p99 = 1e6 * tw_bench_quantile(result->trip, result->trips, 0.99),
+        .raw_median = 1e6 * tw_bench_median(result->raw_trip, result->trips),
+        .raw_p99 = 1e6 * tw_bench_quantile(result->raw_trip, result->trips, 0.99),
+    };
+}
+
+static void say_trip(const struct wire_trip *trip, struct tw_json *json) {
+    char size[TW_BENCH_SIZE_TEXT];
+    fprintf(stderr,
+            "round trip of %s and back: median %.0f us, 99 of 100 within %.0f us; raw %.0f and"
+            " %.0f us; ratio of the medians %.2f\n",
+            tw_bench_size(trip->bytes, size), trip->median, trip->p99, trip->raw_median,
+            trip->raw_p99, trip->median / trip->raw_median);
+    tw_json_begin_object(json, "round_trip");
+    tw_json_unsigned(json, "bytes", trip->bytes);
+    tw_json_real(json, "median_us", trip->median);
+    tw_json_real(json, "p99_us", trip->p99);
+    tw_json_real(json, "raw_median_us", trip->raw_median);
+    tw_json_real(json, "raw_p99_us", trip->raw_p99);
+    tw_json_end_object(json);
+}
+
+static enum tw_status run_case(const struct wire_case *what, const struct tw_bench_options *options,
+                               struct wire_result *result, struct tw_error *error) {
+    struct tw_cell cell;
+    struct tw_raw raw;
+    struct tw_cell_plan plan = {what->bytes, what->workers, what->optimizer};
+    enum tw_status status = tw_cell_start(&cell, &plan, options, error);
+    if (status)
+        return status;
+    status = tw_raw_start(&raw, what->bytes, options, error);
+    if (!status) {
+        status = measure(&cell, &raw, what, result, error);
+        tw_raw_end(&raw);
+    }
+    tw_cell_end(&cell);
+    return status;
+}
+
+/* How fast a core moves memory that is in no cache: there and back over a socket are at
+ * least four such copies. */
+static void say_memcpy(struct tw_json *json) {
+    const size_t bytes = 100u << 20;
+    char *from = malloc(bytes), *to = malloc(bytes);
+    double seconds[ROUNDS];
+    if (from && to) {
+        memset(from, 1, bytes);
+        memset(to, 2, bytes);
+        for (int round = 0; round < ROUNDS; round++) {
+            uint64_t start = tw_party_now_ns();
+            memcpy(to, from, bytes);
+            from[round] = to[round + 1]; /* or the compiler leaves it out */
+            seconds[round] = 1e-9 * (double)(tw_party_now_ns() - start);
+        }
+        double rate = 1e-9 * (double)bytes / tw_bench_median(seconds, ROUNDS);
+        fprintf(stderr, "memcpy of 100 MiB: %.1f GB/s\n", rate);
+        tw_json_real(json, "memcpy_gb_per_s", rate);
+    }
+    free(from);
+    free(to);
+}
+
+static enum tw_status no_such_size(uint64_t bytes, struct tw_error *error) {
+    return tw_error_set(error, TW_USAGE,
+                        "--bytes %" PRIu64 ": no row has this size; there are 4096, 65536, 1048576,"
+                        " 10485760 and 104857600",
+                        bytes);
+}
+
+enum tw_status tw_bench_wire(const struct tw_bench_options *options, struct tw_json *json,
+                             struct tw_error *error) {
+    struct wire_result *result = malloc(sizeof *result);
+    struct wire_trip trip = {0};
+    enum tw_status status = TW_OK;
+    if (!result)
+        return tw_error_set(error, TW_NO_MEMORY, "out of memory");
+    say_head();
+    tw_json_begin_array(json, "rows");
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0] && !status; i++) {
+        if (options->bytes ? cases[i].bytes != options->bytes : !cases[i].always && !options->all)
+            continue;
+        *result = (struct wire_result){0};
+        status = run_case(&cases[i], options, result, error);
+        if (!status && trip.bytes == 0)
+            trip = trip_of(result, cases[i].bytes);
+        if (!status)
+            say_case(&cases[i], result, json);
+    }
+    tw_json_end_array(json);
+    if (!status && trip.bytes == 0)
+        status = no_such_size(options->bytes, error);
+    if (!status) {
+        say_trip(&trip, json);
+        say_memcpy(json);
+    }
+    free(result);
+    return status;
+}

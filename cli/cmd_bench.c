@@ -1,0 +1,186 @@
+/* talweg bench: how fast this machine is with Talweg, and without it. */
+#include <math.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/bench.h"
+#include "cli/command.h"
+
+static const struct tw_bench_subject subjects[] = {
+    {"wire", "gradients and weights between processes, beside raw send() and recv()",
+     tw_bench_wire},
+};
+enum { SUBJECTS = sizeof subjects / sizeof subjects[0] };
+
+struct bench_options {
+    struct tw_bench_options common;
+    const char *cores;
+};
+
+enum { KEY_LONG = 0x200, KEY_BYTES, KEY_CORES };
+
+static const struct argp_option options[] = {
+    {"long", KEY_LONG, NULL, 0, "All rows; the default leaves some out to end within 30 s", 1},
+    {"bytes", KEY_BYTES, "N", 0, "wire: only the rows of this size", 1},
+    {"cores", KEY_CORES, "A,B", 0,
+     "Two CPU cores: the server and receivers run on A, workers and senders on B. Default: the"
+     " first two that this process may use",
+     1},
+    TW_ARGS_JSON,
+    {0},
+};
+
+static const char doc[] =
+    "Measures this machine, each row in turns with its yardstick: raw send() and recv() between"
+    " two processes on the same cores in the same seconds. Compare within one table; a shared"
+    " machine is at times half as fast as before."
+    "\v"
+    "Subjects:\n"
+    "  wire       gradients and weights between a server and its workers. push: from\n"
+    "             the first byte until the update is committed and its weights begin\n"
+    "             to arrive. pull: from then on. pushpull: both, bytes counted once\n"
+    "\n"
+    "Examples:\n"
+    "  talweg bench wire\n"
+    "  talweg bench wire --long --json\n"
+    "\n" TW_ARGS_EXIT_CODES;
+
+static error_t parse(int key, char *text, struct argp_state *state) {
+    struct tw_args *args = state->input;
+    struct bench_options *own = args->own;
+    char *end;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        return tw_args_init(state);
+    case KEY_LONG:
+        own->common.all = true;
+        return 0;
+    case KEY_BYTES:
+        own->common.bytes = strtoull(text, &end, 10);
+        return own->common.bytes > 0 && *end == '\0'
+                   ? 0
+                   : tw_args_wrong(args, "--bytes %s: no number of bytes", text);
+    case KEY_CORES:
+        own->cores = text;
+        return 0;
+    case TW_ARGS_KEY_JSON:
+        args->json = true;
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp_child children[] = {{&tw_args_run, 0, NULL, 0}, {0}};
+static const struct argp argp = {options, parse, "SUBJECT", doc, children, NULL, NULL};
+
+/* ---- numbers ---- */
+
+static int compare(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+double tw_bench_quantile(double *values, int count, double quantile) {
+    if (count == 0)
+        return NAN;
+    qsort(values, (size_t)count, sizeof *values, compare);
+    double at = quantile * (count - 1);
+    int below = (int)at;
+    int above = below + 1 < count ? below + 1 : below;
+    return values[below] + (at - below) * (values[above] - values[below]);
+}
+
+double tw_bench_median(double *values, int count) {
+    return tw_bench_quantile(values, count, 0.5);
+}
+
+char *tw_bench_size(uint64_t bytes, char out[TW_BENCH_SIZE_TEXT]) {
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB"};
+    int unit = 0;
+    while (unit < 3 && bytes >= 1024 && bytes % 1024 == 0) {
+        bytes /= 1024;
+        unit++;
+    }
+    snprintf(out, TW_BENCH_SIZE_TEXT, "%llu %s", (unsigned long long)bytes, units[unit]);
+    return out;
+}
+
+/* ---- the command ---- */
+
+static enum tw_status choose_cores(struct bench_options *own, struct tw_error *error) {
+    cpu_set_t set;
+    int found = 0;
+    own->common.core[0] = own->common.core[1] = -1;
+    if (sched_getaffinity(0, sizeof set, &set) != 0)
+        CPU_ZERO(&set);
+    if (own->cores) {
+        unsigned a, b;
+        char rest;
+        if (sscanf(own->cores, "%u,%u%c", &a, &b, &rest) != 2 || a >= CPU_SETSIZE ||
+            b >= CPU_SETSIZE || !CPU_ISSET(a, &set) || !CPU_ISSET(b, &set))
+            return tw_error_set(error, TW_USAGE,
+                                "--cores %s: not two cores that this process may use, such as 0,1",
+                                own->cores);
+        own->common.core[0] = (int)a;
+        own->common.core[1] = (int)b;
+        return TW_OK;
+    }
+    for (unsigned i = 0; i < CPU_SETSIZE && found < 2; i++)
+        if (CPU_ISSET(i, &set))
+            own->common.core[found++] = (int)i;
+    if (found == 1)
+        own->common.core[1] = own->common.core[0];
+    return TW_OK;
+}
+
+static enum tw_status find_subject(const char *name, const struct tw_bench_subject **out,
+                                   struct tw_error *error) {
+    for (int i = 0; i < SUBJECTS; i++)
+        if (strcmp(subjects[i].name, name) == 0) {
+            *out = &subjects[i];
+            return TW_OK;
+        }
+    const char *near = tw_nearest_name(name, subjects, SUBJECTS, sizeof subjects[0]);
+    return tw_error_set(error, TW_USAGE, "unknown subject \"%s\"%s%s%s", name,
+                        near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
+}
+
+static enum tw_status bench(struct tw_args *args, struct tw_text *out, struct tw_error *error) {
+    struct bench_options *own = args->own;
+    const struct tw_bench_subject *subject;
+    struct tw_json json;
+    enum tw_status status = find_subject(args->job, &subject, error);
+    if (!status)
+        status = choose_cores(own, error);
+    if (status)
+        return status;
+    tw_json_init(&json, out);
+    tw_json_begin_object(&json, NULL);
+    tw_json_string(&json, "subject", subject->name);
+    status = subject->run(&own->common, &json, error);
+    tw_json_end_object(&json);
+    return status;
+}
+
+int tw_cmd_bench(int argc, char **argv) {
+    struct tw_args args;
+    struct bench_options own = {0};
+    struct tw_text out = {0};
+    struct tw_error error = {0};
+    int code = TW_EXIT_DONE;
+    if (tw_args_parse(&args, "bench", &argp, &own, argc, argv)) {
+        code = tw_command_fail(&args, NULL, &args.error);
+    } else if (!args.help) {
+        enum tw_status status = bench(&args, &out, &error);
+        if (status)
+            code = tw_command_fail(&args, NULL, &error);
+        else if (args.json && !out.failed)
+            printf("%s\n", out.at);
+    }
+    tw_text_fini(&out);
+    tw_args_fini(&args);
+    return code;
+}

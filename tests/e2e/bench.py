@@ -1,0 +1,73 @@
+#!/usr/bin/python3
+"""talweg bench: it measures with real processes, and leaves none behind. How fast they are
+is nothing that a test could judge."""
+import json
+import math
+import os
+import sys
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
+from talweg_e2e import Case, children_of  # noqa: E402
+
+
+class Bench(Case):
+    def setUp(self):
+        super().setUp()
+        self.temporary = self.path("temporary")
+        os.mkdir(self.temporary)
+        os.environ["TMPDIR"] = self.temporary
+        self.addCleanup(os.environ.pop, "TMPDIR")
+
+    def bench(self, *arguments):
+        return self.start("bench", *arguments).end(280)
+
+    def object_of(self, *arguments):
+        code, out, err = self.bench(*arguments, "--json")
+        self.assertEqual(code, 0, err)
+        return json.loads(out.splitlines()[-1])
+
+    def test_wire(self):
+        found = self.object_of("wire", "--bytes", "4096")
+        self.assertEqual([(row["op"], row["workers"]) for row in found["rows"]],
+                         [("pushpull", 1), ("pushpull", 2)])
+        for row in found["rows"]:
+            self.assertEqual((row["bytes"], row["optimizer"]), (4096, "none"))
+            for name in ("gb_per_s", "raw_gb_per_s", "ratio", "server_cpu_s_per_gb"):
+                self.assertGreater(row[name], 0)
+                self.assertTrue(math.isfinite(row[name]))
+        trip = found["round_trip"]
+        self.assertLessEqual(trip["median_us"], trip["p99_us"])
+        self.assertLessEqual(trip["raw_median_us"], trip["raw_p99_us"])
+        self.assertEqual(os.listdir(self.temporary), [])
+
+    def test_push_and_pull_have_rows_of_their_own(self):
+        rows = self.object_of("wire", "--bytes", "1048576")["rows"]
+        ops = [row["op"] for row in rows if row["workers"] == 1 and row["optimizer"] == "none"]
+        self.assertEqual(ops, ["push", "pull", "pushpull"])
+
+    def test_wrong(self):
+        for arguments, words in [
+                ([], ["no subject"]),
+                (["wier"], ['unknown subject "wier"', 'did you mean "wire"']),
+                (["wire", "--bytes", "5"], ["no row has this size", "4096"]),
+                (["wire", "--bytes", "many"], ["--bytes many"]),
+                (["wire", "--cores", "0,99999"], ["--cores 0,99999"])]:
+            code, _, err = self.bench(*arguments)
+            self.assertEqual(code, 2, err)
+            for word in words:
+                self.assertIn(word, err)
+
+    def test_killed_it_leaves_no_process(self):
+        bench = self.start("bench", "wire", "--bytes", "1048576")
+        bench.wait_for("workers")  # the head of the table: it has begun
+        children = children_of(bench.pid)
+        while len(children) < 2:
+            children = children_of(bench.pid)
+        bench.process.kill()
+        bench.process.wait()
+        self.assert_gone(children, 20)
+
+
+if __name__ == "__main__":
+    unittest.main()
