@@ -22,7 +22,7 @@ static void none_double(const struct tw_optimizer_options *options,
 const struct tw_optimizer tw_optimizer_none = {
     .name = "none",
     .formula = "w stays as it is",
-    .source = "",
+    .source = "no update at all",
     .prepare = prepare,
     .apply_float = none_float,
     .apply_double = none_double,

@@ -73,7 +73,7 @@ static struct desk *desk_new(uint32_t slots, uint32_t width, int optimizer, uint
                                   .labels_name = name};
     struct tw_variant rule = {.name = tw_optimizers[optimizer]->name, .path = "optimizer"};
     struct tw_option lr = {.key = "", .text = "0.05"}; /* the first one, whatever its name */
-    rule.count = 1;
+    rule.count = tw_optimizers[optimizer]->rule_count > 0;
     rule.options = &lr;
     d->config = (struct tw_replay_config){.model = d->model,
                                           .train = &d->data,

@@ -18,9 +18,9 @@ static enum tw_status find(const char *line) {
 }
 
 static void every_rule_is_complete(void **unused) {
-    const char *const names[] = {"sgd",      "momentum", "nesterov", "adagrad",      "rmsprop",
-                                 "adadelta", "adam",     "adamax",   "amsgrad",      "adamw",
-                                 "nadam",    "radam",    "lion",     "ftrl-proximal"};
+    const char *const names[] = {"sgd",      "momentum", "nesterov", "adagrad",       "rmsprop",
+                                 "adadelta", "adam",     "adamax",   "amsgrad",       "adamw",
+                                 "nadam",    "radam",    "lion",     "ftrl-proximal", "none"};
     assert_int_equal(tw_optimizer_count, sizeof names / sizeof names[0]);
     for (int i = 0; i < tw_optimizer_count; i++) {
         const struct tw_optimizer *r = tw_optimizers[i];
