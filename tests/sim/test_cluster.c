@@ -1,7 +1,7 @@
 /* Campaigns of the virtual cluster: thousands of schedules, with and without
  * faults, in sync and async, on one to three servers. After each: the weights of
- * all shards are exactly those that the order log gives (the oracle), the
- * staleness identity holds, and in sync they are the same bits whatever happened.
+ * all shards are exactly those that the order log gives (the oracle), and the
+ * staleness identity holds. That sync gives one result: test_bits.c.
  *
  * TALWEG_LONG=1 runs twenty times as many seeds. TALWEG_TEST=name TALWEG_SEED=n runs
  * one seed of one test, and tells more. */
@@ -18,15 +18,7 @@
 #include <string.h>
 
 #include "common/base/rng.h"
-#include "tests/sim/cluster.h"
-
-static void print_counters(const char *name, const struct cluster_counters *counters) {
-    printf("%s:", name);
-#define X(field) printf(" " #field " %" PRIu64, counters->field);
-    CLUSTER_COUNTERS(X)
-#undef X
-    printf("\n");
-}
+#include "tests/sim/campaign.h"
 
 /* Every kind of event must have happened, or the campaign tests less than it says. */
 static void insist(const struct cluster_counters *counters, const char *const *except) {
@@ -40,23 +32,6 @@ static void insist(const struct cluster_counters *counters, const char *const *e
     } while (0);
     CLUSTER_COUNTERS(X)
 #undef X
-}
-
-static void check(const struct cluster_config *config, const struct cluster_result *result) {
-    const struct tw_staleness *s = &result->staleness;
-    bool ok = memcmp(result->weights, result->replayed, 32) == 0 &&
-              s->applied + s->in_flight + s->dropped == s->outstanding;
-    if (!ok)
-        fail_msg("seed %" PRIu64 " (%s, %u workers, %u servers): weights differ from the log's, "
-                 "or the staleness identity is broken",
-                 config->seed, config->mode, config->workers, config->servers);
-    if (result->status == TW_OK)
-        assert_int_equal(result->version, config->updates);
-}
-
-static int seeds(int usual) {
-    const char *is_long = getenv("TALWEG_LONG");
-    return is_long && strcmp(is_long, "1") == 0 ? 20 * usual : usual;
 }
 
 /* A configuration drawn from the seed. */
@@ -200,68 +175,11 @@ static void test_not_finite(void **state) {
     campaign("not finite, async", "async", 0, 0.1, seeds(40), except);
 }
 
-/* The same job under many schedules, faults, numbers of servers and chunk sizes. */
-static void test_sync_is_bit_identical(void **state) {
-    struct cluster_counters counters = {0};
-    for (uint32_t workers = 1; workers <= 4; workers++) {
-        uint8_t first[32];
-        for (int i = 0; i < seeds(24); i++) {
-            struct cluster_config config = {.seed = 7,
-                                            .workers = workers,
-                                            .mode = "sync",
-                                            .optimizer = "adam lr=.05",
-                                            .updates = 8};
-            config.schedule = 1 + (uint64_t)i;
-            config.servers = 1 + (uint32_t)i % 3;
-            config.chunk_bytes = i % 2 ? 64 << 10 : 128 << 10;
-            config.faults = i % 4 ? 10 : 0;
-            struct cluster_result result = cluster_run(&config, &counters);
-            check(&config, &result);
-            if (i == 0)
-                memcpy(first, result.weights, sizeof(first));
-            assert_memory_equal(first, result.weights, sizeof(first));
-        }
-    }
-    print_counters("bit-identical", &counters);
-}
-
-/* Eight slots on 1, 2, 4 and 8 workers: the same model and the same loss, also under
- * faults. */
-static void test_the_owners_of_slots_do_not_matter(void **state) {
-    struct cluster_counters counters = {0};
-    struct cluster_result first = {0};
-    for (int i = 0; i < seeds(24); i++) {
-        struct cluster_config config = {.seed = 9,
-                                        .workers = 1u << i % 4,
-                                        .mode = "sync",
-                                        .optimizer = "adam lr=.05",
-                                        .updates = 6};
-        config.width = 8 / config.workers;
-        config.schedule = 1 + (uint64_t)i;
-        config.servers = 1 + (uint32_t)i / 4 % 3;
-        config.chunk_bytes = i / 4 % 2 ? 64 << 10 : 128 << 10;
-        config.faults = i < 4 ? 0 : 8;
-        struct cluster_result result = cluster_run(&config, &counters);
-        check(&config, &result);
-        if (i == 0)
-            first = result;
-        assert_memory_equal(first.weights, result.weights, sizeof(first.weights));
-        assert_int_equal(first.total.examples, result.total.examples);
-        assert_true(first.total.loss == result.total.loss);
-    }
-    print_counters("slots", &counters);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sync_with_faults),
-        cmocka_unit_test(test_async_with_faults),
-        cmocka_unit_test(test_modes_with_faults),
-        cmocka_unit_test(test_turns_with_faults),
-        cmocka_unit_test(test_evictions_with_faults),
-        cmocka_unit_test(test_not_finite),
-        cmocka_unit_test(test_sync_is_bit_identical),
-        cmocka_unit_test(test_the_owners_of_slots_do_not_matter),
+        cmocka_unit_test(test_sync_with_faults),      cmocka_unit_test(test_async_with_faults),
+        cmocka_unit_test(test_modes_with_faults),     cmocka_unit_test(test_turns_with_faults),
+        cmocka_unit_test(test_evictions_with_faults), cmocka_unit_test(test_not_finite),
     };
     cmocka_set_test_filter(getenv("TALWEG_TEST"));
     return cmocka_run_group_tests_name("cluster", tests, NULL, NULL);

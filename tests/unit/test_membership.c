@@ -208,6 +208,26 @@ static void test_a_takeover_has_the_next_incarnation_and_drops_the_push(void **s
     desk_fini(&desk);
 }
 
+/* It was in the queue of an update that was not complete: its bytes are gone with it. */
+static void test_a_takeover_forgets_a_whole_push_that_waits(void **state) {
+    struct desk desk;
+    desk_started(&desk, "k-async:2", 3, 1);
+    desk_ready(&desk, 1);
+    desk_lose(&desk, 1);
+    desk_join(&desk, 1);
+    assert_int_equal(desk_effect(&desk, TW_SEQ_JOINED, 0)->joined.last_step, 0);
+    desk_ready(&desk, 0);
+    assert_false(desk.preparing);
+    desk_attach_all(&desk, 1);
+    assert_true(desk_released(&desk, 1));
+    assert_int_equal(desk.slot[1].step, 1);
+    desk_ready(&desk, 1);
+    assert_true(desk.preparing);
+    desk_sums(&desk, true);
+    assert_int_equal(desk.version, 1);
+    desk_fini(&desk);
+}
+
 static void test_the_predecessor_is_fenced(void **state) {
     struct desk desk;
     desk_started(&desk, "sync", 2, 1);
@@ -240,6 +260,23 @@ static void test_sums_that_may_hold_old_bytes_are_gathered_again(void **state) {
     assert_non_null(regather);
     assert_int_equal(regather->version, 1);
     assert_true(regather->position > desk_record(&desk, TW_RECORD_JOIN, 0)->position);
+    desk_fini(&desk);
+}
+
+/* A shard that had all of a push has lost it: its vote is needed anew. */
+static void test_after_a_regather_every_shard_votes_again(void **state) {
+    struct desk desk;
+    desk_started(&desk, "sync", 2, 2);
+    desk_ready_on(&desk, 0, 0);
+    desk_lose(&desk, 1);
+    desk_join(&desk, 1);
+    assert_true(desk_logs(&desk, TW_RECORD_REGATHER));
+    desk_attach_all(&desk, 1);
+    desk_ready(&desk, 1);
+    desk_ready_on(&desk, 0, 1);
+    assert_false(desk.preparing);
+    desk_ready_on(&desk, 0, 0);
+    assert_true(desk.preparing);
     desk_fini(&desk);
 }
 
@@ -412,9 +449,11 @@ int main(void) {
         cmocka_unit_test(test_a_whole_push_counts_whatever_its_worker_says_it_holds),
         cmocka_unit_test(test_a_worker_that_is_gone_is_released_when_it_is_back),
         cmocka_unit_test(test_a_takeover_has_the_next_incarnation_and_drops_the_push),
+        cmocka_unit_test(test_a_takeover_forgets_a_whole_push_that_waits),
         cmocka_unit_test(test_the_predecessor_is_fenced),
         cmocka_unit_test(test_an_incarnation_that_never_was_is_refused),
         cmocka_unit_test(test_sums_that_may_hold_old_bytes_are_gathered_again),
+        cmocka_unit_test(test_after_a_regather_every_shard_votes_again),
         cmocka_unit_test(test_pushes_kept_apart_are_not_gathered_again),
         cmocka_unit_test(test_a_join_waits_for_the_update_that_its_rank_is_part_of),
         cmocka_unit_test(test_a_join_of_a_rank_outside_the_update_does_not_wait),

@@ -29,7 +29,8 @@ struct trainee {
     uint32_t *positions;      /* [rows of the net] */
     double slowed;            /* how many times as long our steps are made; 0: not */
     uint64_t layer_begun;     /* by tw_straggler_begin() */
-    uint64_t given_up;        /* steps that were cancelled before they were computed */
+    uint64_t computed;        /* steps, to their end */
+    uint64_t given_up;        /* steps that were cancelled before that */
 };
 
 static void note(const struct trainee *trainee, const char *format, ...)
@@ -230,6 +231,7 @@ static int push(struct trainee *trainee) {
             return TALWEG_OK;
         }
     }
+    trainee->computed++;
     return talweg_push_end(trainee->talweg, tw_shares_examples(shares), tw_shares_loss(shares));
 }
 
@@ -271,8 +273,9 @@ static enum tw_status train(struct trainee *trainee, struct tw_error *error) {
         status = tw_shares_ready(trainee->shares, step + 1, error);
     }
     if (status == TW_OK && result == TALWEG_E_STOP)
-        note(trainee, "the run is over at step %llu; %llu steps were given up before their end",
-             (unsigned long long)step, (unsigned long long)trainee->given_up);
+        note(trainee, "the run is over at step %llu: %llu gradients computed, %llu given up",
+             (unsigned long long)step, (unsigned long long)trainee->computed,
+             (unsigned long long)trainee->given_up);
     return status == TW_OK ? told(trainee, result, error) : status;
 }
 
