@@ -42,6 +42,8 @@ static const char doc[] =
     "  --set schedule=constant         another schedule of the learning rate\n"
     "  --set seed=2                    other first weights and order of samples: all\n"
     "                                  streams of random numbers change\n"
+    "  --set seeds.sampling=2          another order of samples, the same first weights;\n"
+    "                                  likewise seeds.init and seeds.noise\n"
     "  --set consistency.replay=fresh  the same data in the same order without\n"
     "                                  staleness: gradients of the newest weights\n"
     "  --set updates=100               only so many updates\n"

@@ -80,7 +80,7 @@ static enum tw_status make_replay(struct replaying *r, struct tw_error *error) {
         .train = r->train,
         .shard = job->shard,
         .batch = tw_job_batch(job),
-        .seed = job->seed,
+        .seeds = job->seeds,
         .slots = (uint32_t)job->slots,
         .width = (uint32_t)(job->slots / job->workers),
         .end_samples = end_samples(r),

@@ -34,8 +34,8 @@ struct tw_replay_config {
     const struct tw_model *model;   /* borrowed, like all pointers here; has layers */
     const struct tw_dataset *train; /* fits the model; NULL: an objective */
     enum tw_data_shard shard;
-    int64_t batch;                     /* over all slots */
-    uint64_t seed;                     /* of initial weights and sampling */
+    int64_t batch; /* over all slots */
+    struct tw_seeds seeds;
     uint32_t slots;                    /* gradients of an update by all workers */
     uint32_t width;                    /* of them of each worker: 1, or a power of two */
     uint64_t end_samples, end_updates; /* at which a run ends, as the sequencer's; 0: none */

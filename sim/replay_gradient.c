@@ -32,14 +32,14 @@ static enum tw_status gather(struct tw_replay *replay, uint32_t index, uint64_t 
     struct tw_replay_slot *slot = &replay->slot[index];
     int rows = tw_net_rows(net);
     if (config->model->objective != NULL) {
-        tw_objective_noise(&config->model->objective_options, config->seed, index, step, rows,
-                           tw_net_input(net));
+        tw_objective_noise(&config->model->objective_options, config->seeds.noise, index, step,
+                           rows, tw_net_input(net));
         return TW_OK;
     }
     if (slot->sampler == NULL) {
         struct tw_sampler_config of = {
             .shard = config->shard,
-            .seed = config->seed,
+            .seed = config->seeds.sampling,
             .slot = index,
             .slots = config->slots,
             .samples = config->train->count,

@@ -39,6 +39,11 @@ enum tw_stream {
     TW_STREAM_JITTER = 6,
 };
 
+/* A seed for each stream that changes what a run computes. */
+struct tw_seeds {
+    uint64_t init, sampling, noise;
+};
+
 /* A place in one sequence; the caller's storage, no fini. Two that were made with
  * the same name give the same values independently of each other. */
 struct tw_rng {

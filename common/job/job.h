@@ -9,6 +9,7 @@
 #ifndef TW_JOB_JOB_H
 #define TW_JOB_JOB_H
 
+#include "common/base/rng.h"
 #include "common/job/options.h"
 #include "common/tensor/tensor.h"
 
@@ -47,6 +48,10 @@ struct tw_job {
     bool slots_given;
     struct tw_where slots_where;
     uint64_t seed;
+    struct tw_seeds seeds; /* of single streams: the job's own, or `seed` */
+    struct {
+        bool init, sampling, noise;
+    } own_seed; /* which of them the job gives */
     uint32_t chunk_bytes;
     struct {
         bool on;
@@ -114,7 +119,7 @@ enum tw_status tw_job_write(const struct tw_job *job, const char *const *notes, 
 
 /* SHA-256 over what server and workers must agree on: model, optimizer, training
  * data's format, number of samples and sharding, batch, epochs, updates, mode,
- * workers, slots, seed, chunk size; not over paths, test data, number of servers, the trace or
+ * workers, slots, seeds, chunk size; not over paths, test data, number of servers, the trace or
  * names.
  * `samples` of the training data; 0: gradients of the user's own. 32 bytes. The job
  * is resolved (asserted). */

@@ -88,6 +88,12 @@ void tw_job_digest(const struct tw_job *job, uint64_t samples, uint8_t digest[32
     add_number(&sha, "workers", job->workers);
     add_number(&sha, "slots", job->slots);
     add_number(&sha, "seed", (int64_t)job->seed);
+    if (job->seeds.init != job->seed)
+        add_number(&sha, "seed of init", (int64_t)job->seeds.init);
+    if (job->seeds.sampling != job->seed)
+        add_number(&sha, "seed of sampling", (int64_t)job->seeds.sampling);
+    if (job->seeds.noise != job->seed)
+        add_number(&sha, "seed of noise", (int64_t)job->seeds.noise);
     add_number(&sha, "chunk", job->chunk_bytes);
     tw_sha256_final(&sha, digest);
 }

@@ -29,7 +29,7 @@ static const char *const later_keys[] = {
 static enum tw_status check_top(const struct tw_job_reader *reader) {
     static const char *const names[] = {
         "model",   "data",  "batch", "epochs", "updates", "optimizer", "schedule", "consistency",
-        "cluster", "slots", "seed",  "chunk",  "worker",  "trace",     NULL};
+        "cluster", "slots", "seed",  "seeds",  "chunk",   "worker",    "trace",    NULL};
     for (size_t i = 0; i < sizeof later_keys / sizeof *later_keys; i++) {
         const struct tw_yaml *node = tw_yaml_find(reader->root, later_keys[i]);
         if (node)
@@ -293,21 +293,44 @@ static enum tw_status read_slots(const struct tw_job_reader *reader) {
     return TW_OK;
 }
 
-static enum tw_status read_seed(const struct tw_job_reader *reader) {
-    const struct tw_yaml *node = tw_yaml_find(reader->root, "seed");
+/* At `key` of the mapping (NULL: there is none); unchanged when it is not given. */
+static enum tw_status read_seed_at(const struct tw_job_reader *reader, const struct tw_yaml *map,
+                                   const char *key, uint64_t *inout, bool *given) {
+    const struct tw_yaml *node = map ? tw_yaml_find(map, key) : NULL;
     struct tw_option option;
     char shown[TW_SHOWN];
+    *given = node != NULL;
     if (!node)
         return TW_OK;
     enum tw_status status = tw_need_scalar(reader, node, &option);
     if (status != TW_OK)
         return status;
-    if (option.quoted || tw_scalar_unsigned(option.text, &reader->job->seed) != 0)
+    if (option.quoted || tw_scalar_unsigned(option.text, inout) != 0)
         return tw_node_error(reader, node,
                              "%s is not a seed; it must be a whole number from 0 to "
                              "18446744073709551615, without quotes",
                              tw_shown(option.text, shown));
     return TW_OK;
+}
+
+/* `seed` is that of every stream, `seeds` those of single ones. */
+static enum tw_status read_seeds(const struct tw_job_reader *reader) {
+    static const char *const names[] = {"init", "sampling", "noise", NULL};
+    struct tw_job *job = reader->job;
+    const struct tw_yaml *section;
+    bool given;
+    enum tw_status status = read_seed_at(reader, reader->root, "seed", &job->seed, &given);
+    job->seeds = (struct tw_seeds){job->seed, job->seed, job->seed};
+    if (status == TW_OK)
+        status = find_section(reader, "seeds", names, "{sampling: 7}", &section);
+    if (status == TW_OK)
+        status = read_seed_at(reader, section, "init", &job->seeds.init, &job->own_seed.init);
+    if (status == TW_OK)
+        status = read_seed_at(reader, section, "sampling", &job->seeds.sampling,
+                              &job->own_seed.sampling);
+    if (status == TW_OK)
+        status = read_seed_at(reader, section, "noise", &job->seeds.noise, &job->own_seed.noise);
+    return status;
 }
 
 /* Bytes, or a number of KiB or MiB, with or without a blank between. */
@@ -411,7 +434,7 @@ static enum tw_status read_trace(const struct tw_job_reader *reader) {
 enum tw_status tw_read_sections(const struct tw_job_reader *reader) {
     static enum tw_status (*const steps[])(const struct tw_job_reader *) = {
         check_top,    read_data,  read_length, read_optimizer, read_schedule, read_mode,
-        read_cluster, read_slots, read_seed,   read_chunk,     read_worker,   read_trace,
+        read_cluster, read_slots, read_seeds,  read_chunk,     read_worker,   read_trace,
     };
     enum tw_status status = steps[0](reader);
     if (status == TW_OK)

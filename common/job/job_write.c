@@ -207,6 +207,28 @@ static void add_note(struct tw_text *out, const char *note) {
     tw_text_add(out, "\n");
 }
 
+/* Those of single streams only where the job gives them: else they follow `seed`. */
+static void add_seeds(struct tw_text *out, const struct tw_job *job) {
+    const char *before = "seeds: {";
+    tw_text_add(out, "seed: %" PRIu64 "\n", job->seed);
+    const struct {
+        const char *name;
+        uint64_t seed;
+        bool given;
+    } rows[] = {
+        {"init", job->seeds.init, job->own_seed.init},
+        {"sampling", job->seeds.sampling, job->own_seed.sampling},
+        {"noise", job->seeds.noise, job->own_seed.noise},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (rows[i].given) {
+            tw_text_add(out, "%s%s: %" PRIu64, before, rows[i].name, rows[i].seed);
+            before = ", ";
+        }
+    if (*before == ',')
+        tw_text_add(out, "}\n");
+}
+
 enum tw_status tw_job_write(const struct tw_job *job, const char *const *notes, int note_count,
                             char **out, size_t *size) {
     struct tw_text text = {0};
@@ -223,7 +245,8 @@ enum tw_status tw_job_write(const struct tw_job *job, const char *const *notes, 
     tw_text_add(&text, "}\ncluster: {servers: %d, workers: %d}\n", job->servers, job->workers);
     if (job->slots_given) /* left out they follow the number of workers */
         tw_text_add(&text, "slots: %d\n", job->slots);
-    tw_text_add(&text, "seed: %" PRIu64 "\nchunk: %uKiB\n", job->seed, job->chunk_bytes >> 10);
+    add_seeds(&text, job);
+    tw_text_add(&text, "chunk: %uKiB\n", job->chunk_bytes >> 10);
     tw_text_add(&text, "trace: {on: %s, hash_every: %" PRId64 ", sums_every: %" PRId64 "}\n",
                 job->trace.on ? "true" : "false", job->trace.hash_every, job->trace.sums_every);
     if (job->blas_core) {

@@ -47,7 +47,7 @@ static void configure(const struct tw_server *server, struct tw_node_config *out
                   .ahead = workers, /* enough for every mode */
                   /* Everybody may be reading another version while one is written. */
                   .spares = workers + 1,
-                  .seed = job->seed,
+                  .seed = job->seeds.init,
                   .optimizer = config->optimizer,
                   .options = config->optimizer_options},
         .width = tw_server_width(server),

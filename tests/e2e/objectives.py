@@ -101,6 +101,8 @@ class Objectives(Case):
         self.train("one", *job)
         self.train("two", *job, "--set", "seed=2")
         self.assertNotEqual(self.weights("one"), self.weights("two"))
+        self.train("alone", *job, "--set", "seeds.noise=2")  # nothing else is drawn here
+        self.assertEqual(self.weights("alone"), self.weights("two"))
         self.train("still", *job, "--set", "model.objective.noise=0")
         self.assertEqual(self.weights("still")[1], 0)
 

@@ -214,6 +214,10 @@ class Changed(Replay):
     """In sync the order does not depend on what is changed: a replay with a change is the
     run with that change."""
 
+    def forget(self):
+        for out in "recorded", "wanted":
+            shutil.rmtree(self.path(out), ignore_errors=True)
+
     def assert_is_the_run(self, *changes):
         arguments = [word for change in changes for word in ("--set", change)]
         recorded = self.train("recorded")
@@ -232,6 +236,28 @@ class Changed(Replay):
 
     def test_seed(self):
         self.assert_is_the_run("seed=2")
+
+    def test_the_seed_of_one_stream(self):
+        for seeds in "seeds.sampling=7", "seeds.init=7", "seeds={sampling: 3, init: 4}":
+            with self.subTest(seeds=seeds):
+                self.forget()
+                self.assert_is_the_run(seeds)
+
+    def test_streams_are_apart(self):
+        """What one stream's seed is changes nothing in another."""
+        plain = self.train("plain")
+        other = self.train("other", "--set", "seed=2")
+        back = self.train("back", "--set", "seed=2", "--set", "seeds={init: 1, sampling: 1}")
+        self.assertEqual(back["model_sha256"], plain["model_sha256"])
+        both = self.train("both", "--set", "seeds.init=2", "--set", "seeds.sampling=2")
+        self.assertEqual(both["model_sha256"], other["model_sha256"])
+        noise = self.train("noise", "--set", "seeds.noise=2")  # this job has none
+        self.assertEqual(noise["model_sha256"], plain["model_sha256"])
+        # A recorded run keeps what it was given, and lets the others follow `seed`.
+        found, _ = self.replay("both", "--set", "seed=9")
+        self.assertEqual(found["model_sha256"], both["model_sha256"])
+        found, _ = self.replay("plain", "--set", "seed=2")
+        self.assertEqual(found["model_sha256"], other["model_sha256"])
 
     def test_model_and_fewer_updates(self):
         self.assert_is_the_run("model.layers=[flatten, dense: 5, relu, dense: 3]", "updates=11")

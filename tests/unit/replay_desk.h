@@ -47,7 +47,7 @@ static void desk_fill(struct desk *d, float *weights) {
     const struct tw_tensor_list *list = &d->model->list;
     size_t at = 0;
     for (int t = 0; t < list->count; t++) {
-        tw_tensor_fill(&list->tensors[t], t, d->config.seed, 0, list->tensors[t].elements,
+        tw_tensor_fill(&list->tensors[t], t, d->config.seeds.init, 0, list->tensors[t].elements,
                        weights + at);
         at += (size_t)list->tensors[t].elements;
     }
@@ -78,7 +78,7 @@ static struct desk *desk_new(uint32_t slots, uint32_t width, int optimizer, uint
     d->config = (struct tw_replay_config){.model = d->model,
                                           .train = &d->data,
                                           .batch = 19,
-                                          .seed = seed,
+                                          .seeds = {seed, seed, seed},
                                           .slots = slots,
                                           .width = width,
                                           .numerics = "ours"};
@@ -124,7 +124,7 @@ static void desk_gradient(struct desk *d, uint32_t slot, uint64_t step, const fl
     const struct tw_tensor_list *list = &d->model->list;
     const float *tensors[8];
     uint32_t rows = tw_sampler_share(c->batch, c->slots, slot), positions[32];
-    struct tw_sampler_config of = {c->shard, c->seed, slot, c->slots, DESK_SAMPLES, rows};
+    struct tw_sampler_config of = {c->shard, c->seeds.sampling, slot, c->slots, DESK_SAMPLES, rows};
     struct tw_sampler *sampler;
     struct tw_net *net;
     size_t at = 0;

@@ -106,6 +106,20 @@ static void every_key_is_read(void **state) {
     tw_job_free(job);
 }
 
+static void a_stream_has_a_seed_of_its_own_or_the_seed_of_all(void **state) {
+    struct tw_job *job = desk_good(DESK_JOB "seed: 5\nseeds: {sampling: 7}\n");
+    assert_int_equal(job->seed, 5);
+    assert_int_equal(job->seeds.init, 5);
+    assert_int_equal(job->seeds.sampling, 7);
+    assert_int_equal(job->seeds.noise, 5);
+    tw_job_free(job);
+    job = desk_good(DESK_JOB "seeds: {init: 0, noise: 3}\n");
+    assert_int_equal(job->seeds.init, 0);
+    assert_int_equal(job->seeds.sampling, 1);
+    assert_int_equal(job->seeds.noise, 3);
+    tw_job_free(job);
+}
+
 static void a_job_of_tensors_needs_neither_data_nor_batch(void **state) {
     struct tw_job *job = desk_good("model: {tensors: {w: [784, 10], b: [10], t: [], n: 3}}\n"
                                    "updates: 100\n"
@@ -294,6 +308,7 @@ int main(void) {
         cmocka_unit_test(a_good_job_is_read),
         cmocka_unit_test(what_is_not_said_has_a_default),
         cmocka_unit_test(every_key_is_read),
+        cmocka_unit_test(a_stream_has_a_seed_of_its_own_or_the_seed_of_all),
         cmocka_unit_test(a_job_of_tensors_needs_neither_data_nor_batch),
         cmocka_unit_test(sizes_may_be_bytes_or_have_units),
         cmocka_unit_test(settings_win_in_their_order),

@@ -30,7 +30,7 @@ static void check_rows(const struct row *rows, size_t count) {
 
 #define TOP_KEYS                                                                                   \
     "known: model, data, batch, epochs, updates, optimizer, schedule, consistency, cluster, "      \
-    "slots, seed, chunk, worker, trace"
+    "slots, seed, seeds, chunk, worker, trace"
 
 static void keys_that_nobody_knows(void **state) {
     static const struct row rows[] = {
@@ -149,6 +149,12 @@ static void values_out_of_range(void **state) {
          "18446744073709551615, without quotes"},
         {NULL, "seed: 18446744073709551616",
          ":14: seed: \"18446744073709551616\" is not a seed; it must be a whole number from 0 to "
+         "18446744073709551615, without quotes"},
+        {NULL, "seeds: 7",
+         ":14: seeds: a single value where keys and values should stand: {sampling: 7}"},
+        {NULL, "seeds: {delay: 7}", ":14: seeds.delay: unknown key; known: init, sampling, noise"},
+        {NULL, "seeds: {noise: x}",
+         ":14: seeds.noise: \"x\" is not a seed; it must be a whole number from 0 to "
          "18446744073709551615, without quotes"},
         {NULL, "chunk: 32KiB", ":14: chunk: 32KiB is out of range; it must be from 64KiB to 4MiB"},
         {NULL, "chunk: 8MiB", ":14: chunk: 8MiB is out of range; it must be from 64KiB to 4MiB"},

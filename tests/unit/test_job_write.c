@@ -84,6 +84,19 @@ static void slots_are_written_when_they_were_given(void **state) {
     tw_job_free(job);
 }
 
+/* In job.yaml they must not stand in the way of another `seed`. */
+static void seeds_of_streams_are_written_when_they_were_given(void **state) {
+    struct tw_error error = {0};
+    struct tw_job *job =
+        desk_set("seeds", "{noise: 18446744073709551615, init: 1}", "--set seeds", &error);
+    assert_non_null(job);
+    resolve(job);
+    char *text = written(job);
+    assert_non_null(strstr(text, "seed: 1\nseeds: {init: 1, noise: 18446744073709551615}\nchunk"));
+    free(text);
+    tw_job_free(job);
+}
+
 /* The lines of a job with this setting from "optimizer" on, up to "cluster". */
 static void assert_schedules(const char *setting, const char *lines) {
     uint8_t digest[2][32];
@@ -196,6 +209,10 @@ static void what_must_agree_is_in_the_digest(void **state) {
         {"slots", "2", true},
         {"slots", "1", false}, /* as when it is left out */
         {"seed", "2", true},
+        {"seeds.init", "2", true},
+        {"seeds.sampling", "2", true},
+        {"seeds.noise", "2", true},
+        {"seeds", "{init: 1, sampling: 1, noise: 1}", false}, /* as when they are left out */
         {"chunk", "64KiB", true},
         {"cluster.servers", "2", false},
         {"data.train.images", "elsewhere", false},
@@ -329,6 +346,8 @@ static void random_job(struct tw_text *text, struct tw_rng *rng) {
     tw_text_add(text, "optimizer: {name: adam, lr: %.17g, beta1: %.9f}\n",
                 exp2(30 * tw_rng_uniform(rng) - 20), 0.99 * tw_rng_uniform(rng));
     tw_text_add(text, "seed: %llu\n", (unsigned long long)tw_rng_next(rng));
+    if (tw_rng_below(rng, 2))
+        tw_text_add(text, "seeds: {noise: %llu, init: 0}\n", (unsigned long long)tw_rng_next(rng));
 }
 
 static void any_job_survives_with_its_digest(void **state) {
@@ -347,6 +366,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_default_is_spelled_out),
         cmocka_unit_test(slots_are_written_when_they_were_given),
+        cmocka_unit_test(seeds_of_streams_are_written_when_they_were_given),
         cmocka_unit_test(schedules_and_their_lists_come_back),
         cmocka_unit_test(resolving_twice_changes_nothing),
         cmocka_unit_test(resolving_finds_wrong_options),

@@ -73,7 +73,7 @@ static struct tw_shares *make(struct fixture *f, uint32_t slot, uint32_t width) 
                                       .model = f->model,
                                       .weights = (const float *const *)f->weights,
                                       .data = &f->data,
-                                      .seed = 3,
+                                      .seeds = {.sampling = 3},
                                       .batch = BATCH,
                                       .slot = slot,
                                       .width = width,

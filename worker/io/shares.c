@@ -81,7 +81,7 @@ static enum tw_status make_share(struct tw_shares *shares, uint32_t i, struct tw
         return find_net(shares, rows, &shares->share[i].net, error);
     struct tw_sampler_config sampler = {
         .shard = config->shard,
-        .seed = config->seed,
+        .seed = config->seeds.sampling,
         .slot = config->slot + i,
         .slots = config->slots,
         .samples = config->data->count,
@@ -137,8 +137,9 @@ static enum tw_status gather(struct tw_shares *shares, uint32_t i, uint64_t step
     const struct share *share = &shares->share[i];
     const struct tw_model *model = shares->config.model;
     if (model->objective != NULL) {
-        tw_objective_noise(&model->objective_options, shares->config.seed, shares->config.slot + i,
-                           step, tw_net_rows(share->net), tw_net_input(share->net));
+        tw_objective_noise(&model->objective_options, shares->config.seeds.noise,
+                           shares->config.slot + i, step, tw_net_rows(share->net),
+                           tw_net_input(share->net));
         return TW_OK;
     }
     if (tw_sampler_take(share->sampler, step, shares->positions) != TW_OK)

@@ -28,7 +28,7 @@ struct tw_shares_config {
     const float *const *weights;  /* [tensors]: the values are read at each step */
     const struct tw_dataset *data;
     enum tw_data_shard shard;
-    uint64_t seed;
+    struct tw_seeds seeds;
     int64_t batch;               /* over all slots */
     uint32_t slot, width, slots; /* slots [slot, slot + width) of `slots` */
     /* Asked between layers: true, the step is not wanted any more. NULL: it always is. */

@@ -198,7 +198,7 @@ static enum tw_status make_shares(struct trainee *trainee, struct tw_error *erro
         .weights = trainee->weights,
         .data = trainee->data,
         .shard = job->shard,
-        .seed = job->seed,
+        .seeds = job->seeds,
         .batch = tw_job_batch(job),
         .slot = place->slot,
         .width = place->width,
