@@ -26,8 +26,21 @@ const struct tw_optimizer *const tw_optimizers[] = {
 };
 const int tw_optimizer_count = TW_COUNT(tw_optimizers);
 
+/* They need the norms of whole tensors. */
+static const char *const missing[] = {"lars", "lamb"};
+
 static enum tw_status unknown(const struct tw_variant *variant, struct tw_error *error) {
     const char *names[TW_COUNT(tw_optimizers)];
+    for (int i = 0; i < TW_COUNT(missing); i++) {
+        if (strcmp(missing[i], variant->name) == 0) {
+            tw_job_error(error, variant->where, variant->path,
+                         "%s is not available yet; sgd, momentum and adamw are", variant->name);
+            if (error != NULL) {
+                error->status = TW_UNSUPPORTED;
+            }
+            return TW_UNSUPPORTED;
+        }
+    }
     for (int i = 0; i < tw_optimizer_count; i++) {
         names[i] = tw_optimizers[i]->name;
     }

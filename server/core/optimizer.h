@@ -74,7 +74,7 @@ extern const struct tw_optimizer *const tw_optimizers[];
 extern const int tw_optimizer_count;
 
 /* Finds the rule that `variant` names and reads its options; TW_JOB as
- * tw_options_read(). */
+ * tw_options_read(), TW_UNSUPPORTED for a rule that is known but not here. */
 enum tw_status tw_optimizer_find(const struct tw_optimizer **out,
                                  struct tw_optimizer_options *options,
                                  const struct tw_variant *variant, struct tw_error *error);

@@ -24,7 +24,7 @@ static double mu_at(const struct tw_optimizer_options *options, double t) {
 }
 
 /* mu_1 mu_2 ... mu_t, by products only. It ends early: once the product cannot be seen
- * beside 1, nor can a smaller one. Below beta1 = 0.999 that is 36,000 factors at most. */
+ * beside 1, nor can a smaller one. Up to beta1 = 0.999 that is 42,000 factors at most. */
 static double mu_product(const struct tw_optimizer_options *options, uint64_t t) {
     double fade = tw_exp(options->momentum_decay * LOG_096);
     double power = 1, product = 1;

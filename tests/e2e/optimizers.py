@@ -115,6 +115,7 @@ class Command(Case):
     def test_wrong_words_are_refused(self):
         self.assert_refused(["adma"], 'did you mean "adam"', "known: sgd")
         self.assert_refused(["lasr"], "unknown optimizer")
+        self.assert_refused(["lars", "lr=1"], "lars is not available yet")
         self.assert_refused(["adam", "bata1=.9"], 'did you mean "beta1"')
         self.assert_refused(["adam", "lr"], "lr: is not KEY=VALUE")
         self.assert_refused(["adam", "lr=1", "lr=2"], "lr is given twice")

@@ -161,6 +161,14 @@ static void what_a_table_does_not_allow_is_refused_by_key(void **unused) {
     }
 }
 
+static void rules_that_are_not_here_yet_are_refused_by_name(void **unused) {
+    assert_int_equal(find("lars lr=1"), TW_UNSUPPORTED);
+    assert_int_equal(error.status, TW_UNSUPPORTED);
+    assert_string_equal(error.text, "job.yaml:7: optimizer: lars is not available yet; sgd, "
+                                    "momentum and adamw are");
+    assert_int_equal(find("lamb"), TW_UNSUPPORTED);
+}
+
 static void the_borders_of_the_ranges_are_allowed(void **unused) {
     assert_int_equal(find("adam lr=1e-300 beta1=0 beta2=0 eps=0"), TW_OK);
     assert_int_equal(find("adam beta1=0.9999999 eps_at=hat bias=none"), TW_OK);
@@ -190,6 +198,7 @@ int main(void) {
         cmocka_unit_test(the_form_of_nesterov_chooses_its_states),
         cmocka_unit_test(the_form_of_rmsprop_has_the_states_it_needs),
         cmocka_unit_test(what_a_table_does_not_allow_is_refused_by_key),
+        cmocka_unit_test(rules_that_are_not_here_yet_are_refused_by_name),
         cmocka_unit_test(the_borders_of_the_ranges_are_allowed),
         cmocka_unit_test(prepare_writes_every_scalar),
     };
