@@ -1,6 +1,6 @@
 /* What `talweg bench` measures: one table of subjects, and what they share.
  *
- * A subject starts real processes on this machine (party.h), measures its rows
+ * A subject starts real processes on this machine (party.h) or works in this one, measures its rows
  * interleaved with their yardstick, so that both see the same noise, prints a table for
  * people on stderr, and adds its part of the object of --json. Nothing is left behind,
  * whatever happens. Used by cmd_bench.c.
@@ -30,6 +30,9 @@ struct tw_bench_subject {
 
 enum tw_status tw_bench_wire(const struct tw_bench_options *options, struct tw_json *json,
                              struct tw_error *error);
+
+enum tw_status tw_bench_optimizer(const struct tw_bench_options *options, struct tw_json *json,
+                                  struct tw_error *error);
 
 /* Of `count` values, which are sorted in place: the one below which the part `quantile`
  * (0 to 1) of them lies, between two neighbours by a straight line. NaN: there are none. */

@@ -11,6 +11,7 @@
 static const struct tw_bench_subject subjects[] = {
     {"wire", "gradients and weights between processes, beside raw send() and recv()",
      tw_bench_wire},
+    {"optimizer", "update rules, beside a loop that moves the same bytes", tw_bench_optimizer},
 };
 enum { SUBJECTS = sizeof subjects / sizeof subjects[0] };
 
@@ -23,7 +24,7 @@ enum { KEY_LONG = 0x200, KEY_BYTES, KEY_CORES };
 
 static const struct argp_option options[] = {
     {"long", KEY_LONG, NULL, 0, "All rows; the default leaves some out to end within 30 s", 1},
-    {"bytes", KEY_BYTES, "N", 0, "wire: only the rows of this size", 1},
+    {"bytes", KEY_BYTES, "N", 0, "Only the rows of this size", 1},
     {"cores", KEY_CORES, "A,B", 0,
      "Two CPU cores: the server and receivers run on A, workers and senders on B. Default: the"
      " first two that this process may use",
@@ -33,18 +34,22 @@ static const struct argp_option options[] = {
 };
 
 static const char doc[] =
-    "Measures this machine, each row in turns with its yardstick: raw send() and recv() between"
-    " two processes on the same cores in the same seconds. Compare within one table; a shared"
+    "Measures this machine, each row in turns with its yardstick: for the wire raw send() and"
+    " recv() between two processes on the same cores in the same seconds, for an update rule a"
+    " loop that moves the same bytes. Compare within one table; a shared"
     " machine is at times half as fast as before."
     "\v"
     "Subjects:\n"
-    "  wire       gradients and weights between a server and its workers. push: from\n"
-    "             the first byte until the update is committed and its weights begin\n"
-    "             to arrive. pull: from then on. pushpull: both, bytes counted once\n"
+    "  wire       gradients and weights between a server and its workers. push:\n"
+    "             from the first byte until the update is committed and its weights\n"
+    "             begin to arrive. pull: from then on. pushpull: both, bytes counted\n"
+    "             once\n"
+    "  optimizer  each update rule on one core, in cache and from memory\n"
     "\n"
     "Examples:\n"
     "  talweg bench wire\n"
     "  talweg bench wire --long --json\n"
+    "  talweg bench optimizer\n"
     "\n" TW_ARGS_EXIT_CODES;
 
 static error_t parse(int key, char *text, struct argp_state *state) {

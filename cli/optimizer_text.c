@@ -14,7 +14,8 @@ void tw_optimizer_text(struct tw_text *out, const struct tw_optimizer *rule) {
     tw_text_add(out, "%*s%-*s", INDENT, "", LABEL, "state");
     for (int s = 0; s < rule->states; s++)
         tw_text_add(out, "%s%s", s ? ", " : "", rule->state[s].name);
-    tw_text_add(out, "%s\n%*soptions\n", rule->states ? "" : "none", INDENT, "");
+    tw_text_add(out, "%s\n", rule->states ? "" : "none");
+    tw_text_add(out, "%*s%s\n", INDENT, "", rule->rule_count ? "options" : "options   none");
     tw_add_option_rules(out, rule->rules, rule->rule_count);
 }
 

@@ -46,12 +46,24 @@ class Bench(Case):
         ops = [row["op"] for row in rows if row["workers"] == 1 and row["optimizer"] == "none"]
         self.assertEqual(ops, ["push", "pull", "pushpull"])
 
+    def test_optimizer(self):
+        rows = self.object_of("optimizer", "--bytes", "16384")["rows"]
+        listed = json.loads(self.talweg("optimizer", "--json")[1])["optimizers"]
+        rules = [rule["name"] for rule in listed if rule["name"] != "none"]
+        self.assertEqual([(row["optimizer"], row["from"]) for row in rows],
+                         [(rule, "cache") for rule in rules])
+        for row in rows:
+            for name in ("ns_per_weight", "gb_per_s", "raw_gb_per_s", "ratio"):
+                self.assertGreater(row[name], 0)
+                self.assertTrue(math.isfinite(row[name]))
+
     def test_wrong(self):
         for arguments, words in [
                 ([], ["no subject"]),
                 (["wier"], ['unknown subject "wier"', 'did you mean "wire"']),
                 (["wire", "--bytes", "5"], ["no row has this size", "4096"]),
                 (["wire", "--bytes", "many"], ["--bytes many"]),
+                (["optimizer", "--bytes", "5"], ["no row has this size", "16384"]),
                 (["wire", "--cores", "0,99999"], ["--cores 0,99999"])]:
             code, _, err = self.bench(*arguments)
             self.assertEqual(code, 2, err)

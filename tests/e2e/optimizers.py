@@ -60,11 +60,12 @@ class Command(Case):
         out, _ = self.ask()
         self.assertLessEqual(max(map(len, out.splitlines())), 100)
         names = [line for line in out.splitlines() if line and not line.startswith(" ")]
-        self.assertEqual(names, list(RULES))
+        self.assertEqual(names, [*RULES, "none"])
         listed = json.loads(self.ask("--json")[0])["optimizers"]
         self.assertEqual([rule["name"] for rule in listed], names)
         for rule in listed:
-            self.assertTrue(rule["formula"] and rule["source"] and rule["options"])
+            self.assertTrue(rule["formula"] and rule["source"])
+            self.assertEqual(rule["options"] == [], rule["name"] == "none")
             for option in rule["options"]:
                 self.assertTrue(option["text"])
                 if "values" in option:
