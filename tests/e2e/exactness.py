@@ -39,6 +39,25 @@ class ChunkSizes(Case):
             self.assertEqual(self.train(name, *more), self.train(name + "2", *more))
 
 
+class TwentyRuns(Case):
+    def test_have_one_result(self):
+        """Four slots on 1, 2 and 4 workers, chunks of four sizes, with and without a straggler:
+        everything arrives in another order each time."""
+        self.write("job.yaml", WIDE_JOB.replace("epochs: 3", "updates: 8").replace("chunk: 64KiB", "")
+                   + "slots: 4\n")
+        results = set()
+        for number in range(20):
+            workers = (4, 2, 4, 1)[number % 4]
+            more = ["--straggler", f"{number % workers}:4"] if number % 2 else []
+            chunk = ("64KiB", "128KiB", "256KiB", "4MiB")[number // 4 % 4]
+            code, text, err = self.talweg("run", "job.yaml", "--json", "--out", f"run{number}",
+                                          "--workers", str(workers), "--set", f"chunk={chunk}", *more)
+            self.assertEqual(code, 0, err)
+            found = self.result(text)
+            results.add((found["model_sha256"], found["train_loss"], found["test_loss"]))
+        self.assertEqual(len(results), 1)
+
+
 class Faults(ByHand):
     def begin(self, *arguments):
         """A server in training with two workers: (server, port, [worker of rank 0, of 1])."""

@@ -76,6 +76,7 @@ class Modes(Case):
         code, text, err = self.talweg("log", out, "--json")
         self.assertEqual(code, 0, err)
         count = Count([json.loads(line) for line in text.splitlines()])
+        self.last_run = out
         self.assert_agree(found, count, out, self.runs[-2].seen)
         return count
 
@@ -99,6 +100,14 @@ class Modes(Case):
         for more in [], STRAGGLER:
             with self.subTest(mode=mode, more=more):
                 yield self.count(mode, *more)
+
+    def assert_gave_up(self, run):
+        """The straggler was told that steps were cancelled, and left them."""
+        with open(self.path(run, "worker3.log")) as file:
+            told = re.search(r"step (\d+): (\d+) gradients? computed, (\d+) given up", file.read())
+        last, computed, given_up = map(int, told.groups())
+        self.assertGreater(given_up, 0)
+        self.assertLessEqual(given_up + computed, last)
 
     def assert_gathers(self, count, size, distinct):
         for slots in count.gathers:
@@ -126,6 +135,7 @@ class Modes(Case):
                 self.assertEqual(count.most, 0)
                 # All others begin anew at each update.
                 self.assertEqual(count.drops, (WORKERS - size) * count.version)
+            self.assert_gave_up(self.last_run)
 
     def test_k_batch_sync(self):
         for size in 2, 4:
