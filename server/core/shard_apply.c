@@ -111,6 +111,16 @@ static void settle(struct tw_shard *s, const struct tw_contribution *contributio
     *settled = contribution->step > *settled ? contribution->step : *settled;
 }
 
+/* Weights for a step that is over need not leave any more: whoever holds the slot next must not
+ * take them for its own. */
+static void withdraw_release(struct tw_shard *s, uint32_t index) {
+    uint32_t *pending = &s->slot[index].release;
+    if (!*pending || s->work[*pending - 1].step > s->slot[index].settled)
+        return;
+    s->work[*pending - 1].superseded = true;
+    *pending = 0;
+}
+
 static void on_commit(struct tw_shard *s, const struct tw_record *record) {
     uint32_t next = UINT32_MAX;
     for (uint32_t i = record->count; i-- > 0;) {
@@ -134,6 +144,7 @@ static void on_drop(struct tw_shard *s, const struct tw_record *record) {
         settle(s, &record->contributions[i]);
         forget_push(s, index, true, true);
         free_if_held(s, index);
+        withdraw_release(s, record->contributions[i].slot);
     }
     if (s->members_known)
         new_sums(s);
@@ -184,6 +195,7 @@ static void on_join(struct tw_shard *s, const struct tw_record *record) {
 static void cancel_slot(struct tw_shard *s, uint32_t index) {
     clear_slot(s, index, true);
     s->slot[index].settled = s->slot[index].step;
+    withdraw_release(s, index);
 }
 
 /* Sums that count on its bytes are cleared by the REGATHER that follows. */
