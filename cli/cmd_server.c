@@ -167,6 +167,8 @@ static enum tw_status serve(const struct tw_args *args, const struct tw_checked_
         .optimizer_options = checked->optimizer_options,
         .pace = checked->pace,
         .dial = checked->dial,
+        .turns = checked->turns,
+        .turn_count = checked->turn_count,
         .train_samples = checked->train_samples,
         /* By hand, an evaluator may come or not. */
         .evaluator = args->is_supervised && checked->job->has_test,

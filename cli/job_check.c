@@ -1,6 +1,8 @@
 #include "cli/job_check.h"
 
 #include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "worker/data/dataset.h"
@@ -84,6 +86,46 @@ static enum tw_status check_all_data(struct tw_checked_job *checked, enum tw_che
     return status;
 }
 
+static enum tw_status check_slots(const struct tw_job *job, const struct tw_dial *dial,
+                                  struct tw_error *error) {
+    if (job->slots == job->workers || dial->members_known)
+        return TW_OK;
+    return tw_job_error(error, job->slots_where, "slots",
+                        "%d slots of %d workers are for consistency.mode: sync, and the mode "
+                        "is \"%s\"; take slots out, or change the mode",
+                        job->slots, job->workers, dial->word);
+}
+
+static enum tw_status check_turn(const struct tw_job *job, int index, const struct tw_dial *before,
+                                 struct tw_dial_turn *out, struct tw_error *error) {
+    const struct tw_job_turn *turn = &job->turns[index];
+    char key[48];
+    snprintf(key, sizeof key, "consistency.turns[%d].mode", index);
+    out->update = (uint64_t)turn->update;
+    enum tw_status status =
+        tw_dial_parse_at(turn->mode, turn->where, key, job->workers, &out->dial, error);
+    if (!status && strcmp(out->dial.word, before->word) == 0)
+        return tw_job_error(error, turn->where, key,
+                            "\"%s\" is the mode already; take this turn out, or write another",
+                            before->word);
+    return status ? status : check_slots(job, &out->dial, error);
+}
+
+static enum tw_status check_turns(struct tw_checked_job *checked, struct tw_error *error) {
+    const struct tw_job *job = checked->job;
+    const struct tw_dial *before = &checked->dial;
+    enum tw_status status = TW_OK;
+    checked->turns = calloc((size_t)job->turn_count + 1, sizeof *checked->turns);
+    if (!checked->turns)
+        return tw_error_set(error, TW_NO_MEMORY, "out of memory");
+    for (int i = 0; i < job->turn_count && !status; i++) {
+        status = check_turn(job, i, before, &checked->turns[i], error);
+        before = &checked->turns[i].dial;
+        checked->turn_count++;
+    }
+    return status;
+}
+
 /* What the job says, without touching data; then all defaults are spelled out. */
 static enum tw_status check_words(struct tw_checked_job *checked, struct tw_error *error) {
     const struct tw_job *job = checked->job;
@@ -100,13 +142,12 @@ static enum tw_status check_words(struct tw_checked_job *checked, struct tw_erro
     if (status)
         return status;
     status = tw_dial_parse(job->mode, job->mode_where, job->workers, &checked->dial, error);
+    if (!status)
+        status = check_slots(job, &checked->dial, error);
+    if (!status)
+        status = check_turns(checked, error);
     if (status)
         return status;
-    if (job->slots > job->workers && !checked->dial.members_known)
-        return tw_job_error(error, job->slots_where, "slots",
-                            "%d slots of %d workers are for consistency.mode: sync, and the mode "
-                            "is \"%s\"; take slots out, or change the mode",
-                            job->slots, job->workers, job->mode);
     if (job->servers != 1)
         return tw_job_error(error, where, "cluster.servers",
                             "%d servers are not available yet; 1 would be right", job->servers);
@@ -130,6 +171,7 @@ enum tw_status tw_checked_job_load(struct tw_checked_job *out, const char *path,
 
 void tw_checked_job_fini(struct tw_checked_job *checked) {
     tw_model_free(checked->model);
+    free(checked->turns);
     if (checked->job)
         tw_job_free(checked->job);
     memset(checked, 0, sizeof *checked);

@@ -27,6 +27,8 @@ struct tw_checked_job {
     struct tw_optimizer_options optimizer_options;
     struct tw_pace pace; /* what the schedules say; epoch_samples is train_samples */
     struct tw_dial dial;
+    struct tw_dial_turn *turns; /* [turn_count] */
+    uint32_t turn_count;
     uint64_t train_samples; /* 0: own gradients, or the data was not opened */
 };
 

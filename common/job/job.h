@@ -25,6 +25,13 @@ struct tw_job_model {
     struct tw_where where;
 };
 
+/* The dial is turned right after this update. */
+struct tw_job_turn {
+    int64_t update;
+    char *mode;
+    struct tw_where where; /* of the mode */
+};
+
 enum tw_data_shard { TW_SHARD_EPOCH, TW_SHARD_FIXED, TW_SHARD_OWN };
 
 struct tw_job {
@@ -43,6 +50,8 @@ struct tw_job {
     struct tw_variant schedule, schedule_momentum; /* name NULL: constant */
     char *mode;                                    /* consistency.mode, e.g. "sync", "ssp:3" */
     struct tw_where mode_where;
+    int turn_count; /* consistency.turns, by update */
+    struct tw_job_turn *turns;
     int servers, workers;
     int slots; /* gradients of an update; not given: one per worker */
     bool slots_given;
@@ -119,8 +128,8 @@ enum tw_status tw_job_write(const struct tw_job *job, const char *const *notes, 
 
 /* SHA-256 over what server and workers must agree on: model, optimizer, training
  * data's format, number of samples and sharding, batch, epochs, updates, mode,
- * workers, slots, seeds, chunk size; not over paths, test data, number of servers, the trace or
- * names.
+ * turns, workers, slots, seeds, chunk size; not over paths, test data, number of servers, the trace
+ * or names.
  * `samples` of the training data; 0: gradients of the user's own. 32 bytes. The job
  * is resolved (asserted). */
 void tw_job_digest(const struct tw_job *job, uint64_t samples, uint8_t digest[32]);

@@ -85,6 +85,10 @@ void tw_job_digest(const struct tw_job *job, uint64_t samples, uint8_t digest[32
         add_variant(&sha, "schedule of momentum", &job->schedule_momentum);
     add(&sha, "mode");
     add(&sha, job->mode);
+    for (int i = 0; i < job->turn_count; i++) {
+        add_number(&sha, "turn", job->turns[i].update);
+        add(&sha, job->turns[i].mode);
+    }
     add_number(&sha, "workers", job->workers);
     add_number(&sha, "slots", job->slots);
     add_number(&sha, "seed", (int64_t)job->seed);

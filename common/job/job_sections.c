@@ -8,7 +8,6 @@
 #define BATCH_MAX ((int64_t)1 << 30)
 #define UPDATES_MAX ((int64_t)1000000000000000)
 #define EPOCHS_MAX 1e9
-#define MODE_BYTES_MAX 64
 #define CORE_BYTES_MAX 64
 
 static const struct tw_variant_form optimizer_form = {
@@ -193,15 +192,63 @@ static enum tw_status read_word(const struct tw_job_reader *reader, const struct
     return *out ? TW_OK : tw_job_memory_error(reader->error);
 }
 
-/* Whether the mode exists is for the dial to say. */
+static enum tw_status read_turn(const struct tw_job_reader *reader, const struct tw_yaml *node,
+                                struct tw_job_turn *out) {
+    static const char *const names[] = {"update", "mode", NULL};
+    const struct tw_job *job = reader->job;
+    enum tw_status status =
+        tw_need_kind(reader, node, TW_YAML_MAP, "a turn such as {update: 500, mode: async}");
+    if (status == TW_OK)
+        status = tw_need_keys(reader, node, names);
+    if (status == TW_OK)
+        status = tw_read_integer(reader, node, "update", 1, UPDATES_MAX, &out->update);
+    if (status == TW_OK)
+        status = read_word(reader, node, "mode", TW_MODE_MAX, "a mode such as async", &out->mode);
+    if (status != TW_OK)
+        return status;
+    if (!out->update)
+        return tw_missing_error(reader, node, "update", "after which update, such as 500");
+    if (!out->mode)
+        return tw_missing_error(reader, node, "mode", "the mode from there on, such as async");
+    out->where = tw_yaml_find(node, "mode")->where;
+    int64_t before = out > job->turns ? out[-1].update : 0;
+    if (out->update <= before)
+        return tw_node_error(reader, tw_yaml_find(node, "update"),
+                             "%" PRId64 " does not come after the turn before, at %" PRId64,
+                             out->update, before);
+    if (job->updates && out->update >= job->updates)
+        return tw_node_error(reader, tw_yaml_find(node, "update"),
+                             "%" PRId64 " never comes before the end: updates: %" PRId64,
+                             out->update, job->updates);
+    return TW_OK;
+}
+
+static enum tw_status read_turns(const struct tw_job_reader *reader, const struct tw_yaml *node) {
+    struct tw_job *job = reader->job;
+    if (!node)
+        return TW_OK;
+    enum tw_status status =
+        tw_need_kind(reader, node, TW_YAML_LIST, "turns such as - {update: 500, mode: async}");
+    if (status != TW_OK)
+        return status;
+    job->turns = tw_job_memory_get(reader->memory, (size_t)node->count * sizeof *job->turns);
+    if (!job->turns)
+        return tw_job_memory_error(reader->error);
+    for (const struct tw_yaml *child = node->first; child && status == TW_OK; child = child->next)
+        status = read_turn(reader, child, &job->turns[job->turn_count++]);
+    return status;
+}
+
+/* Whether the modes exist is for the dial to say. */
 static enum tw_status read_mode(const struct tw_job_reader *reader) {
-    static const char *const names[] = {"mode", NULL};
+    static const char *const names[] = {"mode", "turns", NULL};
     struct tw_job *job = reader->job;
     const struct tw_yaml *section;
     enum tw_status status = find_section(reader, "consistency", names, "mode: sync", &section);
     if (status == TW_OK)
-        status =
-            read_word(reader, section, "mode", MODE_BYTES_MAX, "a mode such as sync", &job->mode);
+        status = read_word(reader, section, "mode", TW_MODE_MAX, "a mode such as sync", &job->mode);
+    if (status == TW_OK && section)
+        status = read_turns(reader, tw_yaml_find(section, "turns"));
     if (status != TW_OK)
         return status;
     const struct tw_yaml *node = section ? tw_yaml_find(section, "mode") : NULL;

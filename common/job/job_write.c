@@ -200,6 +200,17 @@ static void add_schedule(struct tw_text *out, const struct tw_job *job) {
     }
 }
 
+static void add_turns(struct tw_text *out, const struct tw_job *job) {
+    for (int i = 0; i < job->turn_count; i++) {
+        tw_text_add(out, "%s{update: %" PRId64 ", mode: ", i ? ", " : ", turns: [",
+                    job->turns[i].update);
+        add_word(out, job->turns[i].mode);
+        tw_text_add(out, "}");
+    }
+    if (job->turn_count)
+        tw_text_add(out, "]");
+}
+
 static void add_note(struct tw_text *out, const char *note) {
     tw_text_add(out, "# ");
     for (; *note; note++)
@@ -242,6 +253,7 @@ enum tw_status tw_job_write(const struct tw_job *job, const char *const *notes, 
     add_schedule(&text, job);
     tw_text_add(&text, "consistency: {mode: ");
     add_word(&text, job->mode);
+    add_turns(&text, job);
     tw_text_add(&text, "}\ncluster: {servers: %d, workers: %d}\n", job->servers, job->workers);
     if (job->slots_given) /* left out they follow the number of workers */
         tw_text_add(&text, "slots: %d\n", job->slots);

@@ -48,18 +48,17 @@ static const struct tw_preset *find(const char *name, size_t length) {
 }
 
 static enum tw_status unknown(const char *mode, size_t length, struct tw_where where,
-                              struct tw_error *error) {
+                              const char *key, struct tw_error *error) {
     char word[64];
     size_t size = length < sizeof(word) - 1 ? length : sizeof(word) - 1;
     memcpy(word, mode, size);
     word[size] = 0;
     const char *near = tw_nearest_name(word, presets, PRESETS, sizeof(presets[0]));
     if (near)
-        return tw_job_error(error, where, "consistency.mode",
+        return tw_job_error(error, where, key,
                             "unknown mode \"%s\"; did you mean \"%s\"? available: " KNOWN, mode,
                             near);
-    return tw_job_error(error, where, "consistency.mode", "unknown mode \"%s\"; available: " KNOWN,
-                        mode);
+    return tw_job_error(error, where, key, "unknown mode \"%s\"; available: " KNOWN, mode);
 }
 
 /* The range of a preset's number, and what it is called. */
@@ -85,24 +84,23 @@ static const char *range_of(enum number number, int workers, int64_t *min, int64
 }
 
 static enum tw_status read_number(const struct tw_preset *preset, const char *mode,
-                                  struct tw_where where, int workers, int64_t *number,
-                                  struct tw_error *error) {
+                                  struct tw_where where, const char *key, int workers,
+                                  int64_t *number, struct tw_error *error) {
     const char *text = strchr(mode, ':');
     int64_t min, max;
     const char *what = range_of(preset->number, workers, &min, &max);
     if (preset->number == NONE)
-        return text ? tw_job_error(error, where, "consistency.mode",
-                                   "mode \"%s\" takes no number; write \"%s\"", mode, preset->name)
+        return text ? tw_job_error(error, where, key, "mode \"%s\" takes no number; write \"%s\"",
+                                   mode, preset->name)
                     : TW_OK;
     char *end = NULL;
     errno = 0;
     long long value = text && text[1] >= '0' && text[1] <= '9' ? strtoll(text + 1, &end, 10) : -1;
     if (!end || *end || errno)
-        return tw_job_error(error, where, "consistency.mode",
-                            "mode \"%s\" needs a number of %s: \"%s:%lld\"", mode, what,
-                            preset->name, (long long)(min ? min : 1));
+        return tw_job_error(error, where, key, "mode \"%s\" needs a number of %s: \"%s:%lld\"",
+                            mode, what, preset->name, (long long)(min ? min : 1));
     if (value < min || value > max)
-        return tw_job_error(error, where, "consistency.mode",
+        return tw_job_error(error, where, key,
                             "mode \"%s\" with cluster.workers %d: the number of %s must be from "
                             "%lld to %lld",
                             mode, workers, what, (long long)min, (long long)max);
@@ -127,19 +125,24 @@ static uint32_t gather_of(const struct tw_preset *preset, int64_t number, int wo
 
 enum tw_status tw_dial_parse(const char *mode, struct tw_where where, int workers,
                              struct tw_dial *out, struct tw_error *error) {
+    return tw_dial_parse_at(mode, where, "consistency.mode", workers, out, error);
+}
+
+enum tw_status tw_dial_parse_at(const char *mode, struct tw_where where, const char *key,
+                                int workers, struct tw_dial *out, struct tw_error *error) {
     size_t length = strcspn(mode, ":");
     const struct tw_preset *preset = find(mode, length);
     int64_t number = 0;
     if (!preset)
-        return unknown(mode, length, where, error);
+        return unknown(mode, length, where, key, error);
     if (!preset->available) {
-        tw_job_error(error, where, "consistency.mode",
-                     "mode \"%s\" is not available yet; available: " KNOWN, mode);
+        tw_job_error(error, where, key, "mode \"%s\" is not available yet; available: " KNOWN,
+                     mode);
         if (error)
             error->status = TW_UNSUPPORTED;
         return TW_UNSUPPORTED;
     }
-    enum tw_status status = read_number(preset, mode, where, workers, &number, error);
+    enum tw_status status = read_number(preset, mode, where, key, workers, &number, error);
     if (status != TW_OK)
         return status;
     *out = (struct tw_dial){

@@ -56,5 +56,8 @@ static inline uint32_t tw_dial_ahead(const struct tw_dial *dial) {
  * TW_UNSUPPORTED and say so. */
 enum tw_status tw_dial_parse(const char *mode, struct tw_where where, int workers,
                              struct tw_dial *out, struct tw_error *error);
+/* The same of a mode that stands at another key than consistency.mode. */
+enum tw_status tw_dial_parse_at(const char *mode, struct tw_where where, const char *key,
+                                int workers, struct tw_dial *out, struct tw_error *error);
 
 #endif

@@ -83,6 +83,20 @@ static void on_left(struct tw_server *server, const struct tw_node_event *event)
 
 /* ---- counts ---- */
 
+/* By the modes of the job; who turns the dial by hand changes it. */
+static uint64_t samples_of_updates(const struct tw_server_config *config) {
+    const struct tw_job *job = config->job;
+    const struct tw_dial *dial = &config->dial;
+    double pushes = 0, at = 0;
+    for (uint32_t i = 0; i < config->turn_count; i++) {
+        pushes += ((double)config->turns[i].update - at) * dial->gather;
+        at = (double)config->turns[i].update;
+        dial = &config->turns[i].dial;
+    }
+    pushes += ((double)job->updates - at) * dial->gather;
+    return (uint64_t)(pushes * (double)job->batch / job->workers);
+}
+
 /* The samples at which the run ends. What an update will bring is known by the
  * batch, if gradients come from our own workers. */
 static uint64_t samples_total(const struct tw_server_config *config) {
@@ -93,8 +107,7 @@ static uint64_t samples_total(const struct tw_server_config *config) {
     if (job->epochs > 0)
         total = (uint64_t)ceil(job->epochs * (double)config->train_samples);
     if (job->updates) {
-        double update = (double)job->batch * config->dial.gather / job->workers;
-        uint64_t samples = (uint64_t)((double)job->updates * update);
+        uint64_t samples = samples_of_updates(config);
         total = total && total < samples ? total : samples;
     }
     return total;

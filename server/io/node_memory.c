@@ -31,6 +31,8 @@ static void configure(const struct tw_server *server, struct tw_node_config *out
                   .token_bytes = config->token_bytes,
                   .tensors = config->tensors},
         .sequencer = {.dial = config->dial,
+                      .turns = config->turns,
+                      .turn_count = config->turn_count,
                       .workers = workers,
                       .shards = 1,
                       .samples = config->train_samples,
@@ -58,12 +60,20 @@ static void configure(const struct tw_server *server, struct tw_node_config *out
     tw_job_digest(job, config->train_samples, out->terms.digest);
 }
 
+static uint32_t most_ahead(const struct tw_sequencer_config *config) {
+    uint32_t most = tw_dial_ahead(&config->dial);
+    for (uint32_t i = 0; i < config->turn_count; i++)
+        if (tw_dial_ahead(&config->turns[i].dial) > most)
+            most = tw_dial_ahead(&config->turns[i].dial);
+    return most;
+}
+
 /* How much of the node's memory is for sure needed. What stands before the planes is counted
  * for all. */
 static size_t bytes_to_touch(struct tw_node_config config, size_t total) {
     enum { PUSH_BYTES = 256 };
     size_t chunks = config.shard.layout->chunks;
-    uint32_t ahead = tw_dial_ahead(&config.sequencer.dial);
+    uint32_t ahead = most_ahead(&config.sequencer);
     size_t before = config.shard.spares * chunks * sizeof(uint32_t) +
                     2 * (config.shard.ahead - ahead) * (chunks + PUSH_BYTES);
     config.shard.spares = 0;

@@ -30,8 +30,10 @@ struct tw_server_config {
     const struct tw_tensor_list *tensors;
     const struct tw_optimizer *optimizer;
     struct tw_optimizer_options optimizer_options;
-    struct tw_pace pace; /* of the options */
-    struct tw_dial dial;
+    struct tw_pace pace;              /* of the options */
+    struct tw_dial dial;              /* at the start */
+    const struct tw_dial_turn *turns; /* [turn_count] of the job */
+    uint32_t turn_count;
     uint64_t train_samples; /* n of the data set; 0: own gradients */
     bool evaluator;         /* wait for one before the start */
     const char *listen;     /* "HOST:PORT"; port 0: the kernel picks */

@@ -205,6 +205,7 @@ static void what_must_agree_is_in_the_digest(void **state) {
         {"optimizer.name", "sgd", true},
         {"optimizer.lr", "0.0010000000000000002", true},
         {"consistency.mode", "async", true},
+        {"consistency.turns", "[{update: 5, mode: async}]", true},
         {"cluster.workers", "2", true},
         {"slots", "2", true},
         {"slots", "1", false}, /* as when it is left out */
