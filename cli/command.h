@@ -21,6 +21,7 @@ int tw_cmd_run(int argc, char **argv);
 int tw_cmd_server(int argc, char **argv);
 int tw_cmd_worker(int argc, char **argv);
 int tw_cmd_dial(int argc, char **argv);
+int tw_cmd_status(int argc, char **argv);
 int tw_cmd_log(int argc, char **argv);
 int tw_cmd_replay(int argc, char **argv);
 int tw_cmd_timeline(int argc, char **argv);

@@ -11,6 +11,7 @@ const struct tw_command tw_commands[] = {
     {"server", "serve a job to workers, also on other machines", tw_cmd_server},
     {"worker", "compute gradients for a server", tw_cmd_worker},
     {"dial", "turn the consistency of a run while it goes on", tw_cmd_dial},
+    {"status", "tell how a run goes, and who waits for whom", tw_cmd_status},
     {"log", "print the order log of a run", tw_cmd_log},
     {"replay", "make a recorded run again, to the bit, or with one thing changed", tw_cmd_replay},
     {"timeline", "draw what the workers of a run did when", tw_cmd_timeline},

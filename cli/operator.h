@@ -2,10 +2,10 @@
  * change it while it goes on (`talweg status`, `talweg dial`). Blocking: the loop runs
  * inside these calls.
  *
- *     struct tw_operator *operator;
- *     if (tw_operator_open(&operator, run, token, &error) ||
- *         tw_operator_ask(operator, &question, on_answer, context, &error)) ...
- *     tw_operator_free(operator);
+ *     struct tw_operator *asker;
+ *     if (tw_operator_open(&asker, run, token, &error) ||
+ *         tw_operator_ask(asker, &question, on_answer, context, &error)) ...
+ *     tw_operator_free(asker);
  *
  * Happy path: server.json says where -> Hello, Challenge, Proof, Join -> Welcome ->
  * a question, its answers -> Bye. The server is given TW_OPERATOR_PATIENCE_MS for each
@@ -37,11 +37,11 @@ enum tw_status tw_operator_open(struct tw_operator **out, const char *run,
 /* Sends a frame, and hands what comes in answer to on_answer until that says that it
  * was the last. Frames are valid until it returns. After a failure nothing more can be
  * asked. */
-enum tw_status tw_operator_ask(struct tw_operator *operator, const struct tw_frame * question,
+enum tw_status tw_operator_ask(struct tw_operator *asker, const struct tw_frame *question,
                                bool (*on_answer)(void *context, const struct tw_frame *frame),
                                void *context, struct tw_error *error);
 
 /* Says Bye and closes; NULL is fine. */
-void tw_operator_free(struct tw_operator *operator);
+void tw_operator_free(struct tw_operator *asker);
 
 #endif

@@ -269,6 +269,12 @@ static void report_line(struct tw_progress *progress, const struct tw_report *re
     } else if (report->kind == TW_REPORT_WAITING) {
         tw_text_add(&out, "waiting %s", report->text);
         tw_progress_text(progress, TW_TONE_CARE, &out);
+    } else if (report->kind == TW_REPORT_STRAGGLER) {
+        tw_text_add(&out, "straggler: %s", report->text);
+        tw_progress_text(progress, TW_TONE_CARE, &out);
+    } else if (report->kind == TW_REPORT_TIMES) {
+        tw_text_add(&out, "%s", report->text);
+        tw_progress_text(progress, TW_TONE_PLAIN, &out);
     } else if (report->kind == TW_REPORT_EPOCH) {
         epoch_line(progress, report);
     }

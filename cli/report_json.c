@@ -25,9 +25,11 @@ static const struct kind {
     [TW_REPORT_JOINED] = {"joined", HAS_MEMBER},
     [TW_REPORT_LEFT] = {"left", HAS_MEMBER | HAS_TEXT},
     [TW_REPORT_WAITING] = {"waiting", HAS_TEXT},
+    [TW_REPORT_STRAGGLER] = {"straggler", HAS_TEXT},
     [TW_REPORT_STARTED] = {"started", HAS_COUNTS},
     [TW_REPORT_PROGRESS] = {"progress", HAS_COUNTS},
     [TW_REPORT_EPOCH] = {"epoch", HAS_COUNTS | HAS_TEST},
+    [TW_REPORT_TIMES] = {"times", HAS_TEXT},
     [TW_REPORT_DONE] = {"done", HAS_RESULT},
 };
 enum { KINDS = sizeof kinds / sizeof kinds[0] };

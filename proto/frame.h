@@ -190,6 +190,7 @@ struct tw_rank_status {
     uint32_t culprit; /* rank + 1; 0: nobody */
     double culprit_seconds;
     struct tw_view peer;
+    double blamed, silent;
 };
 struct tw_turn {
     struct tw_view mode;

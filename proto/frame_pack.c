@@ -124,7 +124,8 @@ static const struct field rank_status[] = {
     FIELD(rank_status, RankStatus, computing), FIELD(rank_status, RankStatus, waiting),
     FIELD(rank_status, RankStatus, network),   FIELD(rank_status, RankStatus, away),
     FIELD(rank_status, RankStatus, culprit),   FIELD(rank_status, RankStatus, culprit_seconds),
-    FIELD(rank_status, RankStatus, peer),
+    FIELD(rank_status, RankStatus, peer),      FIELD(rank_status, RankStatus, blamed),
+    FIELD(rank_status, RankStatus, silent),
 };
 static const struct field turn[] = {FIELD(turn, Turn, mode)};
 static const struct field turned[] = {

@@ -58,8 +58,9 @@
 #define TW_HEARTBEAT_MS 1000
 
 /* A server's patience. */
-#define TW_WAITING_MS 10000 /* between two reports of whom an update waits for */
-#define TW_GOODBYE_MS 2000  /* that peers get at the end to close their side */
+#define TW_WAITING_MS 10000   /* between two reports of whom an update waits for */
+#define TW_STRAGGLER_MS 60000 /* that a step may take before its rank is named */
+#define TW_GOODBYE_MS 2000    /* that peers get at the end to close their side */
 
 /* Files. */
 #define TW_JOB_BYTES_MAX (1u << 20)

@@ -25,6 +25,7 @@
 
 #define TW_NODE_RANDOM_BYTES (TW_NONCE_BYTES + TW_SESSION_BYTES)
 #define TW_NO_CONNECTION UINT32_MAX
+#define TW_NOBODY UINT32_MAX /* no rank */
 
 struct tw_node_config {
     struct tw_session_terms terms;
@@ -167,6 +168,9 @@ void tw_node_goodbye(struct tw_node *node, enum tw_status status, const char *te
 
 /* Greeted and not more: how many connections have not joined or attached yet. */
 bool tw_node_is_pending(const struct tw_node *node, uint32_t connection);
+
+/* The rank of the worker on a connection; TW_NOBODY: it is no worker's, or not yet. */
+uint32_t tw_node_rank(const struct tw_node *node, uint32_t connection);
 
 /* An operator's connection. */
 bool tw_node_is_operator(const struct tw_node *node, uint32_t connection);

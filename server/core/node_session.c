@@ -39,6 +39,12 @@ uint32_t tw_node_open(struct tw_node *n, const uint8_t *random) {
     return TW_NO_CONNECTION;
 }
 
+uint32_t tw_node_rank(const struct tw_node *n, uint32_t connection) {
+    const struct tw_session *session = &n->connection[connection].session;
+    bool joined = session->state == TW_SESSION_CONTROL || session->state == TW_SESSION_BULK;
+    return joined && session->role == TW_ROLE_WORKER ? session->rank : TW_NOBODY;
+}
+
 bool tw_node_is_pending(const struct tw_node *n, uint32_t connection) {
     enum tw_session_state state = n->connection[connection].session.state;
     return state == TW_SESSION_HELLO || state == TW_SESSION_PROOF || state == TW_SESSION_KNOWN;

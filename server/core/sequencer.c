@@ -200,29 +200,24 @@ struct tw_staleness tw_sequencer_staleness(const struct tw_sequencer *s) {
     return staleness;
 }
 
+/* Whether the next update waits for this rank: its push is missing, an update is not
+ * about to be formed without it, and no clock bound holds it back itself. */
+static bool is_wanted(const struct tw_sequencer *s, uint32_t rank) {
+    const struct tw_slot_state *slot = &s->slot[rank];
+    if (s->ending || s->holding || s->preparing || slot->waiting)
+        return false;
+    if (!s->started)
+        return !s->member[rank].was_here;
+    if (s->ready_count >= tw_sequencer_gather(s))
+        return false;
+    return s->config.dial.clock_bound < 0 || slot->clock <= s->clock_min;
+}
+
 struct tw_standing tw_sequencer_standing(const struct tw_sequencer *s, uint32_t rank) {
     return (struct tw_standing){.came = s->member[rank].was_here,
                                 .here = s->member[rank].state == TW_MEMBER_HERE,
                                 .reading = s->slot[rank].reading,
+                                .wanted = is_wanted(s, rank),
+                                .evicted = s->member[rank].evicted,
                                 .step = s->slot[rank].begun};
-}
-
-static bool is_waited_for(const struct tw_sequencer *s, uint32_t rank) {
-    const struct tw_slot_state *slot = &s->slot[rank];
-    bool bounded = s->started && s->config.dial.clock_bound >= 0;
-    return !slot->waiting && !(bounded && slot->clock > s->clock_min) &&
-           (s->started || !s->member[rank].was_here);
-}
-
-int tw_sequencer_waiting_for(const struct tw_sequencer *s, bool *joined) {
-    if (s->ending || s->holding || s->preparing ||
-        (s->started && s->ready_count >= tw_sequencer_gather(s)))
-        return -1;
-    for (int evicted = 0; evicted < 2; evicted++) /* of these only when nobody else is left */
-        for (uint32_t i = 0; i < s->config.workers; i++)
-            if (s->member[i].evicted == evicted && is_waited_for(s, i)) {
-                *joined = s->member[i].state == TW_MEMBER_HERE;
-                return (int)i;
-            }
-    return -1;
 }

@@ -191,12 +191,10 @@ bool tw_sequencer_holding(const struct tw_sequencer *sequencer);
 struct tw_standing {
     bool came, here; /* it was here at least once; its connections are all there */
     bool reading;    /* a step is out: it has not pushed all of it */
+    bool wanted;     /* the next update (or the start) waits for it, perhaps among others */
+    bool evicted;    /* others are waited for first */
     uint64_t step;   /* that was given to it last */
 };
 struct tw_standing tw_sequencer_standing(const struct tw_sequencer *sequencer, uint32_t rank);
-
-/* The lowest rank that the next update waits for; -1 when it waits for none.
- * *joined: whether that rank is there at the moment. */
-int tw_sequencer_waiting_for(const struct tw_sequencer *sequencer, bool *joined);
 
 #endif

@@ -150,6 +150,7 @@ void tw_server_conclude(struct tw_server *server) {
     if (server->trace.writer.failed.status != TW_OK)
         blame(&server->result, server->trace.writer.failed.status,
               server->trace.writer.failed.text);
+    tw_waits_conclude(server);
     tw_narrator_done(server);
     say_goodbye(server);
 }

@@ -103,6 +103,7 @@ static enum tw_status on_data(struct tw_connection *connection, const struct tw_
     struct tw_server *server = link->server;
     if (link->number == TW_NO_CONNECTION)
         return gone(error);
+    tw_waits_heard(link, frame);
     enum tw_status status = tw_node_data(server->node, link->number, frame, place, error);
     if (status != TW_OK && status != TW_AGAIN)
         leave_node(link, error->status, error->text);
@@ -146,6 +147,7 @@ static enum tw_status on_frame(struct tw_connection *connection, const struct tw
         tw_pump_drain(server);
         return error->status;
     }
+    tw_waits_heard(link, frame);
     enum tw_status status = tw_node_frame(server->node, link->number, frame, data, error);
     if (status == TW_OK)
         widen(link, body);
@@ -161,8 +163,10 @@ static void on_released(struct tw_connection *connection, void *token) {
     uint32_t number = (uint32_t)(uintptr_t)token;
     if (number == link->weights_last && link->number != TW_NO_CONNECTION) {
         link->weights_last = UINT32_MAX;
-        if (link->weights_rank != TW_SLOT_EVALUATOR)
+        if (link->weights_rank != TW_SLOT_EVALUATOR) {
             tw_trace_served(&link->server->trace, link->weights_rank, link->weights_position);
+            tw_waits_served(link->server, link->weights_rank);
+        }
     }
     tw_pump_sent(link->server, number);
 }

@@ -22,7 +22,6 @@ static double ratio(double a, double b) {
 
 enum tw_status tw_narrator_init(struct tw_server *server) {
     struct tw_narrator *narrator = &server->narrator;
-    narrator->waits_for = TW_WAITS_FOR_NOBODY;
     narrator->train_loss = narrator->test_loss = narrator->test_accuracy = none;
     narrator->rank = calloc((size_t)server->config->job->workers, sizeof(*narrator->rank));
     return narrator->rank ? TW_OK : TW_NO_MEMORY;
@@ -32,7 +31,7 @@ void tw_narrator_fini(struct tw_server *server) {
     free(server->narrator.rank);
 }
 
-static void tell(struct tw_server *server, const struct tw_report *report) {
+void tw_narrator_tell(struct tw_server *server, const struct tw_report *report) {
     if (server->config->on_report)
         server->config->on_report(server->config->context, report);
 }
@@ -45,12 +44,12 @@ void tw_narrator_listening(struct tw_server *server, const struct sockaddr *addr
         snprintf(report.host, sizeof(report.host), "%.*s", (int)sizeof(report.host) - 1, at.host);
         report.port = atoi(at.port);
     }
-    tell(server, &report);
+    tw_narrator_tell(server, &report);
 }
 
 void tw_narrator_done(struct tw_server *server) {
     struct tw_report report = {.kind = TW_REPORT_DONE, .result = server->result};
-    tell(server, &report);
+    tw_narrator_tell(server, &report);
 }
 
 /* ---- members ---- */
@@ -64,21 +63,19 @@ static void on_joined(struct tw_server *server, const struct tw_node_event *even
         link->is_member = true;
         snprintf(news->peer, sizeof(news->peer), "%s", tw_connection_peer(link->connection));
     }
-    news->came = true;
     memcpy(report.peer, news->peer, sizeof(report.peer));
-    tell(server, &report);
+    tw_narrator_tell(server, &report);
 }
 
 static void on_left(struct tw_server *server, const struct tw_node_event *event) {
     struct tw_report report = {
         .kind = TW_REPORT_LEFT, .rank = event->rank, .incarnation = event->incarnation};
     struct tw_rank_news *news = &server->narrator.rank[event->rank];
-    news->left_ms = uv_now(&server->loop);
     if (server->finished)
         return; /* everybody leaves now */
     memcpy(report.peer, news->peer, sizeof(report.peer));
     snprintf(report.text, sizeof(report.text), "%s", event->text);
-    tell(server, &report);
+    tw_narrator_tell(server, &report);
 }
 
 /* ---- counts ---- */
@@ -152,7 +149,7 @@ static void report_progress(struct tw_server *server, enum tw_report_kind kind) 
         stretch.examples ? stretch.loss / (double)stretch.examples : narrator->train_loss;
     narrator->samples_per_second = report.samples_per_second;
     narrator->told_version = version;
-    tell(server, &report);
+    tw_narrator_tell(server, &report);
 }
 
 static void on_started(struct tw_server *server) {
@@ -173,7 +170,7 @@ static void tell_border(struct tw_server *server, const struct tw_border *border
     report.staleness_mean = border->staleness_mean;
     tw_order_writer_flush(&server->order); /* what is told is recorded */
     tw_run_directory_add(&server->directory, border);
-    tell(server, &report);
+    tw_narrator_tell(server, &report);
 }
 
 static void tell_complete_borders(struct tw_server *server) {
@@ -215,6 +212,7 @@ static void on_border(struct tw_server *server, const struct tw_node_event *even
         .staleness_max = stretch->staleness_max,
         .dropped = stretch->dropped,
         .awaits = event->evaluated,
+        .times = tw_waits_stretch(server),
     };
     narrator->border_seconds = seconds;
     narrator->border_samples = event->samples;
@@ -265,6 +263,7 @@ static void on_dropped(struct tw_server *server, const struct tw_node_event *eve
 }
 
 void tw_narrator_event(struct tw_server *server, const struct tw_node_event *event) {
+    tw_waits_event(server, event);
     switch (event->kind) {
     case TW_EVENT_JOINED:
         on_joined(server, event);
@@ -311,57 +310,6 @@ void tw_narrator_event(struct tw_server *server, const struct tw_node_event *eve
 
 /* ---- ticks ---- */
 
-static int waits_for(const struct tw_server *server) {
-    const struct tw_sequencer *sequencer = tw_node_sequencer(server->node);
-    bool joined;
-    if (server->finished)
-        return TW_WAITS_FOR_NOBODY;
-    if (tw_sequencer_holding(sequencer))
-        return TW_WAITS_FOR_EVALUATION;
-    int rank = tw_sequencer_waiting_for(sequencer, &joined);
-    if (rank >= 0)
-        return rank;
-    bool evaluator = server->config->evaluator && !server->narrator.evaluator;
-    return evaluator && !server->narrator.started ? TW_WAITS_FOR_EVALUATOR : TW_WAITS_FOR_NOBODY;
-}
-
-static void say_waiting(const struct tw_server *server, int whom, uint64_t now, char *text,
-                        size_t room) {
-    unsigned seconds = (unsigned)((now - server->narrator.waits_since_ms + 500) / 1000);
-    bool joined = true;
-    (void)tw_sequencer_waiting_for(tw_node_sequencer(server->node), &joined);
-    if (whom == TW_WAITS_FOR_NOBODY) {
-        snprintf(text, room, "%s", "");
-    } else if (whom == TW_WAITS_FOR_EVALUATOR) {
-        snprintf(text, room, "for the evaluator, which has not joined for %u s", seconds);
-    } else if (whom == TW_WAITS_FOR_EVALUATION) {
-        snprintf(text, room, "for the evaluator, which has been at work for %u s", seconds);
-    } else if (joined) {
-        snprintf(text, room, "for rank %d, which is connected but has pushed nothing for %u s",
-                 whom, seconds);
-    } else if (!server->narrator.rank[whom].came) {
-        snprintf(text, room, "for rank %d, which has not joined for %u s", whom, seconds);
-    } else {
-        seconds = (unsigned)((now - server->narrator.rank[whom].left_ms + 500) / 1000);
-        snprintf(text, room, "for rank %d, which has been gone for %u s", whom, seconds);
-    }
-}
-
-static void report_waiting(struct tw_server *server, int whom, uint64_t now) {
-    struct tw_report report = {.kind = TW_REPORT_WAITING};
-    say_waiting(server, whom, now, report.text, sizeof(report.text));
-    if (whom >= 0)
-        report.rank = (uint32_t)whom;
-    tell(server, &report);
-}
-
-void tw_narrator_waiting(const struct tw_server *server, char *text, size_t room) {
-    uint64_t now = uv_now(&server->loop);
-    bool is_long = now - server->narrator.waits_since_ms >= 1000;
-    say_waiting(server, is_long ? server->narrator.waits_for : TW_WAITS_FOR_NOBODY, now, text,
-                room);
-}
-
 struct tw_progress_now tw_narrator_now(const struct tw_server *server) {
     const struct tw_sequencer *sequencer = tw_node_sequencer(server->node);
     struct tw_stretch stretch = tw_sequencer_stretch(sequencer);
@@ -375,26 +323,9 @@ struct tw_progress_now tw_narrator_now(const struct tw_server *server) {
     };
 }
 
-static void tick_waiting(struct tw_server *server) {
-    struct tw_narrator *narrator = &server->narrator;
-    uint64_t now = uv_now(&server->loop);
-    uint64_t version = tw_sequencer_version(tw_node_sequencer(server->node));
-    int whom = waits_for(server);
-    if (whom != narrator->waits_for || version != narrator->waits_version) {
-        narrator->waits_for = whom;
-        narrator->waits_version = version;
-        narrator->waits_since_ms = narrator->waits_told_ms = now;
-    } else if (whom != TW_WAITS_FOR_NOBODY &&
-               now - narrator->waits_told_ms >= server->limits.waiting_ms) {
-        narrator->waits_told_ms = now;
-        report_waiting(server, whom, now);
-    }
-}
-
 void tw_narrator_tick(struct tw_server *server) {
     if (server->phase != TW_SERVER_RUNNING)
         return;
-    tick_waiting(server);
     if (server->narrator.started &&
         tw_sequencer_version(tw_node_sequencer(server->node)) != server->narrator.told_version)
         report_progress(server, TW_REPORT_PROGRESS);

@@ -3,8 +3,6 @@
  * A Query is answered at the end of the loop's turn in which it came, one per operator
  * and turn, with at most TW_STATUS_RANKS_MAX ranks: work that is bounded whoever asks
  * and however often. The node sees to it that an operator has one question at a time. */
-#include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "server/io/server_state.h"
@@ -36,10 +34,10 @@ static void tell_run(struct tw_server *server, struct tw_link *link) {
     struct tw_stretch total = tw_sequencer_total(sequencer);
     struct tw_progress_now now = tw_narrator_now(server);
     char waiting[TW_ERROR_TEXT];
-    tw_narrator_waiting(server, waiting, sizeof(waiting));
+    tw_waits_words(server, waiting, sizeof(waiting));
     struct tw_frame frame = {.body = TW_BODY_STATUS};
     frame.status = (struct tw_run_status){
-        .mode = view_of(server->config->job->mode),
+        .mode = view_of(tw_sequencer_dial(sequencer)->word),
         .phase = phase_of(server),
         .workers = (uint32_t)server->config->job->workers,
         .ranks = link->query.ranks,
@@ -54,27 +52,34 @@ static void tell_run(struct tw_server *server, struct tw_link *link) {
             total.contributions ? (double)total.staleness_sum / (double)total.contributions : 0,
         .staleness_max = total.staleness_max,
         .dropped = total.dropped,
+        .update_seconds = tw_tempo_median(&server->waits.updates),
+        .since_update = tw_server_seconds(server) - server->waits.commit_seconds,
         .waiting = view_of(waiting),
     };
     (void)tw_connection_send(link->connection, &frame, NULL, NULL);
 }
 
-static enum tw_rank_state state_of(const struct tw_standing *standing) {
-    if (!standing->came)
-        return TW_RANK_ABSENT;
-    if (!standing->here)
-        return TW_RANK_GONE;
-    return standing->reading ? TW_RANK_COMPUTING : TW_RANK_WAITING;
+static double seconds_of(uint64_t ns) {
+    return (double)ns * 1e-9;
 }
 
 static void tell_rank(struct tw_server *server, struct tw_link *link, uint32_t rank) {
-    struct tw_standing standing = tw_sequencer_standing(tw_node_sequencer(server->node), rank);
+    struct tw_waiting_view view = tw_waits_view(server, rank);
     struct tw_frame frame = {.body = TW_BODY_RANK_STATUS};
     frame.rank_status = (struct tw_rank_status){
         .rank = rank,
-        .state = state_of(&standing),
-        .step = standing.step,
+        .state = view.state,
+        .step = view.step,
+        .since = seconds_of(view.state_ns),
+        .computing = seconds_of(view.sums.computing_ns),
+        .waiting = seconds_of(view.sums.waiting_ns),
+        .network = seconds_of(view.sums.network_ns),
+        .away = seconds_of(view.sums.away_ns),
+        .culprit = view.culprit == TW_NOBODY ? 0 : view.culprit + 1,
+        .culprit_seconds = seconds_of(view.culprit_ns),
         .peer = view_of(server->narrator.rank[rank].peer),
+        .blamed = seconds_of(view.blamed_ns),
+        .silent = tw_waits_silent_seconds(server, rank),
     };
     (void)tw_connection_send(link->connection, &frame, NULL, NULL);
 }

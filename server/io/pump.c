@@ -138,6 +138,7 @@ static void carry_out(struct tw_server *server, const struct tw_node_effect *eff
         if (effect->order.kind == TW_ORDER_RECORD) {
             tw_order_writer_add(&server->order, &effect->order.record);
             tw_trace_record(&server->trace, &effect->order.record);
+            tw_waits_record(server, &effect->order.record);
         }
         break;
     case TW_NODE_TO_LEAD:
@@ -148,8 +149,10 @@ static void carry_out(struct tw_server *server, const struct tw_node_effect *eff
 static void set_clock(struct tw_server *server) {
     bool runs = server->narrator.started && !server->finished &&
                 !tw_sequencer_holding(tw_node_sequencer(server->node));
-    if (runs != server->clock.runs)
-        tw_training_clock_set(&server->clock, runs, uv_hrtime());
+    if (runs == server->clock.runs)
+        return;
+    tw_training_clock_set(&server->clock, runs, uv_hrtime());
+    tw_waits_hold(server);
 }
 
 void tw_pump_drain(struct tw_server *server) {

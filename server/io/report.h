@@ -16,9 +16,11 @@ enum tw_report_kind {
     TW_REPORT_JOINED,    /* rank, incarnation, peer */
     TW_REPORT_LEFT,      /* rank, peer, text: why */
     TW_REPORT_WAITING,   /* text: for whom, since when; every 10 s while an update waits */
+    TW_REPORT_STRAGGLER, /* text: a rank that is there but does not get through its step */
     TW_REPORT_STARTED,   /* all workers are there */
     TW_REPORT_PROGRESS, /* updates, samples, epoch, train_loss, samples_per_second: <= 10 a second */
     TW_REPORT_EPOCH,    /* the same, with test_loss, test_accuracy, staleness_mean */
+    TW_REPORT_TIMES,    /* text: at the end, where the time of a worker (or of all) went */
     TW_REPORT_DONE,     /* result */
 };
 

@@ -51,6 +51,15 @@ static void write_line(struct tw_text *text, const struct tw_border *border) {
     tw_json_real(&json, "staleness_mean", border->staleness_mean);
     tw_json_unsigned(&json, "staleness_max", border->staleness_max);
     tw_json_unsigned(&json, "dropped", border->dropped);
+    tw_json_real(&json, "computing", border->times.computing);
+    tw_json_real(&json, "waiting", border->times.waiting);
+    tw_json_real(&json, "network", border->times.network);
+    tw_json_real(&json, "away", border->times.away);
+    if (border->times.culprit >= 0)
+        tw_json_integer(&json, "waited_for", border->times.culprit);
+    else
+        tw_json_null(&json, "waited_for");
+    tw_json_real(&json, "waited_for_seconds", border->times.culprit_seconds);
     tw_json_end_object(&json);
     tw_text_add_bytes(text, "\n", 1);
 }

@@ -17,6 +17,14 @@
 #include "common/tensor/layout.h"
 #include "server/core/shard.h"
 
+/* Where the time of all workers together went, in a stretch of updates: seconds. The
+ * four add up to workers times the time that passed. */
+struct tw_border_times {
+    double computing, waiting, network, away;
+    int64_t culprit; /* rank for which the others waited most; -1: for nobody */
+    double culprit_seconds;
+};
+
 /* A border of epochs: a line of metrics.jsonl, and what the operator is told. */
 struct tw_border {
     uint64_t version, samples;
@@ -27,7 +35,8 @@ struct tw_border {
     double staleness_mean;
     uint64_t staleness_max;
     uint64_t dropped; /* gradients that were over without being applied */
-    bool awaits;      /* an evaluation of this version is still to come */
+    struct tw_border_times times;
+    bool awaits; /* an evaluation of this version is still to come */
 };
 
 struct tw_run_directory {

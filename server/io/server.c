@@ -65,6 +65,8 @@ static void on_tick(uv_timer_t *timer) {
     server->tick_ms = now;
     /* A process that was stopped itself blames nobody for that time. */
     tw_links_tick(server, passed > 2 * TW_TICK_MS ? 2 * TW_TICK_MS : (uint32_t)passed);
+    if (server->phase == TW_SERVER_RUNNING)
+        tw_waits_tick(server, passed);
     tw_narrator_tick(server);
     tw_trace_flush(&server->trace);
 }
@@ -93,6 +95,7 @@ static void set_limits(struct tw_server *server) {
     FALL_BACK(pending_per_address, TW_PENDING_PER_ADDRESS_MAX);
     FALL_BACK(handshake_ms, TW_HANDSHAKE_MS);
     FALL_BACK(waiting_ms, TW_WAITING_MS);
+    FALL_BACK(straggler_ms, TW_STRAGGLER_MS);
     FALL_BACK(goodbye_ms, TW_GOODBYE_MS);
 #undef FALL_BACK
     /* Each member has a control and a bulk connection, and may be about to replace
@@ -134,7 +137,7 @@ static enum tw_status hear_stops(struct tw_server *server, struct tw_error *erro
 static enum tw_status set_up(struct tw_server *server, struct tw_error *error) {
     make_handles(server);
     server->link = calloc(server->link_room, sizeof(*server->link));
-    if (!server->link || tw_narrator_init(server) != TW_OK)
+    if (!server->link || tw_narrator_init(server) != TW_OK || tw_waits_init(server) != TW_OK)
         return tw_error_set(error, TW_NO_MEMORY, "no memory for %u connections", server->link_room);
     enum tw_status status = tw_run_directory_open(&server->directory, server->config->out, error);
     if (status == TW_OK)
@@ -162,6 +165,7 @@ static void tear_down(struct tw_server *server) {
     tw_server_file_remove(&server->file);
     tw_run_directory_close(&server->directory);
     tw_narrator_fini(server);
+    tw_waits_fini(server);
     free(server->link);
 }
 

@@ -5,6 +5,7 @@
  *   links.c           connections and their numbers in the node
  *   pump.c            effects of the node, and its work in slices
  *   narrator.c        events of the node, told as reports and lines
+ *   waits.c           who waits for whom, and for how long
  *   operators.c       answers to those who ask how the run goes
  *   conclusion.c      the end of training: result, model, goodbye
  *   run_directory.c   files;   order_writer.c   order.log;   server_file.c   server.json;
@@ -23,6 +24,8 @@
 #include "common/net/address.h"
 #include "proto/connection.h"
 #include "server/core/node.h"
+#include "server/core/tempo.h"
+#include "server/core/waiting.h"
 #include "server/io/order_writer.h"
 #include "server/io/run_directory.h"
 #include "server/io/server.h"
@@ -71,8 +74,6 @@ struct tw_pump {
 /* What is known of a rank. */
 struct tw_rank_news {
     char peer[TW_ADDRESS_TEXT];
-    bool came;
-    uint64_t left_ms;
 };
 
 /* Lines about connections that were closed for a fault: so many in a while, since
@@ -82,8 +83,32 @@ struct tw_fault_lines {
     unsigned told, untold;
 };
 
-/* For whom the next update waits; the special ones are not ranks. */
-enum { TW_WAITS_FOR_NOBODY = -1, TW_WAITS_FOR_EVALUATOR = -2, TW_WAITS_FOR_EVALUATION = -3 };
+/* For whom the next update waits. */
+enum tw_waits_for {
+    TW_WAITS_FOR_NOBODY,
+    TW_WAITS_FOR_RANKS,
+    TW_WAITS_FOR_EVALUATOR,  /* that it joins */
+    TW_WAITS_FOR_EVALUATION, /* that it has caught up */
+};
+
+struct tw_rank_waits {
+    uint64_t heard_ms;  /* when something came from it last */
+    uint64_t told_step; /* of which it was said that it is slow */
+    uint64_t border_blamed_ns;
+};
+
+struct tw_waits {
+    struct tw_waiting *account;
+    void *memory;                   /* of the account */
+    struct tw_rank_waits *rank;     /* [workers] */
+    struct tw_tempo updates, steps; /* time between two updates; from RELEASE to End */
+    double commit_seconds;          /* of training, at the last update */
+    enum tw_waits_for whom;         /* at the last tick */
+    uint64_t version, since_ms, told_ms;
+    bool is_told;                  /* of the present wait something was said */
+    uint64_t woke_ms;              /* this process was stopped, until then */
+    struct tw_waiting_view border; /* of all ranks together, at the last border */
+};
 
 struct tw_narrator {
     struct tw_rank_news *rank; /* [workers] */
@@ -102,8 +127,6 @@ struct tw_narrator {
     } tick[TW_RATE_TICKS]; /* ring */
     unsigned ticks;
     uint64_t told_version;
-    int waits_for;
-    uint64_t waits_version, waits_since_ms, waits_told_ms;
     char dropped[TW_NOT_FINITE_MAX][256]; /* the last pushes that were not finite; ring */
     unsigned drops;
 };
@@ -145,6 +168,7 @@ struct tw_server {
     struct tw_trace trace;
     struct tw_server_file file;
     struct tw_narrator narrator;
+    struct tw_waits waits;
 
     bool finished; /* the node said so */
     enum tw_status finished_status;
@@ -183,14 +207,33 @@ void tw_narrator_let_go(struct tw_server *server);
 void tw_narrator_listening(struct tw_server *server, const struct sockaddr *address);
 void tw_narrator_done(struct tw_server *server);
 
-/* For whom the next update waits, in words; "" when for nobody. */
-void tw_narrator_waiting(const struct tw_server *server, char *text, size_t room);
+void tw_narrator_tell(struct tw_server *server, const struct tw_report *report);
 /* How far training is, as of the last tick. */
 struct tw_progress_now {
     uint64_t samples_total; /* 0: not known */
     double epoch, samples_per_second, train_loss;
 };
 struct tw_progress_now tw_narrator_now(const struct tw_server *server);
+
+/* waits.c */
+enum tw_status tw_waits_init(struct tw_server *server);
+void tw_waits_fini(struct tw_server *server);
+void tw_waits_event(struct tw_server *server, const struct tw_node_event *event);
+void tw_waits_record(struct tw_server *server, const struct tw_record *record);
+void tw_waits_hold(struct tw_server *server);
+/* A frame of it begins to arrive, or is complete; the last of its weights have left. */
+void tw_waits_heard(struct tw_link *link, const struct tw_frame *frame);
+void tw_waits_served(struct tw_server *server, uint32_t rank);
+void tw_waits_tick(struct tw_server *server, uint64_t passed_ms);
+struct tw_waiting_view tw_waits_view(const struct tw_server *server, uint32_t rank);
+/* Since anything came from it. */
+double tw_waits_silent_seconds(const struct tw_server *server, uint32_t rank);
+/* For whom the next update waits, in words; "" when for nobody, or not for long. */
+void tw_waits_words(const struct tw_server *server, char *text, size_t room);
+/* Where the time of all workers together went since the last call. */
+struct tw_border_times tw_waits_stretch(struct tw_server *server);
+/* Tells where the time of the whole run went. */
+void tw_waits_conclude(struct tw_server *server);
 
 /* operators.c */
 void tw_operators_asked(struct tw_server *server, const struct tw_node_event *event);

@@ -55,14 +55,15 @@ static struct tw_job *make_job(const struct server_script *script) {
 
 struct audience {
     int fd;
-    bool progress;
+    bool progress, times;
 };
 
 static void on_report(void *context, const struct tw_report *report) {
     const struct audience *audience = context;
     const char *at = (const char *)report;
     size_t left = sizeof(*report);
-    if (report->kind == TW_REPORT_PROGRESS && !audience->progress)
+    if ((report->kind == TW_REPORT_PROGRESS && !audience->progress) ||
+        (report->kind == TW_REPORT_TIMES && !audience->times))
         return;
     while (left) {
         ssize_t count = write(audience->fd, at, left);
@@ -75,7 +76,7 @@ static void on_report(void *context, const struct tw_report *report) {
 
 static int run(const struct server_child *child, const struct server_script *script,
                struct tw_job *job, int fd) {
-    struct audience audience = {fd, script->progress};
+    struct audience audience = {fd, script->progress, script->times};
     struct tw_error error = {.status = TW_OK};
     struct tw_server_config config = {
         .job = job,

@@ -17,7 +17,7 @@ struct server_script {
     int workers;      /* 0: 1 */
     int updates;
     uint64_t train_samples; /* borders of epochs; 0: none */
-    bool evaluator, progress, stop_pipe;
+    bool evaluator, progress, times, stop_pipe;
     const char *token, *listen, *out; /* NULL: none, 127.0.0.1:0, a new folder */
     struct tw_server_limits limits;
     size_t file_bytes; /* no file may grow larger; 0: no limit */

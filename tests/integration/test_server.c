@@ -161,7 +161,8 @@ static void metrics_hold_a_line_per_epoch_with_its_evaluation(void **state) {
     check_begins(second, "{\"epoch\":2,\"updates\":4,\"samples\":16,\"seconds\":");
     assert_non_null(strstr(second, "\"lr\":0.5,\"train_loss\":3,\"test_loss\":0.5,"
                                    "\"test_accuracy\":1,\"staleness_mean\":0,"
-                                   "\"staleness_max\":0,\"dropped\":0}\n"));
+                                   "\"staleness_max\":0,\"dropped\":0,\"computing\":"));
+    assert_non_null(strstr(second, "\"waited_for_seconds\":"));
     assert_string_equal(strchr(second, '\n'), "\n");
     free(metrics);
     server_clean(&server);
@@ -421,6 +422,55 @@ static void a_successor_takes_over_and_the_old_one_is_fenced(void **state) {
     server_clean(&server);
 }
 
+/* Nothing but the tempo of the updates before makes it speak up here. */
+static void an_update_that_takes_ten_times_as_long_is_said(void **state) {
+    struct server_script script = {
+        .workers = 2, .updates = 12, .times = true, .limits.waiting_ms = 3600 * 1000};
+    server_start(&server, &script);
+    actor_join(&one, server.port, 0);
+    actor_join(&two, server.port, 1);
+    server_await(&server, TW_REPORT_STARTED);
+    for (int i = 0; i < 11; i++)
+        update_both();
+    actor_take(&two);
+    actor_take(&one);
+    actor_push(&one);
+    const struct tw_report *report = server_expect(&server, TW_REPORT_WAITING);
+    check_begins(report->text, "for rank 1, which has been computing step 12 for ");
+    assert_int_equal(report->rank, 1);
+    actor_push(&two);
+    model_update(expected, 0.5f, 0, 1, one.step);
+    leave(TW_OK);
+    check_begins(server_await(&server, TW_REPORT_TIMES)->text, "worker 0: ");
+    assert_non_null(strstr(server.last.text, " % for worker 1)"));
+    check_begins(server_expect(&server, TW_REPORT_TIMES)->text, "worker 1: ");
+    server_end(&server);
+    server_clean(&server);
+}
+
+static void a_straggler_is_named_in_any_mode(void **state) {
+    struct server_script script = {
+        .workers = 2, .updates = 3, .mode = "async", .limits.straggler_ms = 300};
+    server_start(&server, &script);
+    actor_join(&one, server.port, 0);
+    actor_join(&two, server.port, 1);
+    server_await(&server, TW_REPORT_STARTED);
+    actor_take(&two);
+    for (int i = 0; i < 2; i++) {
+        actor_take(&one);
+        actor_push(&one);
+    }
+    actor_take(&one);
+    const struct tw_report *report = server_await(&server, TW_REPORT_STRAGGLER);
+    while (report->rank != 1)
+        report = server_await(&server, TW_REPORT_STRAGGLER);
+    check_begins(report->text, "rank 1, which has been computing step 1 for ");
+    actor_push(&two);
+    leave(TW_OK);
+    server_end(&server);
+    server_clean(&server);
+}
+
 static void who_is_missing_is_said_by_name(void **state) {
     struct server_script script = {.workers = 2, .updates = 2, .limits.waiting_ms = 200};
     server_start(&server, &script);
@@ -431,11 +481,12 @@ static void who_is_missing_is_said_by_name(void **state) {
     actor_join(&two, server.port, -1);
     assert_int_equal(two.rank, 1);
     update_both();
+    actor_take(&two);
     actor_take(&one);
     actor_push(&one);
     do
         report = server_await(&server, TW_REPORT_WAITING);
-    while (!strstr(report->text, "rank 1, which is connected but has pushed nothing for"));
+    while (!strstr(report->text, "rank 1, which has been computing step 2 for"));
     actor_lose(&two);
     do
         report = server_await(&server, TW_REPORT_WAITING);
@@ -469,6 +520,8 @@ int main(void) {
         TEST(a_worker_that_comes_back_goes_on_where_it_was),
         TEST(a_chunk_cut_in_the_middle_is_sent_again),
         TEST(a_successor_takes_over_and_the_old_one_is_fenced),
+        TEST(an_update_that_takes_ten_times_as_long_is_said),
+        TEST(a_straggler_is_named_in_any_mode),
         TEST(who_is_missing_is_said_by_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

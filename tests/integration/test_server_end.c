@@ -168,8 +168,8 @@ static void a_disk_that_is_full_at_the_end_is_reported(void **state) {
 }
 
 static void a_disk_that_is_full_in_between_leaves_whole_lines(void **state) {
-    /* An epoch is one update; a line has more than 150 bytes, two are too many. */
-    struct server_script script = {.updates = 3, .train_samples = 2, .file_bytes = 300};
+    /* An epoch is one update; a line has more than 250 bytes, two are too many. */
+    struct server_script script = {.updates = 3, .train_samples = 2, .file_bytes = 500};
     server_start(&server, &script);
     actor_join(&one, server.port, 0);
     for (int i = 0; i < 3; i++)

@@ -71,7 +71,7 @@ const struct frame_sample frame_samples[FRAME_SAMPLES] = {
     {"rank_status",
      {.body = TW_BODY_RANK_STATUS,
       .rank_status = {1, TW_RANK_SENDING, 3000000000, 4.5, 5.5, 6.5, 7.5, 8.5, 9, 10.5,
-                      TEXT("10.0.0.7:5123")}},
+                      TEXT("10.0.0.7:5123"), 12.5, 13.5}},
      NULL},
     {"turn", {.body = TW_BODY_TURN, .turn = {TEXT("backup:1")}}, NULL},
     {"turned",

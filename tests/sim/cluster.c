@@ -427,11 +427,8 @@ static bool all_gone(const struct cluster *c) {
 
 /* What stands still, for whoever has to find out why. */
 static void dump(struct cluster *c) {
-    bool joined;
-    int rank = tw_sequencer_waiting_for(tw_node_sequencer(c->node[0].node), &joined);
-    print_message("waiting for rank %d (%s); actions %d; restarts %d; frozen %d; finished %d\n",
-                  rank, joined ? "here" : "not here", c->actions, c->restarts, c->frozen,
-                  c->finished);
+    print_message("actions %d; restarts %d; frozen %d; finished %d\n", c->actions, c->restarts,
+                  c->frozen, c->finished);
     for (int i = 0; i < CLUSTER_WORKERS; i++) {
         const struct virtual_worker *w = &c->worker[i];
         if (w->used)

@@ -1,5 +1,6 @@
 # Tests of cli/.
 tw_test(test_progress unit SOURCES unit/test_progress.c ROOMS tw_cli)
 tw_test(test_report_json unit SOURCES unit/test_report_json.c ROOMS tw_cli)
+tw_test(test_status_text unit SOURCES unit/test_status_text.c ROOMS tw_cli)
 tw_test(test_token unit SOURCES unit/test_token.c ROOMS tw_cli)
 tw_test(test_timeline unit SOURCES unit/test_timeline.c ROOMS tw_cli)

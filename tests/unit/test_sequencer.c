@@ -75,23 +75,6 @@ static void test_no_update_before_all_have_joined(void **state) {
     desk_fini(&desk);
 }
 
-static void test_waiting_for_names_the_lowest_without_a_vote(void **state) {
-    struct desk desk;
-    bool joined = false;
-    desk_started(&desk, "sync", 3, 1);
-    desk_ready(&desk, 0);
-    assert_int_equal(tw_sequencer_waiting_for(desk.sequencer, &joined), 1);
-    assert_true(joined);
-    desk_lose(&desk, 1);
-    assert_int_equal(tw_sequencer_waiting_for(desk.sequencer, &joined), 1);
-    assert_false(joined);
-    desk_ready(&desk, 1);
-    assert_int_equal(tw_sequencer_waiting_for(desk.sequencer, &joined), 2);
-    desk_ready(&desk, 2);
-    assert_int_equal(tw_sequencer_waiting_for(desk.sequencer, &joined), -1);
-    desk_fini(&desk);
-}
-
 /* ---- commits ---- */
 
 static void test_commit_then_its_contributors_are_released(void **state) {
@@ -569,7 +552,6 @@ int main(void) {
         cmocka_unit_test(test_one_prepare_at_a_time_in_order_of_votes),
         cmocka_unit_test(test_contributors_are_in_slot_order),
         cmocka_unit_test(test_no_update_before_all_have_joined),
-        cmocka_unit_test(test_waiting_for_names_the_lowest_without_a_vote),
         cmocka_unit_test(test_commit_then_its_contributors_are_released),
         cmocka_unit_test(test_async_releases_only_the_contributor),
         cmocka_unit_test(test_scalars_come_from_the_rule),

@@ -372,14 +372,14 @@ static void test_one_that_was_evicted_comes_back_by_a_join(void **state) {
 
 static void test_too_few_for_a_gather_wait(void **state) {
     struct desk desk;
-    bool joined;
     desk_started(&desk, "k-async:2", 2, 1);
     desk_lose(&desk, 0);
     evict(&desk, 0);
     desk_ready(&desk, 1);
     assert_false(desk.preparing);
-    assert_int_equal(tw_sequencer_waiting_for(desk.sequencer, &joined), 0);
-    assert_false(joined);
+    struct tw_standing standing = tw_sequencer_standing(desk.sequencer, 0);
+    assert_true(standing.wanted && standing.evicted && !standing.here);
+    assert_false(tw_sequencer_standing(desk.sequencer, 1).wanted);
     desk_join(&desk, 0);
     desk_attach_all(&desk, 0);
     desk_ready(&desk, 0);

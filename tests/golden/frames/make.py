@@ -105,6 +105,8 @@ FRAMES = {
         culprit=9,
         culprit_seconds=10.5,
         peer="10.0.0.7:5123",
+        blamed=12.5,
+        silent=13.5,
     ),
     "turn": dict(mode="backup:1"),
     "turned": dict(mode="backup:1", position=6000000000, version=5000000000),

@@ -1,0 +1,441 @@
+/* Waiting, as the lead sees it: what happens to each rank is told to the account of
+ * server/core/waiting.h, with the time; and whoever holds up the others is named.
+ *
+ * "waiting for ..." is said when an update takes ten times as long as the last ones did
+ * (but a second at least), and again every ten seconds; and every ten seconds before
+ * anything is known of how long they take. A rank that is here but does not get through
+ * its step is a straggler after a minute, or after ten times the usual time of a step.
+ * While this process itself was stopped nobody is blamed. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "server/io/server_state.h"
+
+#define WAKE_MS 1000 /* a tick that is so late: the process was stopped */
+#define SILENT_S 3   /* heartbeats come every second */
+
+enum tw_status tw_waits_init(struct tw_server *server) {
+    uint32_t workers = (uint32_t)server->config->job->workers;
+    struct tw_waits *waits = &server->waits;
+    waits->memory = calloc(1, tw_waiting_bytes(workers));
+    waits->rank = calloc(workers, sizeof(*waits->rank));
+    if (!waits->memory || !waits->rank)
+        return TW_NO_MEMORY;
+    waits->account = tw_waiting_init(waits->memory, workers);
+    return TW_OK;
+}
+
+void tw_waits_fini(struct tw_server *server) {
+    free(server->waits.memory);
+    free(server->waits.rank);
+}
+
+/* ---- the account ---- */
+
+/* What a worker says of its own time is taken for what it is worth: it can only move time
+ * of its own steps between computing and network. */
+static void on_measured(struct tw_waiting *account, const struct tw_node_event *event) {
+    for (size_t i = 0; i < event->measures; i++) {
+        const struct tw_measure *measure = &event->measure[i];
+        if (measure->received && measure->computed >= measure->received)
+            tw_waiting_measured(account, event->rank, measure->step,
+                                measure->computed - measure->received);
+    }
+}
+
+void tw_waits_event(struct tw_server *server, const struct tw_node_event *event) {
+    struct tw_waiting *account = server->waits.account;
+    uint64_t now_ns = uv_hrtime();
+    switch (event->kind) {
+    case TW_EVENT_STARTED:
+        tw_waiting_start(account, now_ns);
+        break;
+    case TW_EVENT_LEFT:
+        tw_waiting_gone(account, event->rank, now_ns);
+        break;
+    case TW_EVENT_MEASURED:
+        on_measured(account, event);
+        break;
+    case TW_EVENT_FINISHED:
+        tw_waiting_stop(account, now_ns);
+        break;
+    default:
+        break;
+    }
+}
+
+static void on_commit(struct tw_server *server, const struct tw_record *record, uint64_t now_ns) {
+    struct tw_waits *waits = &server->waits;
+    double seconds = tw_training_clock_seconds(&server->clock, now_ns);
+    tw_waiting_committed(waits->account, record->contributions, record->count, now_ns);
+    if (record->version > 1) /* the first has all the beginnings in it */
+        tw_tempo_add(&waits->updates, seconds - waits->commit_seconds);
+    waits->commit_seconds = seconds;
+}
+
+void tw_waits_record(struct tw_server *server, const struct tw_record *record) {
+    uint64_t now_ns = uv_hrtime();
+    if (record->kind == TW_RECORD_COMMIT)
+        on_commit(server, record, now_ns);
+    else if (record->kind == TW_RECORD_RELEASE && record->slot != TW_SLOT_EVALUATOR)
+        tw_waiting_released(server->waits.account, record->slot, record->step, now_ns);
+}
+
+void tw_waits_hold(struct tw_server *server) {
+    bool holds = tw_sequencer_holding(tw_node_sequencer(server->node));
+    tw_waiting_hold(server->waits.account, holds, uv_hrtime());
+}
+
+void tw_waits_heard(struct tw_link *link, const struct tw_frame *frame) {
+    struct tw_waits *waits = &link->server->waits;
+    uint32_t rank = tw_node_rank(link->server->node, link->number);
+    if (rank == TW_NOBODY)
+        return;
+    waits->rank[rank].heard_ms = uv_now(&link->server->loop);
+    if (frame->body == TW_BODY_PUSH) {
+        tw_waiting_arriving(waits->account, rank, uv_hrtime());
+    } else if (frame->body == TW_BODY_END) {
+        uint64_t before_ns = tw_waiting_last_step_ns(waits->account, rank);
+        tw_waiting_arrived(waits->account, rank, frame->end.step, uv_hrtime());
+        uint64_t step_ns = tw_waiting_last_step_ns(waits->account, rank);
+        if (step_ns != before_ns)
+            tw_tempo_add(&waits->steps, (double)step_ns * 1e-9);
+    }
+}
+
+void tw_waits_served(struct tw_server *server, uint32_t rank) {
+    tw_waiting_served(server->waits.account, rank, uv_hrtime());
+}
+
+struct tw_waiting_view tw_waits_view(const struct tw_server *server, uint32_t rank) {
+    return tw_waiting_view(server->waits.account, rank, uv_hrtime());
+}
+
+double tw_waits_silent_seconds(const struct tw_server *server, uint32_t rank) {
+    return (double)(uv_now(&server->loop) - server->waits.rank[rank].heard_ms) * 1e-3;
+}
+
+/* ---- for whom the next update waits ---- */
+
+/* Ranks that it waits for, and the one that has kept it waiting longest. */
+struct wanted {
+    uint32_t count, worst;
+    struct tw_waiting_view view; /* of the worst */
+};
+
+static uint64_t patience_ns(const struct tw_waiting_view *view) {
+    bool absent = view->state == TW_RANK_GONE || view->state == TW_RANK_ABSENT;
+    return absent ? UINT64_MAX : view->step_ns;
+}
+
+static struct wanted find_among(const struct tw_server *server, bool evicted) {
+    const struct tw_sequencer *sequencer = tw_node_sequencer(server->node);
+    struct wanted wanted = {.count = 0};
+    for (uint32_t rank = 0; rank < (uint32_t)server->config->job->workers; rank++) {
+        struct tw_standing standing = tw_sequencer_standing(sequencer, rank);
+        if (!standing.wanted || standing.evicted != evicted)
+            continue;
+        struct tw_waiting_view view = tw_waits_view(server, rank);
+        if (wanted.count++ && patience_ns(&view) <= patience_ns(&wanted.view))
+            continue;
+        wanted.worst = rank;
+        wanted.view = view;
+    }
+    return wanted;
+}
+
+/* Those that were evicted are only waited for when nobody else is left. */
+static struct wanted find_wanted(const struct tw_server *server) {
+    struct wanted wanted = find_among(server, false);
+    return wanted.count ? wanted : find_among(server, true);
+}
+
+static bool any_wanted(const struct tw_server *server) {
+    const struct tw_sequencer *sequencer = tw_node_sequencer(server->node);
+    for (uint32_t rank = 0; rank < (uint32_t)server->config->job->workers; rank++)
+        if (tw_sequencer_standing(sequencer, rank).wanted)
+            return true;
+    return false;
+}
+
+static enum tw_waits_for waits_for(const struct tw_server *server) {
+    const struct tw_narrator *narrator = &server->narrator;
+    if (server->finished)
+        return TW_WAITS_FOR_NOBODY;
+    if (tw_sequencer_holding(tw_node_sequencer(server->node)))
+        return TW_WAITS_FOR_EVALUATION;
+    if (any_wanted(server))
+        return TW_WAITS_FOR_RANKS;
+    bool evaluator = server->config->evaluator && !narrator->evaluator && !narrator->started;
+    return evaluator ? TW_WAITS_FOR_EVALUATOR : TW_WAITS_FOR_NOBODY;
+}
+
+static unsigned seconds_of(uint64_t ns) {
+    return (unsigned)((ns + 500000000) / 1000000000);
+}
+
+/* What a rank that others wait for is doing: "computing step 7 for 12 s". */
+static void say_rank(const struct tw_server *server, uint32_t rank,
+                     const struct tw_waiting_view *view, uint64_t since_ms, char *text,
+                     size_t room) {
+    unsigned long long step = view->step;
+    unsigned seconds = seconds_of(view->state_ns), all = (unsigned)((since_ms + 500) / 1000);
+    double silent = tw_waits_silent_seconds(server, rank);
+    int used = 0;
+    switch (view->state) {
+    case TW_RANK_ABSENT:
+        snprintf(text, room, "which has not joined for %u s", all);
+        return;
+    case TW_RANK_GONE:
+        snprintf(text, room, "which has been gone for %u s", seconds);
+        return;
+    case TW_RANK_RECEIVING:
+        used = snprintf(text, room, "whose weights for step %llu have been on their way for %u s",
+                        step, seconds);
+        break;
+    case TW_RANK_COMPUTING:
+        used = snprintf(text, room, "which has been computing step %llu for %u s", step, seconds);
+        break;
+    case TW_RANK_SENDING:
+        used = snprintf(text, room, "whose gradient of step %llu has been arriving for %u s", step,
+                        seconds);
+        break;
+    case TW_RANK_WAITING:
+        used = snprintf(text, room, "which is connected but has pushed nothing for %u s", all);
+        break;
+    }
+    if (silent >= SILENT_S)
+        snprintf(text + used, room - (size_t)used, ", and has said nothing at all for %.0f s",
+                 silent);
+}
+
+/* Returns the rank that is named; 0 when none is. */
+static uint32_t say_waiting(const struct tw_server *server, enum tw_waits_for whom, char *text,
+                            size_t room) {
+    struct wanted wanted = {.count = 0};
+    uint64_t since_ms = uv_now(&server->loop) - server->waits.since_ms;
+    unsigned seconds = (unsigned)((since_ms + 500) / 1000);
+    char doing[256], others[64] = "";
+    switch (whom) {
+    case TW_WAITS_FOR_NOBODY:
+        snprintf(text, room, "%s", "");
+        break;
+    case TW_WAITS_FOR_EVALUATOR:
+        snprintf(text, room, "for the evaluator, which has not joined for %u s", seconds);
+        break;
+    case TW_WAITS_FOR_EVALUATION:
+        snprintf(text, room, "for the evaluator, which has been at work for %u s", seconds);
+        break;
+    case TW_WAITS_FOR_RANKS:
+        wanted = find_wanted(server);
+        say_rank(server, wanted.worst, &wanted.view, since_ms, doing, sizeof(doing));
+        if (wanted.count > 1)
+            snprintf(others, sizeof(others), "; and for %u more", wanted.count - 1);
+        snprintf(text, room, "for rank %u, %s%s", wanted.worst, doing, others);
+        break;
+    }
+    return wanted.worst;
+}
+
+void tw_waits_words(const struct tw_server *server, char *text, size_t room) {
+    enum tw_waits_for whom = waits_for(server);
+    bool is_long = uv_now(&server->loop) - server->waits.since_ms >= 1000;
+    say_waiting(server, is_long ? whom : TW_WAITS_FOR_NOBODY, text, room);
+}
+
+/* ---- ticks ---- */
+
+/* How long nothing is said of the present wait. */
+static uint64_t quiet_ms(const struct tw_server *server, enum tw_waits_for whom) {
+    const struct tw_waits *waits = &server->waits;
+    uint64_t usual_ms = server->limits.waiting_ms;
+    double limit = tw_tempo_limit(&waits->updates);
+    if (waits->is_told || whom != TW_WAITS_FOR_RANKS || limit <= 0 ||
+        limit * 1000 >= (double)usual_ms)
+        return usual_ms;
+    return (uint64_t)(limit * 1000);
+}
+
+static void report_waiting(struct tw_server *server, enum tw_waits_for whom) {
+    struct tw_report report = {.kind = TW_REPORT_WAITING};
+    report.rank = say_waiting(server, whom, report.text, sizeof(report.text));
+    tw_narrator_tell(server, &report);
+}
+
+static void tick_waiting(struct tw_server *server, uint64_t now_ms) {
+    struct tw_waits *waits = &server->waits;
+    uint64_t version = tw_sequencer_version(tw_node_sequencer(server->node));
+    enum tw_waits_for whom = waits_for(server);
+    if (whom != waits->whom || version != waits->version || waits->woke_ms == now_ms) {
+        waits->whom = whom;
+        waits->version = version;
+        waits->since_ms = waits->told_ms = now_ms;
+        waits->is_told = false;
+    } else if (whom != TW_WAITS_FOR_NOBODY && now_ms - waits->told_ms >= quiet_ms(server, whom)) {
+        waits->told_ms = now_ms;
+        waits->is_told = true;
+        report_waiting(server, whom);
+    }
+}
+
+/* Names a rank that is here, but does not get through its step. */
+static void check_straggler(struct tw_server *server, uint32_t rank, double limit_s) {
+    struct tw_waits *waits = &server->waits;
+    struct tw_rank_waits *own = &waits->rank[rank];
+    struct tw_waiting_view view = tw_waits_view(server, rank);
+    double awake_s = (double)(uv_now(&server->loop) - waits->woke_ms) * 1e-3;
+    double step_s = (double)view.step_ns * 1e-9;
+    if (step_s < limit_s || awake_s < limit_s || own->told_step == view.step)
+        return;
+    own->told_step = view.step;
+    struct tw_report report = {.kind = TW_REPORT_STRAGGLER, .rank = rank};
+    char doing[256];
+    double usual = tw_tempo_median(&waits->steps);
+    say_rank(server, rank, &view, 0, doing, sizeof(doing));
+    int used = snprintf(report.text, sizeof(report.text), "rank %u, %s", rank, doing);
+    if (usual > 0)
+        snprintf(report.text + used, sizeof(report.text) - (size_t)used,
+                 " (a step usually takes %.2g s)", usual);
+    tw_narrator_tell(server, &report);
+}
+
+static void tick_ranks(struct tw_server *server) {
+    const struct tw_sequencer *sequencer = tw_node_sequencer(server->node);
+    double limit_s = (double)server->limits.straggler_ms * 1e-3;
+    double usual_s = TW_TEMPO_SLOW * tw_tempo_median(&server->waits.steps);
+    for (uint32_t rank = 0; rank < (uint32_t)server->config->job->workers; rank++) {
+        struct tw_standing standing = tw_sequencer_standing(sequencer, rank);
+        if (!standing.here)
+            continue;
+        tw_waiting_here(server->waits.account, rank, standing.reading, uv_hrtime());
+        if (server->narrator.started)
+            check_straggler(server, rank, usual_s > limit_s ? usual_s : limit_s);
+    }
+}
+
+void tw_waits_tick(struct tw_server *server, uint64_t passed_ms) {
+    uint64_t now_ms = uv_now(&server->loop);
+    if (passed_ms >= WAKE_MS)
+        server->waits.woke_ms = now_ms;
+    tick_ranks(server);
+    tick_waiting(server, now_ms);
+}
+
+/* ---- sums ---- */
+
+static struct tw_waiting_view sum_all(const struct tw_server *server) {
+    struct tw_waiting_view sum = {.culprit = TW_NOBODY};
+    for (uint32_t rank = 0; rank < (uint32_t)server->config->job->workers; rank++) {
+        struct tw_waiting_view view = tw_waits_view(server, rank);
+        sum.sums.computing_ns += view.sums.computing_ns;
+        sum.sums.waiting_ns += view.sums.waiting_ns;
+        sum.sums.network_ns += view.sums.network_ns;
+        sum.sums.away_ns += view.sums.away_ns;
+        sum.elapsed_ns += view.elapsed_ns;
+        sum.evaluator_ns += view.evaluator_ns;
+        if (view.blamed_ns > sum.blamed_ns) {
+            sum.blamed_ns = view.blamed_ns;
+            sum.culprit = rank;
+        }
+    }
+    return sum;
+}
+
+/* Since the last border others waited for this rank most; -1: for none. */
+static int64_t find_culprit(struct tw_server *server, double *seconds) {
+    int64_t culprit = -1;
+    uint64_t most_ns = 0;
+    for (uint32_t rank = 0; rank < (uint32_t)server->config->job->workers; rank++) {
+        struct tw_rank_waits *own = &server->waits.rank[rank];
+        uint64_t blamed_ns = tw_waits_view(server, rank).blamed_ns;
+        if (blamed_ns - own->border_blamed_ns > most_ns) {
+            most_ns = blamed_ns - own->border_blamed_ns;
+            culprit = rank;
+        }
+        own->border_blamed_ns = blamed_ns;
+    }
+    *seconds = (double)most_ns * 1e-9;
+    return culprit;
+}
+
+/* A measure that came late may take back what was counted before the border. */
+static double since(uint64_t now_ns, uint64_t before_ns) {
+    return (double)(int64_t)(now_ns - before_ns) * 1e-9;
+}
+
+struct tw_border_times tw_waits_stretch(struct tw_server *server) {
+    struct tw_waiting_view now = sum_all(server), before = server->waits.border;
+    struct tw_border_times times = {
+        .computing = since(now.sums.computing_ns, before.sums.computing_ns),
+        .waiting = since(now.sums.waiting_ns, before.sums.waiting_ns),
+        .network = since(now.sums.network_ns, before.sums.network_ns),
+        .away = since(now.sums.away_ns, before.sums.away_ns),
+    };
+    times.culprit = find_culprit(server, &times.culprit_seconds);
+    server->waits.border = now;
+    return times;
+}
+
+/* ---- the end ---- */
+
+/* "83 % computing, 12 % waiting (most of it for worker 0), 5 % network" */
+static void say_shares(const struct tw_waiting_view *view, char *text, size_t room) {
+    double all = (double)view->elapsed_ns / 100;
+    double away = (double)view->sums.away_ns / all;
+    char most[64] = "";
+    if (view->evaluator_ns > view->culprit_ns)
+        snprintf(most, sizeof(most), " (%.0f %% for the evaluator)",
+                 (double)view->evaluator_ns / all);
+    else if (view->culprit != TW_NOBODY)
+        snprintf(most, sizeof(most), " (%.0f %% for worker %u)", (double)view->culprit_ns / all,
+                 view->culprit);
+    int used = snprintf(text, room, "%.0f %% computing, %.0f %% waiting%s, %.0f %% network",
+                        (double)view->sums.computing_ns / all, (double)view->sums.waiting_ns / all,
+                        most, (double)view->sums.network_ns / all);
+    if (away >= 0.5)
+        snprintf(text + used, room - (size_t)used, ", %.0f %% away", away);
+}
+
+static void tell_shares(struct tw_server *server, uint32_t rank) {
+    struct tw_waiting_view view = tw_waits_view(server, rank);
+    struct tw_report report = {.kind = TW_REPORT_TIMES, .rank = rank};
+    char shares[256];
+    say_shares(&view, shares, sizeof(shares));
+    snprintf(report.text, sizeof(report.text), "worker %u: %s", rank, shares);
+    tw_narrator_tell(server, &report);
+}
+
+/* Of many workers all together, and the one that cost the others most. */
+static void tell_together(struct tw_server *server) {
+    struct tw_waiting_view sum = sum_all(server);
+    struct tw_report report = {.kind = TW_REPORT_TIMES};
+    char shares[256];
+    uint32_t worst = sum.culprit;
+    sum.culprit = TW_NOBODY;
+    say_shares(&sum, shares, sizeof(shares));
+    snprintf(report.text, sizeof(report.text), "%d workers together: %s",
+             server->config->job->workers, shares);
+    tw_narrator_tell(server, &report);
+    if (worst == TW_NOBODY)
+        return;
+    double others = (double)(server->config->job->workers - 1);
+    snprintf(report.text, sizeof(report.text),
+             "most was waited for worker %u: %.3g s by each of the others", worst,
+             (double)sum.blamed_ns * 1e-9 / others);
+    tw_narrator_tell(server, &report);
+    tell_shares(server, worst);
+}
+
+void tw_waits_conclude(struct tw_server *server) {
+    enum { FEW = 8 };
+    uint32_t workers = (uint32_t)server->config->job->workers;
+    if (!tw_sequencer_version(tw_node_sequencer(server->node)))
+        return;
+    if (workers > FEW) {
+        tell_together(server);
+        return;
+    }
+    for (uint32_t rank = 0; rank < workers; rank++)
+        tell_shares(server, rank);
+}
