@@ -155,7 +155,7 @@ static enum tw_status find_subject(const char *name, const struct tw_bench_subje
 
 static enum tw_status bench(struct tw_args *args, struct tw_text *out, struct tw_error *error) {
     struct bench_options *own = args->own;
-    const struct tw_bench_subject *subject;
+    const struct tw_bench_subject *subject = NULL;
     struct tw_json json;
     enum tw_status status = find_subject(args->job, &subject, error);
     if (!status)
