@@ -140,9 +140,23 @@ static bool same_variant(const struct tw_variant *a, const struct tw_variant *b)
     return true;
 }
 
+static bool same_group(const struct tw_job_group *a, const struct tw_job_group *b) {
+    return strcmp(a->pattern, b->pattern) == 0 && a->rate == b->rate && a->decay == b->decay;
+}
+
+static bool same_shaping(const struct tw_job *a, const struct tw_job *b) {
+    bool same = a->gradient_sum == b->gradient_sum && a->clip_norm == b->clip_norm &&
+                a->clip_value == b->clip_value && a->l2 == b->l2 && a->decoupled == b->decoupled &&
+                a->group_count == b->group_count;
+    for (int i = 0; same && i < a->group_count; i++)
+        same = same_group(&a->groups[i], &b->groups[i]);
+    return same;
+}
+
 /* Whether the scalars of the log are those of the wanted job, too. */
 static bool same_rule(const struct tw_job *a, const struct tw_job *b) {
-    return same_variant(&a->optimizer, &b->optimizer) && same_variant(&a->schedule, &b->schedule) &&
+    return same_shaping(a, b) && same_variant(&a->optimizer, &b->optimizer) &&
+           same_variant(&a->schedule, &b->schedule) &&
            same_variant(&a->schedule_momentum, &b->schedule_momentum);
 }
 

@@ -166,6 +166,7 @@ static enum tw_status serve(const struct tw_args *args, const struct tw_checked_
         .optimizer = checked->optimizer,
         .optimizer_options = checked->optimizer_options,
         .pace = checked->pace,
+        .shaping = checked->shaping,
         .dial = checked->dial,
         .turns = checked->turns,
         .turn_count = checked->turn_count,

@@ -126,6 +126,15 @@ static enum tw_status check_turns(struct tw_checked_job *checked, struct tw_erro
     return status;
 }
 
+static enum tw_status find_shaping(struct tw_checked_job *checked, struct tw_error *error) {
+    const struct tw_tensor_list *list = &checked->model->list;
+    checked->treatment = calloc((size_t)list->count, sizeof *checked->treatment);
+    if (!checked->treatment)
+        return tw_error_set(error, TW_NO_MEMORY, "out of memory");
+    return tw_shaping_find(&checked->shaping, checked->job, checked->optimizer, list,
+                           checked->treatment, error);
+}
+
 /* What the job says, without touching data; then all defaults are spelled out. */
 static enum tw_status check_words(struct tw_checked_job *checked, struct tw_error *error) {
     const struct tw_job *job = checked->job;
@@ -139,6 +148,9 @@ static enum tw_status check_words(struct tw_checked_job *checked, struct tw_erro
         return status;
     status = tw_pace_find(&checked->pace, &job->schedule, &job->schedule_momentum,
                           checked->optimizer, job->has_train, error);
+    if (status)
+        return status;
+    status = find_shaping(checked, error);
     if (status)
         return status;
     status = tw_dial_parse(job->mode, job->mode_where, job->workers, &checked->dial, error);
@@ -170,6 +182,7 @@ enum tw_status tw_checked_job_load(struct tw_checked_job *out, const char *path,
 }
 
 void tw_checked_job_fini(struct tw_checked_job *checked) {
+    free(checked->treatment);
     tw_model_free(checked->model);
     free(checked->turns);
     if (checked->job)

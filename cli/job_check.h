@@ -11,6 +11,7 @@
 #include "server/core/dial.h"
 #include "server/core/optimizer.h"
 #include "server/core/schedule.h"
+#include "server/core/shaping.h"
 #include "worker/nn/model.h"
 
 /* Which data is opened and looked through, down to the last label. */
@@ -25,7 +26,9 @@ struct tw_checked_job {
     struct tw_model *model;
     const struct tw_optimizer *optimizer;
     struct tw_optimizer_options optimizer_options;
-    struct tw_pace pace; /* what the schedules say; epoch_samples is train_samples */
+    struct tw_shaping shaping;
+    struct tw_treatment *treatment; /* [tensors] */
+    struct tw_pace pace;            /* what the schedules say; epoch_samples is train_samples */
     struct tw_dial dial;
     struct tw_dial_turn *turns; /* [turn_count] */
     uint32_t turn_count;

@@ -34,6 +34,8 @@ static void add_commit(struct tw_text *out, const struct tw_record *record) {
     if (record->examples > 0)
         tw_text_add(out, ", mean loss %.6g", record->loss / (double)record->examples);
     tw_text_add(out, ", rate %.6g", record->rate);
+    if (record->divisor != 0)
+        tw_text_add(out, ", divided by %.6g", record->divisor);
     tw_text_add(out, ":");
     add_contributions(out, record);
 }
@@ -86,7 +88,7 @@ void tw_record_to_text(struct tw_text *out, const struct tw_record *record) {
 
 void tw_record_csv_head(struct tw_text *out) {
     tw_text_add(out, "position,version,record,rank,incarnation,numerics,slot,step,read,staleness,"
-                     "examples,loss,scalars,rate,mode\n");
+                     "examples,loss,scalars,rate,mode,divisor\n");
 }
 
 static void add_scalars(struct tw_text *out, const struct tw_record *record) {
@@ -111,11 +113,11 @@ void tw_record_to_csv(struct tw_text *out, const struct tw_record *record) {
         if (record->kind == TW_RECORD_JOIN) {
             tw_text_add(out, "%u,%u,", record->rank, record->incarnation);
             add_quoted(out, record->numerics);
-            tw_text_add(out, ",%u,,,,,,,,", record->slot);
+            tw_text_add(out, ",%u,,,,,,,,,", record->slot);
         } else if (record->kind == TW_RECORD_RELEASE && record->slot == TW_SLOT_EVALUATOR) {
-            tw_text_add(out, ",,,evaluator,%" PRIu64 ",,,,,,,", record->step);
+            tw_text_add(out, ",,,evaluator,%" PRIu64 ",,,,,,,,", record->step);
         } else if (record->kind == TW_RECORD_RELEASE) {
-            tw_text_add(out, ",,,%u,%" PRIu64 ",,,,,,,", record->slot, record->step);
+            tw_text_add(out, ",,,%u,%" PRIu64 ",,,,,,,,", record->slot, record->step);
         } else if (has_contributions(record)) {
             const struct tw_contribution *c = &record->contributions[i];
             tw_text_add(out, ",,,%u,%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",", c->slot,
@@ -126,14 +128,17 @@ void tw_record_to_csv(struct tw_text *out, const struct tw_record *record) {
             tw_text_add(out, ",");
             if (record->kind == TW_RECORD_COMMIT)
                 tw_text_add_real(out, record->rate);
-            tw_text_add(out, ",");
+            tw_text_add(out, ",,");
+            if (record->kind == TW_RECORD_COMMIT)
+                tw_text_add_real(out, record->divisor);
         } else if (record->kind == TW_RECORD_DIAL) {
             tw_text_add(out, ",,,,,,,,,,,");
             add_quoted(out, record->mode);
+            tw_text_add(out, ",");
         } else if (record->kind == TW_RECORD_EVICT) {
-            tw_text_add(out, "%u,,,%u,,,,,,,,", record->rank, record->slot);
+            tw_text_add(out, "%u,,,%u,,,,,,,,,", record->rank, record->slot);
         } else {
-            tw_text_add(out, ",,,,,,,,,,,");
+            tw_text_add(out, ",,,,,,,,,,,,");
         }
         tw_text_add(out, "\n");
     }
@@ -162,6 +167,7 @@ static void write_commit(struct tw_json *json, const struct tw_record *record) {
     tw_json_unsigned(json, "examples", record->examples);
     tw_json_real(json, "loss", record->loss);
     tw_json_real(json, "rate", record->rate);
+    tw_json_real(json, "divisor", record->divisor);
     tw_json_begin_array(json, "scalars");
     for (int i = 0; i < scalar_count(record); i++)
         tw_json_real(json, NULL, record->scalars[i]);

@@ -88,6 +88,7 @@ static enum tw_status make_replay(struct replaying *r, struct tw_error *error) {
         .optimizer = replayer->checked->optimizer,
         .options = replayer->checked->optimizer_options,
         .pace = replayer->checked->pace,
+        .shaping = replayer->checked->shaping,
         .own_scalars = replayer->own_scalars,
         .fresh = replayer->fresh,
         .changed = replayer->changed,

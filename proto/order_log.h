@@ -22,7 +22,7 @@
 #include "common/base/status.h"
 #include "proto/delimited.h"
 
-#define TW_RECORD_SCALARS 8
+#define TW_RECORD_SCALARS (TW_RATES_MAX * TW_RULE_SCALARS)
 
 /* The numbers are those of the fields of Record. */
 enum tw_record_kind {
@@ -63,7 +63,9 @@ struct tw_record {
     uint64_t examples;                           /* COMMIT: of all contributions */
     double loss;                                 /* COMMIT: likewise */
     double rate;                                 /* COMMIT: the learning rate */
-    double scalars[TW_RECORD_SCALARS];           /* COMMIT: of the update rule, made from it */
+    double divisor;                              /* COMMIT: of the sum of the gradients, where it is
+                                                    not the number of examples; 0: it is */
+    double scalars[TW_RECORD_SCALARS];           /* COMMIT: of the rule, for each learning rate */
 };
 
 /* A COMMIT has at most one of each slot, or a whole gather; a DROP may have both. */

@@ -66,6 +66,7 @@ static size_t pack_commit(const struct tw_record *record, unsigned char *out) {
     tail.examples = record->examples;
     tail.loss = record->loss;
     tail.rate = record->rate;
+    tail.divisor = record->divisor;
     tail.n_scalars = scalar_count(record);
     tail.scalars = (double *)(uintptr_t)record->scalars;
     size_t size = pack_contributions(record, out);
@@ -187,13 +188,14 @@ static enum tw_status get_contributions(struct tw_record_arena *arena, size_t co
 static enum tw_status get_commit(struct tw_record_arena *arena, const Talweg__Log__Commit *from,
                                  struct tw_record *record, struct tw_error *error) {
     if (from->n_scalars > TW_RECORD_SCALARS)
-        return tw_error_set(error, TW_DATA, "%zu scalars; an update rule has at most %d",
-                            from->n_scalars, TW_RECORD_SCALARS);
+        return tw_error_set(error, TW_DATA, "%zu scalars; there are at most %d", from->n_scalars,
+                            TW_RECORD_SCALARS);
     if (from->n_scalars > 0)
         memcpy(record->scalars, from->scalars, from->n_scalars * sizeof *from->scalars);
     record->examples = from->examples;
     record->loss = from->loss;
     record->rate = from->rate;
+    record->divisor = from->divisor;
     return get_contributions(arena, from->n_contributions, from->contributions, record, error);
 }
 

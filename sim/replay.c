@@ -378,10 +378,37 @@ static enum tw_status sum_gradients(struct tw_replay *replay, const struct tw_re
     return TW_OK;
 }
 
+/* What the update applies with: of the log, or computed anew; what can be compared is. */
+static enum tw_status find_terms(const struct tw_replay *replay, const struct tw_record *record,
+                                 uint64_t samples_before, double scalars[TW_RECORD_SCALARS],
+                                 struct tw_update_terms *terms, struct tw_error *error) {
+    const struct tw_replay_config *config = &replay->config;
+    double squares = tw_shaping_needs_norm(&config->shaping) ? tw_replay_squares(replay) : 0;
+    *terms = (struct tw_update_terms){.examples = replay->total.samples - samples_before,
+                                      .divisor = record->divisor,
+                                      .rate = record->rate,
+                                      .scalars = record->scalars};
+    double divisor = tw_shaping_divisor(&config->shaping, terms->examples, squares);
+    if (config->own_scalars) {
+        terms->divisor = divisor;
+        terms->scalars = scalars;
+        terms->rate =
+            tw_shaping_prepare(&config->shaping, &config->pace, config->optimizer, &config->options,
+                               record->version - 1, samples_before, scalars);
+    } else if (!config->changed && !config->inexact && divisor != record->divisor) {
+        return tw_error_set(error, TW_NUMERICS,
+                            "update %" PRIu64
+                            " is the first that differs: the sum of its gradients "
+                            "was divided by %.17g in the run, here it is %.17g",
+                            record->version, record->divisor, divisor);
+    }
+    return TW_OK;
+}
+
 static enum tw_status on_commit(struct tw_replay *replay, const struct tw_record *record,
                                 struct tw_error *error) {
-    const struct tw_replay_config *config = &replay->config;
-    double scalars[TW_OPTIMIZER_SCALARS];
+    double scalars[TW_RECORD_SCALARS];
+    struct tw_update_terms terms;
     uint64_t before = replay->total.samples;
     struct tw_replay_total kept = replay->total;
     enum tw_status status = check_contributions(replay, record, error);
@@ -390,19 +417,16 @@ static enum tw_status on_commit(struct tw_replay *replay, const struct tw_record
     if (status == TW_OK && !tw_all_finite(replay->gradient, replay->elements))
         status =
             tw_error_set(error, TW_NOT_FINITE, "update %" PRIu64 " is not finite", record->version);
-    memcpy(scalars, record->scalars, sizeof scalars);
-    double rate = record->rate;
-    if (config->own_scalars)
-        rate = tw_pace_prepare(&config->pace, config->optimizer, &config->options,
-                               record->version - 1, before, scalars);
     if (status == TW_OK)
-        status = tw_replay_apply(replay, replay->total.samples - before, scalars, error);
+        status = find_terms(replay, record, before, scalars, &terms, error);
+    if (status == TW_OK)
+        status = tw_replay_apply(replay, &terms, error);
     if (status != TW_OK) {
         replay->total = kept;
         return status;
     }
     replay->total.version++;
-    replay->total.rate = rate;
+    replay->total.rate = terms.rate;
     pass_border(replay, before);
     return TW_OK;
 }

@@ -27,6 +27,7 @@
 #include "server/core/optimizer.h"
 #include "server/core/record.h"
 #include "server/core/schedule.h"
+#include "server/core/shaping.h"
 #include "worker/data/dataset.h"
 #include "worker/nn/model.h"
 
@@ -42,7 +43,8 @@ struct tw_replay_config {
     const struct tw_optimizer *optimizer;
     struct tw_optimizer_options options;
     struct tw_pace pace;
-    bool own_scalars; /* made of options and pace; else those of the log */
+    struct tw_shaping shaping;
+    bool own_scalars; /* scalars and divisors are computed anew; else those of the log */
     bool fresh;
     bool changed;         /* another run than the recorded one: nothing is compared */
     const char *numerics; /* ours */

@@ -85,34 +85,54 @@ enum tw_status tw_replay_add(struct tw_replay *replay, bool last, struct tw_erro
 
 /* ---- the update ---- */
 
-static void apply_piece(struct tw_replay *replay, size_t first, uint64_t examples,
-                        const double *scalars, const float *from, float *to) {
-    size_t left = replay->elements - first;
-    float *gradient = replay->gradient + first;
-    struct tw_optimizer_float work = {
-        .count = left < PIECE ? left : PIECE,
-        .gradient = gradient,
-        .weights_in = from + first,
-        .weights_out = to + first,
-        .scalars = scalars,
-    };
-    for (int i = 0; i < replay->config.optimizer->states; i++)
-        work.state[i] = replay->state[i].at + first;
-    if (examples > 1)
-        tw_divide(gradient, (float)examples, work.count);
-    replay->config.optimizer->apply_float(&replay->config.options, &work);
+double tw_replay_squares(const struct tw_replay *replay) {
+    const struct tw_tensor_list *list = &replay->config.model->list;
+    const float *at = replay->gradient;
+    double sum = 0, square;
+    for (int t = 0; t < list->count; t++) {
+        size_t left = (size_t)list->tensors[t].elements, count;
+        for (; left > 0; left -= count, at += count) {
+            count = left < TW_BLOCK_FLOATS ? left : TW_BLOCK_FLOATS;
+            tw_block_sums_of_squares(at, count, &square);
+            sum += square;
+        }
+    }
+    return sum;
 }
 
-enum tw_status tw_replay_apply(struct tw_replay *replay, uint64_t examples, const double *scalars,
+/* One that lies in one tensor. */
+static void apply_piece(struct tw_replay *replay, uint32_t tensor, size_t first, size_t count,
+                        const struct tw_update_terms *terms, const float *from, float *to) {
+    const struct tw_replay_config *config = &replay->config;
+    struct tw_optimizer_float work = {
+        .count = count,
+        .weights_in = from + first,
+        .weights_out = to + first,
+    };
+    for (int i = 0; i < config->optimizer->states; i++)
+        work.state[i] = replay->state[i].at + first;
+    tw_shaping_apply(&config->shaping, config->optimizer, &config->options, terms, tensor, &work,
+                     replay->gradient + first);
+}
+
+enum tw_status tw_replay_apply(struct tw_replay *replay, const struct tw_update_terms *terms,
                                struct tw_error *error) {
+    const struct tw_tensor_list *list = &replay->config.model->list;
     struct tw_version *before = replay->current, *after = before;
+    size_t first = 0, end = 0;
     if (before->refs > 1) {
         enum tw_status status = tw_version_take(replay, &after, error);
         if (status != TW_OK)
             return status;
     }
-    for (size_t first = 0; first < replay->elements; first += PIECE)
-        apply_piece(replay, first, examples, scalars, before->plane.at, after->plane.at);
+    for (int t = 0; t < list->count; t++) {
+        end += (size_t)list->tensors[t].elements;
+        for (size_t count; first < end; first += count) {
+            count = end - first < PIECE ? end - first : PIECE;
+            apply_piece(replay, (uint32_t)t, first, count, terms, before->plane.at,
+                        after->plane.at);
+        }
+    }
     replay->current = after;
     if (after != before)
         tw_version_drop(replay, before);

@@ -27,6 +27,11 @@
 #define TW_NUMERICS_MAX 128 /* bytes of a numerics id */
 #define TW_MODE_MAX 64      /* bytes of a mode with its number */
 
+/* Update rules. */
+#define TW_RULE_SCALARS 8 /* numbers of an update that are computed once */
+#define TW_GROUPS_MAX 64  /* of tensors */
+#define TW_RATES_MAX 8 /* learning rates of one update: the schedule's, and multiples for groups */
+
 /* Operators: people's programs that ask how a run goes. */
 #define TW_OPERATORS_MAX 4      /* connected at once */
 #define TW_OPERATOR_MS 30000    /* that one may stay without saying anything */

@@ -32,6 +32,14 @@ struct tw_job_turn {
     struct tw_where where; /* of the mode */
 };
 
+/* Tensors that are treated in a way of their own. */
+struct tw_job_group {
+    const char *pattern; /* of their names, with * and ? */
+    double rate;         /* multiple of the learning rate */
+    bool decay;          /* weight decay holds for them */
+    struct tw_where where;
+};
+
 enum tw_data_shard { TW_SHARD_EPOCH, TW_SHARD_FIXED, TW_SHARD_OWN };
 
 struct tw_job {
@@ -47,6 +55,12 @@ struct tw_job {
     double epochs;        /* 0: not given */
     int64_t updates;      /* 0: not given; at least one of the two is */
     struct tw_variant optimizer;
+    bool gradient_sum;            /* of the examples; else their mean */
+    double clip_norm, clip_value; /* 0: none; not both */
+    double l2, decoupled;         /* weight decay, likewise */
+    struct tw_where decay_where;
+    int group_count;
+    struct tw_job_group *groups;                   /* of a tensor the first that fits counts */
     struct tw_variant schedule, schedule_momentum; /* name NULL: constant */
     char *mode;                                    /* consistency.mode, e.g. "sync", "ssp:3" */
     struct tw_where mode_where;

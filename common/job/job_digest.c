@@ -63,9 +63,28 @@ static void add_model(struct tw_sha256 *sha, const struct tw_job_model *model) {
     add_variant(sha, "loss", &model->loss);
 }
 
+static void add_real(struct tw_sha256 *sha, const char *key, double value) {
+    char text[TW_REAL_TEXT];
+    add(sha, key);
+    add(sha, tw_real_text(value, text));
+}
+
+static void add_update(struct tw_sha256 *sha, const struct tw_job *job) {
+    add_number(sha, "gradient", job->gradient_sum);
+    add_real(sha, "clip norm", job->clip_norm);
+    add_real(sha, "clip value", job->clip_value);
+    add_real(sha, "l2", job->l2);
+    add_real(sha, "decoupled", job->decoupled);
+    add_number(sha, "groups", job->group_count);
+    for (int i = 0; i < job->group_count; i++) {
+        add(sha, job->groups[i].pattern);
+        add_real(sha, "lr", job->groups[i].rate);
+        add_number(sha, "decay", job->groups[i].decay);
+    }
+}
+
 void tw_job_digest(const struct tw_job *job, uint64_t samples, uint8_t digest[32]) {
     struct tw_sha256 sha;
-    char epochs[TW_REAL_TEXT];
     assert(job->resolved);
     tw_sha256_init(&sha);
     add(&sha, "talweg job 1");
@@ -75,14 +94,14 @@ void tw_job_digest(const struct tw_job *job, uint64_t samples, uint8_t digest[32
     add_number(&sha, "samples", (int64_t)samples);
     add_number(&sha, "shard", job->shard);
     add_number(&sha, "batch", job->batch);
-    add(&sha, "epochs");
-    add(&sha, tw_real_text(job->epochs, epochs));
+    add_real(&sha, "epochs", job->epochs);
     add_number(&sha, "updates", job->updates);
     add_variant(&sha, "optimizer", &job->optimizer);
     if (job->schedule.name)
         add_variant(&sha, "schedule", &job->schedule);
     if (job->schedule_momentum.name)
         add_variant(&sha, "schedule of momentum", &job->schedule_momentum);
+    add_update(&sha, job);
     add(&sha, "mode");
     add(&sha, job->mode);
     for (int i = 0; i < job->turn_count; i++) {

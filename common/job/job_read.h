@@ -71,6 +71,9 @@ enum tw_status tw_read_variant(const struct tw_job_reader *reader, const struct 
 /* model: {...} into job->model (job_model.c). */
 enum tw_status tw_read_model(const struct tw_job_reader *reader, const struct tw_yaml *root);
 
+/* gradient, clip, weight_decay, groups (job_update.c). */
+enum tw_status tw_read_update(const struct tw_job_reader *reader);
+
 /* The whole tree into reader->job, whose defaults stand already (job_sections.c). */
 enum tw_status tw_read_sections(const struct tw_job_reader *reader);
 

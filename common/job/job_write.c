@@ -211,6 +211,33 @@ static void add_turns(struct tw_text *out, const struct tw_job *job) {
         tw_text_add(out, "]");
 }
 
+static void add_update(struct tw_text *out, const struct tw_job *job) {
+    const struct {
+        const char *key, *name;
+        double value;
+    } parts[] = {{"clip", "norm", job->clip_norm},
+                 {"clip", "value", job->clip_value},
+                 {"weight_decay", "l2", job->l2},
+                 {"weight_decay", "decoupled", job->decoupled}};
+    if (job->gradient_sum)
+        tw_text_add(out, "gradient: sum\n");
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        if (parts[i].value == 0)
+            continue;
+        tw_text_add(out, "%s: {%s: ", parts[i].key, parts[i].name);
+        tw_text_add_real(out, parts[i].value);
+        tw_text_add(out, "}\n");
+    }
+    for (int i = 0; i < job->group_count; i++) {
+        const struct tw_job_group *group = &job->groups[i];
+        tw_text_add(out, "%s  - {tensors: ", i ? "" : "groups:\n");
+        add_quoted(out, group->pattern);
+        tw_text_add(out, ", lr: ");
+        tw_text_add_real(out, group->rate);
+        tw_text_add(out, ", decay: %s}\n", group->decay ? "true" : "false");
+    }
+}
+
 static void add_note(struct tw_text *out, const char *note) {
     tw_text_add(out, "# ");
     for (; *note; note++)
@@ -251,6 +278,7 @@ enum tw_status tw_job_write(const struct tw_job *job, const char *const *notes, 
     tw_text_add(&text, "optimizer: ");
     add_variant(&text, "name", &job->optimizer);
     add_schedule(&text, job);
+    add_update(&text, job);
     tw_text_add(&text, "consistency: {mode: ");
     add_word(&text, job->mode);
     add_turns(&text, job);

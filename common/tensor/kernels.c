@@ -96,6 +96,27 @@ TW_CLONES void tw_divide(float *x, float divisor, size_t count) {
     }
 }
 
+TW_CLONES void tw_clamp(float *x, float limit, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        float low = x[i] < -limit ? -limit : x[i];
+        x[i] = low > limit ? limit : low;
+    }
+}
+
+TW_CLONES void tw_add_multiple(float *x, const float *y, float factor, size_t count) {
+    TW_INDEPENDENT
+    for (size_t i = 0; i < count; i++) {
+        x[i] = x[i] + factor * y[i];
+    }
+}
+
+TW_CLONES void tw_multiply(float *out, const float *x, float factor, size_t count) {
+    TW_INDEPENDENT
+    for (size_t i = 0; i < count; i++) {
+        out[i] = factor * x[i];
+    }
+}
+
 /* A float is finite when its exponent is not all ones, that is when its bits
  * without the sign, as an integer, are below those of infinity. The difference
  * of the two is negative for no finite float, so one sign bit remembers all. */

@@ -28,6 +28,15 @@ void tw_sum_tree(float *out, const float *const *inputs, int n, size_t count);
 /* x[i] = x[i] / divisor, rounded once: from a sum over examples to their mean. */
 void tw_divide(float *x, float divisor, size_t count);
 
+/* x[i] into [-limit, limit]; NaN stays NaN. */
+void tw_clamp(float *x, float limit, size_t count);
+
+/* x[i] = x[i] + factor * y[i], rounded twice. */
+void tw_add_multiple(float *x, const float *y, float factor, size_t count);
+
+/* out[i] = factor * x[i]; `out` may be `x`, but not overlap it in part. */
+void tw_multiply(float *out, const float *x, float factor, size_t count);
+
 /* No infinity and no NaN among them. True when count is 0. */
 bool tw_all_finite(const float *x, size_t count);
 

@@ -279,6 +279,15 @@ static double loss_of(const struct tw_contribution *contribution, uint32_t count
     return tw_tree_sum_total(&sum);
 }
 
+/* Over all shards, in the order of the blocks: a shard has a run of them. */
+static double squares_of(const struct tw_sequencer *s) {
+    double sum = 0;
+    for (uint32_t i = 0; i < s->config.shards; i++)
+        for (uint32_t b = 0; b < s->shard_sums[i].blocks; b++)
+            sum += s->shard_sums[i].squares[b];
+    return sum;
+}
+
 static void commit(struct tw_sequencer *s) {
     const struct tw_contribution *contribution = contributions_prepared(s);
     uint32_t count = s->prepared_count;
@@ -289,8 +298,9 @@ static void commit(struct tw_sequencer *s) {
     struct tw_record *record = tw_sequencer_log(s, TW_RECORD_COMMIT);
     record->count = count;
     record->contributions = contribution;
-    s->rate = tw_pace_prepare(&s->config.pace, s->config.optimizer, &s->config.options,
-                              s->version - 1, before_examples, record->scalars);
+    s->rate =
+        tw_shaping_prepare(&s->config.shaping, &s->config.pace, s->config.optimizer,
+                           &s->config.options, s->version - 1, before_examples, record->scalars);
     record->rate = s->rate;
     s->total.updates++;
     s->stretch.updates++;
@@ -300,6 +310,7 @@ static void commit(struct tw_sequencer *s) {
     s->total.loss += record->loss;
     s->stretch.loss += record->loss;
     record->examples = s->total.examples - before_examples;
+    record->divisor = tw_shaping_divisor(&s->config.shaping, record->examples, squares_of(s));
     s->prepared_count = 0;
     if (!tw_sequencer_turn_if_due(s)) /* a turn leaves nothing */
         leave_behind(s);
@@ -314,6 +325,7 @@ void tw_sequencer_on_sums(struct tw_sequencer *s, const struct tw_sums *sums) {
         return;
     s->sums |= UINT64_C(1) << sums->shard;
     s->sums_finite = s->sums_finite && sums->finite;
+    s->shard_sums[sums->shard] = *sums;
     if (s->sums != UINT64_MAX >> (64 - s->config.shards))
         return;
     s->preparing = false;

@@ -14,7 +14,7 @@
 
 #include "common/job/options.h"
 
-#define TW_OPTIMIZER_SCALARS 8
+#define TW_OPTIMIZER_SCALARS TW_RULE_SCALARS
 #define TW_OPTIMIZER_STATES 4
 
 /* How a state tensor starts. */

@@ -26,8 +26,6 @@
 #include "proto/order_log.h"
 #include "server/core/optimizer.h"
 
-static_assert(TW_OPTIMIZER_SCALARS == TW_RECORD_SCALARS, "a COMMIT carries the rule's scalars");
-
 /* Shard to sequencer: all bytes of a push and its End are here. */
 struct tw_ready {
     uint32_t shard, slot, incarnation;
@@ -50,6 +48,10 @@ struct tw_sums {
     uint32_t shard;
     uint64_t version;
     bool finite; /* the reduced gradient, on this shard */
+    /* Where the update is clipped by norm: the sums of squares of its blocks, in their order.
+     * Valid until the next PREPARE; over a wire they are `data` of a frame. */
+    const double *squares; /* [blocks] */
+    uint32_t blocks;
 };
 
 #endif

@@ -73,10 +73,10 @@ const struct tw_option_rule *tw_schedule_rules(const char *name, int *count);
 double tw_pace_rate(const struct tw_pace *pace, const struct tw_optimizer_options *options,
                     uint64_t updates, uint64_t samples);
 
-/* The scalars of that update into out[TW_OPTIMIZER_SCALARS]; returns its learning
- * rate. With nothing that moves they are prepare()'s with the options' own lr. */
+/* The scalars of that update into out[TW_OPTIMIZER_SCALARS], for `multiple` times its learning
+ * rate, which is returned. With nothing that moves it is the options' own lr. */
 double tw_pace_prepare(const struct tw_pace *pace, const struct tw_optimizer *optimizer,
-                       const struct tw_optimizer_options *options, uint64_t updates,
-                       uint64_t samples, double *out);
+                       const struct tw_optimizer_options *options, double multiple,
+                       uint64_t updates, uint64_t samples, double *out);
 
 #endif

@@ -23,6 +23,7 @@
 #include "server/core/dial.h"
 #include "server/core/record.h"
 #include "server/core/schedule.h"
+#include "server/core/shaping.h"
 
 struct tw_sequencer_config {
     struct tw_dial dial;              /* at the start */
@@ -38,6 +39,7 @@ struct tw_sequencer_config {
     const struct tw_optimizer *optimizer;
     struct tw_optimizer_options options;
     struct tw_pace pace; /* what of the options moves */
+    struct tw_shaping shaping;
 };
 
 enum tw_sequencer_event_kind {

@@ -34,6 +34,7 @@
 #include "common/tensor/layout.h"
 #include "proto/frame.h"
 #include "server/core/record.h"
+#include "server/core/shaping.h"
 
 struct tw_shard_config {
     const struct tw_layout *layout; /* borrowed */
@@ -46,6 +47,7 @@ struct tw_shard_config {
     uint64_t seed;      /* of the initial weights */
     const struct tw_optimizer *optimizer;
     struct tw_optimizer_options options;
+    struct tw_shaping shaping;
 };
 
 enum tw_shard_effect_kind {

@@ -38,12 +38,14 @@ enum tw_shard_work tw_shard_reduce_next(struct tw_shard *s) {
     }
     s->here[chunk] = 0;
     s->reduced++;
-    if (s->contributors == 1)
-        return TW_SHARD_WORKED;
     float *sum = tw_shard_gradient(s, s->contributor[0], chunk);
     size_t count = tw_shard_chunk(s, chunk)->count;
-    tw_sum_tree(sum, s->input, (int)s->contributors, count);
-    s->sum_finite = s->sum_finite && tw_all_finite(sum, count);
+    if (s->contributors > 1) {
+        tw_sum_tree(sum, s->input, (int)s->contributors, count);
+        s->sum_finite = s->sum_finite && tw_all_finite(sum, count);
+    }
+    if (s->blocks)
+        tw_block_sums_of_squares(sum, count, s->squares + s->first_block[chunk]);
     return TW_SHARD_WORKED;
 }
 
@@ -135,6 +137,8 @@ static void on_commit(struct tw_shard *s, const struct tw_record *record) {
     struct tw_shard_item *item = add_work(s, record);
     item->push = next;
     item->examples = record->examples;
+    item->divisor = record->divisor;
+    item->rate = record->rate;
     memcpy(item->scalars, record->scalars, sizeof(item->scalars));
 }
 
@@ -321,19 +325,20 @@ static bool apply(struct tw_shard *s, const struct tw_shard_item *item, uint32_t
     if (copy == UINT32_MAX)
         return false;
     size_t count = tw_shard_chunk(s, chunk)->count;
-    float *gradient = tw_shard_gradient(s, item->push, chunk);
-    if (item->examples > 1)
-        tw_divide(gradient, (float)item->examples, count);
+    const struct tw_update_terms terms = {.examples = item->examples,
+                                          .divisor = item->divisor,
+                                          .rate = item->rate,
+                                          .scalars = item->scalars};
     struct tw_optimizer_float work = {
         .count = count,
-        .gradient = gradient,
         .weights_in = tw_shard_buffer(s, s->current[chunk], chunk),
         .weights_out = tw_shard_buffer(s, copy, chunk),
-        .scalars = item->scalars,
     };
     for (int i = 0; i < s->config.optimizer->states; i++)
         work.state[i] = tw_shard_state(s, (uint32_t)i, chunk);
-    s->config.optimizer->apply_float(&s->config.options, &work);
+    tw_shaping_apply(&s->config.shaping, s->config.optimizer, &s->config.options, &terms,
+                     tw_shard_chunk(s, chunk)->tensor, &work,
+                     tw_shard_gradient(s, item->push, chunk));
     s->current[chunk] = copy;
     for (uint32_t i = item->push; i != UINT32_MAX; i = s->push[i].next) {
         *tw_shard_bytes_state(s, i, chunk) = TW_BYTES_EMPTY;

@@ -43,7 +43,8 @@ struct tw_shard_item {
     uint64_t position, version, step, examples;
     uint32_t slot; /* RELEASE: to whom */
     uint32_t push; /* COMMIT: the first contributor, whose buffer holds the sum */
-    double scalars[TW_OPTIMIZER_SCALARS];
+    double divisor, rate;
+    double scalars[TW_RECORD_SCALARS];
 };
 
 struct tw_shard {
@@ -74,6 +75,9 @@ struct tw_shard {
     uint32_t reduce_first, reduce_count, reduced;
     uint64_t regather; /* position of the last REGATHER */
     bool sum_finite;
+    uint32_t *first_block; /* [chunks] of each in `squares` */
+    double *squares;       /* [blocks] of the update being reduced, when it may be clipped */
+    uint32_t blocks;       /* 0: it is not */
     bool preparing;
     uint64_t prepare_version;
 

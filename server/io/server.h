@@ -13,6 +13,7 @@
 #include "server/core/dial.h"
 #include "server/core/optimizer.h"
 #include "server/core/schedule.h"
+#include "server/core/shaping.h"
 #include "server/io/report.h"
 
 /* Times and counts that tests make small. Zeros stand for those of
@@ -31,7 +32,8 @@ struct tw_server_config {
     const struct tw_tensor_list *tensors;
     const struct tw_optimizer *optimizer;
     struct tw_optimizer_options optimizer_options;
-    struct tw_pace pace;              /* of the options */
+    struct tw_pace pace; /* of the options */
+    struct tw_shaping shaping;
     struct tw_dial dial;              /* at the start */
     const struct tw_dial_turn *turns; /* [turn_count] of the job */
     uint32_t turn_count;

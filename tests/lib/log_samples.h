@@ -25,6 +25,7 @@ static const struct tw_record log_samples[] = {
      .examples = 127,
      .loss = 0.1,
      .rate = 1e-3,
+     .divisor = 130.5,
      .scalars = {1e-3, 0, -0.0, 5e-324, 0.1}},
     {.position = 5,
      .kind = TW_RECORD_DROP,

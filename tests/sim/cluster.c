@@ -132,6 +132,7 @@ static void make_nodes(struct cluster *c) {
     node.sequencer.turn_count = plan_turns(c);
     node.sequencer.optimizer = c->optimizer;
     node.sequencer.options = c->options;
+    node.sequencer.shaping = node.shard.shaping = config->shaping;
     node.shard.layout = &c->layout;
     node.shard.slots = config->workers;
     node.width = config->width;
@@ -540,7 +541,7 @@ struct cluster_result cluster_run(const struct cluster_config *config,
     make_optimizer(c);
     make_nodes(c);
     c->oracle = oracle_new(&c->list, config->seed, config->workers, config->width, c->optimizer,
-                           &c->options, config->not_finite);
+                           &c->options, &config->shaping, config->not_finite);
     for (uint32_t i = 0; i < config->workers; i++)
         cluster_start_worker(c, (int)i, -1, false);
     if (config->epoch)

@@ -57,7 +57,8 @@ struct cluster_config {
     uint32_t workers, servers;
     uint32_t width; /* slots of each worker; 0: 1 */
     const char *mode;
-    const char *optimizer; /* "adam", "momentum lr=.05 momentum=.5" */
+    const char *optimizer;     /* "adam", "momentum lr=.05 momentum=.5" */
+    struct tw_shaping shaping; /* zero: none */
     uint64_t updates;
     uint64_t epoch; /* examples; 0: no evaluator */
     uint32_t chunk_bytes;

@@ -30,6 +30,7 @@ struct oracle {
     uint32_t ranks, width;
     const struct tw_optimizer *optimizer;
     struct tw_optimizer_options options;
+    struct tw_shaping shaping;
     double not_finite;
     uint64_t position, version;
     float **weights;
@@ -58,7 +59,8 @@ static void copy_set(const struct tw_tensor_list *list, float **to, float *const
 
 struct oracle *oracle_new(const struct tw_tensor_list *list, uint64_t seed, uint32_t ranks,
                           uint32_t width, const struct tw_optimizer *optimizer,
-                          const struct tw_optimizer_options *options, double not_finite) {
+                          const struct tw_optimizer_options *options,
+                          const struct tw_shaping *shaping, double not_finite) {
     struct oracle *o = calloc(1, sizeof(*o));
     *o = (struct oracle){.list = list,
                          .seed = seed,
@@ -66,6 +68,7 @@ struct oracle *oracle_new(const struct tw_tensor_list *list, uint64_t seed, uint
                          .width = width ? width : 1,
                          .optimizer = optimizer,
                          .options = *options,
+                         .shaping = *shaping,
                          .not_finite = not_finite};
     o->weights = make_set(list);
     for (int t = 0; t < list->count; t++)
@@ -191,25 +194,74 @@ static void settle(struct oracle *o, const struct tw_contribution *c) {
         o->settled[c->slot] = c->step;
 }
 
-static void apply(struct oracle *o, const struct tw_record *record, int t, uint64_t examples) {
+static void sum_up(struct oracle *o, const struct tw_record *record, int t, float *sum) {
     const float *input[64];
-    size_t n = (size_t)o->list->tensors[t].elements;
     for (uint32_t i = 0; i < record->count; i++)
         input[i] =
             find(o, record->contributions[i].slot, record->contributions[i].step)->gradient[t];
-    float *sum = malloc(n * sizeof(float));
-    tw_sum_tree(sum, input, (int)record->count, n);
-    for (size_t i = 0; i < n; i++)
-        sum[i] = sum[i] / (float)examples;
-    struct tw_optimizer_float work = {.count = n,
+    tw_sum_tree(sum, input, (int)record->count, (size_t)o->list->tensors[t].elements);
+}
+
+/* What the sum is divided by, as the record must say it: 0 for a plain mean. */
+static double divisor_of(const struct oracle *o, float *const *sum, uint64_t examples) {
+    double total = 0, scale = o->shaping.sum ? 1 : (double)examples;
+    if (o->shaping.clip_norm == 0)
+        return o->shaping.sum ? 1 : 0;
+    for (int t = 0; t < o->list->count; t++) {
+        double blocks[64];
+        size_t n = (size_t)o->list->tensors[t].elements;
+        assert_true(tw_block_count(n) <= 64);
+        tw_block_sums_of_squares(sum[t], n, blocks);
+        for (size_t b = 0; b < tw_block_count(n); b++)
+            total += blocks[b];
+    }
+    if (sqrt(total) / scale > o->shaping.clip_norm)
+        return sqrt(total) / o->shaping.clip_norm;
+    return o->shaping.sum ? 1 : 0;
+}
+
+static void shape(const struct oracle *o, const struct tw_record *record, int t, float *g) {
+    const struct tw_shaping *shaping = &o->shaping;
+    const struct tw_treatment *own = shaping->treatment ? &shaping->treatment[t] : NULL;
+    double divisor = record->divisor != 0 ? record->divisor : (double)record->examples;
+    double rate = record->rate * (own ? shaping->rate[own->rate] : 1);
+    bool decay = !own || own->decay;
+    float *w = o->weights[t];
+    for (size_t i = 0; i < (size_t)o->list->tensors[t].elements; i++) {
+        g[i] = g[i] / (float)divisor;
+        if (shaping->clip_value > 0)
+            g[i] = fmaxf(fminf(g[i], (float)shaping->clip_value), -(float)shaping->clip_value);
+        if (decay && shaping->l2 > 0) {
+            float penalty = (float)shaping->l2 * w[i];
+            g[i] = g[i] + penalty;
+        }
+        if (decay && shaping->decoupled > 0)
+            w[i] = (float)(1 - rate * shaping->decoupled) * w[i];
+    }
+}
+
+static void apply(struct oracle *o, const struct tw_record *record, int t, float *sum) {
+    uint32_t rate = o->shaping.treatment ? o->shaping.treatment[t].rate : 0;
+    shape(o, record, t, sum);
+    struct tw_optimizer_float work = {.count = (size_t)o->list->tensors[t].elements,
                                       .gradient = sum,
                                       .weights_in = o->weights[t],
                                       .weights_out = o->weights[t],
-                                      .scalars = record->scalars};
+                                      .scalars = record->scalars + rate * TW_OPTIMIZER_SCALARS};
     for (int i = 0; i < o->optimizer->states; i++)
         work.state[i] = o->state[i][t];
     o->optimizer->apply_float(&o->options, &work);
-    free(sum);
+}
+
+static void apply_all(struct oracle *o, const struct tw_record *record) {
+    float **sum = make_set(o->list);
+    for (int t = 0; t < o->list->count; t++)
+        sum_up(o, record, t, sum[t]);
+    double divisor = divisor_of(o, sum, record->examples);
+    assert_memory_equal(&record->divisor, &divisor, sizeof divisor);
+    for (int t = 0; t < o->list->count; t++)
+        apply(o, record, t, sum[t]);
+    free_set(o->list, sum);
 }
 
 /* All that is out of a slot, or not committed, is over. */
@@ -234,8 +286,7 @@ static void on_commit(struct oracle *o, const struct tw_record *record) {
         total += examples;
     }
     assert_int_equal(record->examples, total);
-    for (int t = 0; t < o->list->count; t++)
-        apply(o, record, t, total);
+    apply_all(o, record);
     for (uint32_t i = 0; i < record->count; i++)
         settle(o, &record->contributions[i]);
     o->version++;

@@ -1,6 +1,6 @@
 /* The oracle: what the weights must be, computed in the plainest way from the
  * order log alone. It shares with the servers the update rules and the summing
- * tree (tested on their own) and nothing else: no shards, chunks, votes, buffers
+ * tree (tested on their own), the sums of squares of blocks, and nothing else: no shards, chunks, votes, buffers
  * or sessions. A worker's gradient is a function of (weights, slot, step), so a
  * log and the initial weights determine everything.
  */
@@ -9,12 +9,14 @@
 
 #include "common/tensor/tensor.h"
 #include "server/core/record.h"
+#include "server/core/shaping.h"
 
 struct oracle;
 
 struct oracle *oracle_new(const struct tw_tensor_list *list, uint64_t seed, uint32_t ranks,
                           uint32_t width, const struct tw_optimizer *optimizer,
-                          const struct tw_optimizer_options *options, double not_finite);
+                          const struct tw_optimizer_options *options,
+                          const struct tw_shaping *shaping, double not_finite);
 void oracle_free(struct oracle *oracle);
 
 /* The gradient sum of a step of slots [slot, slot + width) on these weights, added by the

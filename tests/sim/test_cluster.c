@@ -34,6 +34,27 @@ static void insist(const struct cluster_counters *counters, const char *const *e
 #undef X
 }
 
+/* What is done around the rule: for half of all seeds nothing. */
+static struct tw_shaping draw_shaping(struct tw_rng *rng) {
+    static const struct tw_treatment treatment[] = {
+        {0, true}, {1, false}, {2, true}, {1, false}, {0, false}};
+    struct tw_shaping shaping = {.rates = 1, .rate = {1}};
+    if (tw_rng_below(rng, 2))
+        return shaping;
+    shaping.sum = tw_rng_below(rng, 3) == 0;
+    shaping.clip_norm = tw_rng_below(rng, 2) ? 5 * tw_rng_uniform(rng) : 0;
+    shaping.clip_value = tw_rng_below(rng, 3) == 0 ? tw_rng_uniform(rng) : 0;
+    shaping.l2 = tw_rng_below(rng, 3) == 0 ? 0.01 : 0;
+    shaping.decoupled = tw_rng_below(rng, 3) == 0 ? 0.1 : 0;
+    if (tw_rng_below(rng, 2))
+        return shaping;
+    shaping.rates = 3;
+    shaping.rate[1] = 0.1;
+    shaping.rate[2] = 1.7;
+    shaping.treatment = treatment;
+    return shaping;
+}
+
 /* A configuration drawn from the seed. */
 static struct cluster_config draw(uint64_t seed, const char *mode, double faults) {
     static const char *const optimizers[] = {
@@ -65,6 +86,7 @@ static struct cluster_config draw(uint64_t seed, const char *mode, double faults
     config.epoch = tw_rng_below(&rng, 3) ? 0 : 20;
     config.token = tw_rng_below(&rng, 2);
     config.faults = faults * tw_rng_uniform(&rng);
+    config.shaping = draw_shaping(&rng);
     return config;
 }
 

@@ -29,8 +29,8 @@ static void check_rows(const struct row *rows, size_t count) {
 #define CHECK(rows) check_rows(rows, sizeof rows / sizeof *rows)
 
 #define TOP_KEYS                                                                                   \
-    "known: model, data, batch, epochs, updates, optimizer, schedule, consistency, cluster, "      \
-    "slots, seed, seeds, chunk, worker, trace"
+    "known: model, data, batch, epochs, updates, optimizer, schedule, gradient, clip, "            \
+    "weight_decay, groups, consistency, cluster, slots, seed, seeds, chunk, worker, trace"
 
 static void keys_that_nobody_knows(void **state) {
     static const struct row rows[] = {
@@ -51,9 +51,34 @@ static void keys_that_nobody_knows(void **state) {
     CHECK(rows);
 }
 
+static void what_stands_around_the_rule(void **state) {
+    static const struct row rows[] = {
+        {NULL, "gradient: 7",
+         ":14: gradient: \"7\" is not known here; it must be one of mean, sum"},
+        {NULL, "clip: 1",
+         ":14: clip: a single value where keys and values should stand: {norm: 1} or {value: 0.5}"},
+        {NULL, "clip: {norm: 0}", ":14: clip.norm: 0 is out of range; it must be a number above 0"},
+        {NULL, "clip: {norm: 1, value: 1}", ":14: clip: norm and value; give one of the two"},
+        {NULL, "clip: {nrm: 1}",
+         ":14: clip.nrm: unknown key; did you mean \"norm\"? known: norm, "
+         "value"},
+        {NULL, "weight_decay: {l2: nan}",
+         ":14: weight_decay.l2: \"nan\" is not a number; it must be one above 0"},
+        {NULL, "groups: {tensors: a}",
+         ":14: groups: keys and values where a list should stand: groups such as [{tensors: "
+         "\"*.bias\", decay: false}]"},
+        {NULL, "groups: [{lr: 2}]",
+         ":14: groups[0].tensors: missing; a pattern of names, such as \"*.bias\""},
+        {NULL, "groups: [{tensors: a, lr: -1}]",
+         ":14: groups[0].lr: -1 is out of range; it must be a number above 0"},
+        {NULL, "groups: [{tensors: a, decay: no}]",
+         ":14: groups[0].decay: \"no\" is not known here; it must be one of false, true"},
+    };
+    CHECK(rows);
+}
+
 static void keys_that_come_later(void **state) {
-    static const char *const keys[] = {"clip",   "groups",       "checkpoint",    "durability",
-                                       "memory", "weight_decay", "on_worker_loss"};
+    static const char *const keys[] = {"checkpoint", "durability", "memory", "on_worker_loss"};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         char text[64], message[128];
         snprintf(text, sizeof text, "%s: {every: 3}", keys[i]);
@@ -539,6 +564,7 @@ static void more_options_than_any_variant_has(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keys_that_nobody_knows),
+        cmocka_unit_test(what_stands_around_the_rule),
         cmocka_unit_test(keys_that_come_later),
         cmocka_unit_test(a_value_that_comes_later),
         cmocka_unit_test(slots_that_do_not_fit),

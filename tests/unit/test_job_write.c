@@ -127,6 +127,44 @@ static void schedules_and_their_lists_come_back(void **state) {
                      "  momentum: {name: multi_step, at: [1], factor: 0.1}\n");
 }
 
+static void what_stands_around_the_rule_comes_back(void **state) {
+    static const char *const lines[] = {
+        "gradient: sum\n",
+        "clip: {norm: 1.5}\n",
+        "clip: {value: 0.5}\n",
+        "weight_decay: {l2: 1e-04}\n",
+        "weight_decay: {decoupled: 0.01}\n",
+        "groups:\n  - {tensors: \"*.bias\", lr: 1, decay: false}\n"
+        "  - {tensors: \"a\\\\?\", lr: 0.25, decay: true}\n",
+    };
+    uint8_t digest[2][32];
+    char text[2048];
+    digest_of(DESK_JOB, digest[0]);
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        snprintf(text, sizeof text, "%s%s", DESK_JOB, lines[i]);
+        digest_of(text, digest[1]);
+        assert_memory_not_equal(digest[0], digest[1], 32);
+        struct tw_job *job = desk_good(text);
+        resolve(job);
+        char *copy = written(job);
+        struct tw_job *again = desk_good(copy);
+        assert_int_equal(again->gradient_sum, i == 0);
+        assert_true(again->clip_norm == (i == 1 ? 1.5 : 0) && again->l2 == (i == 3 ? 1e-4 : 0));
+        assert_true(again->clip_value == (i == 2 ? .5 : 0));
+        assert_true(again->decoupled == (i == 4 ? .01 : 0));
+        assert_int_equal(again->group_count, i == 5 ? 2 : 0);
+        if (i == 5) {
+            assert_string_equal(again->groups[0].pattern, "*.bias");
+            assert_string_equal(again->groups[1].pattern, "a\\?");
+            assert_true(!again->groups[0].decay && again->groups[1].decay);
+            assert_true(again->groups[0].rate == 1 && again->groups[1].rate == .25);
+        }
+        free(copy);
+        tw_job_free(job);
+        tw_job_free(again);
+    }
+}
+
 static void resolving_twice_changes_nothing(void **state) {
     struct tw_job *job = desk_good(DESK_JOB);
     resolve(job);
@@ -369,6 +407,7 @@ int main(void) {
         cmocka_unit_test(slots_are_written_when_they_were_given),
         cmocka_unit_test(seeds_of_streams_are_written_when_they_were_given),
         cmocka_unit_test(schedules_and_their_lists_come_back),
+        cmocka_unit_test(what_stands_around_the_rule_comes_back),
         cmocka_unit_test(resolving_twice_changes_nothing),
         cmocka_unit_test(resolving_finds_wrong_options),
         cmocka_unit_test(two_ways_to_say_the_same_have_one_digest),

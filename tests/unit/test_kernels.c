@@ -17,17 +17,24 @@ struct set {
     const char *name;
     void (*sum_tree)(float *, const float *const *, int, size_t);
     void (*divide)(float *, float, size_t);
+    void (*clamp)(float *, float, size_t);
+    void (*add_multiple)(float *, const float *, float, size_t);
+    void (*multiply)(float *, const float *, float, size_t);
     bool (*all_finite)(const float *, size_t);
     void (*squares)(const float *, size_t, double *);
 };
 #define DECLARE(prefix)                                                                            \
     void prefix##_tw_sum_tree(float *, const float *const *, int, size_t);                         \
     void prefix##_tw_divide(float *, float, size_t);                                               \
+    void prefix##_tw_clamp(float *, float, size_t);                                                \
+    void prefix##_tw_add_multiple(float *, const float *, float, size_t);                          \
+    void prefix##_tw_multiply(float *, const float *, float, size_t);                              \
     bool prefix##_tw_all_finite(const float *, size_t);                                            \
     void prefix##_tw_block_sums_of_squares(const float *, size_t, double *);
 #define SET(prefix)                                                                                \
     {                                                                                              \
-#prefix, prefix##_tw_sum_tree, prefix##_tw_divide, prefix##_tw_all_finite,                 \
+#prefix, prefix##_tw_sum_tree, prefix##_tw_divide, prefix##_tw_clamp,                      \
+            prefix##_tw_add_multiple, prefix##_tw_multiply, prefix##_tw_all_finite,                \
             prefix##_tw_block_sums_of_squares                                                      \
     }
 DECLARE(plain)
@@ -38,7 +45,8 @@ DECLARE(v4)
 #endif
 
 static const struct set sets[] = {
-    {"shipped", tw_sum_tree, tw_divide, tw_all_finite, tw_block_sums_of_squares},
+    {"shipped", tw_sum_tree, tw_divide, tw_clamp, tw_add_multiple, tw_multiply, tw_all_finite,
+     tw_block_sums_of_squares},
     SET(plain),
     SET(fast),
 #if defined(__x86_64__)
@@ -271,8 +279,39 @@ static void squares_of_large_floats_do_not_overflow(void **unused) {
     assert_true(fabs(out / 1.8e77 - 1) < 1e-6);
 }
 
+/* What is done around a rule: each element by itself, in place, NaN stays. */
+static void clamps_and_multiples_are_element_wise(void **state) {
+    enum { COUNT = 1003 };
+    float *x = random_floats(1, COUNT), *y = random_floats(2, COUNT);
+    x[3] = (float)NAN;
+    x[4] = INFINITY;
+    x[5] = -INFINITY;
+    EACH_SET(set) {
+        float z[COUNT];
+        memcpy(z, x, sizeof z);
+        set->clamp(z, 0.5f, COUNT);
+        for (int i = 0; i < COUNT; i++)
+            assert_true(i == 3 ? isnan(z[i]) : z[i] == fminf(fmaxf(x[i], -0.5f), 0.5f));
+        memcpy(z, x, sizeof z);
+        set->add_multiple(z, y, 0.3f, COUNT);
+        for (int i = 6; i < COUNT; i++) {
+            float product = 0.3f * y[i];
+            assert_true(z[i] == x[i] + product);
+        }
+        set->multiply(z, y, 0.3f, COUNT);
+        for (int i = 0; i < COUNT; i++)
+            assert_true(z[i] == 0.3f * y[i]);
+        set->multiply(z, z, 2, COUNT);
+        for (int i = 0; i < COUNT; i++)
+            assert_true(z[i] == 2 * (0.3f * y[i]));
+    }
+    free(x);
+    free(y);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(clamps_and_multiples_are_element_wise),
         cmocka_unit_test(the_sum_is_the_tree),
         cmocka_unit_test(the_order_matters_so_the_test_of_the_tree_can_fail),
         cmocka_unit_test(the_most_slots_are_summed),

@@ -214,7 +214,7 @@ static double train(const char *rule, int updates, double x[2]) {
     }
     for (int t = 0; t < updates; t++) {
         objective->value(&options, x, gradient);
-        tw_pace_prepare(&still, optimizer, &of_rule, (uint64_t)t, 0, scalars);
+        tw_pace_prepare(&still, optimizer, &of_rule, 1, (uint64_t)t, 0, scalars);
         optimizer->apply_double(&of_rule, &work);
     }
     return objective->value(&options, end, NULL);

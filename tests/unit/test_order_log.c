@@ -55,6 +55,7 @@ static void assert_same(const struct tw_record *a, const struct tw_record *b) {
     assert_true((a->mode == NULL) == (b->mode == NULL));
     if (a->mode != NULL)
         assert_string_equal(a->mode, b->mode);
+    assert_memory_equal(&a->divisor, &b->divisor, sizeof a->divisor);
     assert_int_equal(a->count, b->count);
     if (a->numerics || b->numerics)
         assert_string_equal(a->numerics, b->numerics);
@@ -180,8 +181,8 @@ static void a_mode_that_is_too_long_is_refused(void **state) {
 
 static void too_many_scalars_are_refused(void **state) {
     (void)state;
-    char bytes[256] = "\x4e\x08\x02\x2a\x4a\x22\x48";
-    assert_corrupt(bytes, 79, "9 scalars");
+    char bytes[600] = "\x90\x04\x08\x02\x2a\x8b\x04\x22\x88\x04";
+    assert_corrupt(bytes, 530, "65 scalars");
 }
 
 static void the_largest_record_goes_through(void **state) {

@@ -176,7 +176,7 @@ static void scalars_are_the_rules_own_with_what_has_moved(void **state) {
                                       rule(names[i]), true, NULL),
                          TW_OK);
         both.rate = rates.rate;
-        double lr = tw_pace_prepare(&both, rule(names[i]), &options, 4, 0, got);
+        double lr = tw_pace_prepare(&both, rule(names[i]), &options, 1, 4, 0, got);
         assert_near(lr, .5 * exp(-.4));
         moved.momentum = (1 - .4) * .95 + .4 * .5;
         moved.beta1 = (1 - .4) * .9 + .4 * .5;
@@ -189,7 +189,7 @@ static void without_schedules_nothing_moves(void **state) {
     const struct tw_optimizer_options options = {.lr = .3, .momentum = .9};
     const struct tw_pace still = {.epoch_samples = 10};
     double got[TW_OPTIMIZER_SCALARS], exact[TW_OPTIMIZER_SCALARS];
-    assert_true(tw_pace_prepare(&still, rule("momentum"), &options, 9, 90, got) == .3);
+    assert_true(tw_pace_prepare(&still, rule("momentum"), &options, 1, 9, 90, got) == .3);
     rule("momentum")->prepare(&options, 10, .3, exact);
     assert_memory_equal(got, exact, sizeof got);
 }

@@ -1,0 +1,165 @@
+#include "server/core/shaping.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/tensor/kernels.h"
+
+/* ---- from the job ---- */
+
+/* `*` stands for any bytes, `?` for one. The last star takes as little as it can, and one more
+ * each time the rest does not fit. */
+static bool fits(const char *pattern, const char *name) {
+    const char *star = NULL, *from = NULL;
+    while (*name) {
+        if (*pattern == '*') {
+            star = pattern++;
+            from = name;
+        } else if (*pattern == '?' || *pattern == *name) {
+            pattern++;
+            name++;
+        } else if (star) {
+            pattern = star + 1;
+            name = ++from;
+        } else {
+            return false;
+        }
+    }
+    while (*pattern == '*')
+        pattern++;
+    return !*pattern;
+}
+
+/* The index of a rate; TW_RATES_MAX: there are too many. */
+static uint32_t rate_index(struct tw_shaping *shaping, double rate) {
+    uint32_t i = 0;
+    while (i < shaping->rates && shaping->rate[i] != rate)
+        i++;
+    if (i == shaping->rates && i < TW_RATES_MAX)
+        shaping->rate[shaping->rates++] = rate;
+    return i;
+}
+
+static enum tw_status no_tensor(const struct tw_job_group *group, int index,
+                                const struct tw_tensor_list *list, struct tw_error *error) {
+    char path[40], names[160] = "";
+    size_t used = 0;
+    snprintf(path, sizeof path, "groups[%d].tensors", index);
+    for (int t = 0; t < list->count && used + 1 < sizeof names; t++)
+        used += (size_t)snprintf(names + used, sizeof names - used, "%s%s", t ? ", " : "",
+                                 list->tensors[t].name);
+    return tw_job_error(error, group->where, path, "\"%.60s\" fits none of the %d tensors: %s%s",
+                        group->pattern, list->count, names, used >= sizeof names ? "..." : "");
+}
+
+static enum tw_status take_group(struct tw_shaping *shaping, const struct tw_job_group *group,
+                                 int index, const struct tw_tensor_list *list, bool *taken,
+                                 struct tw_treatment *treatment, struct tw_error *error) {
+    bool any = false;
+    uint32_t rate = rate_index(shaping, group->rate);
+    if (rate == TW_RATES_MAX)
+        return tw_job_error(error, group->where, "groups", "more than %d different learning rates",
+                            TW_RATES_MAX);
+    for (int t = 0; t < list->count; t++) {
+        if (!fits(group->pattern, list->tensors[t].name))
+            continue;
+        any = true;
+        if (!taken[t])
+            treatment[t] = (struct tw_treatment){.rate = rate, .decay = group->decay};
+        taken[t] = true;
+    }
+    return any ? TW_OK : no_tensor(group, index, list, error);
+}
+
+static enum tw_status check_decay(const struct tw_job *job, const struct tw_optimizer *optimizer,
+                                  struct tw_error *error) {
+    const char *own = NULL;
+    if (job->l2 == 0 && job->decoupled == 0)
+        return TW_OK;
+    for (int i = 0; i < optimizer->rule_count; i++)
+        if (strcmp(optimizer->rules[i].key, "weight_decay") == 0 ||
+            strcmp(optimizer->rules[i].key, "l2") == 0)
+            own = optimizer->rules[i].key;
+    if (own)
+        return tw_job_error(error, job->decay_where, "weight_decay",
+                            "optimizer %s has one of its own; give optimizer.%s instead",
+                            optimizer->name, own);
+    for (int i = 0; i < optimizer->states; i++)
+        if (optimizer->state[i].start == TW_STATE_WEIGHTS && job->decoupled > 0)
+            return tw_job_error(error, job->decay_where, "weight_decay.decoupled",
+                                "this form of %s computes its weights from another point, which "
+                                "would not decay; use l2, or its form lookahead",
+                                optimizer->name);
+    return TW_OK;
+}
+
+enum tw_status tw_shaping_find(struct tw_shaping *out, const struct tw_job *job,
+                               const struct tw_optimizer *optimizer,
+                               const struct tw_tensor_list *list, struct tw_treatment *treatment,
+                               struct tw_error *error) {
+    bool taken[TW_TENSORS_MAX] = {false};
+    *out = (struct tw_shaping){.sum = job->gradient_sum,
+                               .clip_norm = job->clip_norm,
+                               .clip_value = job->clip_value,
+                               .l2 = job->l2,
+                               .decoupled = job->decoupled,
+                               .rates = 1,
+                               .rate = {1},
+                               .treatment = job->group_count ? treatment : NULL};
+    enum tw_status status = check_decay(job, optimizer, error);
+    for (int t = 0; t < list->count; t++)
+        treatment[t] = (struct tw_treatment){.rate = 0, .decay = true};
+    for (int i = 0; status == TW_OK && i < job->group_count; i++)
+        status = take_group(out, &job->groups[i], i, list, taken, treatment, error);
+    return status;
+}
+
+/* ---- of an update ---- */
+
+double tw_shaping_divisor(const struct tw_shaping *shaping, uint64_t examples, double squares) {
+    double base = shaping->sum ? 1 : (double)examples;
+    if (shaping->clip_norm > 0) {
+        double norm = sqrt(squares);
+        if (norm > shaping->clip_norm * base)
+            return norm / shaping->clip_norm;
+    }
+    return shaping->sum ? 1 : 0;
+}
+
+double tw_shaping_prepare(const struct tw_shaping *shaping, const struct tw_pace *pace,
+                          const struct tw_optimizer *optimizer,
+                          const struct tw_optimizer_options *options, uint64_t updates,
+                          uint64_t samples, double out[TW_RECORD_SCALARS]) {
+    memset(out, 0, TW_RECORD_SCALARS * sizeof *out);
+    double rate = tw_pace_prepare(pace, optimizer, options, 1, updates, samples, out);
+    for (uint32_t i = 1; i < shaping->rates; i++)
+        tw_pace_prepare(pace, optimizer, options, shaping->rate[i], updates, samples,
+                        out + (size_t)i * TW_OPTIMIZER_SCALARS);
+    return rate;
+}
+
+void tw_shaping_apply(const struct tw_shaping *shaping, const struct tw_optimizer *optimizer,
+                      const struct tw_optimizer_options *options,
+                      const struct tw_update_terms *terms, uint32_t tensor,
+                      struct tw_optimizer_float *work, float *gradient) {
+    struct tw_treatment treatment = {.rate = 0, .decay = true};
+    if (shaping->treatment != NULL)
+        treatment = shaping->treatment[tensor];
+    float divisor = (float)(terms->divisor > 0 ? terms->divisor : (double)terms->examples);
+    if (divisor != 1)
+        tw_divide(gradient, divisor, work->count);
+    if (shaping->clip_value > 0)
+        tw_clamp(gradient, (float)shaping->clip_value, work->count);
+    if (shaping->l2 > 0 && treatment.decay)
+        tw_add_multiple(gradient, work->weights_in, (float)shaping->l2, work->count);
+    if (shaping->decoupled > 0 && treatment.decay) {
+        double multiple = shaping->rates > 0 ? shaping->rate[treatment.rate] : 1;
+        double keep = 1 - terms->rate * multiple * shaping->decoupled;
+        tw_multiply(work->weights_out, work->weights_in, (float)keep, work->count);
+        work->weights_in = work->weights_out;
+    }
+    work->gradient = gradient;
+    work->scalars = terms->scalars + (size_t)treatment.rate * TW_OPTIMIZER_SCALARS;
+    optimizer->apply_float(options, work);
+}

@@ -1,0 +1,81 @@
+/* What is done around every update rule, the same for all of them: the scale of the gradient,
+ * clipping, weight decay, and groups of tensors.
+ *
+ * In this order, for each element of an update:
+ *
+ *     g = sum of the contributions / divisor     mean or sum over examples, clipped by norm
+ *     g = g within [-value, value]               clip by value
+ *     g = g + l2 w                               L2 penalty
+ *     w = w (1 - rate decoupled)                 decoupled decay
+ *     rule(g, w)
+ *
+ * The norm is that of the whole gradient, over all tensors and servers: each shard sums the
+ * squares of its blocks of the reduced gradient (float64, a fixed order: common/tensor/kernels.h)
+ * into SUMS; the sequencer adds them in the order of the blocks, and the divisor travels in the
+ * COMMIT. So it is decided once, and its bits do not depend on chunk size or number of servers.
+ * The weights of a decay and the rate of a group are those of the update itself.
+ *
+ * Used by the sequencer (divisor), shards and replay (applying). Pure.
+ */
+#ifndef TW_CORE_SHAPING_H
+#define TW_CORE_SHAPING_H
+
+#include "common/job/job.h"
+#include "proto/order_log.h"
+#include "server/core/schedule.h"
+
+/* How one tensor is treated. */
+struct tw_treatment {
+    uint32_t rate; /* index into tw_shaping.rates */
+    bool decay;    /* weight decay holds for it */
+};
+
+struct tw_shaping {
+    bool sum;                     /* the gradient is the sum over the examples, not their mean */
+    double clip_norm, clip_value; /* 0: none */
+    double l2, decoupled;         /* weight decay; 0: none */
+    uint32_t rates;               /* learning rates, as multiples of the schedule's; 0: only 1 */
+    double rate[TW_RATES_MAX];    /* [rates], the first is 1 */
+    const struct tw_treatment *treatment; /* [tensors], borrowed; NULL: all have rate 0 and decay */
+};
+
+/* What a job says of its updates, for these tensors; `treatment` [list->count] is the caller's,
+ * which *out borrows. TW_JOB: a group that fits no tensor, more than TW_RATES_MAX rates, weight
+ * decay with a rule that has its own or that computes weights from its states alone. */
+enum tw_status tw_shaping_find(struct tw_shaping *out, const struct tw_job *job,
+                               const struct tw_optimizer *optimizer,
+                               const struct tw_tensor_list *list, struct tw_treatment *treatment,
+                               struct tw_error *error);
+
+/* What an update applies with: of its COMMIT. */
+struct tw_update_terms {
+    uint64_t examples;
+    double divisor;        /* as tw_record.divisor */
+    double rate;           /* learning rate before multiples */
+    const double *scalars; /* [rates][TW_OPTIMIZER_SCALARS] */
+};
+
+/* Whether SUMS must have the squares. */
+static inline bool tw_shaping_needs_norm(const struct tw_shaping *shaping) {
+    return shaping->clip_norm > 0;
+}
+
+/* The divisor of an update: `squares` is the sum of squares of the summed gradient (any value
+ * without a clip). 0 for a plain mean, which needs no saying. */
+double tw_shaping_divisor(const struct tw_shaping *shaping, uint64_t examples, double squares);
+
+/* Scalars of all rates, [rates][TW_OPTIMIZER_SCALARS] of `out`, the rest set to zero; returns the
+ * learning rate. Arguments as tw_pace_prepare(). */
+double tw_shaping_prepare(const struct tw_shaping *shaping, const struct tw_pace *pace,
+                          const struct tw_optimizer *optimizer,
+                          const struct tw_optimizer_options *options, uint64_t updates,
+                          uint64_t samples, double out[TW_RECORD_SCALARS]);
+
+/* Applies an update to some elements of tensor number `tensor`. In `work`: the summed gradient,
+ * which is overwritten, weights and states; its scalars are set here. */
+void tw_shaping_apply(const struct tw_shaping *shaping, const struct tw_optimizer *optimizer,
+                      const struct tw_optimizer_options *options,
+                      const struct tw_update_terms *terms, uint32_t tensor,
+                      struct tw_optimizer_float *work, float *gradient);
+
+#endif
