@@ -65,7 +65,7 @@ static void what_stands_around_the_rule(void **state) {
         {NULL, "weight_decay: {l2: nan}",
          ":14: weight_decay.l2: \"nan\" is not a number; it must be one above 0"},
         {NULL, "groups: {tensors: a}",
-         ":14: groups: keys and values where a list should stand: groups such as [{tensors: "
+         ":14: groups: a mapping where a list should stand: groups such as [{tensors: "
          "\"*.bias\", decay: false}]"},
         {NULL, "groups: [{lr: 2}]",
          ":14: groups[0].tensors: missing; a pattern of names, such as \"*.bias\""},
