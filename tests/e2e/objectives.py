@@ -56,7 +56,8 @@ class Objectives(Case):
         for number, (rule, f) in enumerate((
                 ("{name: sgd, lr: 1e-3}", .0037609231),
                 ("{name: momentum, lr: 1e-4}", .0035826819),
-                ("{name: nesterov, lr: 1e-4}", .0036539813))):
+                ("{name: nesterov, lr: 1e-4}", .0036539813),
+                ("{name: adagrad, lr: 0.1, eps: 1e-8, eps_at: inside}", .0199075754))):
             recorded = self.train(f"r{number}", *self.sets(f"optimizer={rule}"))
             self.assertAlmostEqual(rosenbrock(self.weights(f"r{number}")) / f, 1, delta=1e-4)
             self.assert_replays(f"r{number}", recorded)
