@@ -1,7 +1,7 @@
 /* talweg bench optimizer: the kernel of every update rule beside a loop that moves the
  * same bytes and computes next to nothing. In cache and from memory, on one core, kernel
- * and loop in turns, so that both see the same noise; of each the fastest turn, which others disturbed
- * least. */
+ * and loop in turns, so that both see the same noise; of each the fastest turn counts,
+ * which others disturbed least. */
 #include <inttypes.h>
 #include <sched.h>
 #include <stdio.h>
