@@ -15,7 +15,8 @@
  * is later. RECEIVED and COMPUTED come from the worker's clock, mapped onto the lead's; what
  * comes out a little too early by that is moved up to the moment before it. A step of which
  * its worker told nothing (a program with another client, a worker that died) is computing
- * from the last byte that was sent to it until its gradient came, and `told` is false.
+ * from the last byte that was sent to it until its gradient came, and `told` is false. One
+ * that was given up is over with the COMMIT that cancelled it.
  *
  * Memory is bounded by the steps in the window, and those of the rest of the log that
  * are open at a time. Neither log is trusted. Used by cmd_timeline.c, timeline_svg.c and

@@ -114,9 +114,11 @@ static uint64_t release_time(const struct tw_timeline *timeline,
     return times->served && time > times->served ? times->served : time;
 }
 
-/* When its worker began to compute, and had all of the gradient; ended: when the gradient
- * was through, as far as anybody knows. */
-static bool time_step(struct tw_timeline_step *step, const struct tw_timeline_times *times) {
+/* The times of the step itself, as far as anybody knows them. */
+static bool time_step(const struct tw_timeline *timeline, struct tw_timeline_step *step,
+                      const struct tw_timeline_times *times) {
+    const struct tw_timeline_update *cancelled =
+        step->fate == TW_FATE_DROPPED ? tw_timeline_update_of(timeline, step->version) : NULL;
     uint64_t *at = step->at;
     step->told = times->received != 0;
     step->served = times->served;
@@ -124,8 +126,10 @@ static bool time_step(struct tw_timeline_step *step, const struct tw_timeline_ti
     at[TW_MOMENT_RELEASED] = step->released;
     at[TW_MOMENT_RECEIVED] = times->received ? times->received : times->served;
     at[TW_MOMENT_ARRIVED] = times->arrived ? times->arrived : times->sent;
-    /* A gradient that was broken off is never computed; one that nobody measured fills all. */
+    /* One that nobody measured takes all of the time; one that was given up, until then. */
     at[TW_MOMENT_COMPUTED] = times->computed ? times->computed : at[TW_MOMENT_ARRIVED];
+    if (at[TW_MOMENT_COMPUTED] == 0 && step->told && cancelled)
+        at[TW_MOMENT_COMPUTED] = cancelled->committed;
     return at[TW_MOMENT_RECEIVED] != 0 && at[TW_MOMENT_COMPUTED] != 0;
 }
 
@@ -133,7 +137,7 @@ static void line_up(struct tw_timeline *timeline, size_t i) {
     struct tw_timeline_making *making = (struct tw_timeline_making *)timeline;
     struct tw_timeline_step *step = &timeline->step[i];
     step->released = release_time(timeline, step, &making->times[i]);
-    step->drawn = time_step(step, &making->times[i]);
+    step->drawn = time_step(timeline, step, &making->times[i]);
     if (!step->drawn)
         return;
     size_t before = i;

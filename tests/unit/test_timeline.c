@@ -265,6 +265,25 @@ static void cancelled_steps_end_when_they_were_sent_or_are_not_seen(void **state
     end_story(&story);
 }
 
+/* Update 1 cancels it before it was computed. */
+static void a_step_that_was_given_up_ends_with_the_commit_that_cancelled_it(void **state) {
+    struct story story = begin_story(2, 1, 1, 1);
+    release(&story, 0, 1);
+    release(&story, 1, 1);
+    commit_one(&story, 0, 1, 0);
+    settle(&story, TW_RECORD_DROP, 1, &(struct tw_contribution){.slot = 1, .step = 1});
+    release(&story, 1, 2);
+    seal(&story);
+    updated(&story, 1, 195, 200, 210);
+    measured(&story, 1, 1, 20, 0, 0);
+    served(&story, 1, 1, 5, 10, 0);
+    measured(&story, 1, 2, 250, 280, 290);
+    const struct tw_timeline *timeline = finish(&story);
+    assert_moments(timeline, 1, 1, 5, 5, 20, 200, 200);
+    assert_moments(timeline, 1, 2, 200, 200, 250, 280, 290);
+    end_story(&story);
+}
+
 static void updates_are_applied_one_after_the_other(void **state) {
     struct story story = begin_story(1, 1, 1, 2);
     release(&story, 0, 1);
@@ -511,6 +530,7 @@ int main(void) {
         cmocka_unit_test(a_clock_that_is_early_moves_up),
         cmocka_unit_test(a_worker_that_tells_nothing_computes_from_served_to_arrived),
         cmocka_unit_test(cancelled_steps_end_when_they_were_sent_or_are_not_seen),
+        cmocka_unit_test(a_step_that_was_given_up_ends_with_the_commit_that_cancelled_it),
         cmocka_unit_test(updates_are_applied_one_after_the_other),
         cmocka_unit_test(slots_are_counted_by_worker),
         cmocka_unit_test(new_weights_for_a_step_take_the_place_of_old_ones),
