@@ -98,18 +98,25 @@ static enum tw_status make_room(struct tw_timeline_making *making, struct tw_err
     return TW_OK;
 }
 
+static enum tw_status check_slot(const struct tw_timeline_making *making,
+                                 const struct tw_record *record, struct tw_error *error) {
+    const struct tw_timeline *timeline = &making->timeline;
+    if (record->slot / timeline->width < timeline->workers)
+        return TW_OK;
+    return tw_error_set(error, TW_DATA,
+                        "record %" PRIu64 ": slot %u, but there are %u workers with %u slots each",
+                        record->position, record->slot, timeline->workers, timeline->width);
+}
+
 static enum tw_status on_release(struct tw_timeline_making *making, const struct tw_record *record,
                                  struct tw_error *error) {
     struct tw_timeline *timeline = &making->timeline;
     uint32_t worker = record->slot / timeline->width;
     if (record->slot == TW_SLOT_EVALUATOR || record->version > timeline->to)
         return TW_OK;
-    if (worker >= timeline->workers)
-        return tw_error_set(error, TW_DATA,
-                            "record %" PRIu64 ": slot %u, but there are %u workers with %u slots "
-                            "each",
-                            record->position, record->slot, timeline->workers, timeline->width);
-    enum tw_status status = make_room(making, error);
+    enum tw_status status = check_slot(making, record, error);
+    if (status == TW_OK)
+        status = make_room(making, error);
     if (status != TW_OK)
         return status;
     uint32_t before;
@@ -179,6 +186,34 @@ static enum tw_status on_contributions(struct tw_timeline_making *making,
     return TW_OK;
 }
 
+/* All that is out of a worker, or not committed, is over. */
+static void cancel_all(struct tw_timeline_making *making, uint32_t worker,
+                       const struct tw_record *record) {
+    while (making->first[worker] != TW_TIMELINE_NONE)
+        settle(making, &making->first[worker], record, 0);
+}
+
+static void on_dial(struct tw_timeline_making *making, const struct tw_record *record) {
+    struct tw_timeline *timeline = &making->timeline;
+    struct tw_timeline_turn turn = {.version = record->version};
+    for (uint32_t w = 0; w < timeline->workers; w++)
+        cancel_all(making, w, record);
+    strncpy(turn.mode, record->mode, TW_MODE_MAX);
+    if (record->version < timeline->from)
+        timeline->turned = turn;
+    else if (record->version <= timeline->to && timeline->turns < TW_TIMELINE_TURNS_MAX)
+        timeline->turn[timeline->turns++] = turn;
+}
+
+static enum tw_status on_evict(struct tw_timeline_making *making, const struct tw_record *record,
+                               struct tw_error *error) {
+    uint32_t worker = record->slot / making->timeline.width;
+    enum tw_status status = check_slot(making, record, error);
+    if (status == TW_OK)
+        cancel_all(making, worker, record);
+    return status;
+}
+
 enum tw_status tw_timeline_record(struct tw_timeline *timeline, const struct tw_record *record,
                                   struct tw_error *error) {
     struct tw_timeline_making *making = making_of(timeline);
@@ -188,7 +223,12 @@ enum tw_status tw_timeline_record(struct tw_timeline *timeline, const struct tw_
     case TW_RECORD_COMMIT:
     case TW_RECORD_DROP:
         return on_contributions(making, record, error);
-    default:
+    case TW_RECORD_DIAL:
+        on_dial(making, record);
+        return TW_OK;
+    case TW_RECORD_EVICT:
+        return on_evict(making, record, error);
+    default: /* it moves no gradient */
         return TW_OK;
     }
 }

@@ -75,20 +75,31 @@ struct tw_timeline_update {
     uint64_t applying; /* since when: committed, or the update before was through */
 };
 
+/* The dial was turned: when update `version` was committed, or some time before the next. */
+struct tw_timeline_turn {
+    uint64_t version;
+    char mode[TW_MODE_MAX + 1];
+};
+
 /* What a worker did with its time, and what became of its gradients, in the window. */
 struct tw_timeline_worker {
     uint64_t spent[TW_ACTIVITIES];
     uint64_t applied, dropped, staleness;
 };
 
+#define TW_TIMELINE_TURNS_MAX 8
+
 struct tw_timeline {
     uint32_t workers, width; /* width: slots of a worker */
     uint64_t from, to;       /* the window's updates; `to` may shrink to what is measured */
     uint64_t begin, end;     /* its time */
-    size_t steps, updates;
+    size_t steps, updates, turns;
     struct tw_timeline_step *step;     /* [steps], by worker, step; some lie outside of the time */
     struct tw_timeline_update *update; /* [updates], by version; also some from before */
     struct tw_timeline_worker *worker; /* [workers] */
+    /* [turns], by version: in the window; the first of more. turned: the last before it;
+     * mode "": there was none. */
+    struct tw_timeline_turn turn[TW_TIMELINE_TURNS_MAX], turned;
 };
 
 /* Gradients that a window may have. */

@@ -13,7 +13,7 @@
 enum tw_timeline_arrows { TW_ARROWS_ALL, TW_ARROWS_LATE, TW_ARROWS_NONE };
 
 struct tw_timeline_look {
-    const char *mode; /* of the run; "" not known */
+    const char *mode; /* that the run began with; "" not known */
     const char *note; /* what a reader must know, such as that a log is cut; "" nothing */
     uint64_t updates; /* of the whole run */
     enum tw_timeline_arrows arrows;

@@ -142,6 +142,22 @@ static void draw_server(struct picture *p) {
     tw_svg_close(&p->svg);
 }
 
+/* Where the dial was turned: a line through all, and the mode from there on. */
+static void draw_turns(struct picture *p) {
+    const struct tw_svg_style line = {.stroke = TW_CHART_INK, .stroke_width = 1, .dash = "4 3"};
+    const struct tw_svg_font font = {
+        .size = SMALL, .bold = true, .anchor = TW_SVG_MIDDLE, .fill = TW_CHART_INK};
+    for (size_t i = 0; i < p->timeline->turns; i++) {
+        const struct tw_timeline_turn *turn = &p->timeline->turn[i];
+        const struct tw_timeline_update *update = tw_timeline_update_of(p->timeline, turn->version);
+        if (!update || !is_inside(p, update->committed))
+            continue;
+        double x = at(p, update->committed);
+        tw_svg_line(&p->svg, x, p->band + 2, x, p->foot, &line);
+        tw_svg_text(&p->svg, x, p->band - 1, &font, turn->mode);
+    }
+}
+
 /* ---- arrows ---- */
 
 static void draw_head(struct picture *p, double x, double y, double from_x, double from_y) {
@@ -401,8 +417,12 @@ static void draw_legend(struct picture *p, double y) {
 static void add_title(const struct picture *p, struct tw_text *title) {
     const struct tw_timeline *timeline = p->timeline;
     char updates[TW_WORDS_MAX], from[TW_WORDS_MAX], to[TW_WORDS_MAX];
-    tw_text_add(title, "%s%s%u worker%s, updates %s to %s of %s", p->look->mode,
-                *p->look->mode ? ": " : "", timeline->workers, timeline->workers == 1 ? "" : "s",
+    const char *mode = *timeline->turned.mode ? timeline->turned.mode : p->look->mode;
+    tw_text_add(title, "%s", mode);
+    for (size_t i = 0; i < timeline->turns; i++)
+        tw_text_add(title, ", then %s", timeline->turn[i].mode);
+    tw_text_add(title, "%s%u worker%s, updates %s to %s of %s", *mode ? ": " : "",
+                timeline->workers, timeline->workers == 1 ? "" : "s",
                 tw_count_words(timeline->from, from), tw_count_words(timeline->to, to),
                 tw_count_words(p->look->updates, updates));
 }
@@ -427,6 +447,7 @@ struct tw_timeline_drawn tw_timeline_to_svg(struct tw_text *out, const struct tw
     draw_arrows(p);
     draw_server(p);
     draw_workers(p);
+    draw_turns(p);
     snprintf(name, sizeof name, "time in %s", p->unit.name);
     tw_chart_axis_x(&p->svg, &p->axis, p->foot + 2, name);
     draw_legend(p, p->foot + 54);

@@ -101,6 +101,13 @@ static void assert_moments(const struct tw_timeline *timeline, uint32_t worker, 
         assert_int_equal(found->at[m], expected[m] * 1000);
 }
 
+static int count_of(const char *text, const char *word) {
+    int count = 0;
+    for (; (text = strstr(text, word)); text += strlen(word))
+        count++;
+    return count;
+}
+
 static void end_story(struct story *story) {
     tw_timeline_free(story->timeline);
 }
@@ -281,6 +288,38 @@ static void a_step_that_was_given_up_ends_with_the_commit_that_cancelled_it(void
     const struct tw_timeline *timeline = finish(&story);
     assert_moments(timeline, 1, 1, 5, 5, 20, 200, 200);
     assert_moments(timeline, 1, 2, 200, 200, 250, 280, 290);
+    end_story(&story);
+}
+
+static void a_turn_of_the_dial_cancels_what_is_out(void **state) {
+    struct story story = begin_story(2, 1, 2, 3);
+    release(&story, 0, 1);
+    release(&story, 1, 1);
+    tell(&story, (struct tw_record){.kind = TW_RECORD_DIAL, .mode = "ssp:1"});
+    release(&story, 0, 2);
+    commit_one(&story, 0, 2, 0);
+    release(&story, 0, 3);
+    release(&story, 1, 2);
+    commit_one(&story, 0, 3, 0);
+    tell(&story, (struct tw_record){.kind = TW_RECORD_DIAL, .mode = "async"});
+    release(&story, 0, 4);
+    release(&story, 1, 3);
+    commit_one(&story, 1, 3, 0);
+    tell(&story, (struct tw_record){.kind = TW_RECORD_EVICT, .slot = 0});
+    seal(&story);
+    assert_int_equal(step_of(story.timeline, 1, 2)->fate, TW_FATE_DROPPED);
+    assert_int_equal(step_of(story.timeline, 1, 2)->version, 2);
+    assert_int_equal(step_of(story.timeline, 0, 4)->fate, TW_FATE_DROPPED);
+    assert_int_equal(step_of(story.timeline, 1, 3)->fate, TW_FATE_APPLIED);
+    for (uint64_t v = 1; v <= 3; v++)
+        updated(&story, v, v * 100 - 5, v * 100, v * 100 + 10);
+    struct tw_text text = {0};
+    struct tw_timeline_look look = {.mode = "sync", .note = "", .updates = 3};
+    tw_timeline_to_svg(&text, finish(&story), &look);
+    assert_non_null(strstr(text.at, "<title>ssp:1, then async: 2 workers, updates 2 to 3 of 3"));
+    assert_int_equal(count_of(text.at, ">async</text>"), 1);
+    tw_text_fini(&text);
+    assert_int_equal(tell(&story, (struct tw_record){.kind = TW_RECORD_EVICT, .slot = 2}), TW_DATA);
     end_story(&story);
 }
 
@@ -478,13 +517,6 @@ static void whatever_the_logs_say_steps_do_not_overlap(void **state) {
 
 /* ---- pictures ---- */
 
-static int count_of(const char *text, const char *word) {
-    int count = 0;
-    for (; (text = strstr(text, word)); text += strlen(word))
-        count++;
-    return count;
-}
-
 static void a_picture_has_what_the_timeline_has(void **state) {
     struct story story = tell_sync();
     const struct tw_timeline *timeline = finish(&story);
@@ -531,6 +563,7 @@ int main(void) {
         cmocka_unit_test(a_worker_that_tells_nothing_computes_from_served_to_arrived),
         cmocka_unit_test(cancelled_steps_end_when_they_were_sent_or_are_not_seen),
         cmocka_unit_test(a_step_that_was_given_up_ends_with_the_commit_that_cancelled_it),
+        cmocka_unit_test(a_turn_of_the_dial_cancels_what_is_out),
         cmocka_unit_test(updates_are_applied_one_after_the_other),
         cmocka_unit_test(slots_are_counted_by_worker),
         cmocka_unit_test(new_weights_for_a_step_take_the_place_of_old_ones),
