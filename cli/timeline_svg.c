@@ -160,13 +160,13 @@ static void draw_turns(struct picture *p) {
 
 /* ---- arrows ---- */
 
-static void draw_head(struct picture *p, double x, double y, double from_x, double from_y) {
+/* Two strokes that meet at x, y, where a line from from_x, from_y ends. */
+static void add_head(struct picture *p, double x, double y, double from_x, double from_y) {
     double length = hypot(x - from_x, y - from_y);
     double dx = length > 0 ? (x - from_x) / length : 0, dy = length > 0 ? (y - from_y) / length : 1;
-    tw_svg_path_begin(&p->svg);
-    tw_svg_move_to(&p->svg, x, y);
-    tw_svg_line_to(&p->svg, x - 6 * dx - 2.4 * dy, y - 6 * dy + 2.4 * dx);
-    tw_svg_line_to(&p->svg, x - 6 * dx + 2.4 * dy, y - 6 * dy - 2.4 * dx);
+    tw_svg_move_to(&p->svg, x - 5 * dx - 2.5 * dy, y - 5 * dy + 2.5 * dx);
+    tw_svg_line_to(&p->svg, x, y);
+    tw_svg_line_to(&p->svg, x - 5 * dx + 2.5 * dy, y - 5 * dy - 2.5 * dx);
 }
 
 struct arc {
@@ -187,14 +187,10 @@ static struct arc arc_of(const struct picture *p, const struct tw_timeline_step 
 }
 
 /* From the version that was read to the update that applied the gradient. */
-static void draw_arrow(struct picture *p, const struct tw_timeline_step *step, bool many) {
-    const char *colour = tw_chart_colour(step->worker);
-    const struct tw_svg_style stroke = {
-        .fill = "none", .stroke = colour, .stroke_width = 1.1, .opacity = many ? 0.6 : 0};
-    const struct tw_svg_font number = {.size = 8.5, .anchor = TW_SVG_MIDDLE, .fill = colour};
+static void draw_arrow(struct picture *p, const struct tw_timeline_step *step) {
     const struct arc arc = arc_of(p, step);
     double wide = arc.x1 - arc.x0, top = arc.y - arc.height * (arc.from_before ? 1 : 4.0 / 3);
-    char tip[160], words[32];
+    char tip[160];
     snprintf(tip, sizeof tip,
              "worker %u, step %" PRIu64 ": read version %" PRIu64 ", applied by update %" PRIu64
              ", staleness %" PRIu64,
@@ -202,24 +198,60 @@ static void draw_arrow(struct picture *p, const struct tw_timeline_step *step, b
     tw_svg_path_begin(&p->svg);
     tw_svg_move_to(&p->svg, arc.x0, arc.from_before ? top : arc.y);
     tw_svg_curve_to(&p->svg, arc.x0 + 0.2 * wide, top, arc.x1 - 0.2 * wide, top, arc.x1, arc.y);
-    tw_svg_path_end(&p->svg, &stroke, tip);
-    draw_head(p, arc.x1, arc.y, arc.x1 - 0.2 * wide, top);
-    tw_svg_path_end(&p->svg, &(struct tw_svg_style){.fill = colour}, NULL);
+    add_head(p, arc.x1, arc.y, arc.x1 - 0.2 * wide, top);
+    tw_svg_path_end(&p->svg, NULL, tip);
     p->drawn.arrows++;
-    if (many || step->staleness == 0 || wide < 12)
+}
+
+static void draw_staleness(struct picture *p, const struct tw_timeline_step *step) {
+    const struct tw_svg_font number = {.size = 8.5, .anchor = TW_SVG_MIDDLE};
+    const struct arc arc = arc_of(p, step);
+    char words[32];
+    if (step->staleness == 0 || arc.x1 - arc.x0 < 12)
         return;
     snprintf(words, sizeof words, "%" PRIu64, step->staleness);
     tw_svg_text(&p->svg, arc.from_before ? arc.x0 + 6 : (arc.x0 + arc.x1) / 2,
                 arc.y - arc.height - 2, &number, words);
 }
 
+/* Those of a worker; `many`: of all workers. */
+static void draw_arrows_of(struct picture *p, size_t first, size_t end, bool many) {
+    const struct tw_timeline_step *step = p->timeline->step;
+    const char *colour = tw_chart_colour(step[first].worker);
+    tw_svg_open(&p->svg, &(struct tw_svg_style){.fill = "none",
+                                                .stroke = colour,
+                                                .stroke_width = 1.1,
+                                                .opacity = many ? 0.6 : 0});
+    for (size_t i = first; i < end; i++)
+        if (wants_arrow(p, &step[i]))
+            draw_arrow(p, &step[i]);
+    tw_svg_close(&p->svg);
+    if (many)
+        return;
+    tw_svg_open(&p->svg, &(struct tw_svg_style){.fill = colour});
+    for (size_t i = first; i < end; i++)
+        if (wants_arrow(p, &step[i]))
+            draw_staleness(p, &step[i]);
+    tw_svg_close(&p->svg);
+}
+
+/* The steps from `first` on that are of the same worker end before this one. */
+static size_t end_of_worker(const struct tw_timeline *timeline, size_t first) {
+    size_t end = first;
+    while (end < timeline->steps && timeline->step[end].worker == timeline->step[first].worker)
+        end++;
+    return end;
+}
+
 static void draw_arrows(struct picture *p) {
     uint64_t count = 0;
     for (size_t i = 0; i < p->timeline->steps; i++)
         count += wants_arrow(p, &p->timeline->step[i]);
-    for (size_t i = 0; i < p->timeline->steps; i++)
-        if (wants_arrow(p, &p->timeline->step[i]))
-            draw_arrow(p, &p->timeline->step[i], count > MANY_ARROWS);
+    for (size_t i = 0; count > 0 && i < p->timeline->steps;) {
+        size_t end = end_of_worker(p->timeline, i);
+        draw_arrows_of(p, i, end, count > MANY_ARROWS);
+        i = end;
+    }
 }
 
 /* ---- workers ---- */
@@ -227,9 +259,10 @@ static void draw_arrows(struct picture *p) {
 static void describe_step(const struct tw_timeline_step *step, char *out, size_t room) {
     int length = snprintf(out, room, "step %" PRIu64 ": ", step->step);
     for (int a = 0; a < TW_ACTIVITIES; a++)
-        length += snprintf(out + length, room - (size_t)length, "%s%s %.3f ms", a ? ", " : "",
-                           tw_activity_name(a), (double)(step->at[a + 1] - step->at[a]) / 1e6);
-    length += snprintf(out + length, room - (size_t)length, "; read version %" PRIu64 ", ",
+        if (step->at[a + 1] > step->at[a])
+            length += snprintf(out + length, room - (size_t)length, "%s %.2f ms, ",
+                               tw_activity_name(a), (double)(step->at[a + 1] - step->at[a]) / 1e6);
+    length += snprintf(out + length, room - (size_t)length, "read version %" PRIu64 ", ",
                        step->read_version);
     if (step->fate == TW_FATE_APPLIED)
         snprintf(out + length, room - (size_t)length,
@@ -344,9 +377,8 @@ static void draw_workers(struct picture *p) {
     tw_svg_text(&p->svg, p->axis.to + 44, p->rows - 8, &head, "comp.");
     tw_svg_text(&p->svg, p->axis.to + 88, p->rows - 8, &head, "waits");
     for (uint32_t w = 0; w < timeline->workers; w++) {
-        size_t end = first;
-        while (end < timeline->steps && timeline->step[end].worker == w)
-            end++;
+        bool any = first < timeline->steps && timeline->step[first].worker == w;
+        size_t end = any ? end_of_worker(timeline, first) : first;
         draw_steps(p, w, first, end);
         if (timeline->workers <= 64 || w % 16 == 0)
             draw_row_words(p, w);
@@ -405,10 +437,9 @@ static void draw_legend(struct picture *p, double y) {
     tw_svg_path_begin(&p->svg);
     tw_svg_move_to(&p->svg, x, y + 20);
     tw_svg_curve_to(&p->svg, x + 4, y + 4, x + 18, y + 4, x + 22, y + 20);
+    add_head(p, x + 22, y + 20, x + 18, y + 4);
     tw_svg_path_end(
         &p->svg, &(struct tw_svg_style){.fill = "none", .stroke = grey, .stroke_width = 1.1}, NULL);
-    draw_head(p, x + 22, y + 20, x + 18, y + 4);
-    tw_svg_path_end(&p->svg, &(struct tw_svg_style){.fill = grey}, NULL);
     tw_chart_legend(&p->svg, x, y + 20, 22,
                     "a gradient, from the version it was computed on to the update that has it; "
                     "the number is its staleness");
