@@ -51,7 +51,7 @@ static const char doc[] =
     "\n"
     "Examples:\n"
     "  talweg timeline runs/first\n"
-    "  talweg timeline runs/first --from 100 --to 120 --arrows late --out lecture.svg\n"
+    "  talweg timeline runs/first --from 100 --to 120 --out lecture.svg\n"
     "  talweg timeline runs/first --chrome\n"
     "\n"
     "An SVG opens in every browser; with the mouse over a step it tells its times. The other"
@@ -59,7 +59,7 @@ static const char doc[] =
     "\n"
     "Exit codes:\n"
     "  0    drawn\n"
-    "  1    it cannot be written; or a log is cut or corrupt, and was drawn up to there\n"
+    "  1    it cannot be written; or a log is cut or corrupt: drawn up to there\n"
     "  2    wrong usage, no run directory, or nothing in its logs to draw\n";
 
 /* ---- the command line ---- */
