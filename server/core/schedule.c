@@ -29,6 +29,12 @@ static const struct tw_schedule *find(const struct tw_variant *words, struct tw_
             return tw_schedules[i];
         names[i] = tw_schedules[i]->name;
     }
+    if (strcmp(words->name, "reduce_on_plateau") == 0) { /* its verdicts must be in the log */
+        tw_job_error(error, words->where, words->path,
+                     "reduce_on_plateau is not available yet in Talweg " TALWEG_VERSION
+                     "; multi_step would be near to it");
+        return NULL;
+    }
     tw_unknown_variant(words, "schedule", names, tw_schedule_count, sizeof names[0], error);
     return NULL;
 }

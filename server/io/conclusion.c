@@ -23,19 +23,31 @@ static void blame(struct tw_result *result, enum tw_status status, const char *t
     snprintf(result->error + used, sizeof(result->error) - used, "; also: %s", text);
 }
 
+/* What to do about it. */
+static void add_hint(const struct tw_server *server, char *text, size_t room) {
+    const struct tw_server_config *config = server->config;
+    const struct tw_sequencer *sequencer = tw_node_sequencer(server->node);
+    size_t used = strlen(text);
+    double rate =
+        tw_pace_rate(&config->pace, &config->optimizer_options, tw_sequencer_version(sequencer),
+                     tw_sequencer_total(sequencer).examples);
+    snprintf(text + used, room - used, ". Lower the learning rate (%s %g)%s",
+             config->pace.rate.kind ? "by the schedule it was" : "optimizer.lr is", rate,
+             config->shaping.clip_norm > 0 ? "" : ", or clip the gradient (clip: {norm: 1})");
+}
+
 static void blame_not_finite(struct tw_server *server) {
     const struct tw_narrator *narrator = &server->narrator;
     char text[TW_ERROR_TEXT];
-    int used =
-        snprintf(text, sizeof(text), "%d updates in a row were not finite:", TW_NOT_FINITE_MAX);
+    unsigned long long version = tw_sequencer_version(tw_node_sequencer(server->node));
+    int used = snprintf(text, sizeof(text),
+                        "diverged at update %llu: %d in a row were not finite:", version + 1,
+                        TW_NOT_FINITE_MAX);
     unsigned first = narrator->drops < TW_NOT_FINITE_MAX ? 0 : narrator->drops - TW_NOT_FINITE_MAX;
     for (unsigned i = first; i < narrator->drops && (size_t)used < sizeof(text); i++)
         used += snprintf(text + used, sizeof(text) - (size_t)used, "%s %s", i > first ? ";" : "",
                          narrator->dropped[i % TW_NOT_FINITE_MAX]);
-    if ((size_t)used < sizeof(text))
-        snprintf(text + used, sizeof(text) - (size_t)used,
-                 ". Lower the learning rate (optimizer.lr is %g)",
-                 server->config->optimizer_options.lr);
+    add_hint(server, text, sizeof(text));
     blame(&server->result, TW_NOT_FINITE, text);
 }
 

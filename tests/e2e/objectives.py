@@ -111,7 +111,18 @@ class Objectives(Case):
         found = self.train("out", *self.sets("optimizer.lr=0.1"), code=1)
         self.assertEqual(found["status"], "failed")
         self.assertIn("gradient of tensor x", found["error"])
-        self.assertIn("optimizer.lr", found["error"])
+        self.assertIn("diverged at update 4: 3 in a row were not finite", found["error"])
+        self.assertIn("optimizer.lr is 0.1), or clip the gradient", found["error"])
+        found = self.train("scheduled", *self.sets(
+            "schedule={name: linear, to: 1, over: 5}"), code=1)
+        self.assertRegex(found["error"], r"by the schedule it was 0\.[0-9]+\), or clip")
+
+    def test_a_clip_keeps_the_cliff_from_throwing_far(self):
+        cliff = ("model.objective={name: cliff, start: [0, 1]}", "updates=1", "optimizer.lr=1")
+        self.train("thrown", *self.sets(*cliff))
+        self.assertAlmostEqual(self.weights("thrown")[0], -250, delta=1e-3)
+        self.train("held", *self.sets(*cliff, "clip={norm: 0.5}"))
+        self.assertAlmostEqual(self.weights("held")[0], -.5, delta=1e-4)
 
     def test_what_is_wrong_is_said_with_its_line(self):
         for settings, words in (

@@ -272,6 +272,7 @@ static void three_in_a_row_end_the_run(void **state) {
     assert_non_null(strstr(result->error, "tensor w, slot 0, step 2"));
     assert_non_null(strstr(result->error, "tensor w, slot 0, step 3"));
     assert_non_null(strstr(result->error, "tensor b, slot 0, step 4"));
+    assert_non_null(strstr(result->error, "diverged at update "));
     assert_non_null(strstr(result->error, "optimizer.lr is 0.5"));
     assert_int_equal(result->updates, 1);
     server_check_model(&server, expected);

@@ -43,6 +43,7 @@ static void what_a_table_does_not_allow_is_refused_by_key(void **state) {
         const char *line, *words;
     } wrong[] = {
         {"linera to=0 over=1", "unknown schedule \"linera\"; did you mean \"linear\"?"},
+        {"reduce_on_plateau", "reduce_on_plateau is not available yet"},
         {"linear over=1", ".to: missing"},
         {"linear to=0", ".over: missing"},
         {"linear to=0 over=0", ".over"},
