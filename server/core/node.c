@@ -242,6 +242,19 @@ void tw_node_vote(struct tw_node *n, const struct tw_node_vote *vote) {
         tw_node_emit(n, TW_NODE_TO_LEAD)->vote = *vote;
 }
 
+/* A shard tells its sample of an update before it answers PREPARE for the next one, so there
+ * are never two versions at once. */
+static void collect_sample(struct tw_node *n, const struct tw_sample *part) {
+    if (n->samples)
+        tw_sample_merge(&n->sample, part);
+    else
+        n->sample = *part;
+    if (++n->samples < n->config.servers)
+        return;
+    n->samples = 0;
+    tw_node_tell(n, TW_EVENT_SAMPLED)->sample = &n->sample;
+}
+
 void tw_node_hear_vote(struct tw_node *n, const struct tw_node_vote *vote) {
     struct tw_sequencer_event event;
     switch (vote->kind) {
@@ -259,6 +272,9 @@ void tw_node_hear_vote(struct tw_node *n, const struct tw_node_vote *vote) {
         event.attempt = vote->attempt;
         event.shard = vote->shard;
         break;
+    case TW_VOTE_SAMPLE:
+        collect_sample(n, &vote->sample);
+        return;
     case TW_VOTE_LOST: /* a bulk connection on another server: the worker is lost to us */
         tw_node_drop_worker(n, vote->rank, vote->attempt, "lost its connection to a server");
         return;
@@ -321,6 +337,15 @@ static void tell_arrived(struct tw_node *n, const struct tw_ready *ready) {
     event->step = ready->step;
 }
 
+static void on_applied(struct tw_node *n, const struct tw_applied *applied) {
+    struct tw_node_vote vote = {.kind = TW_VOTE_SAMPLE};
+    tw_node_tell(n, TW_EVENT_APPLIED)->version = applied->version;
+    if (!applied->sample)
+        return;
+    vote.sample = *applied->sample;
+    tw_node_vote(n, &vote);
+}
+
 enum tw_shard_work tw_node_work(struct tw_node *n) {
     struct tw_shard_effect effect;
     struct tw_node_vote vote;
@@ -351,7 +376,7 @@ enum tw_shard_work tw_node_work(struct tw_node *n) {
         send_weights(n, &effect.send);
         break;
     case TW_SHARD_APPLIED:
-        tw_node_tell(n, TW_EVENT_APPLIED)->version = effect.applied.version;
+        on_applied(n, &effect.applied);
         break;
     }
     return work;

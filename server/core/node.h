@@ -47,10 +47,11 @@ enum tw_node_effect_kind {
 
 /* Shard to sequencer, and back. */
 struct tw_node_vote {
-    enum { TW_VOTE_READY, TW_VOTE_SUMS, TW_VOTE_ATTACHED, TW_VOTE_LOST } kind;
+    enum { TW_VOTE_READY, TW_VOTE_SUMS, TW_VOTE_ATTACHED, TW_VOTE_LOST, TW_VOTE_SAMPLE } kind;
     union {
         struct tw_ready ready;
         struct tw_sums sums;
+        struct tw_sample sample; /* of one shard's chunks; not for the sequencer */
         struct {
             uint32_t rank, attempt, shard;
         };
@@ -80,6 +81,7 @@ enum tw_node_event_kind {
     TW_EVENT_ARRIVED,   /* rank, step: all of this push is on our shard */
     TW_EVENT_PREPARED,  /* version: enough pushes have come */
     TW_EVENT_APPLIED,   /* version: our shard has applied it */
+    TW_EVENT_SAMPLED,   /* sample: of all shards */
     TW_EVENT_MEASURED,  /* rank, measures: what a worker says of its steps, unchecked */
     TW_EVENT_FINISHED,  /* status; the weights are final and may be saved */
     TW_EVENT_QUERY,     /* connection, rank, ranks: answer, then say tw_node_answered() */
@@ -103,6 +105,7 @@ struct tw_node_event {
     uint64_t step;                    /* DROPPED, ARRIVED */
     size_t measures;                  /* MEASURED */
     const struct tw_measure *measure; /* [measures]; borrowed from the frame */
+    const struct tw_sample *sample;   /* SAMPLED */
 };
 
 struct tw_node_effect {

@@ -64,6 +64,7 @@ static size_t carve(struct tw_shard *s, unsigned char *memory) {
     CARVE(work, s->work_room);
     CARVE(first_block, chunks);
     CARVE(squares, s->blocks);
+    CARVE(before, s->config.sums_every ? s->config.layout->chunk_bytes / sizeof(float) : 0);
     CARVE(planes, s->stride * plane_count(&s->config));
 #undef CARVE
     return at;

@@ -32,6 +32,7 @@
 #define TW_CORE_SHARD_H
 
 #include "common/tensor/layout.h"
+#include "common/tensor/sample.h"
 #include "proto/frame.h"
 #include "server/core/record.h"
 #include "server/core/shaping.h"
@@ -45,6 +46,7 @@ struct tw_shard_config {
                            the mode with the most of all that the dial will be turned to */
     uint32_t spares;    /* spare weight buffers for copy-on-write, >= 1 */
     uint64_t seed;      /* of the initial weights */
+    uint64_t hash_every, sums_every; /* updates between two samples (common/tensor/sample.h) */
     const struct tw_optimizer *optimizer;
     struct tw_optimizer_options options;
     struct tw_shaping shaping;
@@ -68,6 +70,7 @@ struct tw_shard_send {
 
 struct tw_applied {
     uint64_t version;
+    const struct tw_sample *sample; /* of our chunks, NULL: none; valid until the next call */
 };
 
 struct tw_shard_effect {

@@ -320,6 +320,23 @@ static uint32_t writable_copy(const struct tw_shard *s, uint32_t chunk) {
     return UINT32_MAX;
 }
 
+/* Weights of this chunk are there only before the update. */
+static void begin_sample(struct tw_shard *s, const struct tw_shard_item *item, uint32_t chunk,
+                         const struct tw_optimizer_float *work) {
+    if (chunk == 0)
+        tw_sample_begin(&s->sample, item->version, s->config.hash_every, s->config.sums_every);
+    if (s->sample.summed)
+        memcpy(s->before, work->weights_in, work->count * sizeof(float));
+}
+
+/* `work` as the rule got it: the gradient is the shaped one. */
+static void end_sample(struct tw_shard *s, uint32_t chunk, const struct tw_optimizer_float *work) {
+    const struct tw_chunk *at = tw_shard_chunk(s, chunk);
+    tw_sample_gradient(&s->sample, work->gradient, work->count);
+    tw_sample_hash(&s->sample, at->tensor, at->first, work->weights_out, work->count);
+    tw_sample_change(&s->sample, s->before, work->weights_out, work->count);
+}
+
 static bool apply(struct tw_shard *s, const struct tw_shard_item *item, uint32_t chunk) {
     uint32_t copy = writable_copy(s, chunk);
     if (copy == UINT32_MAX)
@@ -336,9 +353,11 @@ static bool apply(struct tw_shard *s, const struct tw_shard_item *item, uint32_t
     };
     for (int i = 0; i < s->config.optimizer->states; i++)
         work.state[i] = tw_shard_state(s, (uint32_t)i, chunk);
+    begin_sample(s, item, chunk, &work);
     tw_shaping_apply(&s->config.shaping, s->config.optimizer, &s->config.options, &terms,
                      tw_shard_chunk(s, chunk)->tensor, &work,
                      tw_shard_gradient(s, item->push, chunk));
+    end_sample(s, chunk, &work);
     s->current[chunk] = copy;
     for (uint32_t i = item->push; i != UINT32_MAX; i = s->push[i].next) {
         *tw_shard_bytes_state(s, i, chunk) = TW_BYTES_EMPTY;
@@ -364,9 +383,12 @@ static void send(struct tw_shard *s, const struct tw_shard_item *item, uint32_t 
                                           .token = token}};
 }
 
-static void tell_applied(const struct tw_shard_item *item, struct tw_shard_effect *effect) {
+static void tell_applied(const struct tw_shard *s, const struct tw_shard_item *item,
+                         struct tw_shard_effect *effect) {
+    bool sampled = s->sample.hashed || s->sample.summed;
     *effect = (struct tw_shard_effect){.kind = TW_SHARD_APPLIED};
     effect->applied.version = item->version;
+    effect->applied.sample = sampled ? &s->sample : NULL;
 }
 
 /* Moves the sweep on by one; false when the batch is done. */
@@ -396,7 +418,7 @@ enum tw_shard_work tw_shard_sweep_next(struct tw_shard *s, struct tw_shard_effec
         if (!apply(s, item, s->chunk))
             return TW_SHARD_BLOCKED;
         if (s->chunk + 1 == s->chunks) {
-            tell_applied(item, effect);
+            tell_applied(s, item, effect);
             result = TW_SHARD_EFFECT;
         }
     } else if (!item->superseded) {

@@ -86,6 +86,9 @@ struct tw_shard {
     uint32_t batch;       /* of them being swept; 0: none */
     uint32_t item, chunk; /* where the sweep stands */
     uint32_t evaluator_release;
+
+    struct tw_sample sample; /* of the COMMIT being swept: there is one at most */
+    float *before;           /* [largest chunk] its weights before it, when they are sampled */
 };
 
 static inline float *tw_shard_plane(const struct tw_shard *s, uint32_t plane, uint32_t chunk) {

@@ -158,7 +158,8 @@ void tw_server_conclude(struct tw_server *server) {
     check_staleness(server);
     if (server->directory.failed.status != TW_OK)
         blame(&server->result, server->directory.failed.status, server->directory.failed.text);
-    tw_trace_flush(&server->trace);
+    tw_trace_end(&server->trace, &server->layout, tw_node_shard(server->node),
+                 server->result.updates);
     if (server->trace.writer.failed.status != TW_OK)
         blame(&server->result, server->trace.writer.failed.status,
               server->trace.writer.failed.text);

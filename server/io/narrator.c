@@ -286,6 +286,7 @@ void tw_narrator_event(struct tw_server *server, const struct tw_node_event *eve
     case TW_EVENT_ARRIVED:
     case TW_EVENT_PREPARED:
     case TW_EVENT_APPLIED:
+    case TW_EVENT_SAMPLED:
     case TW_EVENT_MEASURED:
         break; /* for the trace */
     case TW_EVENT_DROPPED:

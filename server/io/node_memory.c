@@ -51,6 +51,8 @@ static void configure(const struct tw_server *server, struct tw_node_config *out
                   /* Everybody may be reading another version while one is written. */
                   .spares = workers + 1,
                   .seed = job->seeds.init,
+                  .hash_every = job->trace.on ? (uint64_t)job->trace.hash_every : 0,
+                  .sums_every = job->trace.on ? (uint64_t)job->trace.sums_every : 0,
                   .optimizer = config->optimizer,
                   .options = config->optimizer_options,
                   .shaping = config->shaping},

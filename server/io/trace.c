@@ -1,5 +1,6 @@
 #include "server/io/trace.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <time.h>
 #include <uv.h>
@@ -131,6 +132,41 @@ static void on_applied(struct tw_trace *trace, uint64_t version, uint64_t now) {
     tw_trace_writer_add(&trace->writer, &entry);
 }
 
+static void add_hash(struct tw_trace *trace, uint64_t version, uint64_t hash) {
+    struct tw_trace_entry entry = {.kind = TW_TRACE_HASH,
+                                   .hash = {.version = version, .hash = hash}};
+    tw_trace_writer_add(&trace->writer, &entry);
+    trace->hashed = version;
+}
+
+/* Sums that are not finite are left out. */
+static void on_sampled(struct tw_trace *trace, const struct tw_sample *sample) {
+    struct tw_trace_entry entry = {.kind = TW_TRACE_SUMS,
+                                   .sums = {.version = sample->version,
+                                            .gradient = tw_exact_sum_value(&sample->gradient),
+                                            .update = tw_exact_sum_value(&sample->update),
+                                            .weights = tw_exact_sum_value(&sample->weights)}};
+    if (sample->summed && isfinite(entry.sums.gradient + entry.sums.update + entry.sums.weights))
+        tw_trace_writer_add(&trace->writer, &entry);
+    if (sample->hashed)
+        add_hash(trace, sample->version, sample->hash);
+}
+
+void tw_trace_end(struct tw_trace *trace, const struct tw_layout *layout,
+                  const struct tw_shard *shard, uint64_t version) {
+    struct tw_sample sample;
+    if (!trace->on)
+        return;
+    if (trace->hashed != version || version == 0) {
+        sample = (struct tw_sample){.version = version, .hashed = true};
+        for (uint32_t c = 0; c < layout->chunks; c++)
+            tw_sample_hash(&sample, layout->chunk[c].tensor, layout->chunk[c].first,
+                           tw_shard_weights(shard, c), layout->chunk[c].count);
+        add_hash(trace, version, sample.hash);
+    }
+    tw_trace_flush(trace);
+}
+
 /* ---- what workers say ---- */
 
 static bool in_order(uint64_t earlier, uint64_t later) {
@@ -195,6 +231,9 @@ void tw_trace_event(struct tw_trace *trace, const struct tw_node_event *event) {
         break;
     case TW_EVENT_APPLIED:
         on_applied(trace, event->version, tw_trace_now(trace));
+        break;
+    case TW_EVENT_SAMPLED:
+        on_sampled(trace, event->sample);
         break;
     case TW_EVENT_MEASURED:
         on_measured(trace, event, tw_trace_now(trace));

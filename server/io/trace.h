@@ -33,6 +33,7 @@ struct tw_trace {
     struct tw_rank_trace *rank;     /* [workers] */
     struct tw_update_trace *update; /* ring [updates], by version */
     uint32_t updates;
+    uint64_t hashed;    /* last version that was */
     uint64_t senseless; /* measures of workers that were left out */
     struct tw_trace_writer writer;
 };
@@ -50,6 +51,11 @@ void tw_trace_event(struct tw_trace *trace, const struct tw_node_event *event);
 
 /* The last byte of a rank's weights of this position has gone to the kernel. */
 void tw_trace_served(struct tw_trace *trace, uint32_t rank, uint64_t position);
+
+/* Training is over, the weights of `shard`, which holds all chunks, are those of this version:
+ * their hash, unless it is there already. */
+void tw_trace_end(struct tw_trace *trace, const struct tw_layout *layout,
+                  const struct tw_shard *shard, uint64_t version);
 
 /* Gives what waits to the kernel. */
 void tw_trace_flush(struct tw_trace *trace);

@@ -140,6 +140,8 @@ static void make_nodes(struct cluster *c) {
     node.shard.ahead = config->turns > 0 ? config->workers : tw_dial_ahead(&node.sequencer.dial);
     node.shard.spares = 1; /* as few as possible: updates must wait for sends */
     node.shard.seed = config->seed;
+    node.shard.hash_every = 2;
+    node.shard.sums_every = 3;
     node.shard.optimizer = c->optimizer;
     node.shard.options = c->options;
     for (uint32_t s = 0; s < config->servers; s++) {

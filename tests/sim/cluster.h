@@ -43,7 +43,8 @@
     X(not_finite)                                                                                  \
     X(blocked)                                                                                     \
     X(turns)                                                                                       \
-    X(evictions)
+    X(evictions)                                                                                   \
+    X(samples)
 
 struct cluster_counters {
 #define X(name) uint64_t name;

@@ -37,6 +37,7 @@ struct oracle {
     float **state[TW_OPTIMIZER_STATES];
     struct read *reads;
     uint64_t *settled; /* [ranks] the last step */
+    struct tw_sample sample;
 };
 
 static float **make_set(const struct tw_tensor_list *list) {
@@ -241,9 +242,13 @@ static void shape(const struct oracle *o, const struct tw_record *record, int t,
 }
 
 static void apply(struct oracle *o, const struct tw_record *record, int t, float *sum) {
+    size_t n = (size_t)o->list->tensors[t].elements;
+    float *before = malloc(n * sizeof(float));
+    memcpy(before, o->weights[t], n * sizeof(float));
     uint32_t rate = o->shaping.treatment ? o->shaping.treatment[t].rate : 0;
     shape(o, record, t, sum);
-    struct tw_optimizer_float work = {.count = (size_t)o->list->tensors[t].elements,
+    tw_sample_gradient(&o->sample, sum, n);
+    struct tw_optimizer_float work = {.count = n,
                                       .gradient = sum,
                                       .weights_in = o->weights[t],
                                       .weights_out = o->weights[t],
@@ -251,6 +256,9 @@ static void apply(struct oracle *o, const struct tw_record *record, int t, float
     for (int i = 0; i < o->optimizer->states; i++)
         work.state[i] = o->state[i][t];
     o->optimizer->apply_float(&o->options, &work);
+    tw_sample_change(&o->sample, before, o->weights[t], n);
+    tw_sample_hash(&o->sample, (uint32_t)t, 0, o->weights[t], n);
+    free(before);
 }
 
 static void apply_all(struct oracle *o, const struct tw_record *record) {
@@ -286,6 +294,7 @@ static void on_commit(struct oracle *o, const struct tw_record *record) {
         total += examples;
     }
     assert_int_equal(record->examples, total);
+    tw_sample_begin(&o->sample, record->version, 1, 1);
     apply_all(o, record);
     for (uint32_t i = 0; i < record->count; i++)
         settle(o, &record->contributions[i]);
@@ -319,6 +328,17 @@ void oracle_record(struct oracle *o, const struct tw_record *record) {
         cancel(o, record->slot);
         break;
     }
+}
+
+void oracle_check_sample(const struct oracle *o, const struct tw_sample *sample) {
+    assert_int_equal(sample->version, o->version);
+    if (sample->hashed)
+        assert_true(sample->hash == o->sample.hash);
+    if (!sample->summed)
+        return;
+    assert_memory_equal(&sample->gradient, &o->sample.gradient, sizeof sample->gradient);
+    assert_memory_equal(&sample->update, &o->sample.update, sizeof sample->update);
+    assert_memory_equal(&sample->weights, &o->sample.weights, sizeof sample->weights);
 }
 
 const float *oracle_weights(const struct oracle *o, int tensor) {

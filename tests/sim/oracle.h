@@ -7,6 +7,7 @@
 #ifndef TW_TESTS_ORACLE_H
 #define TW_TESTS_ORACLE_H
 
+#include "common/tensor/sample.h"
 #include "common/tensor/tensor.h"
 #include "server/core/record.h"
 #include "server/core/shaping.h"
@@ -29,6 +30,10 @@ void oracle_gradient(const struct tw_tensor_list *list, uint64_t seed, uint32_t 
  * position that is not the next, a (slot, step) applied twice or out of order, a
  * COMMIT of a push whose read is not the slot's last RELEASE. */
 void oracle_record(struct oracle *oracle, const struct tw_record *record);
+
+/* What the servers say of the weights of the last COMMIT, put together from all shards: the
+ * oracle computes it of whole tensors. */
+void oracle_check_sample(const struct oracle *oracle, const struct tw_sample *sample);
 
 /* The weights at the end, tensor after tensor. */
 const float *oracle_weights(const struct oracle *oracle, int tensor);

@@ -90,6 +90,10 @@ static void on_event(struct cluster *c, const struct tw_node_event *event) {
         c->counters->resumes += event->incarnation == c->last_incarnation[event->rank];
     if (event->kind == TW_EVENT_JOINED)
         c->last_incarnation[event->rank] = event->incarnation;
+    if (event->kind == TW_EVENT_SAMPLED) {
+        c->counters->samples++;
+        oracle_check_sample(c->oracle, event->sample);
+    }
     if (event->kind == TW_EVENT_FINISHED) {
         c->finished = true;
         c->status = event->status;

@@ -9,6 +9,7 @@ tw_test(test_text unit SOURCES unit/test_text.c ROOMS tw_base)
 tw_test(test_json unit SOURCES unit/test_json.c ROOMS tw_base)
 tw_test(test_file unit SOURCES unit/test_file.c ROOMS tw_base)
 tw_test(test_tree_sum unit SOURCES unit/test_tree_sum.c ROOMS tw_base)
+tw_test(test_exact_sum unit SOURCES unit/test_exact_sum.c ROOMS tw_base LIBRARIES m)
 tw_test(test_say unit SOURCES unit/test_say.c ROOMS tw_base)
 tw_test(test_svg unit SOURCES unit/test_svg.c ROOMS tw_base)
 
