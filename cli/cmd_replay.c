@@ -34,7 +34,8 @@ static const struct argp_option options[] = {
 static const char doc[] =
     "Makes a recorded run again, in one process, from its job.yaml, its order.log and the data:"
     " the same gradients on the same weights, applied in the same order, to the same bits."
-    " Losses are compared with the recorded ones on the way, and the model, if the run has left"
+    " Losses are compared with the recorded ones on the way, so are the hashes of the weights in"
+    " trace.log, and the model, if the run has left"
     " one, at the end; what differs first is named. RUN itself is never changed."
     "\v"
     "With --set the run is made again with one thing changed, the rest as recorded:\n"
@@ -274,6 +275,7 @@ static int replay(const struct tw_args *args, const struct jobs *jobs, struct tw
     struct tw_replayer replayer = {
         .checked = &jobs->wanted,
         .log = log,
+        .run = args->job,
         .out = summary->run,
         .own_scalars = !same_rule(recorded, wanted),
         .fresh = own->fresh,

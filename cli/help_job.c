@@ -40,7 +40,7 @@ static const char keys[] =
     "  chunk                bytes that tensors are sent in: 64 KiB to 4 MiB\n"
     "  trace.on             whether trace.log is written: times, hashes, sums of squares\n"
     "  trace.hash_every     updates between two hashes of the weights; default 100\n"
-    "  trace.sums_every     updates between two sums of squares; default 10\n"
+    "  trace.sums_every     updates between two sums of squares; default 25\n"
     "  worker.blas_core     OpenBLAS core, such as Haswell, for the same bits everywhere\n";
 
 static void add_variant(struct tw_text *out, const char *name, const char *text,

@@ -1,11 +1,13 @@
 #include "cli/replayer.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
 #include "cli/command.h"
+#include "cli/trace_file.h"
 #include "common/base/denormals.h"
 #include "common/tensor/safetensors.h"
 #include "server/io/run_directory.h"
@@ -26,6 +28,11 @@ struct replaying {
     uint64_t borders, border_samples, border_dropped, scored_version;
     double test_loss, test_accuracy; /* of scored_version; NaN: none */
     struct tw_result *result;
+    struct tw_trace_file trace;
+    bool compares;               /* there is more of the trace */
+    bool has_entry;              /* read, and of an update that is still to come: */
+    struct tw_trace_entry entry; /* a HASH or SUMS */
+    struct tw_error trace_error; /* why there is no more of it; TW_OK: it was read to its end */
 };
 
 static double now_s(void) {
@@ -99,8 +106,16 @@ static enum tw_status make_replay(struct replaying *r, struct tw_error *error) {
     return tw_replay_new(&r->replay, &config, error);
 }
 
+/* A run without a trace, or with one that cannot be read, is replayed all the same. */
+static void open_trace(struct replaying *r) {
+    if (r->replayer->changed || r->replayer->inexact)
+        return;
+    r->compares = tw_trace_file_open(&r->trace, r->replayer->run, &r->trace_error) == TW_OK;
+}
+
 static enum tw_status set_up(struct replaying *r, struct tw_error *error) {
     enum tw_status status = load_data(r, error);
+    open_trace(r);
     if (status == TW_OK)
         status = make_replay(r, error);
     if (status == TW_OK && r->replayer->out)
@@ -109,6 +124,7 @@ static enum tw_status set_up(struct replaying *r, struct tw_error *error) {
 }
 
 static void tear_down(struct replaying *r) {
+    tw_trace_file_close(&r->trace);
     if (r->replayer->out)
         tw_run_directory_close(&r->directory);
     tw_replay_free(r->replay);
@@ -214,11 +230,74 @@ static enum tw_status tell_passed_border(struct replaying *r, const struct tw_re
     return passed && !(next && next->kind == TW_RECORD_DROP) ? tell_border(r, error) : TW_OK;
 }
 
+/* ---- what the trace says ---- */
+
+/* The next HASH or SUMS is in r->entry. */
+static bool read_entry(struct replaying *r) {
+    while (r->compares && !r->has_entry) {
+        enum tw_status status = tw_trace_file_next(&r->trace, &r->entry, &r->trace_error);
+        r->compares = status == TW_OK;
+        if (status == TW_CLOSED)
+            r->trace_error.status = TW_OK;
+        r->has_entry =
+            r->compares && (r->entry.kind == TW_TRACE_HASH || r->entry.kind == TW_TRACE_SUMS);
+    }
+    return r->has_entry;
+}
+
+static uint64_t version_of(const struct tw_trace_entry *entry) {
+    return entry->kind == TW_TRACE_HASH ? entry->hash.version : entry->sums.version;
+}
+
+static void note_expected(struct tw_replay_expected *expected, const struct tw_trace_entry *entry) {
+    if (entry->kind == TW_TRACE_HASH) {
+        expected->hashed = true;
+        expected->hash = entry->hash.hash;
+        return;
+    }
+    expected->summed = true;
+    expected->gradient = entry->sums.gradient;
+    expected->update = entry->sums.update;
+    expected->weights = entry->sums.weights;
+}
+
+/* All that the trace has of this update, which comes next. */
+static void expect(struct replaying *r, uint64_t version) {
+    struct tw_replay_expected expected = {.version = version};
+    while (read_entry(r) && version_of(&r->entry) <= version) {
+        if (version_of(&r->entry) == version)
+            note_expected(&expected, &r->entry);
+        r->has_entry = false;
+    }
+    if (expected.hashed || expected.summed)
+        tw_replay_expect(r->replay, &expected);
+}
+
+static void tell_trace(struct replaying *r) {
+    const struct tw_replay_total *total = tw_replay_total(r->replay);
+    struct tw_text line = {0};
+    if (total->checked > 0) {
+        tw_text_add(&line,
+                    "hashes and sums of the weights of %" PRIu64
+                    " updates are as recorded; the last was update %" PRIu64,
+                    total->checked, total->checked_version);
+        tw_progress_text(r->replayer->progress, TW_TONE_GOOD, &line);
+    }
+    if (r->trace_error.status == TW_OK)
+        return;
+    line = (struct tw_text){0};
+    tw_text_add(&line, "%s: the weights on the way cannot be compared%s", r->trace_error.text,
+                total->checked ? " any further" : "");
+    tw_progress_text(r->replayer->progress, TW_TONE_CARE, &line);
+}
+
 static enum tw_status feed_record(struct replaying *r, const struct tw_record *record,
                                   struct tw_error *error) {
     enum tw_status status = tell_passed_border(r, record, error);
     if (status != TW_OK)
         return status;
+    if (record->kind == TW_RECORD_COMMIT)
+        expect(r, record->version);
     status = tw_replay_record(r->replay, record, error);
     if (status != TW_OK)
         return tw_error_wrap(error, "%s", r->replayer->log->path);
@@ -290,6 +369,7 @@ static void blame(struct tw_result *result, const struct tw_error *error) {
 static void conclude(struct replaying *r) {
     struct tw_error error;
     r->result->seconds = seconds(r);
+    tell_trace(r);
     if (evaluate(r, &error))
         blame(r->result, &error);
     add_counts(r);
@@ -304,6 +384,7 @@ enum tw_status tw_replayer_run(const struct tw_replayer *replayer, struct tw_sum
     struct replaying r = {
         .replayer = replayer,
         .directory = {.metrics = -1},
+        .trace = {.fd = -1},
         .test_loss = (double)NAN,
         .test_accuracy = (double)NAN,
         .result = &summary->result,

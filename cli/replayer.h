@@ -15,6 +15,7 @@
 struct tw_replayer {
     const struct tw_checked_job *checked; /* the job to replay; borrowed, as the rest */
     struct tw_log_file *log;
+    const char *run; /* whose trace.log is compared, unless the replay is changed */
     const char *out; /* run directory to write, or NULL */
     bool own_scalars, fresh, changed, inexact;
     struct tw_progress *progress;

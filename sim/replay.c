@@ -428,7 +428,7 @@ static enum tw_status on_commit(struct tw_replay *replay, const struct tw_record
     replay->total.version++;
     replay->total.rate = terms.rate;
     pass_border(replay, before);
-    return TW_OK;
+    return tw_replay_check(replay, error);
 }
 
 static enum tw_status on_drop(struct tw_replay *replay, const struct tw_record *record,

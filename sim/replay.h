@@ -7,7 +7,8 @@
  * sampler names, summed by the same tree, and applied by the same kernels with the
  * scalars of the COMMIT: so every bit is that of the run, without any process of
  * it. Where the log and what is computed can be compared they are: examples and loss
- * of every contribution; the first that differs is named.
+ * of every contribution, and what the caller knows of the weights (tw_replay_expect()); the
+ * first that differs is named.
  *
  * Counterfactuals: another rule (`own_scalars`), other data, seeds or models, or
  * `fresh`: the same data in the same order, but every gradient is computed on the
@@ -61,7 +62,17 @@ struct tw_replay_total {
     double train_loss;       /* mean over the samples between the last two borders; NaN: none yet */
     double border_staleness; /* likewise the mean staleness, and the largest */
     uint64_t border_staleness_max;
-    double rate; /* learning rate of the last update */
+    double rate;                       /* learning rate of the last update */
+    uint64_t checked, checked_version; /* updates that were as expected, and the last of them */
+};
+
+/* What the run's trace.log says of an update: the hash of the weights after it, and sums of
+ * squares (common/tensor/sample.h). */
+struct tw_replay_expected {
+    uint64_t version;
+    bool hashed, summed; /* which of the two */
+    uint64_t hash;
+    double gradient, update, weights;
 };
 
 struct tw_replay;
@@ -74,12 +85,17 @@ enum tw_status tw_replay_new(struct tw_replay **out, const struct tw_replay_conf
 void tw_replay_free(struct tw_replay *replay);
 
 /* The next record. After a failure the weights are those of the last COMMIT that went
- * well, and no record may follow.
+ * well (or of the one that is not as expected), and no record may follow.
  * TW_NUMERICS: a worker of the run had another numerics id than ours (unless inexact), or
  * a loss differs from the recorded one; TW_DATA: the log contradicts itself or
  * the job; TW_NOT_FINITE: an update that was changed is not finite; TW_NO_MEMORY. */
 enum tw_status tw_replay_record(struct tw_replay *replay, const struct tw_record *record,
                                 struct tw_error *error);
+
+/* What the COMMIT of this version, which is still to come, must amount to, to the bit; it is
+ * compared when it has been applied, and what differs is TW_NUMERICS. Copied; a second one
+ * takes the place of the first. Not for runs that are changed. */
+void tw_replay_expect(struct tw_replay *replay, const struct tw_replay_expected *expected);
 
 const struct tw_replay_total *tw_replay_total(const struct tw_replay *replay);
 

@@ -3,6 +3,7 @@
 #ifndef TW_SIM_REPLAY_STATE_H
 #define TW_SIM_REPLAY_STATE_H
 
+#include "common/tensor/sample.h"
 #include "sim/replay.h"
 #include "worker/data/sampler.h"
 #include "worker/nn/net.h"
@@ -65,6 +66,8 @@ struct tw_replay {
     uint32_t sum_slots[TW_SUMS_MAX]; /* gradients in each */
     int sums;
     float *gradient; /* of the last slot, or the sum of all */
+    struct tw_replay_expected expected;
+    struct tw_sample sample; /* of the version that is expected, when it has been applied */
 };
 
 /* replay.c */
@@ -89,5 +92,11 @@ double tw_replay_squares(const struct tw_replay *replay);
 /* Applies replay->gradient. */
 enum tw_status tw_replay_apply(struct tw_replay *replay, const struct tw_update_terms *terms,
                                struct tw_error *error);
+
+/* replay_check.c: what the update that is expected amounts to: weights before and after it,
+ * and the gradient that the rule got. */
+void tw_replay_sample(struct tw_replay *replay, const float *before, const float *after);
+/* What the last update amounted to is what the caller expects of it. */
+enum tw_status tw_replay_check(struct tw_replay *replay, struct tw_error *error);
 
 #endif

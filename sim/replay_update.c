@@ -119,8 +119,9 @@ enum tw_status tw_replay_apply(struct tw_replay *replay, const struct tw_update_
                                struct tw_error *error) {
     const struct tw_tensor_list *list = &replay->config.model->list;
     struct tw_version *before = replay->current, *after = before;
+    bool expected = replay->expected.version == replay->total.version + 1;
     size_t first = 0, end = 0;
-    if (before->refs > 1) {
+    if (before->refs > 1 || (expected && replay->expected.summed)) {
         enum tw_status status = tw_version_take(replay, &after, error);
         if (status != TW_OK)
             return status;
@@ -133,6 +134,8 @@ enum tw_status tw_replay_apply(struct tw_replay *replay, const struct tw_update_
                         after->plane.at);
         }
     }
+    if (expected)
+        tw_replay_sample(replay, before->plane.at, after->plane.at);
     replay->current = after;
     if (after != before)
         tw_version_drop(replay, before);

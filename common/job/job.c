@@ -72,7 +72,7 @@ enum tw_status tw_job_parse(struct tw_job **out, const char *path, const char *t
     job->chunk_bytes = TW_CHUNK_BYTES_DEFAULT;
     job->trace.on = true;
     job->trace.hash_every = 100;
-    job->trace.sums_every = 10;
+    job->trace.sums_every = 25;
     struct tw_job_reader reader = {.job = job, .memory = memory, .error = error};
     enum tw_status status = read_place(job, memory, path, error);
     if (status == TW_OK)

@@ -44,3 +44,30 @@ def model_hash(path, names):
         head = json.loads(file.read(size))
         data = file.read()
     return weights_hash([data[slice(*head[name]["data_offsets"])] for name in names])
+
+
+def names(path):
+    """Of a model's tensors, in the order of its job: that of the file."""
+    with open(path, "rb") as file:
+        size, = struct.unpack("<Q", file.read(8))
+        head = json.loads(file.read(size))
+    head.pop("__metadata__", None)
+    return sorted(head, key=lambda name: head[name]["data_offsets"][0])
+
+
+def places(data, kind):
+    """Where the entries of a kind lie in the bytes of a trace.log: (first, end) of each."""
+    found, at = [], 0
+    while at < len(data):
+        size = shift = 0
+        while True:
+            byte = data[at]
+            at += 1
+            size |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                break
+        if data[at] >> 3 == kind:
+            found.append((at, at + size))
+        at += size
+    return found

@@ -68,7 +68,7 @@ static void every_default_is_spelled_out(void **state) {
               "cluster: {servers: 1, workers: 1}\n"
               "seed: 1\n"
               "chunk: 256KiB\n"
-              "trace: {on: true, hash_every: 100, sums_every: 10}\n");
+              "trace: {on: true, hash_every: 100, sums_every: 25}\n");
     free(text);
     tw_job_free(job);
 }
