@@ -147,7 +147,7 @@ static enum tw_status check_words(struct tw_checked_job *checked, struct tw_erro
     if (status)
         return status;
     status = tw_pace_find(&checked->pace, &job->schedule, &job->schedule_momentum,
-                          checked->optimizer, job->has_train, error);
+                          checked->optimizer, &checked->optimizer_options, job->has_train, error);
     if (status)
         return status;
     status = find_shaping(checked, error);

@@ -110,13 +110,56 @@ static enum tw_status check_momentum(const struct tw_scheduled *momentum,
     return TW_OK;
 }
 
+/* Whether a learning rate of 0 would make scalars of the rule that are no numbers. */
+static bool divides_by_rate(const struct tw_optimizer *optimizer,
+                            const struct tw_optimizer_options *options) {
+    double scalars[TW_OPTIMIZER_SCALARS];
+    bool finite = true;
+    optimizer->prepare(options, 1, 0, scalars);
+    for (int i = 0; i < TW_OPTIMIZER_SCALARS; i++)
+        finite = finite && isfinite(scalars[i]);
+    return !finite;
+}
+
+static bool has_option(const struct tw_schedule *schedule, const char *key) {
+    for (int i = 0; i < schedule->rule_count; i++)
+        if (strcmp(schedule->rules[i].key, key) == 0)
+            return true;
+    return false;
+}
+
+static enum tw_status check_above_zero(const struct tw_scheduled *rate,
+                                       const struct tw_variant *words,
+                                       const struct tw_optimizer *optimizer,
+                                       struct tw_error *error) {
+    const struct tw_schedule_options *options = &rate->options;
+    const char *zero = NULL;
+    char text[128];
+    if (rate->kind == NULL)
+        return TW_OK;
+    if (options->to == 0 && has_option(rate->kind, "to"))
+        zero = "to";
+    else if (options->peak == 0 && has_option(rate->kind, "peak"))
+        zero = "peak";
+    else if (options->warmup > 0 && options->warmup_from == 0)
+        zero = "warmup_from";
+    if (zero == NULL)
+        return TW_OK;
+    snprintf(text, sizeof text, "optimizer %.40s divides by the learning rate; give one above 0",
+             optimizer->name);
+    return wrong(words, zero, text, error);
+}
+
 enum tw_status tw_pace_find(struct tw_pace *out, const struct tw_variant *rate,
                             const struct tw_variant *momentum, const struct tw_optimizer *optimizer,
-                            bool has_epochs, struct tw_error *error) {
+                            const struct tw_optimizer_options *options, bool has_epochs,
+                            struct tw_error *error) {
     *out = (struct tw_pace){.epoch_samples = 0};
     enum tw_status status = find_scheduled(&out->rate, rate, has_epochs, error);
     if (status == TW_OK)
         status = find_scheduled(&out->momentum, momentum, has_epochs, error);
+    if (status == TW_OK && divides_by_rate(optimizer, options))
+        status = check_above_zero(&out->rate, rate, optimizer, error);
     return status == TW_OK ? check_momentum(&out->momentum, momentum, optimizer, error) : status;
 }
 

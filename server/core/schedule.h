@@ -61,10 +61,11 @@ struct tw_pace {
 /* Finds the schedules that a job names and reads their options; NULL or a name of NULL:
  * none. epoch_samples is left to the caller; `has_epochs`: the job has data. TW_JOB as
  * tw_options_read(), and: `at` that does not increase, a momentum outside [0, 1), a rule
- * without momentum, epochs without data. */
+ * without momentum, epochs without data, a learning rate of 0 where the rule divides by it. */
 enum tw_status tw_pace_find(struct tw_pace *out, const struct tw_variant *rate,
                             const struct tw_variant *momentum, const struct tw_optimizer *optimizer,
-                            bool has_epochs, struct tw_error *error);
+                            const struct tw_optimizer_options *options, bool has_epochs,
+                            struct tw_error *error);
 
 /* The rules of the schedule of this name, for struct tw_rule_book; NULL: there is none. */
 const struct tw_option_rule *tw_schedule_rules(const char *name, int *count);

@@ -10,11 +10,13 @@
 #include "tests/lib/variant_text.h"
 
 static struct tw_pace pace;
+static const struct tw_optimizer_options plain = {.lr = .1};
 
 /* A schedule of the rate, from one line as "linear to=.001 over=100". */
 static void take(const char *line) {
     struct tw_error error;
-    if (tw_pace_find(&pace, tw_test_variant(line), NULL, tw_optimizers[0], true, &error) != TW_OK)
+    if (tw_pace_find(&pace, tw_test_variant(line), NULL, tw_optimizers[0], &plain, true, &error) !=
+        TW_OK)
         fail_msg("%s: %s", line, error.text);
 }
 
@@ -170,10 +172,10 @@ static void scalars_are_the_rules_own_with_what_has_moved(void **state) {
         struct tw_optimizer_options moved = options;
         struct tw_pace both, rates;
         assert_int_equal(tw_pace_find(&both, &none, tw_test_variant("linear to=.5 over=10"),
-                                      rule(names[i]), true, NULL),
+                                      rule(names[i]), &options, true, NULL),
                          TW_OK);
         assert_int_equal(tw_pace_find(&rates, tw_test_variant("exponential decay=.1"), NULL,
-                                      rule(names[i]), true, NULL),
+                                      rule(names[i]), &options, true, NULL),
                          TW_OK);
         both.rate = rates.rate;
         double lr = tw_pace_prepare(&both, rule(names[i]), &options, 1, 4, 0, got);

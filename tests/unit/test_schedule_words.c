@@ -17,8 +17,10 @@ static enum tw_status find(const char *line, bool of_momentum, const char *rule,
     for (int i = 0; i < tw_optimizer_count; i++)
         if (strcmp(tw_optimizers[i]->name, rule) == 0)
             optimizer = tw_optimizers[i];
+    const struct tw_optimizer_options options = {
+        .lr = .1, .momentum = .9, .beta1 = .9, .beta2 = .99, .beta = 1};
     return tw_pace_find(&pace, of_momentum ? NULL : words, of_momentum ? words : NULL, optimizer,
-                        has_epochs, &error);
+                        &options, has_epochs, &error);
 }
 
 static void every_schedule_is_complete(void **state) {
@@ -97,12 +99,27 @@ static void momentum_stays_a_momentum(void **state) {
     assert_int_equal(find("step every=2 factor=1.1", true, "momentum", true), TW_JOB);
 }
 
+static void a_rule_that_divides_by_the_rate_gets_none_of_0(void **state) {
+    static const char *const wrong[] = {"linear to=0 over=5", "cosine over=5", "polynomial over=5",
+                                        "cyclical peak=0 over=5", "constant warmup=5"};
+    static const char *const right[] = {"linear to=.1 over=5", "exponential decay=1",
+                                        "step every=2", "constant warmup=5 warmup_from=.1"};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        assert_int_equal(find(wrong[i], false, "ftrl-proximal", true), TW_JOB);
+        assert_non_null(strstr(error.text, "ftrl-proximal divides by the learning rate"));
+        assert_int_equal(find(wrong[i], false, "adam", true), TW_OK);
+    }
+    for (size_t i = 0; i < sizeof right / sizeof *right; i++)
+        assert_int_equal(find(right[i], false, "ftrl-proximal", true), TW_OK);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_schedule_is_complete),
         cmocka_unit_test(what_a_table_does_not_allow_is_refused_by_key),
         cmocka_unit_test(epochs_need_data),
         cmocka_unit_test(momentum_stays_a_momentum),
+        cmocka_unit_test(a_rule_that_divides_by_the_rate_gets_none_of_0),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
