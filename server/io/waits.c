@@ -379,15 +379,16 @@ struct tw_border_times tw_waits_stretch(struct tw_server *server) {
 
 /* ---- the end ---- */
 
-/* "83 % computing, 12 % waiting (most of it for worker 0), 5 % network" */
+/* "83 % computing, 12 % waiting (9 % for worker 0), 5 % network". What a wait was for is said
+ * when it explains most of it; what is left is the server's own work. */
 static void say_shares(const struct tw_waiting_view *view, char *text, size_t room) {
     double all = (double)view->elapsed_ns / 100;
     double away = (double)view->sums.away_ns / all;
     char most[64] = "";
-    if (view->evaluator_ns > view->culprit_ns)
+    if (2 * view->evaluator_ns > view->sums.waiting_ns)
         snprintf(most, sizeof(most), " (%.0f %% for the evaluator)",
                  (double)view->evaluator_ns / all);
-    else if (view->culprit != TW_NOBODY)
+    else if (view->culprit != TW_NOBODY && 2 * view->culprit_ns > view->sums.waiting_ns)
         snprintf(most, sizeof(most), " (%.0f %% for worker %u)", (double)view->culprit_ns / all,
                  view->culprit);
     int used = snprintf(text, room, "%.0f %% computing, %.0f %% waiting%s, %.0f %% network",
