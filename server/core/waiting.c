@@ -136,15 +136,6 @@ void tw_waiting_start(struct tw_waiting *w, uint64_t now_ns) {
         w->rank[i].counted_ns = now_ns;
 }
 
-void tw_waiting_stop(struct tw_waiting *w, uint64_t now_ns) {
-    if (!w->started || w->stopped)
-        return;
-    for (uint32_t i = 0; i < w->workers; i++)
-        count(w, &w->rank[i], now_ns);
-    w->stopped = true;
-    w->stop_ns = now_ns;
-}
-
 void tw_waiting_hold(struct tw_waiting *w, bool holds, uint64_t now_ns) {
     if (w->holds == holds)
         return;
@@ -176,7 +167,7 @@ static void blame(struct tw_waiting *w, struct rank *r, uint32_t culprit, uint64
         *least = (struct culprit){culprit, ns - lost};
 }
 
-/* A wait is over. */
+/* A wait is over, by a RELEASE or by the end of the run. */
 static void find_guilt(struct tw_waiting *w, struct rank *r, uint32_t rank, uint64_t now_ns) {
     uint64_t begun = r->state_ns > w->start_ns ? r->state_ns : w->start_ns;
     if (!w->started || w->stopped)
@@ -190,6 +181,18 @@ static void find_guilt(struct tw_waiting *w, struct rank *r, uint32_t rank, uint
 static void begin_waiting(const struct tw_waiting *w, struct rank *r, uint64_t now_ns) {
     enter(w, r, TW_RANK_WAITING, now_ns);
     r->held_ns = held(w, now_ns);
+}
+
+void tw_waiting_stop(struct tw_waiting *w, uint64_t now_ns) {
+    if (!w->started || w->stopped)
+        return;
+    for (uint32_t i = 0; i < w->workers; i++) {
+        if (w->rank[i].state == TW_RANK_WAITING)
+            find_guilt(w, &w->rank[i], i, now_ns);
+        count(w, &w->rank[i], now_ns);
+    }
+    w->stopped = true;
+    w->stop_ns = now_ns;
 }
 
 void tw_waiting_committed(struct tw_waiting *w, const struct tw_contribution *contribution,

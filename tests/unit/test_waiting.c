@@ -226,6 +226,19 @@ static void wait_for_many(struct desk *desk, uint32_t others) {
     }
 }
 
+static void test_a_wait_that_the_end_of_the_run_ends_has_a_culprit(void **state) {
+    struct desk desk = desk_started(2);
+    tw_waiting_arrived(desk.w, 0, 1, desk.now += 100);
+    tw_waiting_arrived(desk.w, 1, 1, desk.now += 50);
+    commit(&desk, 0, 1);
+    tw_waiting_stop(desk.w, desk.now += 5);
+    assert_int_equal(view(&desk, 0).culprit, 1);
+    assert_int_equal(view(&desk, 0).culprit_ns, 50);
+    assert_int_equal(view(&desk, 0).sums.waiting_ns, 55);
+    assert_int_equal(view(&desk, 1).culprit, TW_NOBODY);
+    free(desk.w);
+}
+
 static void test_among_many_culprits_the_worst_is_found(void **state) {
     struct desk few = desk_started(9), many = desk_started(41);
     wait_for_many(&few, 8);
@@ -292,6 +305,7 @@ int main(void) {
         cmocka_unit_test(test_a_worker_that_comes_back_goes_on_with_its_step),
         cmocka_unit_test(test_a_cancelled_step_is_computing_all_the_same),
         cmocka_unit_test(test_after_the_end_nothing_is_counted),
+        cmocka_unit_test(test_a_wait_that_the_end_of_the_run_ends_has_a_culprit),
         cmocka_unit_test(test_among_many_culprits_the_worst_is_found),
         cmocka_unit_test(test_the_parts_always_add_up),
     };
