@@ -98,6 +98,24 @@ static void values_are_the_textbooks(void **state) {
     assert_true(isfinite(value_at(1e150, 0)) && isfinite(value_at(-1e150, 0)));
 }
 
+static void the_gradient_is_zero_at_the_bottom(void **state) {
+    static const char *const more[] = {"cliff", "cliff height=-2", "cliff height=0",
+                                       "cliff width=1e-9", "rosenbrock a=-3"};
+    for (int k = 0; k < ALL + 5; k++) {
+        double x[TW_OBJECTIVE_MAX], gradient[TW_OBJECTIVE_MAX], steepest = 0;
+        take(k < ALL ? all[k] : more[k - ALL]);
+        tw_objective_bottom(objective, &options, x);
+        objective->value(&options, x, gradient);
+        for (int i = 0; i < options.n; i++)
+            steepest = fmax(steepest, fabs(gradient[i]));
+        assert_true(steepest < 1e-12);
+    }
+    take("cliff"); /* the foot of the wall, not its top */
+    double x[2];
+    tw_objective_bottom(objective, &options, x);
+    assert_true(x[0] < 0 && x[0] > -.1 && value_at(x[0], x[1]) < 1e-4);
+}
+
 static void a_quadratic_has_its_spectrum_in_any_position(void **state) {
     double gradient[3], x[3] = {1, 2, 3};
     take("quadratic spectrum=[2,3,5]");
@@ -268,6 +286,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gradients_are_those_of_the_values),
         cmocka_unit_test(values_are_the_textbooks),
+        cmocka_unit_test(the_gradient_is_zero_at_the_bottom),
         cmocka_unit_test(a_quadratic_has_its_spectrum_in_any_position),
         cmocka_unit_test(starts_are_said_or_known),
         cmocka_unit_test(what_does_not_fit_is_refused_by_key),

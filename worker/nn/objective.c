@@ -92,6 +92,14 @@ const struct tw_option_rule *tw_objective_rules(const char *name, int *count) {
 
 /* ---- computing ---- */
 
+void tw_objective_bottom(const struct tw_objective *objective,
+                         const struct tw_objective_options *options, double *x) {
+    for (int i = 0; i < options->n; i++)
+        x[i] = 0;
+    if (objective->bottom != NULL)
+        objective->bottom(options, x);
+}
+
 void tw_objective_noise(const struct tw_objective_options *options, uint64_t seed, uint64_t slot,
                         uint64_t step, int rows, float *out) {
     size_t count = (size_t)rows * (size_t)options->n;

@@ -41,6 +41,8 @@ struct tw_objective {
                           * coordinates when dims is 0 */
     /* The value at x [n]; the gradient [n] too, unless NULL. */
     double (*value)(const struct tw_objective_options *options, const double *x, double *gradient);
+    /* The point x [n] where the gradient is zero: the minimum, or the saddle. NULL: at 0. */
+    void (*bottom)(const struct tw_objective_options *options, double *x);
 };
 
 /* The last rules of every table: start, noise. */
@@ -58,6 +60,10 @@ enum tw_status tw_objective_find(const struct tw_objective **out,
 
 /* The rules of the objective of this name; NULL: there is none. */
 const struct tw_option_rule *tw_objective_rules(const char *name, int *count);
+
+/* Where the gradient is zero, x [n]: the minimum of those that have one, or the saddle. */
+void tw_objective_bottom(const struct tw_objective *objective,
+                         const struct tw_objective_options *options, double *x);
 
 /* The noise of a slot's step: out[rows, n], row-major. */
 void tw_objective_noise(const struct tw_objective_options *options, uint64_t seed, uint64_t slot,

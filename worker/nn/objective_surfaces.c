@@ -14,6 +14,11 @@ static double rosenbrock(const struct tw_objective_options *options, const doubl
                             -2 * along - 4 * options->b * x[0] * across, 2 * options->b * across);
 }
 
+static void rosenbrock_bottom(const struct tw_objective_options *options, double *x) {
+    x[0] = options->a;
+    x[1] = options->a * options->a;
+}
+
 const struct tw_objective tw_objective_rosenbrock = {
     .name = "rosenbrock",
     .formula = "(a - x1)^2 + b (x2 - x1^2)^2; minimum 0 at (a, a^2)",
@@ -22,6 +27,7 @@ const struct tw_objective tw_objective_rosenbrock = {
     .dims = 2,
     .beginning = {-1.2, 1},
     .value = rosenbrock,
+    .bottom = rosenbrock_bottom,
 };
 
 static const struct tw_option_rule common_rules[] = {TW_OBJECTIVE_COMMON};
@@ -48,6 +54,11 @@ static double beale(const struct tw_objective_options *options, const double *x,
                             2 * x[0] * (f1 + 2 * f2 * y + 3 * f3 * y2));
 }
 
+static void beale_bottom(const struct tw_objective_options *options, double *x) {
+    x[0] = 3;
+    x[1] = 0.5;
+}
+
 const struct tw_objective tw_objective_beale = {
     .name = "beale",
     .formula = "(1.5 - x1 + x1 x2)^2 + (2.25 - x1 + x1 x2^2)^2 + (2.625 - x1 + x1 x2^3)^2; "
@@ -57,6 +68,7 @@ const struct tw_objective tw_objective_beale = {
     .dims = 2,
     .beginning = {1, 1},
     .value = beale,
+    .bottom = beale_bottom,
 };
 
 static double plateau(const struct tw_objective_options *options, const double *x,
@@ -95,6 +107,25 @@ static double cliff(const struct tw_objective_options *options, const double *x,
                             x[0] / 10 + options->height * slope / options->width, x[1] / 10);
 }
 
+/* The wall moves the bottom of the bowl to its foot. Between 0 and where the bowl alone is as
+ * steep as the wall at its edge, the slope along x1 has one zero and only grows: bisection. */
+static void cliff_bottom(const struct tw_objective_options *options, double *x) {
+    double at[2] = {0, 0}, gradient[2];
+    double below = -2.5 * options->height / options->width, above = 0;
+    if (below > above) {
+        above = below;
+        below = 0;
+    }
+    while ((at[0] = below + (above - below) / 2) != below && at[0] != above) {
+        cliff(options, at, gradient);
+        if (gradient[0] > 0)
+            above = at[0];
+        else
+            below = at[0];
+    }
+    x[0] = at[0];
+}
+
 const struct tw_objective tw_objective_cliff = {
     .name = "cliff",
     .formula =
@@ -105,4 +136,5 @@ const struct tw_objective tw_objective_cliff = {
     .dims = 2,
     .beginning = {2, 1},
     .value = cliff,
+    .bottom = cliff_bottom,
 };
