@@ -3,15 +3,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/args_variant.h"
 #include "cli/command.h"
 #include "cli/optimizer_steps.h"
 #include "cli/optimizer_text.h"
 #include "common/job/option_value.h"
 
 struct optimizer_options {
-    struct tw_variant variant; /* NAME and KEY=VALUE; name NULL: all rules */
-    struct tw_option option[TW_JOB_OPTIONS_MAX];
-    char *key[TW_JOB_OPTIONS_MAX]; /* of the options; ours */
+    struct tw_args_variant rule; /* without a name: all */
     const char *x0, *gradients;
 };
 
@@ -39,30 +38,6 @@ static const char doc[] =
     "  1    out of memory, or stdout cannot be written\n"
     "  2    wrong usage: an unknown rule or option, or a value out of range\n";
 
-static error_t add_option(struct tw_args *args, const char *text) {
-    struct optimizer_options *own = args->own;
-    struct tw_variant *variant = &own->variant;
-    const char *equals = strchr(text, '=');
-    if (!variant->name) {
-        variant->name = text;
-        return 0;
-    }
-    if (!equals || equals == text)
-        return tw_args_wrong(args, "%s: is not KEY=VALUE; write, for example, lr=0.1", text);
-    if (variant->count == TW_JOB_OPTIONS_MAX)
-        return tw_args_wrong(args, "more than %d options", TW_JOB_OPTIONS_MAX);
-    char *key = strndup(text, (size_t)(equals - text));
-    own->key[variant->count] = key;
-    if (!key)
-        return tw_args_wrong(args, "out of memory");
-    for (int i = 0; i < variant->count; i++)
-        if (strcmp(variant->options[i].key, key) == 0)
-            return tw_args_wrong(args, "%s: %s is given twice", text, key);
-    variant->options[variant->count++] =
-        (struct tw_option){.key = key, .text = equals + 1, .where.file = text};
-    return 0;
-}
-
 static error_t parse(int key, char *text, struct argp_state *state) {
     struct tw_args *args = state->input;
     struct optimizer_options *own = args->own;
@@ -79,9 +54,9 @@ static error_t parse(int key, char *text, struct argp_state *state) {
         args->json = true;
         return 0;
     case ARGP_KEY_ARG:
-        return add_option(args, text);
+        return tw_args_variant_add(args, &own->rule, text);
     case ARGP_KEY_END:
-        if (own->gradients && !own->variant.name)
+        if (own->gradients && !own->rule.variant.name)
             return tw_args_wrong(args, "--gradients: of which rule? give its name first");
         if (own->x0 && !own->gradients)
             return tw_args_wrong(args, "--x0 needs --gradients");
@@ -165,11 +140,11 @@ static enum tw_status answer(const struct tw_args *args, struct tw_text *text,
     const struct optimizer_options *own = args->own;
     const struct tw_optimizer *rule;
     struct tw_optimizer_options values;
-    if (!own->variant.name) {
+    if (!own->rule.variant.name) {
         describe(args, tw_optimizers, tw_optimizer_count, text);
         return TW_OK;
     }
-    enum tw_status status = tw_optimizer_find(&rule, &values, &own->variant, error);
+    enum tw_status status = tw_optimizer_find(&rule, &values, &own->rule.variant, error);
     if (!status && own->gradients)
         return follow(args, rule, &values, text, error);
     if (!status)
@@ -187,17 +162,16 @@ static enum tw_status print(struct tw_text *text, struct tw_error *error) {
 
 int tw_cmd_optimizer(int argc, char **argv) {
     struct tw_args args;
-    struct optimizer_options own = {.variant = {.path = "", .where.file = "optimizer"}};
+    struct optimizer_options own = {.x0 = NULL};
     struct tw_text text = {0};
     struct tw_error error = {0};
     int code = TW_EXIT_DONE;
-    own.variant.options = own.option;
+    tw_args_variant_init(&own.rule, "optimizer");
     if (tw_args_parse(&args, "optimizer", &argp, &own, argc, argv))
         code = tw_command_refuse(&args, &args.error);
     else if (!args.help && (answer(&args, &text, &error) || print(&text, &error)))
         code = tw_command_refuse(&args, &error);
-    for (int i = 0; i < TW_JOB_OPTIONS_MAX; i++)
-        free(own.key[i]);
+    tw_args_variant_fini(&own.rule);
     tw_text_fini(&text);
     tw_args_fini(&args);
     return code;

@@ -3,6 +3,7 @@ foreach(
   name
   bench
   ending
+  landscape
   optimizers
   replay
   timeline

@@ -1,0 +1,38 @@
+#include "cli/args_variant.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void tw_args_variant_init(struct tw_args_variant *out, const char *what) {
+    *out = (struct tw_args_variant){.variant = {.path = "", .where.file = what}};
+    out->variant.options = out->option;
+}
+
+error_t tw_args_variant_add(struct tw_args *args, struct tw_args_variant *out, const char *text) {
+    struct tw_variant *variant = &out->variant;
+    const char *equals = strchr(text, '=');
+    if (!variant->name) {
+        variant->name = text;
+        return 0;
+    }
+    if (!equals || equals == text)
+        return tw_args_wrong(args, "%s: is not KEY=VALUE; write, for example, lr=0.1", text);
+    if (variant->count == TW_JOB_OPTIONS_MAX)
+        return tw_args_wrong(args, "more than %d options", TW_JOB_OPTIONS_MAX);
+    char *key = strndup(text, (size_t)(equals - text));
+    out->key[variant->count] = key;
+    if (!key)
+        return tw_args_wrong(args, "out of memory");
+    for (int i = 0; i < variant->count; i++)
+        if (strcmp(variant->options[i].key, key) == 0)
+            return tw_args_wrong(args, "%s: %s is given twice", text, key);
+    variant->options[variant->count++] =
+        (struct tw_option){.key = key, .text = equals + 1, .where.file = text};
+    return 0;
+}
+
+void tw_args_variant_fini(struct tw_args_variant *out) {
+    for (int i = 0; i < TW_JOB_OPTIONS_MAX; i++)
+        free(out->key[i]);
+    *out = (struct tw_args_variant){.variant.count = 0};
+}

@@ -1,0 +1,24 @@
+/* A variant on a command line: NAME KEY=VALUE..., as `talweg optimizer adam lr=0.1` and
+ * `talweg landscape ravine c=10` have it.
+ */
+#ifndef TW_CLI_ARGS_VARIANT_H
+#define TW_CLI_ARGS_VARIANT_H
+
+#include "cli/args.h"
+
+struct tw_args_variant {
+    struct tw_variant variant; /* name NULL: nothing was given yet */
+    struct tw_option option[TW_JOB_OPTIONS_MAX];
+    char *key[TW_JOB_OPTIONS_MAX]; /* of the options; ours */
+};
+
+/* Begins without a name; may not be moved. `what` is what messages call it. */
+void tw_args_variant_init(struct tw_args_variant *out, const char *what);
+
+/* For parsers, at ARGP_KEY_ARG: the name first, then options; borrows `text`. EINVAL with the
+ * message. */
+error_t tw_args_variant_add(struct tw_args *args, struct tw_args_variant *out, const char *text);
+
+void tw_args_variant_fini(struct tw_args_variant *out);
+
+#endif
