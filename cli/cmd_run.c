@@ -98,6 +98,7 @@ static enum tw_status train(const struct tw_checked_job *checked, const struct r
         .executable = "/proc/self/exe",
         .job = job_file,
         .folder = folder,
+        .servers = checked->job->servers,
         .workers = checked->job->workers,
         .evaluator = checked->job->has_test,
         .inexact = own->inexact,

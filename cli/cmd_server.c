@@ -19,16 +19,30 @@
 #include "server/io/server.h"
 
 struct server_options {
-    const char *listen, *out, *token_file;
+    const char *listen, *out, *token_file, *lead, *advertise;
+    int index;
     bool insecure, inexact;
 };
 
-enum { KEY_LISTEN = 0x200, KEY_OUT, KEY_TOKEN_FILE, KEY_INSECURE, KEY_INEXACT };
+enum {
+    KEY_LISTEN = 0x200,
+    KEY_OUT,
+    KEY_TOKEN_FILE,
+    KEY_INSECURE,
+    KEY_INEXACT,
+    KEY_INDEX,
+    KEY_LEAD,
+    KEY_ADVERTISE
+};
 enum { ADDRESSES = 8 };
 
 static const struct argp_option options[] = {
     {"listen", KEY_LISTEN, "HOST:PORT", 0, "Where workers connect; port 0: the kernel picks", 1},
     {"out", KEY_OUT, "DIR", 0, "Run directory, made if missing, must be empty", 1},
+    {"index", KEY_INDEX, "I", 0, "Which of the job's servers: 0, the lead, unless given", 1},
+    {"lead", KEY_LEAD, "HOST:PORT", 0, "Where the lead listens; of the other servers", 1},
+    {"advertise", KEY_ADVERTISE, "HOST:PORT", 0,
+     "Where workers find this one, if not as it listens; not of the lead", 1},
     {"token-file", KEY_TOKEN_FILE, "FILE", 0,
      "Shared secret of 16 to 4096 bytes that workers must prove to have", 1},
     {"insecure", KEY_INSECURE, NULL, 0, "Listen beyond loopback without a secret", 1},
@@ -47,9 +61,37 @@ static const char doc[] =
     "  talweg server job.yaml --listen 0.0.0.0:7070 --out first --token-file secret\n"
     "  talweg worker job.yaml --server bighost:7070 --token-file secret\n"
     "\n"
+    "With cluster.servers above 1, the others, here or on other machines:\n"
+    "  talweg server job.yaml --index 1 --lead bighost:7070 --listen 0.0.0.0:7071 \\\n"
+    "      --token-file secret\n"
+    "\n"
     "A secret: (umask 077; head -c 24 /dev/urandom | base64 >secret), copied to each\n"
     "machine. It is proved, not sent; tensors travel in the clear all the same.\n"
     "\n" TW_ARGS_EXIT_CODES;
+
+static error_t read_index(struct tw_args *args, struct server_options *own, const char *text) {
+    char *end;
+    long index = strtol(text, &end, 10);
+    if (end == text || *end || index < 0 || index >= TW_SERVERS_MAX)
+        return tw_args_wrong(args, "--index: \"%s\" is no number from 0 to %d", text,
+                             TW_SERVERS_MAX - 1);
+    own->index = (int)index;
+    return 0;
+}
+
+/* The lead keeps the run directory, and the others must find it. */
+static error_t check_lead(struct tw_args *args, const struct server_options *own) {
+    if (own->index && !own->lead)
+        return tw_args_wrong(args, "--lead HOST:PORT is missing: where server 0 listens");
+    if (own->index && own->out)
+        return tw_args_wrong(args, "--out: only server 0 keeps a run directory");
+    if (!own->index && (own->lead || own->advertise))
+        return tw_args_wrong(args, "%s is of the other servers; give --index, from 1",
+                             own->lead ? "--lead" : "--advertise");
+    if (!own->index && !own->out)
+        return tw_args_wrong(args, "--out DIR is missing: where the model is written");
+    return 0;
+}
 
 static error_t parse(int key, char *text, struct argp_state *state) {
     struct tw_args *args = state->input;
@@ -63,6 +105,14 @@ static error_t parse(int key, char *text, struct argp_state *state) {
     case KEY_OUT:
         own->out = text;
         return *text ? 0 : tw_args_wrong(args, "--out: the name of a directory is missing");
+    case KEY_INDEX:
+        return read_index(args, own, text);
+    case KEY_LEAD:
+        own->lead = text;
+        return 0;
+    case KEY_ADVERTISE:
+        own->advertise = text;
+        return 0;
     case KEY_TOKEN_FILE:
         own->token_file = text;
         return 0;
@@ -80,9 +130,7 @@ static error_t parse(int key, char *text, struct argp_state *state) {
             return 0;
         if (!own->listen)
             return tw_args_wrong(args, "--listen HOST:PORT is missing, such as 127.0.0.1:7070");
-        if (!own->out)
-            return tw_args_wrong(args, "--out DIR is missing: where the model is written");
-        return 0;
+        return check_lead(args, own);
     default:
         return ARGP_ERR_UNKNOWN;
     }
@@ -94,6 +142,11 @@ static const struct argp argp = {options, parse, "JOB", doc, children, NULL, NUL
 /* Whoever can reach a server without a secret can steer or spoil its training, so
  * that takes a word of consent. */
 static enum tw_status check_listen(const struct server_options *own, struct tw_error *error) {
+    const char *others[2] = {own->lead, own->advertise}, *names[2] = {"--lead", "--advertise"};
+    struct tw_host_port other;
+    for (int i = 0; i < 2; i++)
+        if (others[i] && tw_host_port_parse(&other, others[i], error))
+            return tw_error_wrap(error, names[i]);
     struct tw_host_port at;
     struct sockaddr_storage address[ADDRESSES];
     size_t count = 0;
@@ -162,6 +215,9 @@ static enum tw_status serve(const struct tw_args *args, const struct tw_checked_
     struct tw_error error = {0};
     struct tw_server_config config = {
         .job = checked->job,
+        .index = (uint32_t)own->index,
+        .lead = own->lead,
+        .advertise = own->advertise,
         .tensors = &checked->model->list,
         .optimizer = checked->optimizer,
         .optimizer_options = checked->optimizer_options,
@@ -195,7 +251,7 @@ static enum tw_status prepare(const struct tw_args *args, const struct tw_checke
                               struct tw_error *error) {
     const struct server_options *own = args->own;
     char folder[TW_PATH_MAX], job_file[TW_PATH_MAX];
-    if (args->is_supervised)
+    if (args->is_supervised || own->index)
         return TW_OK;
     enum tw_status status =
         tw_run_folder_make(checked->job->name, own->out, time(NULL), folder, error);
@@ -217,6 +273,12 @@ static int serve_checked(const struct tw_args *args, const struct tw_checked_job
         .workers = checked->job->workers,
         .run = own->out,
     };
+    if (own->index >= checked->job->servers) {
+        tw_error_set(&error, TW_USAGE, "--index %d: this job has %d servers (cluster.servers)",
+                     own->index, checked->job->servers);
+        free(audience);
+        return tw_command_fail(args, &summary, &error);
+    }
     if (!audience) {
         tw_error_set(&error, TW_NO_MEMORY, "out of memory");
         return tw_command_fail(args, &summary, &error);
@@ -233,12 +295,18 @@ static int serve_checked(const struct tw_args *args, const struct tw_checked_job
                      &terminal);
     enum tw_status status = serve(args, checked, token, audience);
     summary.result = audience->result;
-    if (!args->is_supervised)
+    if (!args->is_supervised && !own->index)
         tw_progress_summary(&audience->progress, &summary);
     if (args->json)
         tw_print_summary_json(&summary);
     free(audience);
     return tw_exit_after(status);
+}
+
+static void name_server(int index) {
+    static char name[16];
+    snprintf(name, sizeof name, "server %d", index);
+    tw_say_name(name);
 }
 
 int tw_cmd_server(int argc, char **argv) {
@@ -253,10 +321,11 @@ int tw_cmd_server(int argc, char **argv) {
         code = tw_command_fail(&args, NULL, &args.error);
     } else if (args.help) {
         code = TW_EXIT_DONE;
-    } else if (check_listen(&own, &error) ||
-               (own.token_file && tw_token_read(&token, own.token_file, &error)) ||
-               tw_checked_job_load(&checked, args.job, args.settings, args.count, TW_CHECK_TRAIN,
-                                   &error)) {
+    } else if (name_server(own.index),
+               check_listen(&own, &error) ||
+                   (own.token_file && tw_token_read(&token, own.token_file, &error)) ||
+                   tw_checked_job_load(&checked, args.job, args.settings, args.count,
+                                       TW_CHECK_TRAIN, &error)) {
         code = tw_command_fail(&args, NULL, &error);
     } else {
         code = serve_checked(&args, &checked, &token);

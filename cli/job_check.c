@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/tensor/layout.h"
 #include "worker/data/dataset.h"
 
 static const struct tw_option_rule *rules_of(const char *path, const char *name, int *count) {
@@ -164,9 +165,12 @@ static enum tw_status check_words(struct tw_checked_job *checked, struct tw_erro
         status = check_turns(checked, error);
     if (status)
         return status;
-    if (job->servers != 1)
+    uint32_t chunks = tw_layout_count(&checked->model->list, job->chunk_bytes);
+    if (chunks && (uint32_t)job->servers > chunks)
         return tw_job_error(error, where, "cluster.servers",
-                            "%d servers are not available yet; 1 would be right", job->servers);
+                            "%d servers, but the model has only %u chunks; at most %u servers, or "
+                            "a smaller chunk, would be right",
+                            job->servers, chunks, chunks);
     return tw_job_resolve(checked->job, &rule_book, error);
 }
 

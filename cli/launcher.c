@@ -48,7 +48,7 @@ struct launcher {
     bool closing;
     struct tw_text failure;   /* why the run failed; empty: it did not */
     struct tw_child *suspect; /* ended before DONE, reason awaited */
-    struct tw_child *child;   /* [0] server, then workers, then the evaluator */
+    struct tw_child *child;   /* [0] lead, then other servers, workers, then the evaluator */
     int children;
     uv_pipe_t reports;
     uv_timer_t deadline, reason, tick;
@@ -207,6 +207,19 @@ static enum tw_status start_server(struct launcher *launcher, struct tw_error *e
     return start_child(launcher, arguments, &launcher->reports, error);
 }
 
+static enum tw_status start_other_server(struct launcher *launcher, int index, const char *lead,
+                                         struct tw_error *error) {
+    char tie[32], number[16];
+    snprintf(tie, sizeof tie, "-1:%ld", (long)getpid());
+    snprintf(number, sizeof number, "%d", index);
+    snprintf(launcher->child[launcher->children].name, TW_CHILD_NAME, "server %d", index);
+    const char *arguments[TW_CHILD_ARGUMENTS] = {
+        "talweg",   "server",      "--index",      number, "--lead", lead,
+        "--listen", "127.0.0.1:0", "--supervised", tie,    "--",     launcher->launch->job,
+    };
+    return start_child(launcher, arguments, NULL, error);
+}
+
 /* Rank -1: the evaluator. */
 static enum tw_status start_worker(struct launcher *launcher, int rank, const char *server,
                                    struct tw_error *error) {
@@ -237,11 +250,13 @@ static enum tw_status start_worker(struct launcher *launcher, int rank, const ch
     return start_child(launcher, arguments, NULL, error);
 }
 
-static void start_workers(struct launcher *launcher, const struct tw_report *report) {
+static void start_others(struct launcher *launcher, const struct tw_report *report) {
     char server[80];
     struct tw_error error;
     enum tw_status status = TW_OK;
     snprintf(server, sizeof server, "%s:%d", report->host, report->port);
+    for (int i = 1; i < launcher->launch->servers && !status; i++)
+        status = start_other_server(launcher, i, server, &error);
     for (int rank = 0; rank < launcher->launch->workers && !status; rank++)
         status = start_worker(launcher, rank, server, &error);
     if (!status && launcher->launch->evaluator)
@@ -275,7 +290,7 @@ static void on_line(struct launcher *launcher, size_t size) {
     if (report.kind == TW_REPORT_DONE)
         on_done(launcher, &report.result);
     if (report.kind == TW_REPORT_LISTENING && launcher->phase == RUNNING && launcher->children == 1)
-        start_workers(launcher, &report);
+        start_others(launcher, &report);
 }
 
 static void on_room(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer) {
@@ -440,7 +455,7 @@ static void no_result(struct tw_result *result) {
 enum tw_status tw_launcher_run(const struct tw_launch *launch, struct tw_summary *summary) {
     struct tw_error error;
     struct launcher *launcher = calloc(1, sizeof *launcher);
-    int most = 1 + launch->workers + (launch->evaluator ? 1 : 0);
+    int most = launch->servers + launch->workers + (launch->evaluator ? 1 : 0);
     struct tw_child *child = calloc((size_t)most, sizeof *child);
     no_result(&summary->result);
     if (!launcher || !child || uv_loop_init(&launcher->loop) != 0) {

@@ -1,7 +1,8 @@
 /* The launcher: a cluster of real processes on this machine, supervised.
  *
  * Happy path: start the server -> it reports the port that the kernel picked ->
- * start the workers and the evaluator -> its reports feed the progress -> DONE ->
+ * start the other servers, the workers and
+ * the evaluator -> its reports feed the progress -> DONE ->
  * all end by themselves -> the summary.
  *
  * What can go wrong, and what follows (phases in launcher.c):
@@ -26,7 +27,7 @@ struct tw_launch {
     const char *executable; /* "/proc/self/exe" */
     const char *job;        /* the job file that children read */
     const char *folder;     /* the run directory; exists */
-    int workers;
+    int servers, workers;
     bool evaluator;
     bool inexact;          /* server: accept mixed numerics ids */
     const char *blas_core; /* or NULL */

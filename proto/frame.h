@@ -52,8 +52,17 @@ enum tw_body {
     TW_BODY_TURN = 22,
     TW_BODY_TURNED = 23,
     TW_BODY_CANCEL = 24,
+    TW_BODY_SERVE = 25,
+    TW_BODY_SERVED = 26,
+    TW_BODY_READY = 27,
+    TW_BODY_SUMS = 28,
+    TW_BODY_REACH = 29,
+    TW_BODY_ORDER = 30,
+    TW_BODY_MEMBER = 31,
+    TW_BODY_COLLECT = 32,
+    TW_BODY_SAMPLE = 33,
 };
-#define TW_BODY_LAST TW_BODY_CANCEL
+#define TW_BODY_LAST TW_BODY_SAMPLE
 
 enum tw_role { TW_ROLE_WORKER = 0, TW_ROLE_EVALUATOR = 1, TW_ROLE_OPERATOR = 2 };
 
@@ -114,6 +123,8 @@ struct tw_welcome {
     uint32_t workers, slots, slot, width;
     uint64_t last_step;
     uint32_t chunk_bytes, servers, attempt;
+    size_t addresses;
+    const struct tw_view *address; /* [addresses], of the servers */
 };
 struct tw_attach {
     enum tw_role role;
@@ -202,6 +213,49 @@ struct tw_turned {
 struct tw_cancel {
     uint64_t step;
 };
+struct tw_serve {
+    uint32_t index, servers;
+    struct tw_view digest, layout, address;
+};
+struct tw_served {
+    struct tw_view job;
+};
+struct tw_ready {
+    uint32_t shard; /* does not travel: it is that of the link */
+    uint32_t slot, incarnation;
+    uint64_t step, read, examples;
+    uint64_t regather; /* position of the last REGATHER that the shard has seen; 0 none */
+    double loss;       /* sum over the examples */
+    bool finite;
+    uint32_t bad_tensor; /* when not finite: the first such tensor; TW_TENSORS_MAX: the loss */
+};
+struct tw_sums {
+    uint32_t shard; /* likewise */
+    uint64_t version;
+    bool finite; /* the reduced gradient, on this shard */
+    /* Where the update is clipped by norm: the sums of squares of its blocks, in their order.
+     * Valid until the next PREPARE; they do not travel yet. */
+    const double *squares; /* [blocks] */
+    uint32_t blocks;
+};
+struct tw_reach {
+    uint32_t rank, attempt;
+    bool attached;
+};
+struct tw_order {
+    struct tw_view record; /* a part of it */
+    bool more, prepare;
+};
+struct tw_sample_frame {
+    uint64_t version, hash;
+    bool hashed, summed;
+    struct tw_view sums;
+};
+struct tw_member_frame {
+    enum tw_role role;
+    uint32_t rank, incarnation, attempt;
+    struct tw_view session;
+};
 
 struct tw_frame {
     enum tw_body body;
@@ -228,6 +282,14 @@ struct tw_frame {
         struct tw_turn turn;
         struct tw_turned turned;
         struct tw_cancel cancel;
+        struct tw_serve serve;
+        struct tw_served served;
+        struct tw_ready ready;
+        struct tw_sums sums;
+        struct tw_reach reach;
+        struct tw_order order;
+        struct tw_member_frame member;
+        struct tw_sample_frame sample;
     };
     size_t data_bytes; /* of tensor bytes; 0: none */
 };

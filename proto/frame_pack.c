@@ -135,6 +135,38 @@ static const struct field turned[] = {
 };
 static const struct field cancel[] = {FIELD(cancel, Cancel, step)};
 
+static const struct field serve[] = {
+    FIELD(serve, Serve, index),  FIELD(serve, Serve, servers), FIELD(serve, Serve, digest),
+    FIELD(serve, Serve, layout), FIELD(serve, Serve, address),
+};
+static const struct field served[] = {FIELD(served, Served, job)};
+static const struct field ready[] = {
+    FIELD(ready, Ready, slot), FIELD(ready, Ready, incarnation), FIELD(ready, Ready, step),
+    FIELD(ready, Ready, read), FIELD(ready, Ready, examples),    FIELD(ready, Ready, regather),
+    FIELD(ready, Ready, loss), FIELD(ready, Ready, finite),      FIELD(ready, Ready, bad_tensor),
+};
+static const struct field sums[] = {FIELD(sums, Sums, version), FIELD(sums, Sums, finite)};
+static const struct field reach[] = {
+    FIELD(reach, Reach, rank),
+    FIELD(reach, Reach, attempt),
+    FIELD(reach, Reach, attached),
+};
+static const struct field order[] = {
+    FIELD(order, Order, record),
+    FIELD(order, Order, more),
+    FIELD(order, Order, prepare),
+};
+static const struct field member[] = {
+    FIELD(member, Member, role),        FIELD(member, Member, rank),
+    FIELD(member, Member, incarnation), FIELD(member, Member, attempt),
+    FIELD(member, Member, session),
+};
+
+static const struct field sample[] = {
+    FIELD(sample, Sample, version), FIELD(sample, Sample, hashed), FIELD(sample, Sample, summed),
+    FIELD(sample, Sample, hash),    FIELD(sample, Sample, sums),
+};
+
 static const struct body {
     const char *name;
     const ProtobufCMessageDescriptor *descriptor;
@@ -167,6 +199,15 @@ static const struct body {
     BODY(TW_BODY_TURN, Turn, turn),
     BODY(TW_BODY_TURNED, Turned, turned),
     BODY(TW_BODY_CANCEL, Cancel, cancel),
+    BODY(TW_BODY_SERVE, Serve, serve),
+    BODY(TW_BODY_SERVED, Served, served),
+    BODY(TW_BODY_READY, Ready, ready),
+    BODY(TW_BODY_SUMS, Sums, sums),
+    BODY(TW_BODY_REACH, Reach, reach),
+    BODY(TW_BODY_ORDER, Order, order),
+    BODY(TW_BODY_MEMBER, Member, member),
+    [TW_BODY_COLLECT] = {"Collect", &talweg__collect__descriptor, NULL, 0},
+    BODY(TW_BODY_SAMPLE, Sample, sample),
 #undef BODY
 };
 
@@ -301,6 +342,23 @@ static size_t pack_measures(const struct tw_ping *from, unsigned char *out) {
     return size;
 }
 
+static size_t pack_addresses(const struct tw_welcome *from, unsigned char *out) {
+    const unsigned char key = 15 << 3 | 2; /* Welcome.addresses */
+    size_t size = 0;
+    for (size_t i = 0; i < from->addresses; i++) {
+        const struct tw_view *text = &from->address[i];
+        if (out != NULL) {
+            out[size] = key;
+            tw_varint_put(out + size + 1, text->size);
+        }
+        size += 1 + tw_varint_bytes(text->size);
+        if (out != NULL && text->size > 0)
+            memcpy(out + size, text->bytes, text->size);
+        size += text->size;
+    }
+    return size;
+}
+
 /* The fields of the body; with `out` NULL only counts. */
 static size_t pack_fields(const struct tw_frame *frame, unsigned char *out) {
     const struct body *body = body_row(frame->body);
@@ -310,6 +368,8 @@ static size_t pack_fields(const struct tw_frame *frame, unsigned char *out) {
         size_t size = pack(&message.base, out);
         if (frame->body == TW_BODY_PING)
             size += pack_measures(&frame->ping, out != NULL ? out + size : NULL);
+        if (frame->body == TW_BODY_WELCOME)
+            size += pack_addresses(&frame->welcome, out != NULL ? out + size : NULL);
         return size;
     }
     put_fields(&message, body, 0, JOIN_HEAD, frame);
@@ -422,6 +482,18 @@ static bool get_measures(struct budget *budget, struct tw_ping *to, const Talweg
     return true;
 }
 
+static bool get_addresses(struct budget *budget, struct tw_welcome *to,
+                          const Talweg__Welcome *from) {
+    struct tw_view *list = budget_alloc(budget, from->n_addresses * sizeof *list);
+    if (list == NULL)
+        return false;
+    for (size_t i = 0; i < from->n_addresses; i++)
+        list[i] = text_view(from->addresses[i]);
+    to->addresses = from->n_addresses;
+    to->address = list;
+    return true;
+}
+
 static bool get_body(struct budget *budget, struct tw_frame *frame, const Talweg__Frame *from) {
     frame->body = (enum tw_body)from->body_case;
     const struct body *body = body_row(frame->body);
@@ -433,6 +505,8 @@ static bool get_body(struct budget *budget, struct tw_frame *frame, const Talweg
     for (size_t i = 0; i < body->count; i++) {
         get_field(frame, &body->fields[i], message);
     }
+    if (frame->body == TW_BODY_WELCOME)
+        return get_addresses(budget, &frame->welcome, from->welcome);
     if (frame->body == TW_BODY_PING)
         return get_measures(budget, &frame->ping, from->ping);
     return frame->body != TW_BODY_JOIN || get_tensors(budget, &frame->join, from->join);
@@ -442,6 +516,7 @@ static bool get_body(struct budget *budget, struct tw_frame *frame, const Talweg
 static bool role_is_known(const struct tw_frame *frame) {
     unsigned role = frame->body == TW_BODY_JOIN     ? (unsigned)frame->join.role
                     : frame->body == TW_BODY_ATTACH ? (unsigned)frame->attach.role
+                    : frame->body == TW_BODY_MEMBER ? (unsigned)frame->member.role
                                                     : 0;
     return role <= TW_ROLE_OPERATOR;
 }

@@ -1,4 +1,5 @@
-/* Records of the order log to protobuf and back. Private to proto/.
+/* Records of the order log to protobuf and back. For order_log.c, and for what servers say
+ * to each other (server/core/letters.c).
  *
  * order_log_pack.c is the one file that includes order_log's generated code; the
  * length in front of a record, and the file, are the business of order_log.c.

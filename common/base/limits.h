@@ -65,6 +65,7 @@
 /* A server's patience. */
 #define TW_WAITING_MS 10000   /* between two reports of whom an update waits for */
 #define TW_STRAGGLER_MS 60000 /* that a step may take before its rank is named */
+#define TW_LEAD_MS 30000      /* in which another server must have found the lead */
 #define TW_GOODBYE_MS 2000    /* that peers get at the end to close their side */
 
 /* Files. */

@@ -1,5 +1,7 @@
 #include "common/tensor/layout.h"
 
+#include "common/base/digest.h"
+
 static int64_t chunk_elements(uint32_t chunk_bytes) {
     return chunk_bytes / (int64_t)sizeof(float);
 }
@@ -101,4 +103,25 @@ enum tw_status tw_layout_init(struct tw_layout *layout, const struct tw_tensor_l
     cut(layout);
     share_out(layout);
     return TW_OK;
+}
+
+static void add(struct tw_sha256 *sha, uint64_t number) {
+    uint8_t bytes[8];
+    for (int i = 0; i < 8; i++)
+        bytes[i] = (uint8_t)(number >> (8 * i));
+    tw_sha256_update(sha, bytes, sizeof bytes);
+}
+
+void tw_layout_digest(const struct tw_layout *layout, uint8_t digest[32]) {
+    struct tw_sha256 sha;
+    tw_sha256_init(&sha);
+    add(&sha, layout->chunk_bytes);
+    add(&sha, layout->chunks);
+    for (int t = 0; t < layout->list->count; t++) {
+        add(&sha, (uint64_t)layout->list->tensors[t].elements);
+    }
+    for (uint32_t s = 0; s <= layout->servers; s++) {
+        add(&sha, layout->shard_first[s]);
+    }
+    tw_sha256_final(&sha, digest);
 }

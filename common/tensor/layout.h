@@ -38,4 +38,7 @@ enum tw_status tw_layout_init(struct tw_layout *layout, const struct tw_tensor_l
                               uint32_t chunk_bytes, uint32_t servers, struct tw_chunk *memory,
                               struct tw_error *error);
 
+/* A digest of what servers must agree on: the chunks, and which is whose. */
+void tw_layout_digest(const struct tw_layout *layout, uint8_t digest[32]);
+
 #endif

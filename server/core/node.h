@@ -25,7 +25,8 @@
 
 #define TW_NODE_RANDOM_BYTES (TW_NONCE_BYTES + TW_SESSION_BYTES)
 #define TW_NO_CONNECTION UINT32_MAX
-#define TW_NOBODY UINT32_MAX /* no rank */
+#define TW_NOBODY UINT32_MAX  /* no rank */
+#define TW_SERVER_ADDRESS 264 /* "HOST:PORT", with its terminating zero */
 
 struct tw_node_config {
     struct tw_session_terms terms;
@@ -73,6 +74,7 @@ struct tw_node_order {
 enum tw_node_event_kind {
     TW_EVENT_JOINED,    /* rank, incarnation, connection */
     TW_EVENT_LEFT,      /* rank, incarnation, connection; text: why */
+    TW_EVENT_SERVER,    /* rank: its index; present, connection; else text: why it is lost */
     TW_EVENT_EVALUATOR, /* present */
     TW_EVENT_STARTED,
     TW_EVENT_BORDER,    /* border, as the sequencer's */
@@ -159,6 +161,19 @@ void tw_node_evict(struct tw_node *node, uint32_t rank);
 
 void tw_node_hear_vote(struct tw_node *node, const struct tw_node_vote *vote);
 void tw_node_hear_order(struct tw_node *node, const struct tw_node_order *order);
+/* The same for an order that came over a wire, and may be wrong: TW_UNEXPECTED,
+ * TW_MALFORMED, and nothing is done. */
+enum tw_status tw_node_hear_lead(struct tw_node *node, const struct tw_node_order *order,
+                                 struct tw_error *error);
+
+/* The lead: nobody joins before all servers are there. The lowest that is not; 0: all are. */
+uint32_t tw_node_missing_server(const struct tw_node *node);
+/* Connection of server `index`, or TW_NO_CONNECTION. */
+uint32_t tw_node_server(const struct tw_node *node, uint32_t index);
+/* [TW_SERVER_ADDRESS], what workers are told; the shell may correct it. */
+char *tw_node_server_address(struct tw_node *node, uint32_t index);
+/* Server `index` is there: a shell without connections between servers says so. */
+void tw_node_add_server(struct tw_node *node, uint32_t index, uint32_t connection);
 
 bool tw_node_effect(struct tw_node *node, struct tw_node_effect *effect);
 enum tw_shard_work tw_node_work(struct tw_node *node);

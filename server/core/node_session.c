@@ -47,7 +47,8 @@ uint32_t tw_node_rank(const struct tw_node *n, uint32_t connection) {
 
 bool tw_node_is_pending(const struct tw_node *n, uint32_t connection) {
     enum tw_session_state state = n->connection[connection].session.state;
-    return state == TW_SESSION_HELLO || state == TW_SESSION_PROOF || state == TW_SESSION_KNOWN;
+    return state == TW_SESSION_HELLO || state == TW_SESSION_PROOF || state == TW_SESSION_KNOWN ||
+           state == TW_SESSION_ATTACHING;
 }
 
 /* ---- joining ---- */
@@ -106,6 +107,7 @@ static void welcome(struct tw_node *n, uint32_t connection, uint64_t last_step) 
         .servers = n->config.servers,
         .attempt = member_of(n, session)->attempt,
     };
+    tw_node_fill_addresses(n, &frame->welcome);
 }
 
 void tw_node_on_joined(struct tw_node *n, const struct tw_sequencer_effect *effect) {
@@ -199,6 +201,9 @@ static enum tw_status on_join(struct tw_node *n, uint32_t connection, const stru
         return tw_error_set(error, TW_STOPPED, "the run is over");
     if (join->role == TW_ROLE_OPERATOR)
         return tw_node_join_operator(n, connection, error);
+    if (tw_node_missing_server(n))
+        return tw_error_set(error, TW_AGAIN, "server %u of %u has not come yet",
+                            tw_node_missing_server(n), n->config.servers);
     bool resumes = join->incarnation != 0;
     const struct tw_node_member *holder = NULL;
     if (join->role == TW_ROLE_EVALUATOR)
@@ -417,6 +422,13 @@ enum tw_status tw_node_frame(struct tw_node *n, uint32_t connection, const struc
         return on_join(n, connection, &frame->join, error);
     case TW_BODY_ATTACH:
         return on_attach(n, connection, &frame->attach, error);
+    case TW_BODY_SERVE:
+        return tw_node_on_serve(n, connection, &frame->serve, error);
+    case TW_BODY_READY:
+    case TW_BODY_SUMS:
+    case TW_BODY_REACH:
+    case TW_BODY_SAMPLE:
+        return tw_node_on_vote(n, session->rank, frame, error);
     case TW_BODY_PUSH:
     case TW_BODY_END:
         return on_worker_frame(n, connection, frame, data, error);
@@ -465,6 +477,8 @@ void tw_node_lost(struct tw_node *n, uint32_t connection, const char *why) {
     n->connection[connection].receiving = n->connection[connection].paused = false;
     enum tw_session_state state = session->state;
     session->state = TW_SESSION_CLOSED;
+    if (state == TW_SESSION_SERVER)
+        tw_node_lose_server(n, session->rank, why);
     if ((state != TW_SESSION_CONTROL && state != TW_SESSION_BULK) ||
         session->role == TW_ROLE_OPERATOR)
         return;
@@ -488,7 +502,7 @@ void tw_node_goodbye(struct tw_node *n, enum tw_status status, const char *text)
     n->over = true;
     for (uint32_t i = 0; i < n->config.connections; i++) {
         enum tw_session_state state = n->connection[i].session.state;
-        if (state != TW_SESSION_CONTROL)
+        if (state != TW_SESSION_CONTROL && state != TW_SESSION_SERVER)
             continue;
         struct tw_frame *frame = tw_node_say(n, i, TW_BODY_STOP);
         frame->stop.status = (uint32_t)status;

@@ -24,6 +24,13 @@ struct tw_node_member {
     bool orphan;            /* a deferred join was granted to a lost connection */
 };
 
+/* Another server, as the lead sees it. */
+struct tw_node_server {
+    bool here;
+    uint32_t connection;
+    char address[TW_SERVER_ADDRESS];
+};
+
 struct tw_node {
     struct tw_node_config config;
     bool lead;
@@ -31,6 +38,9 @@ struct tw_node {
     struct tw_shard *shard;
     struct tw_node_member *member; /* [slots] */
     struct tw_node_member evaluator;
+    struct tw_node_server server[TW_SERVERS_MAX];   /* of the lead; [0] is not used */
+    struct tw_view addresses[TW_SERVERS_MAX];       /* of them, for a Welcome in flight */
+    uint64_t heard;                                 /* position of the lead's last record */
     uint64_t evaluated_position, evaluated_version; /* of its last RELEASE */
     bool evaluated;                                 /* it has answered that one */
     struct tw_node_connection *connection;          /* [config.connections] */
@@ -66,6 +76,14 @@ void tw_node_on_refused(struct tw_node *n, const struct tw_sequencer_effect *eff
 void tw_node_drop_worker(struct tw_node *n, uint32_t rank, uint32_t attempt, const char *why);
 
 uint64_t tw_node_ticket(const struct tw_node *n, uint32_t connection);
+
+/* node_server.c */
+void tw_node_fill_addresses(struct tw_node *n, struct tw_welcome *welcome);
+enum tw_status tw_node_on_serve(struct tw_node *n, uint32_t connection,
+                                const struct tw_serve *serve, struct tw_error *error);
+enum tw_status tw_node_on_vote(struct tw_node *n, uint32_t shard, const struct tw_frame *frame,
+                               struct tw_error *error);
+void tw_node_lose_server(struct tw_node *n, uint32_t index, const char *why);
 
 /* node_operator.c */
 void tw_node_on_turned(struct tw_node *n, const struct tw_sequencer_effect *effect);

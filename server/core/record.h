@@ -23,35 +23,18 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "proto/frame.h"
 #include "proto/order_log.h"
 #include "server/core/optimizer.h"
 
-/* Shard to sequencer: all bytes of a push and its End are here. */
-struct tw_ready {
-    uint32_t shard, slot, incarnation;
-    uint64_t step, read, examples;
-    uint64_t regather; /* position of the last REGATHER that the shard has seen; 0 none */
-    double loss;       /* sum over the examples */
-    bool finite;
-    uint32_t bad_tensor; /* when not finite: the first such tensor; TW_TENSORS_MAX: the loss */
-};
+/* Shard to sequencer: struct tw_ready when all bytes of a push and its End are here, struct
+ * tw_sums as the answer to PREPARE (proto/frame.h). */
 
 /* Sequencer to shard: reduce exactly these. */
 struct tw_prepare {
     uint64_t version;
     uint32_t count;
     const struct tw_contribution *contributions; /* [count], in slot order */
-};
-
-/* Shard to sequencer: the answer to PREPARE. */
-struct tw_sums {
-    uint32_t shard;
-    uint64_t version;
-    bool finite; /* the reduced gradient, on this shard */
-    /* Where the update is clipped by norm: the sums of squares of its blocks, in their order.
-     * Valid until the next PREPARE; over a wire they are `data` of a frame. */
-    const double *squares; /* [blocks] */
-    uint32_t blocks;
 };
 
 #endif

@@ -162,8 +162,8 @@ enum tw_status tw_session_allows(const struct tw_session *session, enum tw_body 
         expected = "Proof";
         break;
     case TW_SESSION_KNOWN:
-        allowed = BIT(TW_BODY_JOIN) | BIT(TW_BODY_ATTACH);
-        expected = "Join or Attach";
+        allowed = BIT(TW_BODY_JOIN) | BIT(TW_BODY_ATTACH) | BIT(TW_BODY_SERVE);
+        expected = "Join, Attach or Serve";
         break;
     case TW_SESSION_JOINING:
         allowed = BIT(TW_BODY_PING) | BIT(TW_BODY_BYE);
@@ -180,6 +180,11 @@ enum tw_status tw_session_allows(const struct tw_session *session, enum tw_body 
     case TW_SESSION_BULK:
         allowed = session->role == TW_ROLE_WORKER ? BIT(TW_BODY_PUSH) | BIT(TW_BODY_END) : 0;
         expected = session->role == TW_ROLE_WORKER ? "Push or End" : "nothing";
+        break;
+    case TW_SESSION_SERVER:
+        allowed = BIT(TW_BODY_READY) | BIT(TW_BODY_SUMS) | BIT(TW_BODY_REACH) |
+                  BIT(TW_BODY_SAMPLE) | BIT(TW_BODY_PING) | BIT(TW_BODY_PONG) | BIT(TW_BODY_BYE);
+        expected = "Ready, Sums, Reach, Sample, Ping, Pong or Bye";
         break;
     }
     if ((unsigned)body < 64 && (allowed & BIT(body)))

@@ -3,6 +3,7 @@
  *
  *   HELLO -Hello-> PROOF -Proof-> KNOWN -Join-> JOINING -(rank)-> CONTROL
  *                                       -Attach-> BULK
+ *                                       -Serve-> SERVER
  *
  * An operator joins without a rank and is in CONTROL at once; it has no bulk connection.
  *
@@ -24,6 +25,7 @@ enum tw_session_state {
     TW_SESSION_CONTROL,
     TW_SESSION_ATTACHING, /* has shown a session that the lead has not told us of yet */
     TW_SESSION_BULK,
+    TW_SESSION_SERVER, /* another server's link to the lead; `rank` is its index */
 };
 
 /* What all sessions of a server check against. Borrowed. */

@@ -103,20 +103,6 @@ static void add_counts(struct tw_server *server) {
     result->dropped = total.dropped;
 }
 
-static void save_model(struct tw_server *server) {
-    struct tw_result *result = &server->result;
-    struct tw_error error = {.status = TW_OK};
-    uint8_t sha[TW_SHA256_BYTES];
-    if (tw_run_directory_save(&server->directory, &server->layout, tw_node_shard(server->node), sha,
-                              &error) != TW_OK) {
-        tw_error_wrap(&error, "the model could not be saved");
-        blame(result, error.status, error.text);
-        return;
-    }
-    snprintf(result->model, sizeof(result->model), "%s", server->directory.model_path);
-    tw_hex(sha, sizeof(sha), result->model_sha256);
-}
-
 /* DESIGN.md §3: exact in every run, or something is wrong with our counting. */
 static void check_staleness(struct tw_server *server) {
     struct tw_staleness s = tw_sequencer_staleness(tw_node_sequencer(server->node));
@@ -148,22 +134,48 @@ static void say_goodbye(struct tw_server *server) {
         tw_server_close(server);
 }
 
+void tw_server_leave(struct tw_server *server) {
+    tw_narrator_done(server);
+    say_goodbye(server);
+}
+
+static void add_failures(struct tw_server *server) {
+    if (server->directory.failed.status != TW_OK)
+        blame(&server->result, server->directory.failed.status, server->directory.failed.text);
+    tw_trace_flush(&server->trace);
+    if (server->trace.writer.failed.status != TW_OK)
+        blame(&server->result, server->trace.writer.failed.status,
+              server->trace.writer.failed.text);
+}
+
 void tw_server_conclude(struct tw_server *server) {
+    server->phase = TW_SERVER_COLLECTING;
     tw_narrator_let_go(server);
     add_counts(server);
     if (server->order.failed.status != TW_OK)
         blame(&server->result, server->order.failed.status, server->order.failed.text);
     add_status(server);
-    save_model(server);
+    tw_shards_collect(server);
+}
+
+void tw_server_collected(struct tw_server *server, const struct tw_error *error) {
+    if (error->status != TW_OK)
+        blame(&server->result, error->status, error->text);
+    else
+        tw_trace_end(&server->trace, &server->shards.sample);
     check_staleness(server);
-    if (server->directory.failed.status != TW_OK)
-        blame(&server->result, server->directory.failed.status, server->directory.failed.text);
-    tw_trace_end(&server->trace, &server->layout, tw_node_shard(server->node),
-                 server->result.updates);
-    if (server->trace.writer.failed.status != TW_OK)
-        blame(&server->result, server->trace.writer.failed.status,
-              server->trace.writer.failed.text);
+    add_failures(server);
     tw_waits_conclude(server);
-    tw_narrator_done(server);
-    say_goodbye(server);
+    tw_server_leave(server);
+}
+
+void tw_server_fail(struct tw_server *server, const struct tw_error *error) {
+    if (server->phase == TW_SERVER_RUNNING) {
+        tw_narrator_let_go(server);
+        add_counts(server);
+    }
+    server->shards.collecting = false;
+    blame(&server->result, error->status, error->text);
+    add_failures(server);
+    tw_server_leave(server);
 }

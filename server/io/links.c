@@ -104,7 +104,10 @@ static enum tw_status on_data(struct tw_connection *connection, const struct tw_
     if (link->number == TW_NO_CONNECTION)
         return gone(error);
     tw_waits_heard(link, frame);
-    enum tw_status status = tw_node_data(server->node, link->number, frame, place, error);
+    bool collected = frame->body == TW_BODY_WEIGHTS;
+    enum tw_status status = collected
+                                ? tw_shards_place(link, frame, place, error)
+                                : tw_node_data(server->node, link->number, frame, place, error);
     if (status != TW_OK && status != TW_AGAIN)
         leave_node(link, error->status, error->text);
     /* It is not woken: TW_AGAIN means that something else must happen first. */
@@ -148,7 +151,9 @@ static enum tw_status on_frame(struct tw_connection *connection, const struct tw
         return error->status;
     }
     tw_waits_heard(link, frame);
-    enum tw_status status = tw_node_frame(server->node, link->number, frame, data, error);
+    enum tw_status status = body == TW_BODY_WEIGHTS && frame->data_bytes
+                                ? tw_shards_arrived(link, error)
+                                : tw_node_frame(server->node, link->number, frame, data, error);
     if (status == TW_OK)
         widen(link, body);
     else
@@ -304,12 +309,14 @@ enum tw_status tw_links_listen(struct tw_server *server, struct tw_error *error)
     if (status != TW_OK)
         return status;
     server->listener.data = server;
-    /* Training does not need it. */
-    if (tw_server_file_write(&server->file, server->config->out, (struct sockaddr *)&address[0],
-                             server->random, error) != TW_OK)
-        tw_say("%s; this run cannot be asked for its status", error->text);
-    tw_narrator_listening(server, (struct sockaddr *)&address[0]);
-    return TW_OK;
+    if (server->config->index)
+        status = tw_lead_init(server, (struct sockaddr *)&address[0], error);
+    else if (tw_server_file_write(&server->file, server->config->out,
+                                  (struct sockaddr *)&address[0], server->random, error) != TW_OK)
+        tw_say("%s; this run cannot be asked for its status", error->text); /* training goes on */
+    if (status == TW_OK)
+        tw_narrator_listening(server, (struct sockaddr *)&address[0]);
+    return status;
 }
 
 /* ---- ticks and the end ---- */
@@ -326,7 +333,8 @@ static void check_patience(struct tw_link *link, uint32_t passed_ms) {
     if (is_operator && link->pending_ms >= TW_OPERATOR_MS) {
         tw_links_part(link, TW_SLOW_PEER, "an operator that asks nothing is let go");
     } else if (!is_operator && link->pending_ms >= limits->handshake_ms) {
-        snprintf(text, sizeof(text), "neither Join nor Attach has come within %u ms",
+        snprintf(text, sizeof(text),
+                 "no Join, Attach or Serve that could be answered has come within %u ms",
                  limits->handshake_ms);
         tw_links_part(link, TW_SLOW_PEER, text);
     }

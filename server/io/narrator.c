@@ -271,6 +271,9 @@ void tw_narrator_event(struct tw_server *server, const struct tw_node_event *eve
     case TW_EVENT_LEFT:
         on_left(server, event);
         break;
+    case TW_EVENT_SERVER:
+        tw_shards_event(server, event);
+        break;
     case TW_EVENT_EVALUATOR:
         on_evaluator(server, event->present);
         break;
@@ -325,7 +328,7 @@ struct tw_progress_now tw_narrator_now(const struct tw_server *server) {
 }
 
 void tw_narrator_tick(struct tw_server *server) {
-    if (server->phase != TW_SERVER_RUNNING)
+    if (server->phase != TW_SERVER_RUNNING || server->config->index)
         return;
     if (server->narrator.started &&
         tw_sequencer_version(tw_node_sequencer(server->node)) != server->narrator.told_version)

@@ -22,7 +22,7 @@ uint32_t tw_server_width(const struct tw_server *server) {
     return (uint32_t)(job->slots / job->workers);
 }
 
-static void configure(const struct tw_server *server, struct tw_node_config *out) {
+static void configure(struct tw_server *server, struct tw_node_config *out) {
     const struct tw_server_config *config = server->config;
     const struct tw_job *job = config->job;
     uint32_t workers = (uint32_t)job->workers;
@@ -34,7 +34,7 @@ static void configure(const struct tw_server *server, struct tw_node_config *out
                       .turns = config->turns,
                       .turn_count = config->turn_count,
                       .workers = workers,
-                      .shards = 1,
+                      .shards = (uint32_t)job->servers,
                       .samples = config->train_samples,
                       .end_samples = end_samples(config),
                       .end_updates = (uint64_t)job->updates,
@@ -45,6 +45,7 @@ static void configure(const struct tw_server *server, struct tw_node_config *out
                       .pace = config->pace,
                       .shaping = config->shaping},
         .shard = {.layout = &server->layout,
+                  .index = config->index,
                   .slots = workers,
                   .members_known = config->dial.members_known,
                   .ahead = workers, /* enough for every mode */
@@ -57,11 +58,12 @@ static void configure(const struct tw_server *server, struct tw_node_config *out
                   .options = config->optimizer_options,
                   .shaping = config->shaping},
         .width = tw_server_width(server),
-        .servers = 1,
+        .servers = (uint32_t)job->servers,
         .connections = server->link_room,
     };
     memcpy(out->terms.job, server->random, TW_JOB_ID_BYTES);
     tw_job_digest(job, config->train_samples, out->terms.digest);
+    memcpy(server->digest, out->terms.digest, TW_DIGEST_BYTES);
 }
 
 static uint32_t most_ahead(const struct tw_sequencer_config *config) {
@@ -104,8 +106,8 @@ static enum tw_status make_layout(struct tw_server *server, struct tw_error *err
     server->chunks = calloc(chunks, sizeof(*server->chunks));
     if (!server->chunks)
         return tw_error_set(error, TW_NO_MEMORY, "no memory for a list of %u chunks", chunks);
-    return tw_layout_init(&server->layout, config->tensors, config->job->chunk_bytes, 1,
-                          server->chunks, error);
+    return tw_layout_init(&server->layout, config->tensors, config->job->chunk_bytes,
+                          (uint32_t)config->job->servers, server->chunks, error);
 }
 
 enum tw_status tw_server_make_node(struct tw_server *server, struct tw_error *error) {

@@ -114,6 +114,12 @@ static void queue_frame(struct tw_server *server, const struct tw_node_effect *e
         tw_pump_sent(server, effect->token);
 }
 
+void tw_pump_queue(struct tw_server *server, struct tw_link *link, const struct tw_frame *frame) {
+    /* When it fails the link is lost, and that is told. */
+    if (tw_connection_send(link->connection, frame, NULL, NULL) == TW_OK)
+        note_queued(server, link, 0);
+}
+
 static void carry_out(struct tw_server *server, const struct tw_node_effect *effect) {
     struct tw_link *link;
     switch (effect->kind) {
@@ -134,7 +140,8 @@ static void carry_out(struct tw_server *server, const struct tw_node_effect *eff
         tw_narrator_event(server, &effect->event);
         tw_trace_event(&server->trace, &effect->event);
         break;
-    case TW_NODE_TO_SHARDS: /* there is one server; the records are the log */
+    case TW_NODE_TO_SHARDS: /* the records are the log */
+        tw_shards_order(server, &effect->order);
         if (effect->order.kind == TW_ORDER_RECORD) {
             tw_order_writer_add(&server->order, &effect->order.record);
             tw_trace_record(&server->trace, &effect->order.record);
@@ -142,11 +149,14 @@ static void carry_out(struct tw_server *server, const struct tw_node_effect *eff
         }
         break;
     case TW_NODE_TO_LEAD:
+        tw_lead_vote(server, &effect->vote);
         break;
     }
 }
 
 static void set_clock(struct tw_server *server) {
+    if (server->config->index)
+        return; /* the lead has it */
     bool runs = server->narrator.started && !server->finished &&
                 !tw_sequencer_holding(tw_node_sequencer(server->node));
     if (runs == server->clock.runs)
@@ -174,6 +184,8 @@ static void work(struct tw_server *server) {
         enum tw_shard_work result = tw_node_work(server->node);
         if (result == TW_SHARD_IDLE || result == TW_SHARD_BLOCKED)
             sleep_until_woken(server, result == TW_SHARD_BLOCKED);
+        if (result == TW_SHARD_IDLE)
+            tw_lead_idle(server);
         tw_pump_drain(server); /* may wake it again */
         if (uv_hrtime() >= end)
             break;
@@ -186,11 +198,16 @@ static void on_check(uv_check_t *check) {
         work(server);
     tw_order_writer_flush(&server->order); /* before what follows from it leaves */
     flush(server);
+    tw_lead_flush(server);
     tw_operators_answer(server);
     if (server->order.failed.status != TW_OK)
         tw_server_stop(server);
-    if (server->finished && server->phase == TW_SERVER_RUNNING)
+    if (server->shards.lost.status != TW_OK && server->phase <= TW_SERVER_COLLECTING)
+        tw_server_fail(server, &server->shards.lost);
+    if (server->finished && server->phase == TW_SERVER_RUNNING) {
         tw_server_conclude(server);
+        flush(server);
+    }
 }
 
 void tw_pump_init(struct tw_server *server) {

@@ -8,7 +8,6 @@
 
 #include "common/base/json.h"
 #include "common/base/say.h"
-#include "common/tensor/safetensors.h"
 
 enum tw_status tw_run_directory_open(struct tw_run_directory *directory, const char *folder,
                                      struct tw_error *error) {
@@ -93,22 +92,4 @@ void tw_run_directory_add(struct tw_run_directory *directory, const struct tw_bo
         done += (size_t)count;
     }
     directory->metrics_bytes += (int64_t)line->size;
-}
-
-/* ---- model ---- */
-
-enum tw_status tw_run_directory_save(struct tw_run_directory *directory,
-                                     const struct tw_layout *layout, const struct tw_shard *shard,
-                                     uint8_t sha[TW_SHA256_BYTES], struct tw_error *error) {
-    struct tw_safetensors file;
-    enum tw_status status = tw_safetensors_open(&file, directory->model_path, layout->list, error);
-    if (status != TW_OK)
-        return status;
-    for (uint32_t c = 0; c < layout->chunks && status == TW_OK; c++)
-        status =
-            tw_safetensors_write(&file, tw_shard_weights(shard, c), layout->chunk[c].count, error);
-    if (status == TW_OK)
-        status = tw_safetensors_commit(&file, sha, error);
-    tw_safetensors_discard(&file);
-    return status;
 }

@@ -1,5 +1,5 @@
 /* The server's files in the run directory: metrics.jsonl, which grows by a line
- * at each border, and model.safetensors, written once at the end. The directory
+ * at each border; where model.safetensors will be (shards.c writes it). The directory
  * itself, job.yaml and logs are made by cli/.
  *
  * A disk that is full does not stop training: the first failure is remembered in
@@ -10,12 +10,10 @@
 #define TW_IO_RUN_DIRECTORY_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
-#include "common/base/digest.h"
 #include "common/base/file.h"
 #include "common/base/text.h"
-#include "common/tensor/layout.h"
-#include "server/core/shard.h"
 
 /* Where the time of all workers together went, in a stretch of updates: seconds. The
  * four add up to workers times the time that passed. */
@@ -55,12 +53,6 @@ enum tw_status tw_run_directory_open(struct tw_run_directory *directory, const c
 
 /* Appends a line. A failure is remembered, see above. */
 void tw_run_directory_add(struct tw_run_directory *directory, const struct tw_border *border);
-
-/* Writes model.safetensors with the weights of a shard that holds all chunks; tells
- * the SHA-256 of the file. Statuses of common/tensor/safetensors.h. */
-enum tw_status tw_run_directory_save(struct tw_run_directory *directory,
-                                     const struct tw_layout *layout, const struct tw_shard *shard,
-                                     uint8_t sha[TW_SHA256_BYTES], struct tw_error *error);
 
 /* Harmless after a failed open, and twice. */
 void tw_run_directory_close(struct tw_run_directory *directory);

@@ -37,6 +37,10 @@ void tw_server_stop(struct tw_server *server) {
     if (server->stopping || server->phase != TW_SERVER_RUNNING)
         return;
     server->stopping = true;
+    if (server->config->index) {
+        tw_lead_leave(server, TW_INTERRUPTED, "stopped by a signal");
+        return;
+    }
     tw_node_stop(server->node);
     tw_pump_wake(server);
     tw_pump_drain(server);
@@ -65,9 +69,11 @@ static void on_tick(uv_timer_t *timer) {
     server->tick_ms = now;
     /* A process that was stopped itself blames nobody for that time. */
     tw_links_tick(server, passed > 2 * TW_TICK_MS ? 2 * TW_TICK_MS : (uint32_t)passed);
-    if (server->phase == TW_SERVER_RUNNING)
+    if (server->phase == TW_SERVER_RUNNING && !server->config->index)
         tw_waits_tick(server, passed);
     tw_narrator_tick(server);
+    tw_shards_tick(server, (uint32_t)passed);
+    tw_lead_tick(server);
     tw_trace_flush(&server->trace);
 }
 
@@ -81,6 +87,7 @@ static void close_handle(uv_handle_t *handle, void *context) {
 void tw_server_close(struct tw_server *server) {
     server->phase = TW_SERVER_CLOSING;
     tw_links_close(server);
+    tw_lead_close(server);
     /* The handles of connections are closing already, those that are left are ours. */
     uv_walk(&server->loop, close_handle, NULL);
 }
@@ -97,11 +104,12 @@ static void set_limits(struct tw_server *server) {
     FALL_BACK(waiting_ms, TW_WAITING_MS);
     FALL_BACK(straggler_ms, TW_STRAGGLER_MS);
     FALL_BACK(goodbye_ms, TW_GOODBYE_MS);
+    FALL_BACK(lead_ms, TW_LEAD_MS);
 #undef FALL_BACK
     /* Each member has a control and a bulk connection, and may be about to replace
      * them; the rest is pending. */
-    server->link_room =
-        3 * ((uint32_t)server->config->job->workers + 1) + TW_OPERATORS_MAX + limits->pending;
+    server->link_room = 3 * ((uint32_t)server->config->job->workers + 1) + TW_OPERATORS_MAX +
+                        TW_SERVERS_MAX + limits->pending;
 }
 
 static void make_handles(struct tw_server *server) {
@@ -134,17 +142,25 @@ static enum tw_status hear_stops(struct tw_server *server, struct tw_error *erro
                : tw_error_set(error, TW_IO, "cannot listen for signals: %s", uv_strerror(code));
 }
 
-static enum tw_status set_up(struct tw_server *server, struct tw_error *error) {
-    make_handles(server);
-    server->link = calloc(server->link_room, sizeof(*server->link));
-    if (!server->link || tw_narrator_init(server) != TW_OK || tw_waits_init(server) != TW_OK)
-        return tw_error_set(error, TW_NO_MEMORY, "no memory for %u connections", server->link_room);
+/* The lead keeps all files of a run. */
+static enum tw_status open_files(struct tw_server *server, struct tw_error *error) {
     enum tw_status status = tw_run_directory_open(&server->directory, server->config->out, error);
     if (status == TW_OK)
         status = tw_order_writer_open(&server->order, server->config->out, tw_server_width(server),
                                       error);
     if (status == TW_OK)
         status = tw_trace_open(&server->trace, server->config->job, server->config->out, error);
+    return status;
+}
+
+static enum tw_status set_up(struct tw_server *server, struct tw_error *error) {
+    make_handles(server);
+    server->link = calloc(server->link_room, sizeof(*server->link));
+    if (!server->link || tw_narrator_init(server) != TW_OK || tw_waits_init(server) != TW_OK)
+        return tw_error_set(error, TW_NO_MEMORY, "no memory for %u connections", server->link_room);
+    enum tw_status status = server->config->index ? TW_OK : open_files(server, error);
+    if (status == TW_OK)
+        status = tw_shards_init(server, error);
     if (status == TW_OK)
         status = tw_server_make_node(server, error);
     if (status == TW_OK)
@@ -160,6 +176,8 @@ static void tear_down(struct tw_server *server) {
     if (busy != 0)
         tw_say("a bug in Talweg: the loop ended with open handles; please report it");
     tw_server_free_node(server);
+    tw_shards_fini(server);
+    tw_lead_fini(server);
     tw_trace_close(&server->trace);
     tw_order_writer_close(&server->order);
     tw_server_file_remove(&server->file);
@@ -181,7 +199,7 @@ enum tw_status tw_server_run(const struct tw_server_config *config, struct tw_er
         return tw_error_set(error, TW_NO_MEMORY, "no memory for an event loop");
     }
     server->config = config;
-    server->directory.metrics = server->order.file = -1;
+    server->directory.metrics = server->order.file = server->shards.file.draft.fd = -1;
     ignore_signals_of_writes();
     tw_flush_denormals();
     set_limits(server);

@@ -24,11 +24,15 @@ struct tw_server_limits {
     uint32_t handshake_ms;        /* until a connection must have joined or attached */
     uint32_t waiting_ms;          /* between two reports of whom an update waits for */
     uint32_t straggler_ms;        /* that a step may take before its rank is named */
+    uint32_t lead_ms;             /* for which the lead may be out of reach at the start */
     uint32_t goodbye_ms;          /* that peers get at the end to close their side */
 };
 
 struct tw_server_config {
     const struct tw_job *job; /* borrowed, like all pointers here */
+    uint32_t index;           /* of the job's servers; 0: the lead */
+    const char *lead;         /* "HOST:PORT" of the lead; the others only */
+    const char *advertise;    /* "HOST:PORT" where workers find this one, or NULL */
     const struct tw_tensor_list *tensors;
     const struct tw_optimizer *optimizer;
     struct tw_optimizer_options optimizer_options;
@@ -43,7 +47,7 @@ struct tw_server_config {
     const void *token;      /* shared secret, or NULL */
     size_t token_bytes;
     bool inexact;    /* accept mixed numerics ids */
-    const char *out; /* run directory, exists */
+    const char *out; /* run directory, exists; of the lead only */
     void (*on_report)(void *context, const struct tw_report *report);
     void *context;
     int stop_fd; /* readable: stop as at SIGTERM; -1 none */

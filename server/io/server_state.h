@@ -3,6 +3,7 @@
  *   server.c          set-up, the loop, signals, the way out
  *   node_memory.c     the node: its configuration, and one piece of memory for it
  *   links.c           connections and their numbers in the node
+ *   shards.c          the lead's side of the other servers; lead_link.c   the others' side
  *   pump.c            effects of the node, and its work in slices
  *   narrator.c        events of the node, told as reports and lines
  *   waits.c           who waits for whom, and for how long
@@ -26,10 +27,12 @@
 #include "server/core/node.h"
 #include "server/core/tempo.h"
 #include "server/core/waiting.h"
+#include "server/io/lead_link.h"
 #include "server/io/order_writer.h"
 #include "server/io/run_directory.h"
 #include "server/io/server.h"
 #include "server/io/server_file.h"
+#include "server/io/shards.h"
 #include "server/io/trace.h"
 #include "server/io/training_clock.h"
 
@@ -39,8 +42,9 @@
 
 enum tw_server_phase {
     TW_SERVER_RUNNING,
-    TW_SERVER_LEAVING, /* training is over, peers are to close */
-    TW_SERVER_CLOSING, /* all handles are being closed */
+    TW_SERVER_COLLECTING, /* training is over, the model is written */
+    TW_SERVER_LEAVING,    /* training is over, peers are to close */
+    TW_SERVER_CLOSING,    /* all handles are being closed */
 };
 
 struct tw_server;
@@ -87,6 +91,7 @@ struct tw_fault_lines {
 enum tw_waits_for {
     TW_WAITS_FOR_NOBODY,
     TW_WAITS_FOR_RANKS,
+    TW_WAITS_FOR_SERVER,     /* one of the others, that it comes */
     TW_WAITS_FOR_EVALUATOR,  /* that it joins */
     TW_WAITS_FOR_EVALUATION, /* that it has caught up */
 };
@@ -148,7 +153,7 @@ struct tw_server {
     size_t memory_bytes;
     struct tw_layout layout;
     struct tw_chunk *chunks;
-    uint8_t random[TW_JOB_ID_BYTES];
+    uint8_t random[TW_JOB_ID_BYTES], digest[TW_DIGEST_BYTES];
 
     uv_tcp_t listener;
     struct tw_connection_host host;
@@ -161,6 +166,8 @@ struct tw_server {
     struct tw_fault_lines faults;
     uint32_t questions; /* of operators, to be answered in this turn of the loop */
 
+    struct tw_shards shards;  /* of the lead */
+    struct tw_lead_link lead; /* of the others */
     struct tw_pump pump;
     struct tw_training_clock clock;
     struct tw_run_directory directory;
@@ -193,6 +200,8 @@ void tw_links_close(struct tw_server *server);
 /* pump.c */
 void tw_pump_init(struct tw_server *server);
 void tw_pump_drain(struct tw_server *server);
+/* A small frame to another server; it leaves with the next flush. */
+void tw_pump_queue(struct tw_server *server, struct tw_link *link, const struct tw_frame *frame);
 void tw_pump_wake(struct tw_server *server);
 void tw_pump_sent(struct tw_server *server, uint32_t token);
 void tw_pump_forget(struct tw_server *server, struct tw_link *link);
@@ -241,6 +250,12 @@ void tw_operators_answer(struct tw_server *server);
 
 /* conclusion.c */
 void tw_server_conclude(struct tw_server *server);
+/* A server is lost: the run has failed, without a model. */
+void tw_server_fail(struct tw_server *server, const struct tw_error *error);
+/* The model is written, or `error` says why not. */
+void tw_server_collected(struct tw_server *server, const struct tw_error *error);
+/* The result is known: tells it, and lets everybody go. */
+void tw_server_leave(struct tw_server *server);
 
 /* server.c: ends training in order, as after a signal; once more changes nothing. */
 void tw_server_stop(struct tw_server *server);

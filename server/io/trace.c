@@ -152,18 +152,9 @@ static void on_sampled(struct tw_trace *trace, const struct tw_sample *sample) {
         add_hash(trace, sample->version, sample->hash);
 }
 
-void tw_trace_end(struct tw_trace *trace, const struct tw_layout *layout,
-                  const struct tw_shard *shard, uint64_t version) {
-    struct tw_sample sample;
-    if (!trace->on)
-        return;
-    if (trace->hashed != version || version == 0) {
-        sample = (struct tw_sample){.version = version, .hashed = true};
-        for (uint32_t c = 0; c < layout->chunks; c++)
-            tw_sample_hash(&sample, layout->chunk[c].tensor, layout->chunk[c].first,
-                           tw_shard_weights(shard, c), layout->chunk[c].count);
-        add_hash(trace, version, sample.hash);
-    }
+void tw_trace_end(struct tw_trace *trace, const struct tw_sample *sample) {
+    if (trace->on && (trace->hashed != sample->version || sample->version == 0))
+        add_hash(trace, sample->version, sample->hash);
     tw_trace_flush(trace);
 }
 

@@ -52,10 +52,8 @@ void tw_trace_event(struct tw_trace *trace, const struct tw_node_event *event);
 /* The last byte of a rank's weights of this position has gone to the kernel. */
 void tw_trace_served(struct tw_trace *trace, uint32_t rank, uint64_t position);
 
-/* Training is over, the weights of `shard`, which holds all chunks, are those of this version:
- * their hash, unless it is there already. */
-void tw_trace_end(struct tw_trace *trace, const struct tw_layout *layout,
-                  const struct tw_shard *shard, uint64_t version);
+/* Training is over; the hash of the final weights, unless it is there already. */
+void tw_trace_end(struct tw_trace *trace, const struct tw_sample *sample);
 
 /* Gives what waits to the kernel. */
 void tw_trace_flush(struct tw_trace *trace);

@@ -163,6 +163,8 @@ static enum tw_waits_for waits_for(const struct tw_server *server) {
     const struct tw_narrator *narrator = &server->narrator;
     if (server->finished)
         return TW_WAITS_FOR_NOBODY;
+    if (tw_node_missing_server(server->node))
+        return TW_WAITS_FOR_SERVER;
     if (tw_sequencer_holding(tw_node_sequencer(server->node)))
         return TW_WAITS_FOR_EVALUATION;
     if (any_wanted(server))
@@ -220,6 +222,10 @@ static uint32_t say_waiting(const struct tw_server *server, enum tw_waits_for wh
     switch (whom) {
     case TW_WAITS_FOR_NOBODY:
         snprintf(text, room, "%s", "");
+        break;
+    case TW_WAITS_FOR_SERVER:
+        snprintf(text, room, "for server %u, which has not come for %u s",
+                 tw_node_missing_server(server->node), seconds);
         break;
     case TW_WAITS_FOR_EVALUATOR:
         snprintf(text, room, "for the evaluator, which has not joined for %u s", seconds);

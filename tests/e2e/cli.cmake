@@ -6,6 +6,7 @@ foreach(
   landscape
   optimizers
   replay
+  servers
   timeline
   training
   usage

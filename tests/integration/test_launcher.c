@@ -77,6 +77,7 @@ static enum tw_status launch(struct fixture *fixture, const char *script, int wo
         .executable = FAKE_CHILD,
         .job = script,
         .folder = fixture->folder,
+        .servers = 1,
         .workers = workers,
         .evaluator = evaluator,
         .progress = &fixture->progress,
@@ -232,6 +233,7 @@ static void missing_executable_is_said(void **state) {
         .executable = "/nowhere/talweg",
         .job = "x",
         .folder = fixture->folder,
+        .servers = 1,
         .workers = 1,
         .progress = &fixture->progress,
     };

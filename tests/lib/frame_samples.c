@@ -11,6 +11,8 @@ static const struct tw_tensor_shape tensors[] = {
     {.name = TEXT("scalar"), .dims = 0, .shape = NULL},
 };
 
+static const struct tw_view addresses[] = {TEXT(""), TEXT("10.0.0.8:4712"), TEXT(":4713")};
+
 static const struct tw_measure measures[] = {{7, 1000000001, 2000000002, 2500000003},
                                              {8, 3000000004, 0, 0}};
 
@@ -37,7 +39,7 @@ const struct frame_sample frame_samples[FRAME_SAMPLES] = {
     {"welcome",
      {.body = TW_BODY_WELCOME,
       .welcome = {TEXT("job-job-job-job-"), TEXT("session-session-"), 1, 2, 3, 4, 5, 6, 7, 8,
-                  9000000000, 262144, 11, 12}},
+                  9000000000, 262144, 11, 12, 3, addresses}},
      NULL},
     {"attach",
      {.body = TW_BODY_ATTACH, .attach = {TW_ROLE_EVALUATOR, 7, 8, TEXT("session-session-"), 9}},
@@ -78,4 +80,24 @@ const struct frame_sample frame_samples[FRAME_SAMPLES] = {
      {.body = TW_BODY_TURNED, .turned = {TEXT("backup:1"), 6000000000, 5000000000}},
      NULL},
     {"cancel", {.body = TW_BODY_CANCEL, .cancel = {5000000000}}, NULL},
+    {"serve",
+     {.body = TW_BODY_SERVE,
+      .serve = {1, 2, TEXT("digest-digest-digest-digest-dige"),
+                TEXT("layout-layout-layout-layout-layo"), TEXT("10.0.0.8:4712")}},
+     NULL},
+    {"served", {.body = TW_BODY_SERVED, .served = {TEXT("job-job-job-job-")}}, NULL},
+    {"ready",
+     {.body = TW_BODY_READY,
+      .ready = {0, 1, 2, 3000000000, 4000000000, 5, 6000000000, 7.25, true, 8}},
+     NULL},
+    {"sums", {.body = TW_BODY_SUMS, .sums = {0, 3000000000, true}}, NULL},
+    {"reach", {.body = TW_BODY_REACH, .reach = {1, 2, true}}, NULL},
+    {"order", {.body = TW_BODY_ORDER, .order = {TEXT("part of a record"), true, true}}, NULL},
+    {"member",
+     {.body = TW_BODY_MEMBER, .member = {TW_ROLE_EVALUATOR, 1, 2, 3, TEXT("session-session-")}},
+     NULL},
+    {"collect", {.body = TW_BODY_COLLECT}, NULL},
+    {"sample",
+     {.body = TW_BODY_SAMPLE, .sample = {1, 2000000000000, true, true, TEXT("sums-sums")}},
+     NULL},
 };

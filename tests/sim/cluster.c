@@ -150,6 +150,8 @@ static void make_nodes(struct cluster *c) {
         assert_true(bytes > 0);
         c->node[s].node = tw_node_init(aligned_zero(bytes), &node);
     }
+    for (uint32_t s = 1; s < config->servers; s++)
+        tw_node_add_server(c->node[0].node, s, TW_NO_CONNECTION);
 }
 
 void cluster_start_worker(struct cluster *c, int index, int rank, bool evaluator) {

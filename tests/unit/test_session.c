@@ -236,8 +236,8 @@ static const struct {
     {TW_SESSION_CLOSED, TW_ROLE_WORKER, 0, "only nothing may come"},
     {TW_SESSION_HELLO, TW_ROLE_WORKER, BIT(TW_BODY_HELLO), "only Hello may come"},
     {TW_SESSION_PROOF, TW_ROLE_WORKER, BIT(TW_BODY_PROOF), "only Proof may come"},
-    {TW_SESSION_KNOWN, TW_ROLE_WORKER, BIT(TW_BODY_JOIN) | BIT(TW_BODY_ATTACH),
-     "only Join or Attach may come"},
+    {TW_SESSION_KNOWN, TW_ROLE_WORKER, BIT(TW_BODY_JOIN) | BIT(TW_BODY_ATTACH) | BIT(TW_BODY_SERVE),
+     "only Join, Attach or Serve may come"},
     {TW_SESSION_JOINING, TW_ROLE_WORKER, BIT(TW_BODY_PING) | BIT(TW_BODY_BYE),
      "only Ping or Bye, until Welcome has come may come"},
     {TW_SESSION_ATTACHING, TW_ROLE_WORKER, 0, "only nothing, until Attached has come, may come"},
@@ -254,6 +254,10 @@ static const struct {
     {TW_SESSION_BULK, TW_ROLE_WORKER, BIT(TW_BODY_PUSH) | BIT(TW_BODY_END),
      "only Push or End may come"},
     {TW_SESSION_BULK, TW_ROLE_EVALUATOR, 0, "only nothing may come"},
+    {TW_SESSION_SERVER, TW_ROLE_WORKER,
+     BIT(TW_BODY_READY) | BIT(TW_BODY_SUMS) | BIT(TW_BODY_REACH) | BIT(TW_BODY_SAMPLE) |
+         BIT(TW_BODY_PING) | BIT(TW_BODY_PONG) | BIT(TW_BODY_BYE),
+     "only Ready, Sums, Reach, Sample, Ping, Pong or Bye may come"},
 };
 
 static void test_every_body_in_every_state_is_taken_or_refused_by_name(void **state) {

@@ -35,6 +35,7 @@
 
 #define TW_CLIENT_CONTROL 0 /* link 0 is control, link 1 + s is bulk of shard s */
 #define TW_CLIENT_LINKS_MAX (1 + TW_SERVERS_MAX)
+#define TW_CLIENT_ADDRESS 264 /* "HOST:PORT", with its terminating zero */
 #define TW_CLIENT_BACKOFF_MIN_MS 50
 #define TW_CLIENT_BACKOFF_MAX_MS 2000
 #define TW_CLIENT_TRY_MS 10000   /* from opening control to JOINED */
@@ -193,6 +194,7 @@ struct tw_client {
     uint64_t over; /* steps up to this one are: that Welcome said so, or a Cancel since */
     bool fresh;    /* no set was completed since that Welcome */
     struct tw_layout layout;
+    char address[TW_SERVERS_MAX][TW_CLIENT_ADDRESS]; /* of the servers, as in Welcome */
 
     /* Weights. */
     struct tw_client_set held;     /* the last complete set */

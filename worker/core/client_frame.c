@@ -134,6 +134,11 @@ static const char *fault_of_welcome(const struct tw_client *client,
         return "the number of slots is out of range";
     if (welcome->servers < 1 || welcome->servers > TW_SERVERS_MAX)
         return "the number of servers is out of range";
+    if (welcome->addresses && welcome->addresses != welcome->servers)
+        return "there is not one address for each server";
+    for (size_t i = 0; i < welcome->addresses; i++)
+        if (welcome->address[i].size >= TW_CLIENT_ADDRESS)
+            return "the address of a server is too long";
     if (client->config.role == TW_ROLE_EVALUATOR)
         return NULL;
     if (welcome->rank >= welcome->workers)
@@ -167,6 +172,16 @@ static const char *change_in_welcome(const struct tw_client *client,
     return NULL;
 }
 
+static void take_addresses(struct tw_client *client, const struct tw_welcome *welcome) {
+    for (size_t i = 0; i < welcome->servers; i++) {
+        const struct tw_view none = {"", 0};
+        const struct tw_view *text = welcome->addresses ? &welcome->address[i] : &none;
+        if (text->size)
+            memcpy(client->address[i], text->bytes, text->size);
+        client->address[i][text->size] = '\0';
+    }
+}
+
 static void take_welcome(struct tw_client *client, const struct tw_welcome *welcome) {
     if (client->welcomed && welcome->generation != client->generation) {
         client->live = false; /* rolled back: the weights of our push exist no more */
@@ -187,6 +202,7 @@ static void take_welcome(struct tw_client *client, const struct tw_welcome *welc
     client->width = welcome->width;
     client->last_step = client->over = welcome->last_step;
     client->servers = welcome->servers;
+    take_addresses(client, welcome);
 }
 
 static enum tw_status on_welcome(struct tw_client_turn *turn) {

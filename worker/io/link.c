@@ -1,6 +1,7 @@
 #include "worker/io/link.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -188,12 +189,38 @@ static enum tw_status next_address(struct tw_shell *shell, struct tw_error *erro
                               error);
 }
 
+/* Where a server is, by what the lead says of it: "HOST:PORT", ":PORT" on the lead's
+ * host, "" at the lead's address. */
+static enum tw_status find_server(struct tw_shell *shell, int number, struct sockaddr_storage *to,
+                                  struct tw_error *error) {
+    const char *text = number == TW_CLIENT_CONTROL ? "" : shell->client.address[number - 1];
+    struct tw_host_port at;
+    char lead[TW_ADDRESS_TEXT], whole[TW_ADDRESS_TEXT + TW_CLIENT_ADDRESS];
+    size_t count;
+    *to = shell->address[shell->tried];
+    if (!*text)
+        return TW_OK;
+    tw_address_name((const struct sockaddr *)to, lead);
+    char *colon = strrchr(lead, ':');
+    if (colon)
+        *colon = '\0';
+    snprintf(whole, sizeof(whole), "%s%s", *text == ':' ? lead : "", text);
+    if (tw_host_port_parse(&at, whole, error) == TW_OK &&
+        tw_address_resolve(&at, to, 1, &count, error) == TW_OK)
+        return TW_OK;
+    return tw_error_set(error, TW_UNREACHABLE, "server %d cannot be at %.200s", number - 1, whole);
+}
+
 static enum tw_status open_link(struct tw_shell *shell, int number, struct tw_error *error) {
     if (number == TW_CLIENT_CONTROL) {
         enum tw_status status = next_address(shell, error);
         if (status != TW_OK)
             return status;
     }
+    struct sockaddr_storage to;
+    enum tw_status found = find_server(shell, number, &to, error);
+    if (found != TW_OK)
+        return found;
     struct tw_link *link = calloc(1, sizeof(*link));
     if (link == NULL ||
         tw_connection_new(&link->connection, &shell->host, &events, link) != TW_OK) {
@@ -205,8 +232,7 @@ static enum tw_status open_link(struct tw_shell *shell, int number, struct tw_er
     shell->link[number] = link;
     shell->connections++;
     tw_connection_limit(link->connection, TW_SMALL_FIELDS_MAX, false);
-    return tw_connection_connect(
-        link->connection, (const struct sockaddr *)&shell->address[shell->tried], on_open, error);
+    return tw_connection_connect(link->connection, (const struct sockaddr *)&to, on_open, error);
 }
 
 static void close_link(struct tw_shell *shell, int number) {

@@ -1,0 +1,200 @@
+#include "server/core/letters.h"
+
+#include <assert.h>
+#include <string.h>
+
+/* ---- votes ---- */
+
+/* Words lowest byte first, then whether it is no finite sum. */
+static uint8_t *put_sum(uint8_t *at, const struct tw_exact_sum *sum) {
+    for (int i = 0; i < TW_EXACT_SUM_WORDS; i++)
+        for (int b = 0; b < 8; b++)
+            *at++ = (uint8_t)(sum->word[i] >> (8 * b));
+    *at++ = sum->not_finite;
+    return at;
+}
+
+static const uint8_t *get_sum(const uint8_t *at, struct tw_exact_sum *sum) {
+    for (int i = 0; i < TW_EXACT_SUM_WORDS; i++) {
+        sum->word[i] = 0;
+        for (int b = 0; b < 8; b++)
+            sum->word[i] |= (uint64_t)*at++ << (8 * b);
+    }
+    sum->not_finite = *at++ != 0;
+    return at;
+}
+
+static void sample_frame(const struct tw_sample *sample, struct tw_frame *frame, uint8_t *scratch) {
+    frame->body = TW_BODY_SAMPLE;
+    frame->sample = (struct tw_sample_frame){
+        .version = sample->version,
+        .hash = sample->hash,
+        .hashed = sample->hashed,
+        .summed = sample->summed,
+        .sums = {scratch, TW_SAMPLE_SUMS_BYTES},
+    };
+    put_sum(put_sum(put_sum(scratch, &sample->gradient), &sample->update), &sample->weights);
+}
+
+static enum tw_status sample_of(const struct tw_sample_frame *frame, struct tw_sample *sample,
+                                struct tw_error *error) {
+    if (frame->sums.size != TW_SAMPLE_SUMS_BYTES)
+        return tw_error_set(error, TW_MALFORMED, "a Sample with sums of %zu bytes, not %d",
+                            frame->sums.size, TW_SAMPLE_SUMS_BYTES);
+    *sample = (struct tw_sample){.version = frame->version,
+                                 .hash = frame->hash,
+                                 .hashed = frame->hashed,
+                                 .summed = frame->summed};
+    get_sum(get_sum(get_sum(frame->sums.bytes, &sample->gradient), &sample->update),
+            &sample->weights);
+    return TW_OK;
+}
+
+void tw_vote_frame(const struct tw_node_vote *vote, struct tw_frame *frame,
+                   uint8_t scratch[TW_SAMPLE_SUMS_BYTES]) {
+    *frame = (struct tw_frame){.body = TW_BODY_REACH};
+    switch (vote->kind) {
+    case TW_VOTE_READY:
+        frame->body = TW_BODY_READY;
+        frame->ready = vote->ready;
+        break;
+    case TW_VOTE_SUMS:
+        frame->body = TW_BODY_SUMS;
+        frame->sums = vote->sums;
+        break;
+    case TW_VOTE_SAMPLE:
+        sample_frame(&vote->sample, frame, scratch);
+        break;
+    case TW_VOTE_ATTACHED:
+    case TW_VOTE_LOST:
+        frame->reach.rank = vote->rank;
+        frame->reach.attempt = vote->attempt;
+        frame->reach.attached = vote->kind == TW_VOTE_ATTACHED;
+        break;
+    }
+}
+
+enum tw_status tw_vote_of_frame(const struct tw_frame *frame, uint32_t shard,
+                                struct tw_node_vote *vote, struct tw_error *error) {
+    if (frame->body == TW_BODY_READY) {
+        vote->kind = TW_VOTE_READY;
+        vote->ready = frame->ready;
+        vote->ready.shard = shard;
+    } else if (frame->body == TW_BODY_SUMS) {
+        vote->kind = TW_VOTE_SUMS;
+        vote->sums = (struct tw_sums){
+            .shard = shard, .version = frame->sums.version, .finite = frame->sums.finite};
+    } else if (frame->body == TW_BODY_SAMPLE) {
+        vote->kind = TW_VOTE_SAMPLE;
+        return sample_of(&frame->sample, &vote->sample, error);
+    } else {
+        vote->kind = frame->reach.attached ? TW_VOTE_ATTACHED : TW_VOTE_LOST;
+        vote->rank = frame->reach.rank;
+        vote->attempt = frame->reach.attempt;
+        vote->shard = shard;
+    }
+    return TW_OK;
+}
+
+/* ---- orders out ---- */
+
+void tw_order_put(struct tw_order_outbox *outbox, const struct tw_node_order *order) {
+    struct tw_record commit_to_be = {.kind = TW_RECORD_COMMIT};
+    const struct tw_record *record = &order->record;
+    outbox->order = order;
+    outbox->size = outbox->at = 0;
+    outbox->done = false;
+    if (order->kind == TW_ORDER_MEMBER)
+        return;
+    if (order->kind == TW_ORDER_PREPARE) {
+        commit_to_be.version = order->prepare.version;
+        commit_to_be.count = order->prepare.count;
+        commit_to_be.contributions = order->prepare.contributions;
+        record = &commit_to_be;
+    }
+    assert(tw_record_message_bytes(record) <= sizeof(outbox->bytes));
+    outbox->size = tw_record_message_pack(record, outbox->bytes);
+}
+
+bool tw_order_next(struct tw_order_outbox *outbox, struct tw_frame *frame) {
+    const struct tw_node_order *order = outbox->order;
+    if (outbox->done)
+        return false;
+    *frame = (struct tw_frame){.body = TW_BODY_ORDER};
+    if (order->kind == TW_ORDER_MEMBER) {
+        frame->body = TW_BODY_MEMBER;
+        frame->member.role = order->member.role;
+        frame->member.rank = order->member.rank;
+        frame->member.incarnation = order->member.incarnation;
+        frame->member.attempt = order->member.attempt;
+        frame->member.session = (struct tw_view){order->member.session, TW_SESSION_BYTES};
+        outbox->done = true;
+        return true;
+    }
+    size_t left = outbox->size - outbox->at;
+    size_t part = left < TW_ORDER_PART_BYTES ? left : TW_ORDER_PART_BYTES;
+    frame->order.record = (struct tw_view){outbox->bytes + outbox->at, part};
+    frame->order.more = part < left;
+    frame->order.prepare = order->kind == TW_ORDER_PREPARE;
+    outbox->at += part;
+    outbox->done = part == left;
+    return true;
+}
+
+/* ---- orders in ---- */
+
+static enum tw_status take_member(const struct tw_member_frame *frame, struct tw_node_order *order,
+                                  struct tw_error *error) {
+    if (frame->session.size != TW_SESSION_BYTES)
+        return tw_error_set(error, TW_MALFORMED, "a Member with a session key of %zu bytes, not %d",
+                            frame->session.size, TW_SESSION_BYTES);
+    order->kind = TW_ORDER_MEMBER;
+    order->member.role = frame->role;
+    order->member.rank = frame->rank;
+    order->member.incarnation = frame->incarnation;
+    order->member.attempt = frame->attempt;
+    memcpy(order->member.session, frame->session.bytes, TW_SESSION_BYTES);
+    return TW_OK;
+}
+
+static enum tw_status add_part(struct tw_order_inbox *inbox, const struct tw_order *part,
+                               struct tw_error *error) {
+    if (inbox->size && part->prepare != inbox->prepare)
+        return tw_error_set(error, TW_UNEXPECTED, "parts of two orders are mixed");
+    if (part->more && !part->record.size)
+        return tw_error_set(error, TW_MALFORMED, "a part of an order without bytes");
+    if (part->record.size > sizeof(inbox->bytes) - inbox->size)
+        return tw_error_set(error, TW_LIMIT, "an order of more than %zu bytes",
+                            sizeof(inbox->bytes));
+    if (part->record.size)
+        memcpy(inbox->bytes + inbox->size, part->record.bytes, part->record.size);
+    inbox->size += part->record.size;
+    inbox->prepare = part->prepare;
+    return part->more ? TW_AGAIN : TW_OK;
+}
+
+enum tw_status tw_order_take(struct tw_order_inbox *inbox, const struct tw_frame *frame,
+                             struct tw_node_order *order, struct tw_error *error) {
+    struct tw_record record;
+    if (frame->body == TW_BODY_MEMBER)
+        return inbox->size ? tw_error_set(error, TW_UNEXPECTED, "a Member inside of an order")
+                           : take_member(&frame->member, order, error);
+    enum tw_status status = add_part(inbox, &frame->order, error);
+    if (status != TW_OK)
+        return status;
+    status = tw_record_message_unpack(&inbox->arena, inbox->bytes, inbox->size, &record, error);
+    inbox->size = 0;
+    if (status != TW_OK)
+        return tw_error_set(error, TW_MALFORMED, "an order that is no record");
+    order->kind = TW_ORDER_RECORD;
+    order->record = record;
+    if (!inbox->prepare)
+        return TW_OK;
+    if (record.kind != TW_RECORD_COMMIT)
+        return tw_error_set(error, TW_MALFORMED, "a %s that is to be prepared",
+                            tw_record_name(record.kind));
+    order->kind = TW_ORDER_PREPARE;
+    order->prepare = (struct tw_prepare){
+        .version = record.version, .count = record.count, .contributions = record.contributions};
+    return TW_OK;
+}

@@ -1,0 +1,52 @@
+/* The link of a server that is not the lead to the one that is.
+ *
+ * Happy path: connect (and try again for a while: the lead may start later) -> Hello,
+ * Challenge, Proof, Serve -> Served -> votes go up, orders come down, a Ping every second
+ * -> Collect: the final weights go up -> Stop: over.
+ * Failure: once Served, whatever ends the link ends this server: without the order there is
+ * nothing that it could do.
+ */
+#ifndef TW_IO_LEAD_LINK_H
+#define TW_IO_LEAD_LINK_H
+
+#include "common/net/address.h"
+#include "proto/connection.h"
+#include "server/core/letters.h"
+
+struct tw_server;
+
+enum tw_lead_phase {
+    TW_LEAD_AWAY,
+    TW_LEAD_GREETING,
+    TW_LEAD_ENTERING,
+    TW_LEAD_SERVING,
+    TW_LEAD_OVER
+};
+
+struct tw_lead_link {
+    struct tw_connection *connection; /* NULL: none */
+    enum tw_lead_phase phase;
+    uint64_t since_ms, next_ms;      /* of trying; of the next try, or Ping */
+    char cause[TW_ERROR_TEXT];       /* of the last failed try */
+    char address[TW_SERVER_ADDRESS]; /* where we are found */
+    uint8_t nonce[TW_NONCE_BYTES], proof[TW_PROOF_BYTES], layout[TW_DIGEST_BYTES];
+    struct tw_order_inbox *inbox;
+    bool collecting; /* the lead wants our weights as soon as all work is done */
+    uint64_t pings;
+};
+
+/* Where workers find us, if we are told; else as we listen. TW_NO_MEMORY. */
+enum tw_status tw_lead_init(struct tw_server *server, const struct sockaddr *listens,
+                            struct tw_error *error);
+void tw_lead_fini(struct tw_server *server);
+
+void tw_lead_tick(struct tw_server *server);
+void tw_lead_vote(struct tw_server *server, const struct tw_node_vote *vote);
+void tw_lead_flush(struct tw_server *server);
+/* All work is done: what the lead wants then. */
+void tw_lead_idle(struct tw_server *server);
+/* Ends this server: Bye to the lead, and the result. */
+void tw_lead_leave(struct tw_server *server, enum tw_status status, const char *text);
+void tw_lead_close(struct tw_server *server);
+
+#endif

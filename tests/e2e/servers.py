@@ -1,0 +1,181 @@
+#!/usr/bin/env python3
+"""Several servers: the same bits whatever their number, and what happens when one is lost,
+lies, or is not there."""
+import os
+import re
+import unittest
+
+from talweg_e2e import *
+
+# 16 x 4000 and 4000 x 3 weights: seven chunks of 64 KiB and more.
+WIDE = JOB.replace("dense: 8", "dense: 4000")
+
+
+class SameBits(Case):
+    def setUp(self):
+        super().setUp()
+        self.write("job.yaml", WIDE)
+
+    def train(self, out, *arguments):
+        code, stdout, err = self.talweg("run", "job.yaml", "--out", out, "--json", *arguments)
+        self.assertEqual(code, 0, err)
+        return self.result(stdout)
+
+    def test_sync_gives_the_same_model_on_any_number_of_servers(self):
+        one = self.train("one")
+        for servers, chunk in ((2, 65536), (3, 262144), (5, 65536), (2, 4194304)):
+            with self.subTest(servers=servers, chunk=chunk):
+                many = self.train(f"many-{servers}-{chunk}", "--servers", str(servers), "--set",
+                                  f"chunk={chunk}")
+                self.assertEqual(many["servers"], servers)
+                for key in ("updates", "samples", "train_loss", "test_loss", "test_accuracy",
+                            "model_sha256"):
+                    self.assertEqual(many[key], one[key], key)
+                self.assertTrue(os.path.exists(self.path(f"many-{servers}-{chunk}", "server1.log")))
+
+    def test_other_modes_replay_to_the_same_bits(self):
+        for mode, servers in (("async", 2), ("async", 3), ("ssp:1", 2), ("backup:1", 3),
+                              ("k-batch-async:2", 2)):
+            with self.subTest(mode=mode, servers=servers):
+                out = f"{mode.replace(':', '-')}-{servers}"
+                ran = self.train(out, "--servers", str(servers), "--mode", mode)
+                code, stdout, err = self.talweg("replay", out, "--json")
+                self.assertEqual(code, 0, err)
+                self.assertEqual(self.result(stdout)["model_sha256"], ran["model_sha256"])
+
+
+class Endings(Case):
+    LONG = WIDE.replace("epochs: 3", "epochs: 10000")
+
+    def setUp(self):
+        super().setUp()
+        self.write("job.yaml", self.LONG)
+
+    def begin(self):
+        run = self.start("run", "job.yaml", "--servers", "3", "--out", "out", "--json")
+        self.wait_for_update()
+        return run, list(children_of(run.pid))
+
+    def wait_for_update(self):
+        while True:
+            try:
+                with open(self.path("out", "metrics.jsonl")) as file:
+                    if file.read():
+                        return
+            except OSError:
+                pass
+            time.sleep(0.01)
+
+    def test_ctrl_c_saves_the_model_of_all_servers(self):
+        run, children = self.begin()
+        os.kill(run.pid, signal.SIGINT)
+        code, out, err = run.end()
+        self.assertEqual(code, 130, err)
+        result = self.result(out)
+        self.assertEqual(result["status"], "interrupted")
+        self.assertTrue(os.path.exists(self.path(result["model"])))
+        self.assert_gone(children)
+        code, out, err = self.talweg("replay", "out", "--json")
+        self.assertEqual(code, 0, err)
+        self.assertEqual(self.result(out)["model_sha256"], result["model_sha256"])
+
+    def test_a_killed_server_ends_the_run_by_name(self):
+        run, children = self.begin()
+        os.kill(run.child("server", "--index", "2"), signal.SIGKILL)
+        code, out, err = run.end()
+        self.assertEqual(code, 1, err)
+        result = self.result(out)
+        self.assertEqual(result["status"], "failed")
+        self.assertIn("server 2", result["error"])
+        self.assertIsNone(result["model"])
+        self.assert_gone(children)
+        self.assert_no_temporary_files()
+
+    def test_a_killed_lead_ends_the_run_by_name(self):
+        run, children = self.begin()
+        os.kill(run.child("server", "--out"), signal.SIGKILL)
+        code, out, err = run.end()
+        self.assertEqual(code, 1, err)
+        self.assertIn("server 0", self.result(out)["error"])
+        self.assert_gone(children)
+
+
+class ByHand(Case):
+    def setUp(self):
+        super().setUp()
+        self.write("job.yaml", WIDE.replace("servers: 1, workers: 2", "servers: 2, workers: 2"))
+
+    def lead(self):
+        run = self.start("server", "job.yaml", "--listen", "127.0.0.1:0", "--out", "out", "--json")
+        port = re.search(r"port (\d+)", run.wait_for("listening on")).group(1)
+        return run, "127.0.0.1:" + port
+
+    def other(self, address, *arguments, index=1, job="job.yaml"):
+        return self.start("server", job, "--index", str(index), "--lead", address, "--listen",
+                          "127.0.0.1:0", *arguments)
+
+    def test_workers_need_only_the_address_of_the_lead(self):
+        lead, address = self.lead()
+        workers = [self.start("worker", "job.yaml", "--server", address) for _ in range(2)]
+        other = self.other(address)
+        code, out, err = lead.end()
+        self.assertEqual(code, 0, err)
+        by_hand = self.result(out)
+        for process in (other, *workers):
+            code, _, err = process.end()
+            self.assertEqual(code, 0, err)
+        code, out, err = self.talweg("run", "job.yaml", "--servers", "1", "--out", "one", "--json")
+        self.assertEqual(code, 0, err)
+        self.assertEqual(by_hand["model_sha256"], self.result(out)["model_sha256"])
+
+    def refused(self, other, *words):
+        code, _, err = other.end()
+        self.assertEqual(code, 1, err)
+        for word in words:
+            self.assertIn(word, err)
+
+    def test_what_does_not_fit_is_refused_by_name_and_the_run_goes_on(self):
+        self.write("another.yaml", WIDE.replace("servers: 1", "servers: 2").replace("1e-2", "1e-3"))
+        self.write("three.yaml", WIDE.replace("servers: 1", "servers: 3"))
+        lead, address = self.lead()
+        self.refused(self.other(address, job="another.yaml"), "wrong-job", "job file")
+        self.refused(self.other(address, job="three.yaml"), "wrong-job", "2 servers")
+        good = self.other(address)
+        good.wait_for("serving the lead")
+        self.refused(self.other(address), "rank-taken", "server 1 already")
+        lines = [lead.wait_for("wrong-job"), lead.wait_for("rank-taken")]
+        self.assertIn("another job file", lines[0])
+        workers = [self.start("worker", "job.yaml", "--server", address) for _ in range(2)]
+        for process in (lead, good, *workers):
+            code, _, err = process.end()
+            self.assertEqual(code, 0, err)
+
+    def test_a_server_that_leaves_ends_the_run(self):
+        lead, address = self.lead()
+        other = self.other(address)
+        other.wait_for("serving the lead")
+        os.kill(other.pid, signal.SIGTERM)
+        self.assertEqual(other.end()[0], 130)
+        code, out, err = lead.end()
+        self.assertEqual(code, 1, err)
+        self.assertIn("server 1", self.result(out)["error"])
+
+    def test_wrong_words(self):
+        for words, complaint in (
+                (("--index", "1", "--listen", "127.0.0.1:0"), "--lead"),
+                (("--index", "2", "--lead", "127.0.0.1:1", "--listen", "127.0.0.1:0"), "2 servers"),
+                (("--index", "x", "--listen", "127.0.0.1:0"), "--index"),
+                (("--index", "1", "--lead", "nowhere", "--listen", "127.0.0.1:0"), "--lead")):
+            code, _, err = self.talweg("server", "job.yaml", *words)
+            self.assertEqual(code, 2, err)
+            self.assertIn(complaint, err)
+
+    def test_more_servers_than_chunks(self):
+        code, _, err = self.talweg("run", "job.yaml", "--servers", "60", "--out", "many")
+        self.assertEqual(code, 2, err)
+        self.assertIn("cluster.servers", err)
+        self.assertIn("chunks", err)
+
+
+if __name__ == "__main__":
+    unittest.main()
