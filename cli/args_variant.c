@@ -31,6 +31,13 @@ error_t tw_args_variant_add(struct tw_args *args, struct tw_args_variant *out, c
     return 0;
 }
 
+void tw_args_variant_title(struct tw_text *out, const struct tw_variant *variant) {
+    tw_text_add(out, "%s", variant->name);
+    for (int i = 0; i < variant->count; i++)
+        tw_text_add(out, "%s%s=%s", i ? ", " : "  ", variant->options[i].key,
+                    variant->options[i].text);
+}
+
 void tw_args_variant_fini(struct tw_args_variant *out) {
     for (int i = 0; i < TW_JOB_OPTIONS_MAX; i++)
         free(out->key[i]);

@@ -5,6 +5,7 @@
 #define TW_CLI_ARGS_VARIANT_H
 
 #include "cli/args.h"
+#include "common/base/text.h"
 
 struct tw_args_variant {
     struct tw_variant variant; /* name NULL: nothing was given yet */
@@ -18,6 +19,9 @@ void tw_args_variant_init(struct tw_args_variant *out, const char *what);
 /* For parsers, at ARGP_KEY_ARG: the name first, then options; borrows `text`. EINVAL with the
  * message. */
 error_t tw_args_variant_add(struct tw_args *args, struct tw_args_variant *out, const char *text);
+
+/* "ravine  c=10, start=1,1": appends the variant as it was said. */
+void tw_args_variant_title(struct tw_text *out, const struct tw_variant *variant);
 
 void tw_args_variant_fini(struct tw_args_variant *out);
 

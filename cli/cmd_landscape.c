@@ -159,10 +159,7 @@ static enum tw_status read_objective(const struct landscape_options *own, struct
                             work->objective->name, work->surface.n);
     if (!status && own->start)
         status = read_numbers("--start", own->start, &work->surface.start, 2, "-1.2,1", error);
-    tw_text_add(&work->title, "%s", own->objective.variant.name);
-    for (int i = 0; i < own->objective.variant.count; i++)
-        tw_text_add(&work->title, "%s%s=%s", i ? ", " : "  ", own->objective.variant.options[i].key,
-                    own->objective.variant.options[i].text);
+    tw_args_variant_title(&work->title, &own->objective.variant);
     return status;
 }
 

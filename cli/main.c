@@ -17,6 +17,7 @@ const struct tw_command tw_commands[] = {
     {"timeline", "draw what the workers of a run did when", tw_cmd_timeline},
     {"optimizer", "list the update rules, or follow one step by step", tw_cmd_optimizer},
     {"landscape", "draw the ways of optimizers on a function", tw_cmd_landscape},
+    {"theory", "tell what theory says of descending a function, and what happens", tw_cmd_theory},
     {"bench", "measure this machine, with and without Talweg", tw_cmd_bench},
     {"help", "explain a command", tw_cmd_help},
     {"version", "print versions of Talweg and what it stands on", tw_cmd_version},

@@ -314,7 +314,7 @@ static void draw_sheet(struct sheet *sheet) {
                sheet->plot.height, &sheet->levels);
     double indent = 0;
     for (int r = 0; r < landscape->runs; r++)
-        indent = fmax(indent, 32 + tw_svg_text_width(13, landscape->run[r].label));
+        indent = fmax(indent, 48 + tw_svg_text_width(13, landscape->run[r].label));
     for (int r = 0; r < landscape->runs && !landscape->panels; r++)
         draw_words(sheet, r, MARGIN + AXIS_LEFT,
                    top + sheet->plot.height + AXIS_BELOW + (r + 1) * LINE, indent);
