@@ -2,6 +2,7 @@
 foreach(
   name
   bench
+  decks
   ending
   landscape
   optimizers
