@@ -50,7 +50,7 @@ class Usage(Case):
                 ("--workers", "0", ["cluster.workers", "1 to 4096"]),
                 ("--workers", "two", ["cluster.workers"]),
                 ("--workers", "21", ["21 workers", "batch"]),
-                ("--servers", "2", ["cluster.servers", "not available yet"]),
+                ("--servers", "60", ["cluster.servers", "only", "chunks"]),
                 ("--mode", "asink", ["consistency.mode", "async"]),
                 ("--mode", "hogwild", ["hogwild", "not available yet"]),
                 ("--set", "optimizer.name=adma", ["adma", '"adam"']),
