@@ -23,6 +23,7 @@ struct tw_child {
     char log[TW_PATH_MAX];
     bool spawned; /* `process` must be closed */
     bool ended;
+    bool suspect; /* ended by itself, perhaps for a reason that is on its way */
     int64_t exit_code;
     int signal; /* 0: it ended by itself */
     uv_process_t process;

@@ -101,6 +101,7 @@ static enum tw_status train(const struct tw_checked_job *checked, const struct r
         .servers = checked->job->servers,
         .workers = checked->job->workers,
         .evaluator = checked->job->has_test,
+        .evict = checked->job->on_worker_loss.action == TW_LOSS_EVICT,
         .inexact = own->inexact,
         .blas_core = checked->job->blas_core,
         .straggler = own->straggler,

@@ -33,6 +33,8 @@ static const char keys[] =
     "  consistency.turns    turns of the dial: [{update: 500, mode: async}, ...]\n"
     "  cluster.servers      server processes\n"
     "  cluster.workers      worker processes\n"
+    "  on_worker_loss       wait (default), evict or fail, when a worker is gone; or\n"
+    "                       {action: evict, after: 5}: when it has been so for 5 seconds\n"
     "  slots                gradients per update: a power of two, and so many or fewer workers\n"
     "                       give the same bits; default: one per worker\n"
     "  seed                 of weights, order of samples, and noise\n"

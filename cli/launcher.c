@@ -14,7 +14,7 @@
 /*   RUNNING --DONE--> ENDING --late--> LEAVING --late--> KILLING
  *      |                                  ^
  *      +--signal--> STOPPING --late-------+   (late only once the server is gone)
- *      +--a child died--------------------+
+ *      +--a child died--------------------+   (or a worker, and the run goes on without it)
  *   any --second signal--> KILLING
  */
 enum phase {
@@ -42,13 +42,13 @@ struct launcher {
     struct tw_summary *summary;
     uv_loop_t loop;
     enum phase phase;
+    bool started;     /* all workers have been there */
     bool done;        /* the server's result is in the summary */
     bool interrupted; /* by a signal */
     bool reading;     /* the server's reports have not ended */
     bool closing;
-    struct tw_text failure;   /* why the run failed; empty: it did not */
-    struct tw_child *suspect; /* ended before DONE, reason awaited */
-    struct tw_child *child;   /* [0] lead, then other servers, workers, then the evaluator */
+    struct tw_text failure; /* why the run failed; empty: it did not */
+    struct tw_child *child; /* [0] lead, then other servers, workers, then the evaluator */
     int children;
     uv_pipe_t reports;
     uv_timer_t deadline, reason, tick;
@@ -106,56 +106,115 @@ static void fail(struct launcher *launcher, const char *format, ...) {
         enter(launcher, LEAVING, TERM_MS);
 }
 
-/* Says which process ended, how, and shows the end of its log, indented. */
-static void fail_by(struct launcher *launcher, const struct tw_child *child) {
-    struct tw_text words = {0}, tail = {0};
-    bool first = launcher->failure.size == 0 && !launcher->interrupted;
-    tw_child_end_words(child, &words);
+/* The end of its log, indented. */
+static void show_tail(struct launcher *launcher, const struct tw_child *child) {
+    struct tw_text line = {0}, tail = {0};
     tw_child_tail(child, &tail);
-    fail(launcher, "%s%s (log: %s)", words.at ? words.at : child->name,
-         launcher->done ? " after the run was done" : " before the run was done", child->log);
     char *rest = tail.at, *text;
-    while (first && rest && (text = strsep(&rest, "\n"))) {
-        tw_text_clear(&words);
-        tw_text_add(&words, "  | %s", text);
-        if (*text && !words.failed)
-            tw_progress_line(launcher->launch->progress, TW_TONE_PLAIN, words.at);
+    while (rest && (text = strsep(&rest, "\n"))) {
+        tw_text_clear(&line);
+        tw_text_add(&line, "  | %s", text);
+        if (*text && !line.failed)
+            tw_progress_line(launcher->launch->progress, TW_TONE_PLAIN, line.at);
     }
-    tw_text_fini(&words);
+    tw_text_fini(&line);
     tw_text_fini(&tail);
 }
 
-static void on_reason(uv_timer_t *timer) {
-    struct launcher *launcher = timer->data;
-    if (launcher->suspect && launcher->phase == RUNNING)
-        fail_by(launcher, launcher->suspect);
-    advance(launcher);
+/* Says which process ended, how, and shows the end of its log. */
+static void fail_by(struct launcher *launcher, const struct tw_child *child) {
+    struct tw_text words = {0};
+    bool first = launcher->failure.size == 0 && !launcher->interrupted;
+    tw_child_end_words(child, &words);
+    fail(launcher, "%s%s (log: %s)", words.at ? words.at : child->name,
+         launcher->done ? " after the run was done" : " before the run was done", child->log);
+    if (first)
+        show_tail(launcher, child);
+    tw_text_fini(&words);
 }
 
 static bool ended_well(const struct tw_child *child) {
     return child->exit_code == 0 && child->signal == 0;
 }
 
-/* A worker that was killed fails the run at once. One that gave up by itself may
- * have been told to by a server whose report is still on its way. */
-static void on_worker_end(struct launcher *launcher, struct tw_child *child) {
-    if (launcher->phase == ENDING) {
-        if (!ended_well(child) && launcher->summary->result.status == TW_OK)
-            fail_by(launcher, child);
-        return;
+/* ---- workers that end ---- */
+
+static bool is_worker(const struct launcher *launcher, const struct tw_child *child) {
+    const struct tw_child *first = launcher->child + launcher->launch->servers;
+    return child >= first && child < first + launcher->launch->workers;
+}
+
+static bool a_worker_lives(const struct launcher *launcher) {
+    for (int i = 0; i < launcher->children; i++)
+        if (is_worker(launcher, &launcher->child[i]) && tw_child_lives(&launcher->child[i]))
+            return true;
+    return false;
+}
+
+/* Whether the run can go on without this child. */
+static bool is_spared(const struct launcher *launcher, const struct tw_child *child) {
+    return launcher->launch->evict && launcher->started && is_worker(launcher, child) &&
+           (launcher->done || a_worker_lives(launcher));
+}
+
+static void go_on_without(struct launcher *launcher, const struct tw_child *child) {
+    struct tw_text words = {0};
+    tw_child_end_words(child, &words);
+    tw_text_add(&words, "; the run %s without it (log: %s)", launcher->done ? "ends" : "goes on",
+                child->log);
+    tw_progress_text(launcher->launch->progress, TW_TONE_CARE, &words);
+    show_tail(launcher, child);
+}
+
+static void judge_worker(struct launcher *launcher, const struct tw_child *child) {
+    if (is_spared(launcher, child))
+        go_on_without(launcher, child);
+    else
+        fail_by(launcher, child);
+}
+
+/* One that ended in this way. */
+static struct tw_child *find_suspect(struct launcher *launcher, bool well) {
+    for (int i = 0; i < launcher->children; i++)
+        if (launcher->child[i].suspect && ended_well(&launcher->child[i]) == well)
+            return &launcher->child[i];
+    return NULL;
+}
+
+static void judge_suspects(struct launcher *launcher, bool well) {
+    struct tw_child *suspect;
+    while ((suspect = find_suspect(launcher, well))) {
+        suspect->suspect = false;
+        judge_worker(launcher, suspect);
     }
+}
+
+/* Those that ended badly first: they are the reason why the others went. */
+static void on_reason(uv_timer_t *timer) {
+    struct launcher *launcher = timer->data;
+    if (launcher->phase == RUNNING) {
+        judge_suspects(launcher, false);
+        judge_suspects(launcher, true);
+    }
+    advance(launcher);
+}
+
+/* One that was killed is judged at once. One that gave up by itself may have been told
+ * to by a server whose report is still on its way. */
+static void on_worker_end(struct launcher *launcher, struct tw_child *child) {
+    bool well = ended_well(child);
+    if (launcher->phase == ENDING && !well && launcher->summary->result.status == TW_OK)
+        judge_worker(launcher, child);
     if (launcher->phase != RUNNING)
         return;
     if (child->signal) {
-        fail_by(launcher, child);
+        judge_worker(launcher, child);
         return;
     }
-    if (launcher->suspect && !ended_well(launcher->suspect))
-        return;
-    if (launcher->suspect && ended_well(child))
-        return;
-    launcher->suspect = child;
-    uv_timer_start(&launcher->reason, on_reason, ended_well(child) ? EARLY_MS : REASON_MS, 0);
+    bool first = !find_suspect(launcher, false) && !(well && find_suspect(launcher, true));
+    child->suspect = true;
+    if (first)
+        uv_timer_start(&launcher->reason, on_reason, well ? EARLY_MS : REASON_MS, 0);
 }
 
 static void on_end(struct tw_child *child) {
@@ -273,8 +332,8 @@ static void on_done(struct launcher *launcher, const struct tw_result *result) {
         return;
     bool ok = result->status == TW_OK;
     enter(launcher, ENDING, ok ? END_MS : FAILED_END_MS);
-    if (ok && launcher->suspect && !ended_well(launcher->suspect))
-        fail_by(launcher, launcher->suspect);
+    if (ok)
+        judge_suspects(launcher, false);
 }
 
 static void on_line(struct launcher *launcher, size_t size) {
@@ -287,6 +346,8 @@ static void on_line(struct launcher *launcher, size_t size) {
         return;
     }
     tw_progress_report(launcher->launch->progress, &report, uv_now(&launcher->loop));
+    if (report.kind == TW_REPORT_STARTED)
+        launcher->started = true;
     if (report.kind == TW_REPORT_DONE)
         on_done(launcher, &report.result);
     if (report.kind == TW_REPORT_LISTENING && launcher->phase == RUNNING && launcher->children == 1)

@@ -8,6 +8,10 @@
  * What can go wrong, and what follows (phases in launcher.c):
  *   - a process dies before the end: the run fails. Which one, why, and the end
  *     of its log are shown; the others get SIGTERM, and SIGKILL 2 s later.
+ *   - the same, but it is a worker, training has started, and the job says
+ *     on_worker_loss: evict: all this is shown and the run goes on, as long as
+ *     one worker lives. (To wait for another in its place makes no sense here:
+ *     nobody would start it. So what the job says instead, wait or fail, is alike.)
  *   - the server says that the run failed: its reason is the run's.
  *   - SIGINT, SIGTERM, SIGHUP: the server gets SIGTERM, saves the model and sends
  *     the workers home; a second signal kills all at once.
@@ -29,6 +33,7 @@ struct tw_launch {
     const char *folder;     /* the run directory; exists */
     int servers, workers;
     bool evaluator;
+    bool evict;            /* the server evicts workers that are gone */
     bool inexact;          /* server: accept mixed numerics ids */
     const char *blas_core; /* or NULL */
     struct tw_straggler straggler;

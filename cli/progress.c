@@ -252,7 +252,7 @@ static void member_line(struct tw_progress *progress, const struct tw_report *re
         tw_text_add(&out, "worker %u left%s%s", report->rank, *report->text ? ": " : "",
                     report->text);
         tw_progress_text(progress, TW_TONE_CARE, &out);
-    } else if (progress->look.members) {
+    } else if (progress->look.members || report->incarnation > 1) {
         tw_text_add(&out, "worker %u joined from %s", report->rank, report->peer);
         tw_progress_text(progress, TW_TONE_PLAIN, &out);
     }
@@ -271,6 +271,9 @@ static void report_line(struct tw_progress *progress, const struct tw_report *re
         tw_progress_text(progress, TW_TONE_CARE, &out);
     } else if (report->kind == TW_REPORT_STRAGGLER) {
         tw_text_add(&out, "straggler: %s", report->text);
+        tw_progress_text(progress, TW_TONE_CARE, &out);
+    } else if (report->kind == TW_REPORT_EVICTED) {
+        tw_text_add(&out, "%s", report->text);
         tw_progress_text(progress, TW_TONE_CARE, &out);
     } else if (report->kind == TW_REPORT_TIMES) {
         tw_text_add(&out, "%s", report->text);

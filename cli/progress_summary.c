@@ -47,6 +47,16 @@ static void staleness_line(struct tw_progress *progress, const struct tw_result 
     tw_progress_text(progress, TW_TONE_PLAIN, &out);
 }
 
+static void evictions_line(struct tw_progress *progress, const struct tw_result *result) {
+    struct tw_text out = {0};
+    char count[TW_WORDS_MAX];
+    if (!result->evicted)
+        return;
+    tw_text_add(&out, "%s eviction%s: what an evicted worker has of the data was not seen",
+                tw_count_words(result->evicted, count), result->evicted == 1 ? "" : "s");
+    tw_progress_text(progress, TW_TONE_CARE, &out);
+}
+
 void tw_progress_summary(struct tw_progress *progress, const struct tw_summary *summary) {
     const struct tw_result *result = &summary->result;
     struct tw_text out = {0};
@@ -61,6 +71,7 @@ void tw_progress_summary(struct tw_progress *progress, const struct tw_summary *
         count_line(progress, result);
         quality_line(progress, result);
         staleness_line(progress, result);
+        evictions_line(progress, result);
     }
     if (*result->model)
         tw_text_add(&out, "the model lies in %s", result->model);

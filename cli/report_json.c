@@ -24,6 +24,7 @@ static const struct kind {
     [TW_REPORT_LISTENING] = {"listening", HAS_ADDRESS},
     [TW_REPORT_JOINED] = {"joined", HAS_MEMBER},
     [TW_REPORT_LEFT] = {"left", HAS_MEMBER | HAS_TEXT},
+    [TW_REPORT_EVICTED] = {"evicted", HAS_MEMBER | HAS_TEXT},
     [TW_REPORT_WAITING] = {"waiting", HAS_TEXT},
     [TW_REPORT_STRAGGLER] = {"straggler", HAS_TEXT},
     [TW_REPORT_STARTED] = {"started", HAS_COUNTS},
@@ -47,6 +48,7 @@ static void write_result(struct tw_json *json, const struct tw_result *result) {
     tw_json_real(json, "staleness_mean", result->staleness_mean);
     tw_json_unsigned(json, "staleness_max", result->staleness_max);
     tw_json_unsigned(json, "dropped", result->dropped);
+    tw_json_unsigned(json, "evicted", result->evicted);
     tw_json_string(json, "model", result->model);
     tw_json_string(json, "model_sha256", result->model_sha256);
 }
@@ -147,6 +149,7 @@ static void read_result(struct reader *reader, struct tw_result *result) {
     result->staleness_mean = read_real(reader, "staleness_mean");
     result->staleness_max = read_unsigned(reader, "staleness_max", INT64_MAX);
     result->dropped = read_unsigned(reader, "dropped", INT64_MAX);
+    result->evicted = read_unsigned(reader, "evicted", INT64_MAX);
     read_string(reader, "model", result->model, sizeof result->model);
     read_string(reader, "model_sha256", result->model_sha256, sizeof result->model_sha256);
 }

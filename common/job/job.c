@@ -70,6 +70,7 @@ enum tw_status tw_job_parse(struct tw_job **out, const char *path, const char *t
     job->memory = memory;
     job->seed = 1;
     job->chunk_bytes = TW_CHUNK_BYTES_DEFAULT;
+    job->on_worker_loss.after = 5;
     job->trace.on = true;
     job->trace.hash_every = 100;
     job->trace.sums_every = 25;

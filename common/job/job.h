@@ -40,6 +40,15 @@ struct tw_job_group {
     struct tw_where where;
 };
 
+/* What becomes of a run whose worker is gone. */
+enum tw_loss_action {
+    TW_LOSS_WAIT,  /* for one in its place */
+    TW_LOSS_EVICT, /* the others go on without it */
+    TW_LOSS_FAIL,  /* the run ends */
+};
+
+extern const char *const tw_loss_actions[]; /* their words, by number; NULL at the end */
+
 enum tw_data_shard { TW_SHARD_EPOCH, TW_SHARD_FIXED, TW_SHARD_OWN };
 
 struct tw_job {
@@ -67,6 +76,10 @@ struct tw_job {
     int turn_count; /* consistency.turns, by update */
     struct tw_job_turn *turns;
     int servers, workers;
+    struct {
+        enum tw_loss_action action;
+        double after; /* so many seconds without it */
+    } on_worker_loss;
     int slots; /* gradients of an update; not given: one per worker */
     bool slots_given;
     struct tw_where slots_where;
@@ -142,8 +155,8 @@ enum tw_status tw_job_write(const struct tw_job *job, const char *const *notes, 
 
 /* SHA-256 over what server and workers must agree on: model, optimizer, training
  * data's format, number of samples and sharding, batch, epochs, updates, mode,
- * turns, workers, slots, seeds, chunk size; not over paths, test data, number of servers, the trace
- * or names.
+ * turns, workers, slots, seeds, chunk size; not over paths, test data, number of servers, the loss
+ * of workers, the trace or names.
  * `samples` of the training data; 0: gradients of the user's own. 32 bytes. The job
  * is resolved (asserted). */
 void tw_job_digest(const struct tw_job *job, uint64_t samples, uint8_t digest[32]);

@@ -238,6 +238,13 @@ static void add_update(struct tw_text *out, const struct tw_job *job) {
     }
 }
 
+static void add_loss(struct tw_text *out, const struct tw_job *job) {
+    tw_text_add(
+        out, "on_worker_loss: {action: %s, after: ", tw_loss_actions[job->on_worker_loss.action]);
+    tw_text_add_real(out, job->on_worker_loss.after);
+    tw_text_add(out, "}\n");
+}
+
 static void add_note(struct tw_text *out, const char *note) {
     tw_text_add(out, "# ");
     for (; *note; note++)
@@ -283,6 +290,7 @@ enum tw_status tw_job_write(const struct tw_job *job, const char *const *notes, 
     add_word(&text, job->mode);
     add_turns(&text, job);
     tw_text_add(&text, "}\ncluster: {servers: %d, workers: %d}\n", job->servers, job->workers);
+    add_loss(&text, job);
     if (job->slots_given) /* left out they follow the number of workers */
         tw_text_add(&text, "slots: %d\n", job->slots);
     add_seeds(&text, job);

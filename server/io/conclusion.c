@@ -62,14 +62,19 @@ static const char *signal_name(int number) {
     }
 }
 
+/* What made us stop by ourselves; status TW_OK: nothing. */
+static const struct tw_error *why_we_stopped(const struct tw_server *server) {
+    return server->order.failed.status != TW_OK ? &server->order.failed : &server->losses.failed;
+}
+
 static void add_status(struct tw_server *server) {
     struct tw_result *result = &server->result;
     switch (server->finished_status) {
     case TW_OK:
         break;
     case TW_INTERRUPTED:
-        if (server->order.failed.status != TW_OK && !server->stop_signal)
-            break; /* that is why */
+        if (why_we_stopped(server)->status != TW_OK && !server->stop_signal)
+            break; /* that is why, and was said */
         blame(result, TW_INTERRUPTED, signal_name(server->stop_signal));
         break;
     case TW_NOT_FINITE:
@@ -152,8 +157,8 @@ void tw_server_conclude(struct tw_server *server) {
     server->phase = TW_SERVER_COLLECTING;
     tw_narrator_let_go(server);
     add_counts(server);
-    if (server->order.failed.status != TW_OK)
-        blame(&server->result, server->order.failed.status, server->order.failed.text);
+    if (why_we_stopped(server)->status != TW_OK)
+        blame(&server->result, why_we_stopped(server)->status, why_we_stopped(server)->text);
     add_status(server);
     tw_shards_collect(server);
 }

@@ -78,6 +78,22 @@ static void on_left(struct tw_server *server, const struct tw_node_event *event)
     tw_narrator_tell(server, &report);
 }
 
+static void on_evicted(struct tw_server *server, const struct tw_node_event *event) {
+    struct tw_report report = {.kind = TW_REPORT_EVICTED, .rank = event->rank};
+    uint32_t live = tw_sequencer_live(tw_node_sequencer(server->node));
+    int used = snprintf(report.text, sizeof(report.text),
+                        "worker %u was evicted after update %" PRIu64 ": gone for %.1f s; ",
+                        event->rank, event->version, tw_losses_seconds(server, event->rank));
+    char *rest = report.text + used;
+    size_t room = sizeof(report.text) - (size_t)used;
+    if (live)
+        snprintf(rest, room, "%u of %d workers go on", live, server->config->job->workers);
+    else
+        snprintf(rest, room, "no worker is left, one that takes its place is waited for");
+    server->result.evicted++;
+    tw_narrator_tell(server, &report);
+}
+
 /* ---- counts ---- */
 
 /* By the modes of the job; who turns the dial by hand changes it. */
@@ -299,8 +315,7 @@ void tw_narrator_event(struct tw_server *server, const struct tw_node_event *eve
         tw_say("the dial is turned to %s after update %" PRIu64, event->text, event->version);
         break;
     case TW_EVENT_EVICTED:
-        tw_say("rank %u is evicted after update %" PRIu64 ": the others go on without it",
-               event->rank, event->version);
+        on_evicted(server, event);
         break;
     case TW_EVENT_FINISHED:
         server->finished = true;

@@ -15,6 +15,7 @@ enum tw_report_kind {
     TW_REPORT_LISTENING, /* host, port */
     TW_REPORT_JOINED,    /* rank, incarnation, peer */
     TW_REPORT_LEFT,      /* rank, peer, text: why */
+    TW_REPORT_EVICTED,   /* rank, text: a worker that was gone for too long takes part no more */
     TW_REPORT_WAITING,   /* text: for whom, since when; every 10 s while an update waits */
     TW_REPORT_STRAGGLER, /* text: a rank that is there but does not get through its step */
     TW_REPORT_STARTED,   /* all workers are there */
@@ -34,6 +35,7 @@ struct tw_result {
     double staleness_mean;
     uint64_t staleness_max;
     uint64_t dropped; /* gradients that were over without being applied; not in --json */
+    uint64_t evicted; /* times that a worker was; not in --json */
     char model[4096]; /* path; "" when none was written */
     char model_sha256[65];
 };

@@ -69,8 +69,10 @@ static void on_tick(uv_timer_t *timer) {
     server->tick_ms = now;
     /* A process that was stopped itself blames nobody for that time. */
     tw_links_tick(server, passed > 2 * TW_TICK_MS ? 2 * TW_TICK_MS : (uint32_t)passed);
-    if (server->phase == TW_SERVER_RUNNING && !server->config->index)
+    if (server->phase == TW_SERVER_RUNNING && !server->config->index) {
         tw_waits_tick(server, passed);
+        tw_losses_tick(server, passed);
+    }
     tw_narrator_tick(server);
     tw_shards_tick(server, (uint32_t)passed);
     tw_lead_tick(server);
@@ -156,7 +158,8 @@ static enum tw_status open_files(struct tw_server *server, struct tw_error *erro
 static enum tw_status set_up(struct tw_server *server, struct tw_error *error) {
     make_handles(server);
     server->link = calloc(server->link_room, sizeof(*server->link));
-    if (!server->link || tw_narrator_init(server) != TW_OK || tw_waits_init(server) != TW_OK)
+    if (!server->link || tw_narrator_init(server) != TW_OK || tw_waits_init(server) != TW_OK ||
+        tw_losses_init(server) != TW_OK)
         return tw_error_set(error, TW_NO_MEMORY, "no memory for %u connections", server->link_room);
     enum tw_status status = server->config->index ? TW_OK : open_files(server, error);
     if (status == TW_OK)
@@ -184,6 +187,7 @@ static void tear_down(struct tw_server *server) {
     tw_run_directory_close(&server->directory);
     tw_narrator_fini(server);
     tw_waits_fini(server);
+    tw_losses_fini(server);
     free(server->link);
 }
 

@@ -7,14 +7,15 @@
  *   pump.c            effects of the node, and its work in slices
  *   narrator.c        events of the node, told as reports and lines
  *   waits.c           who waits for whom, and for how long
+ *   losses.c          workers that are gone for too long
  *   operators.c       answers to those who ask how the run goes
  *   conclusion.c      the end of training: result, model, goodbye
  *   run_directory.c   files;   order_writer.c   order.log;   server_file.c   server.json;
  *   training_clock.c  time
  *   trace.c           what is measured;   trace_writer.c   trace.log
  *
- * Who may call the node: links.c (inputs), pump.c (work, sent), server.c and
- * conclusion.c (stop, goodbye). After every input tw_pump_drain() follows, and
+ * Who may call the node: links.c (inputs), pump.c (work, sent), losses.c (evict),
+ * server.c and conclusion.c (stop, goodbye). After every input tw_pump_drain() follows, and
  * tw_pump_wake(), because an input may have made work.
  */
 #ifndef TW_IO_SERVER_STATE_H
@@ -24,6 +25,7 @@
 
 #include "common/net/address.h"
 #include "proto/connection.h"
+#include "server/core/absence.h"
 #include "server/core/node.h"
 #include "server/core/tempo.h"
 #include "server/core/waiting.h"
@@ -115,6 +117,11 @@ struct tw_waits {
     struct tw_waiting_view border; /* of all ranks together, at the last border */
 };
 
+struct tw_losses {
+    struct tw_absence *rank; /* [workers] */
+    struct tw_error failed;  /* on_worker_loss: fail, and one is gone */
+};
+
 struct tw_narrator {
     struct tw_rank_news *rank; /* [workers] */
     bool evaluator, started;
@@ -176,6 +183,7 @@ struct tw_server {
     struct tw_server_file file;
     struct tw_narrator narrator;
     struct tw_waits waits;
+    struct tw_losses losses;
 
     bool finished; /* the node said so */
     enum tw_status finished_status;
@@ -243,6 +251,13 @@ void tw_waits_words(const struct tw_server *server, char *text, size_t room);
 struct tw_border_times tw_waits_stretch(struct tw_server *server);
 /* Tells where the time of the whole run went. */
 void tw_waits_conclude(struct tw_server *server);
+
+/* losses.c */
+enum tw_status tw_losses_init(struct tw_server *server);
+void tw_losses_fini(struct tw_server *server);
+void tw_losses_tick(struct tw_server *server, uint64_t passed_ms);
+/* How long this rank has been gone; as far as it was counted. */
+double tw_losses_seconds(const struct tw_server *server, uint32_t rank);
 
 /* operators.c */
 void tw_operators_asked(struct tw_server *server, const struct tw_node_event *event);

@@ -25,6 +25,7 @@ struct fixture {
     struct tw_text shown;
     struct tw_progress progress;
     struct tw_summary summary;
+    bool evict;          /* on_worker_loss */
     const char *trigger; /* when this is shown ... */
     int signal;          /* ... we get this signal, */
     int times;           /* so many times */
@@ -80,6 +81,7 @@ static enum tw_status launch(struct fixture *fixture, const char *script, int wo
         .servers = 1,
         .workers = workers,
         .evaluator = evaluator,
+        .evict = fixture->evict,
         .progress = &fixture->progress,
     };
     tw_launcher_hold_signals();
@@ -153,6 +155,79 @@ static void killed_evaluator_fails_the_run(void **state) {
     struct fixture *fixture = *state;
     launch(fixture, "server=wait clients=2 evaluator=killed", 1, true);
     assert_error(fixture, "evaluator was killed by SIGKILL");
+    assert_no_child();
+}
+
+/* ---- on_worker_loss: evict ---- */
+
+static void run_ends_well_without_a_worker(void **state) {
+    struct fixture *fixture = *state;
+    fixture->evict = true;
+    assert_int_equal(launch(fixture, "server=lose clients=4 worker1=killed", 3, true), TW_OK);
+    assert_string_equal(tw_summary_status(&fixture->summary), "done");
+    assert_shown(fixture, "worker 1 was killed by SIGKILL; the run ");
+    assert_no_child();
+}
+
+static void run_goes_on_without_a_worker(const char *script, const char *shown, void **state) {
+    struct fixture *fixture = *state;
+    fixture->evict = true;
+    fixture->trigger = "goes on without it";
+    fixture->signal = SIGINT;
+    assert_int_equal(launch(fixture, script, 2, false), TW_INTERRUPTED);
+    assert_shown(fixture, shown);
+    assert_string_equal(fixture->summary.result.model + strlen(fixture->folder),
+                        "/model.safetensors");
+    assert_no_child();
+}
+
+static void run_goes_on_without_one_that_was_killed(void **state) {
+    run_goes_on_without_a_worker(
+        "server=wait clients=2 worker0=killed",
+        "worker 0 was killed by SIGKILL; the run goes on without it (log: ", state);
+}
+
+static void run_goes_on_without_one_that_gave_up(void **state) {
+    run_goes_on_without_a_worker(
+        "server=wait clients=2 worker1=exit",
+        "worker 1 ended with exit code 3; the run goes on without it (log: ", state);
+    assert_shown(*state, "  | worker says: ?[2Jno memory\n");
+}
+
+static void without_any_worker_the_run_fails(void **state) {
+    struct fixture *fixture = *state;
+    fixture->evict = true;
+    launch(fixture, "server=wait clients=2 worker0=killed worker1=exit", 2, false);
+    assert_string_equal(tw_summary_status(&fixture->summary), "failed");
+    assert_shown(fixture, "the run goes on without it");
+    assert_error(fixture, "before the run was done");
+    assert_no_child();
+}
+
+static void worker_that_dies_before_the_start_fails_the_run(void **state) {
+    struct fixture *fixture = *state;
+    fixture->evict = true;
+    launch(fixture, "server=wait clients=3 worker0=unborn", 2, false);
+    assert_error(fixture, "worker 0 was killed by SIGKILL before the run was done");
+    assert_no_child();
+}
+
+static void run_does_not_go_on_without_its_evaluator(void **state) {
+    struct fixture *fixture = *state;
+    fixture->evict = true;
+    launch(fixture, "server=wait clients=2 evaluator=killed", 1, true);
+    assert_error(fixture, "evaluator was killed by SIGKILL");
+    assert_no_child();
+}
+
+/* Its workers end badly too, but they are not lost: it is the run that has failed. */
+static void reason_of_the_server_is_the_reason_also_then(void **state) {
+    struct fixture *fixture = *state;
+    fixture->evict = true;
+    launch(fixture, "server=fail clients=2 worker0=badend worker1=badend", 2, false);
+    assert_string_equal(fixture->summary.result.error,
+                        "model.safetensors: no space left on device");
+    assert_null(strstr(fixture->shown.at, "without it"));
     assert_no_child();
 }
 
@@ -326,6 +401,14 @@ int main(void) {
         cmocka_unit_test_setup_teardown(worker_that_gives_up_fails_the_run, begin, end),
         cmocka_unit_test_setup_teardown(killed_worker_fails_the_run, begin, end),
         cmocka_unit_test_setup_teardown(killed_evaluator_fails_the_run, begin, end),
+        cmocka_unit_test_setup_teardown(run_ends_well_without_a_worker, begin, end),
+        cmocka_unit_test_setup_teardown(run_goes_on_without_one_that_was_killed, begin, end),
+        cmocka_unit_test_setup_teardown(run_goes_on_without_one_that_gave_up, begin, end),
+        cmocka_unit_test_setup_teardown(without_any_worker_the_run_fails, begin, end),
+        cmocka_unit_test_setup_teardown(worker_that_dies_before_the_start_fails_the_run, begin,
+                                        end),
+        cmocka_unit_test_setup_teardown(run_does_not_go_on_without_its_evaluator, begin, end),
+        cmocka_unit_test_setup_teardown(reason_of_the_server_is_the_reason_also_then, begin, end),
         cmocka_unit_test_setup_teardown(killed_server_fails_the_run, begin, end),
         cmocka_unit_test_setup_teardown(server_that_cannot_start_shows_its_log, begin, end),
         cmocka_unit_test_setup_teardown(reason_of_the_server_is_the_reason, begin, end),

@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <math.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -152,6 +153,15 @@ static int serve(const char *behaviour, int reports, const char *folder) {
     return 9;
 }
 
+/* Until one of the clients has hung up. */
+static void wait_for_loss(const int *client, int clients) {
+    struct pollfd wait[CLIENTS_MAX];
+    for (int i = 0; i < clients; i++)
+        wait[i] = (struct pollfd){.fd = client[i], .events = POLLIN};
+    while (poll(wait, (nfds_t)clients, -1) < 0)
+        ;
+}
+
 static int server(const char *behaviour, const char *script, int reports, const char *folder) {
     char count[32];
     int clients = atoi(role(script, "clients", count)), client[CLIENTS_MAX];
@@ -170,8 +180,13 @@ static int server(const char *behaviour, const char *script, int reports, const 
         client[i] = accept(listener, NULL, NULL);
         fcntl(client[i], F_SETFD, FD_CLOEXEC);
     }
+    send_report(reports, &(struct tw_report){.kind = TW_REPORT_STARTED});
     for (int i = 0; i < clients; i++)
         send(client[i], "", 1, MSG_NOSIGNAL);
+    if (strcmp(behaviour, "lose") == 0) {
+        wait_for_loss(client, clients);
+        behaviour = "train";
+    }
     int code = serve(behaviour, reports, folder);
     for (int i = 0; i < clients; i++)
         close(client[i]);
@@ -193,6 +208,8 @@ static int worker(const char *behaviour, const char *address) {
     if (strcmp(behaviour, "stubborn") == 0) /* ends only when the server hangs up */
         block(SIGTERM);
     int fd = connect_to(address);
+    if (strcmp(behaviour, "unborn") == 0)
+        raise(SIGKILL);
     char byte;
     if (read(fd, &byte, 1) != 1) /* all are there */
         return 98;

@@ -52,6 +52,19 @@ static void what_is_not_said_has_a_default(void **state) {
     assert_int_equal(job->chunk_bytes, 256 << 10);
     assert_int_equal(job->shard, TW_SHARD_EPOCH);
     assert_null(job->blas_core);
+    assert_int_equal(job->on_worker_loss.action, TW_LOSS_WAIT);
+    assert_true(job->on_worker_loss.after == 5);
+    tw_job_free(job);
+}
+
+static void what_becomes_of_a_loss_is_a_word_or_a_mapping(void **state) {
+    struct tw_job *job = desk_good(DESK_JOB "on_worker_loss: fail\n");
+    assert_int_equal(job->on_worker_loss.action, TW_LOSS_FAIL);
+    assert_true(job->on_worker_loss.after == 5);
+    tw_job_free(job);
+    job = desk_good(DESK_JOB "on_worker_loss: {action: evict}\n");
+    assert_int_equal(job->on_worker_loss.action, TW_LOSS_EVICT);
+    assert_true(job->on_worker_loss.after == 5);
     tw_job_free(job);
 }
 
@@ -74,6 +87,7 @@ static void every_key_is_read(void **state) {
                   "optimizer: sgd\n"
                   "consistency: {mode: ssp:3}\n"
                   "cluster: {servers: 2, workers: 4}\n"
+                  "on_worker_loss: {action: evict, after: 2.5}\n"
                   "slots: 16\n"
                   "seed: 18446744073709551615\n"
                   "chunk: 1MiB\n"
@@ -99,7 +113,9 @@ static void every_key_is_read(void **state) {
     assert_int_equal(job->workers, 4);
     assert_int_equal(job->slots, 16);
     assert_true(job->slots_given);
-    assert_int_equal(job->slots_where.line, 18);
+    assert_int_equal(job->on_worker_loss.action, TW_LOSS_EVICT);
+    assert_true(job->on_worker_loss.after == 2.5);
+    assert_int_equal(job->slots_where.line, 19);
     assert_true(job->seed == UINT64_MAX);
     assert_int_equal(job->chunk_bytes, 1 << 20);
     assert_string_equal(job->blas_core, "Haswell");
@@ -308,6 +324,7 @@ int main(void) {
         cmocka_unit_test(a_good_job_is_read),
         cmocka_unit_test(what_is_not_said_has_a_default),
         cmocka_unit_test(every_key_is_read),
+        cmocka_unit_test(what_becomes_of_a_loss_is_a_word_or_a_mapping),
         cmocka_unit_test(a_stream_has_a_seed_of_its_own_or_the_seed_of_all),
         cmocka_unit_test(a_job_of_tensors_needs_neither_data_nor_batch),
         cmocka_unit_test(sizes_may_be_bytes_or_have_units),

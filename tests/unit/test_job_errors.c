@@ -30,7 +30,8 @@ static void check_rows(const struct row *rows, size_t count) {
 
 #define TOP_KEYS                                                                                   \
     "known: model, data, batch, epochs, updates, optimizer, schedule, gradient, clip, "            \
-    "weight_decay, groups, consistency, cluster, slots, seed, seeds, chunk, worker, trace"
+    "weight_decay, groups, consistency, cluster, on_worker_loss, slots, seed, seeds, chunk, "      \
+    "worker, trace"
 
 static void keys_that_nobody_knows(void **state) {
     static const struct row rows[] = {
@@ -78,7 +79,7 @@ static void what_stands_around_the_rule(void **state) {
 }
 
 static void keys_that_come_later(void **state) {
-    static const char *const keys[] = {"checkpoint", "durability", "memory", "on_worker_loss"};
+    static const char *const keys[] = {"checkpoint", "durability", "memory"};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         char text[64], message[128];
         snprintf(text, sizeof text, "%s: {every: 3}", keys[i]);
@@ -218,6 +219,23 @@ static void values_out_of_range(void **state) {
         {NULL, "worker: {blas_core: \"a b\"}",
          ":14: worker.blas_core: \"a b\" is not the name of an OpenBLAS core; write letters and "
          "digits, such as Haswell"},
+    };
+    CHECK(rows);
+}
+
+static void losses_of_workers(void **state) {
+    static const struct row rows[] = {
+        {NULL, "on_worker_loss: pray",
+         ":14: on_worker_loss: \"pray\" is not known here; it must be one of wait, evict, fail"},
+        {NULL, "on_worker_loss: {after: 3}",
+         ":14: on_worker_loss.action: missing; wait, evict or fail"},
+        {NULL, "on_worker_loss: {action: evikt}",
+         ":14: on_worker_loss.action: \"evikt\" is not known here; did you mean \"evict\"? it must "
+         "be one of wait, evict, fail"},
+        {NULL, "on_worker_loss: {action: evict, after: -1}",
+         ":14: on_worker_loss.after: -1 is out of range; it must be a number from 0 to 1000000"},
+        {NULL, "on_worker_loss: {action: evict, before: 1}",
+         ":14: on_worker_loss.before: unknown key; known: action, after"},
     };
     CHECK(rows);
 }
@@ -572,6 +590,7 @@ int main(void) {
         cmocka_unit_test(keys_that_are_given_twice),
         cmocka_unit_test(values_that_are_no_numbers),
         cmocka_unit_test(values_out_of_range),
+        cmocka_unit_test(losses_of_workers),
         cmocka_unit_test(values_of_the_wrong_kind),
         cmocka_unit_test(gradients_of_one_s_own),
         cmocka_unit_test(tensors_whose_names_or_sizes_are_wrong),

@@ -66,6 +66,7 @@ static void every_default_is_spelled_out(void **state) {
               "optimizer: {name: adam, lr: 0.001, beta1: 0.9, amsgrad: false}\n"
               "consistency: {mode: sync}\n"
               "cluster: {servers: 1, workers: 1}\n"
+              "on_worker_loss: {action: wait, after: 5}\n"
               "seed: 1\n"
               "chunk: 256KiB\n"
               "trace: {on: true, hash_every: 100, sums_every: 25}\n");
@@ -79,7 +80,8 @@ static void slots_are_written_when_they_were_given(void **state) {
     assert_non_null(job);
     resolve(job);
     char *text = written(job);
-    assert_non_null(strstr(text, "cluster: {servers: 1, workers: 1}\nslots: 8\nseed: 1\n"));
+    assert_non_null(strstr(text, "cluster: {servers: 1, workers: 1}\n"));
+    assert_non_null(strstr(text, "slots: 8\nseed: 1\n"));
     free(text);
     tw_job_free(job);
 }
@@ -257,6 +259,8 @@ static void what_must_agree_is_in_the_digest(void **state) {
         {"data.train.images", "elsewhere", false},
         {"data.test", "{format: idx, images: a, labels: b}", false},
         {"worker.blas_core", "Zen", false},
+        {"on_worker_loss", "evict", false},
+        {"on_worker_loss", "{action: wait, after: 0}", false},
         {"trace.on", "false", false},
         {"trace.hash_every", "7", false},
         {"data.sha256", "\"5362780c7945d9a10b3c456e35af825b4ae0223bf049512839137c5116df4ed5\"",

@@ -43,6 +43,7 @@ static struct tw_report full_report(enum tw_report_kind kind) {
         .staleness_mean = 3.5,
         .staleness_max = 7,
         .dropped = 9,
+        .evicted = 4,
     };
     strcpy(report.result.error, "no space left");
     strcpy(report.result.model, "runs/x/model.safetensors");
@@ -107,6 +108,7 @@ static void result_comes_back(void **state) {
     assert_int_equal(back.result.updates, 11);
     assert_int_equal(back.result.staleness_max, 7);
     assert_int_equal(back.result.dropped, 9);
+    assert_int_equal(back.result.evicted, 4);
     assert_string_equal(back.result.model, "runs/x/model.safetensors");
     assert_string_equal(back.result.model_sha256, "ab");
 }

@@ -1,0 +1,44 @@
+/* on_worker_loss: what becomes of a run whose worker is gone. */
+#include "common/job/job_read.h"
+
+#define AFTER_MAX 1e6 /* seconds: 11 days */
+
+const char *const tw_loss_actions[] = {
+    [TW_LOSS_WAIT] = "wait", [TW_LOSS_EVICT] = "evict", [TW_LOSS_FAIL] = "fail", NULL};
+
+static enum tw_status read_after(const struct tw_job_reader *reader, const struct tw_yaml *map) {
+    static const struct tw_option_rule rule = {
+        .key = "after", .type = TW_OPTION_REAL, .max = AFTER_MAX};
+    const struct tw_yaml *node = tw_yaml_find(map, "after");
+    struct tw_option option;
+    struct tw_option_value value;
+    if (!node)
+        return TW_OK;
+    enum tw_status status = tw_need_scalar(reader, node, &option);
+    if (status == TW_OK)
+        status = tw_option_value_read(&value, "on_worker_loss", &rule, &option, reader->error);
+    if (status == TW_OK)
+        reader->job->on_worker_loss.after = value.real;
+    return status;
+}
+
+enum tw_status tw_read_loss(const struct tw_job_reader *reader) {
+    static const char *const names[] = {"action", "after", NULL};
+    const struct tw_yaml *map = reader->root, *node = tw_yaml_find(map, "on_worker_loss");
+    const char *key = "on_worker_loss";
+    enum tw_status status = TW_OK;
+    if (node && node->kind == TW_YAML_MAP) {
+        map = node;
+        key = "action";
+        status = tw_need_keys(reader, map, names);
+        if (status == TW_OK && !tw_yaml_find(map, key))
+            return tw_missing_error(reader, map, key, "wait, evict or fail");
+        if (status == TW_OK)
+            status = read_after(reader, map);
+    }
+    int action = TW_LOSS_WAIT;
+    if (status == TW_OK)
+        status = tw_read_name(reader, map, key, tw_loss_actions, &action);
+    reader->job->on_worker_loss.action = (enum tw_loss_action)action;
+    return status;
+}
