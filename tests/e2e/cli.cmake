@@ -5,6 +5,7 @@ foreach(
   decks
   ending
   landscape
+  losses
   optimizers
   replay
   servers
