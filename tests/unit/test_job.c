@@ -122,6 +122,28 @@ static void every_key_is_read(void **state) {
     tw_job_free(job);
 }
 
+static void a_loss_that_makes_no_sense_is_refused(void **state) {
+    static const struct {
+        const char *text, *message;
+    } rows[] = {
+        {"on_worker_loss: pray",
+         ":14: on_worker_loss: \"pray\" is not known here; it must be one of wait, evict, fail"},
+        {"on_worker_loss: {after: 3}", ":14: on_worker_loss.action: missing; wait, evict or fail"},
+        {"on_worker_loss: {action: evikt}",
+         ":14: on_worker_loss.action: \"evikt\" is not known here; did you mean \"evict\"? it must "
+         "be one of wait, evict, fail"},
+        {"on_worker_loss: {action: evict, after: -1}",
+         ":14: on_worker_loss.after: -1 is out of range; it must be a number from 0 to 1000000"},
+        {"on_worker_loss: {action: evict, before: 1}",
+         ":14: on_worker_loss.before: unknown key; known: action, after"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char text[1024];
+        snprintf(text, sizeof text, DESK_JOB "%s\n", rows[i].text);
+        desk_refused(text, rows[i].message);
+    }
+}
+
 static void a_stream_has_a_seed_of_its_own_or_the_seed_of_all(void **state) {
     struct tw_job *job = desk_good(DESK_JOB "seed: 5\nseeds: {sampling: 7}\n");
     assert_int_equal(job->seed, 5);
@@ -325,6 +347,7 @@ int main(void) {
         cmocka_unit_test(what_is_not_said_has_a_default),
         cmocka_unit_test(every_key_is_read),
         cmocka_unit_test(what_becomes_of_a_loss_is_a_word_or_a_mapping),
+        cmocka_unit_test(a_loss_that_makes_no_sense_is_refused),
         cmocka_unit_test(a_stream_has_a_seed_of_its_own_or_the_seed_of_all),
         cmocka_unit_test(a_job_of_tensors_needs_neither_data_nor_batch),
         cmocka_unit_test(sizes_may_be_bytes_or_have_units),

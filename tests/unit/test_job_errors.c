@@ -223,23 +223,6 @@ static void values_out_of_range(void **state) {
     CHECK(rows);
 }
 
-static void losses_of_workers(void **state) {
-    static const struct row rows[] = {
-        {NULL, "on_worker_loss: pray",
-         ":14: on_worker_loss: \"pray\" is not known here; it must be one of wait, evict, fail"},
-        {NULL, "on_worker_loss: {after: 3}",
-         ":14: on_worker_loss.action: missing; wait, evict or fail"},
-        {NULL, "on_worker_loss: {action: evikt}",
-         ":14: on_worker_loss.action: \"evikt\" is not known here; did you mean \"evict\"? it must "
-         "be one of wait, evict, fail"},
-        {NULL, "on_worker_loss: {action: evict, after: -1}",
-         ":14: on_worker_loss.after: -1 is out of range; it must be a number from 0 to 1000000"},
-        {NULL, "on_worker_loss: {action: evict, before: 1}",
-         ":14: on_worker_loss.before: unknown key; known: action, after"},
-    };
-    CHECK(rows);
-}
-
 static void values_of_the_wrong_kind(void **state) {
     static const struct row rows[] = {
         {"batch", "batch:", ":11: batch: no value; give one, or take the key out"},
@@ -590,7 +573,6 @@ int main(void) {
         cmocka_unit_test(keys_that_are_given_twice),
         cmocka_unit_test(values_that_are_no_numbers),
         cmocka_unit_test(values_out_of_range),
-        cmocka_unit_test(losses_of_workers),
         cmocka_unit_test(values_of_the_wrong_kind),
         cmocka_unit_test(gradients_of_one_s_own),
         cmocka_unit_test(tensors_whose_names_or_sizes_are_wrong),
