@@ -110,16 +110,12 @@ struct reading {
     struct tw_error *error;
 };
 
-static void write_label(struct tw_landscape_case *out, const struct tw_variant *variant,
-                        bool with_steps) {
+static void write_label(struct tw_landscape_case *out, const struct tw_variant *variant) {
     size_t size = (size_t)snprintf(out->label, sizeof out->label, "%s", variant->name);
     for (int i = 0; i < variant->count && size < sizeof out->label; i++)
         size +=
             (size_t)snprintf(out->label + size, sizeof out->label - size, "%s%s=%s",
                              i ? ", " : "  ", variant->options[i].key, variant->options[i].text);
-    if (with_steps && size < sizeof out->label)
-        size += (size_t)snprintf(out->label + size, sizeof out->label - size, "  %zu steps",
-                                 out->steps);
     if (size >= sizeof out->label)
         tw_text_mark_cut(out->label, sizeof out->label);
 }
@@ -142,7 +138,7 @@ static enum tw_status add_case(struct reading *reading, const struct tw_variant 
         return tw_error_set(reading->error, TW_USAGE, "--steps: more than %d steps in all paths",
                             TW_LANDSCAPE_STEPS_ALL);
     found->steps = steps;
-    write_label(found, variant, reading->steps.count > 1);
+    write_label(found, variant);
     cases->count++;
     return TW_OK;
 }

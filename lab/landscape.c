@@ -16,7 +16,7 @@
 #define LINE 19  /* of text */
 #define WORDS 38 /* above a small plot */
 
-enum { CELL_PIXELS = 3 }; /* of the grid under the contours */
+enum { CELL_PIXELS = 2 }; /* of the grid under the contours */
 
 /* ---- what is shown ---- */
 
@@ -284,7 +284,10 @@ static void draw_words(struct sheet *sheet, int r, double x, double y, double in
     const char *colour = tw_chart_colour((unsigned)r);
     struct tw_text words = {0};
     tw_landscape_verdict(&words, &run->path, &landscape->box);
-    const struct tw_svg_font name = {.size = 12, .bold = true, .fill = TW_CHART_INK};
+    /* A long label above a small plot is written smaller. */
+    double room = indent > 0 ? INFINITY : sheet->plot.width + AXIS_LEFT - 32;
+    double size = fmin(12, 12 * room / tw_svg_text_width(13, run->label));
+    const struct tw_svg_font name = {.size = size, .bold = true, .fill = TW_CHART_INK};
     const struct tw_svg_font more = {.size = 12, .fill = TW_CHART_INK};
     tw_svg_line(&sheet->svg, x, y - 4, x + 24, y - 4,
                 &(struct tw_svg_style){.stroke = colour, .stroke_width = 3});
