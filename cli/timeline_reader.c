@@ -1,59 +1,13 @@
 #include "cli/timeline_reader.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "cli/log_file.h"
+#include "cli/trace_file.h"
 #include "common/job/job.h"
-
-/* ---- trace.log ---- */
-
-struct trace_file {
-    int fd;
-    char path[TW_PATH_MAX];
-    struct tw_trace_reader *reader;
-};
-
-static ptrdiff_t read_more(void *context, void *out, size_t room, struct tw_error *error) {
-    const struct trace_file *file = context;
-    ssize_t count;
-    do
-        count = read(file->fd, out, room);
-    while (count < 0 && errno == EINTR);
-    if (count < 0)
-        tw_error_set(error, TW_DATA, "cannot be read: %s", strerror(errno));
-    return count;
-}
-
-static void close_trace(struct trace_file *file) {
-    if (file->fd >= 0)
-        close(file->fd);
-    tw_trace_reader_free(file->reader);
-    *file = (struct trace_file){.fd = -1};
-}
-
-static enum tw_status open_trace(struct trace_file *file, const char *run, struct tw_error *error) {
-    *file = (struct trace_file){.fd = -1};
-    if (tw_path_join(file->path, sizeof file->path, run, "trace.log"))
-        return tw_error_set(error, TW_LIMIT, "%.200s...: this path is too long", run);
-    file->fd = open(file->path, O_RDONLY | O_CLOEXEC);
-    if (file->fd < 0 && errno == ENOENT)
-        return tw_error_set(error, TW_DATA,
-                            "%s: has no trace.log, so nobody knows when what happened; run the "
-                            "job again with --set trace.on=true",
-                            run);
-    if (file->fd < 0)
-        return tw_error_set(error, TW_DATA, "%s: %s", file->path, strerror(errno));
-    enum tw_status status = tw_trace_reader_new(&file->reader, read_more, file, error);
-    if (status != TW_OK)
-        close_trace(file);
-    return status;
-}
 
 /* ---- passes ---- */
 
@@ -97,17 +51,20 @@ static enum tw_status pass_records(struct tw_timeline_run *out, const char *run,
 
 static enum tw_status pass_entries(struct tw_timeline_run *out, const char *run, on_entry *on,
                                    void *context, struct tw_error *error) {
-    struct trace_file file;
+    struct tw_trace_file file;
     struct tw_trace_entry entry;
-    enum tw_status status = open_trace(&file, run, error);
+    enum tw_status status = tw_trace_file_open(&file, run, error);
+    if (status == TW_CLOSED)
+        return tw_error_set(error, TW_DATA,
+                            "%s: has no trace.log, so nobody knows when what happened; run the "
+                            "job again with --set trace.on=true",
+                            run);
     if (status != TW_OK)
         return status;
-    while ((status = tw_trace_next(file.reader, &entry, error)) == TW_OK)
+    while ((status = tw_trace_file_next(&file, &entry, error)) == TW_OK)
         on(context, &entry);
-    if (status == TW_DATA)
-        tw_error_wrap(error, "%s", file.path);
     status = forgive(out, status, file.path, error);
-    close_trace(&file);
+    tw_trace_file_close(&file);
     return status;
 }
 

@@ -1,6 +1,6 @@
 /* The trace log of a run directory, as a file to read entries from.
  *
- * Used by `talweg log` and `talweg replay`. A run may have none (`trace: {on: false}`), and
+ * Used by `talweg log`, `talweg replay` and `talweg timeline`. A run may have none (`trace: {on: false}`), and
  * nothing but measurements is lost with it.
  */
 #ifndef TW_CLI_TRACE_FILE_H
