@@ -160,6 +160,7 @@ class Disturbed(ByHand, Replay):
         self.assertGreater(found["updates"], 0)
         self.assertEqual(found["model_sha256"], saved)
         self.assertIn("the same bits as", err)
+        self.assertIn(f"as recorded; the last was update {found['updates']}\n", err)
 
     def test_replaced_workers(self):
         for mode in "sync", "async", "k-batch-async:2":
