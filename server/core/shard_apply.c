@@ -125,6 +125,7 @@ static void withdraw_release(struct tw_shard *s, uint32_t index) {
 
 static void on_commit(struct tw_shard *s, const struct tw_record *record) {
     uint32_t next = UINT32_MAX;
+    s->version = record->version;
     for (uint32_t i = record->count; i-- > 0;) {
         uint32_t index = tw_shard_find_push(s, &record->contributions[i]);
         settle(s, &record->contributions[i]);

@@ -80,6 +80,7 @@ struct tw_shard {
     uint32_t blocks;       /* 0: it is not */
     bool preparing;
     uint64_t prepare_version;
+    uint64_t version; /* of the last COMMIT */
 
     struct tw_shard_item *work; /* [work_room] */
     uint32_t works, work_room;

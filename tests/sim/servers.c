@@ -167,10 +167,11 @@ void cluster_hear(struct cluster *c, uint32_t node) {
     letter.order.record.mode = letter.mode; /* the inbox may have moved */
     if (--to->inbox_count == 0)
         to->inbox_first = 0;
+    struct tw_error error;
     if (letter.is_vote)
         tw_node_hear_vote(to->node, &letter.vote);
-    else
-        tw_node_hear_order(to->node, &letter.order);
+    else if (tw_node_hear_lead(to->node, &letter.order, &error) != TW_OK)
+        fail_msg("an honest lead is refused: %s", error.text);
     c->counters->prepares += !letter.is_vote && letter.order.kind == TW_ORDER_PREPARE;
     to->busy = true;
     cluster_drain(c, node);

@@ -1,0 +1,197 @@
+/* What a lead that lies is refused, with a sentence, before it reaches the shard; what an
+ * honest one says is not: tests/sim has every order checked, too. */
+#include "server/core/order_check.h"
+#include "tests/unit/shard_desk.h"
+
+static void assert_refused(enum tw_status status, const struct desk *desk, const char *words) {
+    assert_int_equal(status, TW_UNEXPECTED);
+    if (!strstr(desk->error.text, words))
+        fail_msg("\"%s\" does not say \"%s\"", desk->error.text, words);
+}
+
+static void prepare_is(struct desk *desk, uint64_t version, uint32_t count,
+                       const struct tw_contribution *c, const char *words) {
+    struct tw_prepare prepare = {.version = version, .count = count, .contributions = c};
+    enum tw_status status = tw_prepare_check(desk->shard, &prepare, &desk->error);
+    if (words)
+        assert_refused(status, desk, words);
+    else
+        assert_int_equal(status, TW_OK);
+}
+
+/* The record that would come next, as `change` has it; the desk's position stays. */
+static void record_is(struct desk *desk, struct tw_record record, const char *words) {
+    record.position = desk->position + 1;
+    enum tw_status status = tw_record_check(desk->shard, &record, desk->position, &desk->error);
+    if (words)
+        assert_refused(status, desk, words);
+    else
+        assert_int_equal(status, TW_OK);
+}
+
+static struct tw_record settling(const struct desk *desk, enum tw_record_kind kind, uint32_t count,
+                                 const struct tw_contribution *c) {
+    return (struct tw_record){.kind = kind,
+                              .version = desk->version + (kind == TW_RECORD_COMMIT),
+                              .count = count,
+                              .contributions = c};
+}
+
+static void ready(struct desk *desk, bool sync, uint32_t slots, uint32_t pushes) {
+    desk_init(desk, sync, slots);
+    desk_start(desk);
+    for (uint32_t slot = 0; slot < pushes; slot++)
+        desk_push_all(desk, slot);
+    desk_work(desk);
+}
+
+static void positions_have_no_gaps(void **state) {
+    struct desk desk;
+    ready(&desk, false, 2, 0);
+    struct tw_record record = {.kind = TW_RECORD_REGATHER, .version = 1};
+    for (uint64_t position = 0; position < 12; position++) {
+        record.position = position;
+        enum tw_status status = tw_record_check(desk.shard, &record, 7, &desk.error);
+        if (position == 8)
+            assert_int_equal(status, TW_OK);
+        else
+            assert_refused(status, &desk, "behind position 7");
+    }
+    desk_fini(&desk);
+}
+
+static void only_whole_pushes_are_prepared(void **state) {
+    for (int sync = 0; sync < 2; sync++) {
+        struct desk desk;
+        struct tw_contribution c[DESK_SLOTS];
+        ready(&desk, sync, 2, 1);
+        desk_contributions(&desk, 0, 2, c);
+        prepare_is(&desk, 1, 2, c, "slot 1, step 1, which is not whole");
+        desk_push(&desk, 1, 0);
+        prepare_is(&desk, 1, 2, c, "slot 1, step 1, which is not whole");
+        desk_end(&desk, 1);
+        prepare_is(&desk, 1, 2, c, "slot 1, step 1, which is not whole");
+        for (uint32_t chunk = 1; chunk < DESK_CHUNKS; chunk++)
+            desk_push(&desk, 1, chunk);
+        prepare_is(&desk, 1, 2, c, NULL);
+        prepare_is(&desk, 2, 2, c, "has version 2, not 1");
+        prepare_is(&desk, 1, 0, c, "has 0 pushes");
+        desk_prepare(&desk, 0, 2);
+        prepare_is(&desk, 1, 2, c, "two updates");
+        desk_fini(&desk);
+    }
+}
+
+static void pushes_are_known_and_in_order(void **state) {
+    struct desk desk;
+    struct tw_contribution c[3];
+    ready(&desk, false, 2, 2);
+    desk_contributions(&desk, 0, 2, c);
+    struct tw_contribution twice[] = {c[0], c[0]}, back[] = {c[1], c[0]};
+    struct tw_contribution far[] = {c[0], {.slot = 2, .step = 1}};
+    struct tw_contribution later[] = {c[0], {.slot = 1, .step = 2}};
+    prepare_is(&desk, 1, 2, twice, "order of slots");
+    prepare_is(&desk, 1, 2, back, "order of slots");
+    prepare_is(&desk, 1, 2, far, "slot 2, step 1: there is none");
+    prepare_is(&desk, 1, 2, later, "slot 1, step 2: there is none");
+    record_is(&desk, settling(&desk, TW_RECORD_DROP, 2, back), "order of slots");
+    record_is(&desk, settling(&desk, TW_RECORD_DROP, 2, later), "there is none");
+    record_is(&desk, settling(&desk, TW_RECORD_DROP, 2, c), NULL);
+    desk_fini(&desk);
+}
+
+static void only_what_was_prepared_is_committed(void **state) {
+    struct desk desk;
+    struct tw_contribution c[2];
+    ready(&desk, false, 2, 2);
+    desk_contributions(&desk, 0, 2, c);
+    record_is(&desk, settling(&desk, TW_RECORD_COMMIT, 2, c), "not prepared");
+    desk_prepare(&desk, 0, 2);
+    record_is(&desk, settling(&desk, TW_RECORD_COMMIT, 2, c), "not prepared");
+    record_is(&desk, settling(&desk, TW_RECORD_DROP, 1, c), "being summed");
+    desk_work(&desk);
+    record_is(&desk, settling(&desk, TW_RECORD_COMMIT, 0, c), "not prepared");
+    record_is(&desk, settling(&desk, TW_RECORD_COMMIT, 1, c), "not prepared");
+    struct tw_record ahead = settling(&desk, TW_RECORD_COMMIT, 2, c);
+    ahead.version = 2;
+    record_is(&desk, ahead, "has version 2, not 1");
+    record_is(&desk, settling(&desk, TW_RECORD_COMMIT, 2, c), NULL);
+    desk_commit(&desk, 0, 2);
+    record_is(&desk, settling(&desk, TW_RECORD_COMMIT, 2, c), "there is none to be settled");
+    record_is(&desk, settling(&desk, TW_RECORD_DROP, 2, c), "there is none to be settled");
+    desk_fini(&desk);
+}
+
+static void what_is_being_summed_is_left_alone(void **state) {
+    struct desk desk;
+    ready(&desk, false, 2, 2);
+    desk_prepare(&desk, 0, 1);
+    struct tw_record join = {.kind = TW_RECORD_JOIN, .incarnation = 2};
+    struct tw_record evict = {.kind = TW_RECORD_EVICT};
+    struct tw_record release = {.kind = TW_RECORD_RELEASE, .step = 1};
+    record_is(&desk, join, "being summed");
+    record_is(&desk, evict, "being summed");
+    record_is(&desk, release, "being summed");
+    join.rank = join.slot = evict.rank = evict.slot = release.slot = 1;
+    record_is(&desk, join, NULL);
+    record_is(&desk, evict, NULL);
+    record_is(&desk, release, NULL);
+    join.rank = 0;
+    record_is(&desk, join, "JOIN of rank 0 names slot 1");
+    desk_fini(&desk);
+}
+
+static void steps_are_released_in_turn(void **state) {
+    struct desk desk;
+    ready(&desk, false, 2, 1);
+    struct tw_record release = {.kind = TW_RECORD_RELEASE, .slot = 2, .step = 1};
+    record_is(&desk, release, "there are 2");
+    release.slot = 1;
+    release.step = 2;
+    record_is(&desk, release, "before its push is settled"); /* nothing has come of it */
+    desk_begin(&desk, 1, 0);
+    record_is(&desk, release, "before its push is settled");
+    release.slot = 0;
+    record_is(&desk, release, NULL); /* accepted */
+    release.step = 0;
+    record_is(&desk, release, "which is over");
+    release.slot = TW_SLOT_EVALUATOR;
+    record_is(&desk, release, NULL);
+    desk_fini(&desk);
+}
+
+static void in_sync_no_push_is_accepted_ahead(void **state) {
+    struct desk desk;
+    ready(&desk, true, 2, 1);
+    struct tw_record release = {.kind = TW_RECORD_RELEASE, .slot = 0, .step = 2};
+    record_is(&desk, release, "before its push is settled");
+    desk_fini(&desk);
+}
+
+static void the_dial_turns_to_modes_of_the_job(void **state) {
+    struct desk desk;
+    ready(&desk, false, 2, 0);
+    struct tw_record dial = {.kind = TW_RECORD_DIAL, .mode = "nonsense"};
+    record_is(&desk, dial, "DIAL");
+    dial.mode = "";
+    record_is(&desk, dial, "DIAL");
+    dial.mode = "k-batch-async:2";
+    record_is(&desk, dial, NULL);
+    dial.mode = "sync";
+    record_is(&desk, dial, NULL);
+    desk_fini(&desk);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(positions_have_no_gaps),
+        cmocka_unit_test(only_whole_pushes_are_prepared),
+        cmocka_unit_test(pushes_are_known_and_in_order),
+        cmocka_unit_test(only_what_was_prepared_is_committed),
+        cmocka_unit_test(what_is_being_summed_is_left_alone),
+        cmocka_unit_test(steps_are_released_in_turn),
+        cmocka_unit_test(in_sync_no_push_is_accepted_ahead),
+        cmocka_unit_test(the_dial_turns_to_modes_of_the_job),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
