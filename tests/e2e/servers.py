@@ -3,9 +3,14 @@
 lies, or is not there."""
 import os
 import re
+import signal
+import sys
+import time
 import unittest
 
-from talweg_e2e import *
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
+
+from talweg_e2e import JOB, Case, children_of  # noqa: E402
 
 # 16 x 4000 and 4000 x 3 weights: seven chunks of 64 KiB and more.
 WIDE = JOB.replace("dense: 8", "dense: 4000")
