@@ -201,9 +201,12 @@ static enum tw_status on_join(struct tw_node *n, uint32_t connection, const stru
         return tw_error_set(error, TW_STOPPED, "the run is over");
     if (join->role == TW_ROLE_OPERATOR)
         return tw_node_join_operator(n, connection, error);
-    if (tw_node_missing_server(n))
-        return tw_error_set(error, TW_AGAIN, "server %u of %u has not come yet",
-                            tw_node_missing_server(n), n->config.servers);
+    if (tw_node_missing_server(n)) {
+        snprintf(n->refusal, sizeof(n->refusal), "server %u of %u has not come yet",
+                 tw_node_missing_server(n), n->config.servers);
+        tw_node_close(n, connection, TW_AGAIN, n->refusal);
+        return TW_OK;
+    }
     bool resumes = join->incarnation != 0;
     const struct tw_node_member *holder = NULL;
     if (join->role == TW_ROLE_EVALUATOR)

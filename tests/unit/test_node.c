@@ -424,6 +424,19 @@ static void test_only_the_lead_takes_joins(void **state) {
     desk_fini(&desk);
 }
 
+/* By a Refuse: a frame that "waits" (TW_AGAIN) would never be answered. */
+static void test_a_worker_that_comes_before_a_server_is_told_to_try_again(void **state) {
+    struct desk desk;
+    struct tw_node_config config = desk_config(&desk, "sync", 2);
+    config.servers = 2;
+    desk_init(&desk, &config);
+    struct tw_frame join = desk_join_frame(TW_ROLE_WORKER, 0);
+    uint32_t at = desk_known(&desk);
+    assert_int_equal(desk_say(&desk, at, &join, NULL), TW_OK);
+    desk_closed(&desk, at, TW_AGAIN, "server 1 of 2 has not come yet");
+    desk_fini(&desk);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_worker_gets_welcome_attached_and_weights),
@@ -449,6 +462,7 @@ int main(void) {
         cmocka_unit_test(test_an_attach_that_overtakes_the_lead_waits),
         cmocka_unit_test(test_an_attach_that_waits_with_a_wrong_key_is_fenced),
         cmocka_unit_test(test_only_the_lead_takes_joins),
+        cmocka_unit_test(test_a_worker_that_comes_before_a_server_is_told_to_try_again),
     };
     return cmocka_run_group_tests_name("node", tests, NULL, NULL);
 }
