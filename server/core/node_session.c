@@ -458,9 +458,10 @@ enum tw_status tw_node_frame(struct tw_node *n, uint32_t connection, const struc
 
 /* ---- losing ---- */
 
+/* Every server that it was attached to says so: the first one counts. */
 void tw_node_drop_worker(struct tw_node *n, uint32_t rank, uint32_t attempt, const char *why) {
     struct tw_node_member *member = &n->member[rank];
-    if (member->attempt != attempt)
+    if (member->attempt != attempt || member->control == TW_NO_CONNECTION)
         return;
     struct tw_node_event *event = tw_node_tell(n, TW_EVENT_LEFT);
     event->rank = rank;

@@ -437,6 +437,28 @@ static void test_a_worker_that_comes_before_a_server_is_told_to_try_again(void *
     desk_fini(&desk);
 }
 
+/* All its connections break, and both servers notice. */
+static void test_a_worker_that_two_servers_lose_leaves_once(void **state) {
+    for (int told_first = 0; told_first < 2; told_first++) {
+        struct desk desk;
+        struct tw_node_config config = desk_config(&desk, "sync", 2);
+        config.servers = 2;
+        desk_init(&desk, &config);
+        tw_node_add_server(desk.node, 1, TW_NO_CONNECTION);
+        uint32_t control = desk_join(&desk, TW_ROLE_WORKER, 1);
+        struct tw_node_vote lost = {.kind = TW_VOTE_LOST};
+        lost.rank = lost.shard = 1;
+        lost.attempt = desk.link[control].last.welcome.attempt;
+        if (!told_first)
+            desk_lose(&desk, control);
+        tw_node_hear_vote(desk.node, &lost);
+        desk_drain(&desk);
+        assert_false(desk.link[control].open);
+        assert_int_equal(desk_count(&desk, TW_EVENT_LEFT), 1);
+        desk_fini(&desk);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_worker_gets_welcome_attached_and_weights),
@@ -463,6 +485,7 @@ int main(void) {
         cmocka_unit_test(test_an_attach_that_waits_with_a_wrong_key_is_fenced),
         cmocka_unit_test(test_only_the_lead_takes_joins),
         cmocka_unit_test(test_a_worker_that_comes_before_a_server_is_told_to_try_again),
+        cmocka_unit_test(test_a_worker_that_two_servers_lose_leaves_once),
     };
     return cmocka_run_group_tests_name("node", tests, NULL, NULL);
 }
