@@ -112,7 +112,6 @@ static void dispatch(struct tw_sequencer *s, const struct tw_sequencer_event *ev
         break;
     case TW_SEQ_STOP:
         tw_sequencer_end(s, TW_INTERRUPTED);
-        tw_sequencer_run_deferred(s); /* no SUMS will be heard: they are refused */
         break;
     }
 }
@@ -155,8 +154,10 @@ size_t tw_sequencer_step(struct tw_sequencer *s, const struct tw_sequencer_event
     if (!s->finished) {
         dispatch(s, event);
         tw_sequencer_form(s);
-        if (s->ending)
+        if (s->ending) { /* perhaps before the update under way was answered */
             tw_sequencer_refuse_turn(s);
+            tw_sequencer_run_deferred(s);
+        }
     } else if (event->kind == TW_SEQ_JOIN) {
         tw_sequencer_on_join(s, &event->join);
     } else if (event->kind == TW_SEQ_TURN) {

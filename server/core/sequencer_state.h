@@ -150,7 +150,7 @@ void tw_sequencer_on_attached(struct tw_sequencer *s, uint32_t rank, uint32_t at
                               uint32_t shard);
 void tw_sequencer_on_lost(struct tw_sequencer *s, uint32_t rank, uint32_t attempt);
 void tw_sequencer_on_evict(struct tw_sequencer *s, uint32_t rank);
-/* What a PREPARE that has now been answered kept waiting. */
+/* What a PREPARE kept waiting: it has been answered, or the run is over. */
 void tw_sequencer_run_deferred(struct tw_sequencer *s);
 void tw_sequencer_maybe_start(struct tw_sequencer *s);
 

@@ -392,6 +392,28 @@ static void test_a_join_that_waits_is_refused_when_the_update_was_the_last(void 
     desk_fini(&desk);
 }
 
+/* Gradients of others end the run while the update is under way: no SUMS will be heard. */
+static void test_a_join_that_waits_is_refused_when_the_run_fails(void **state) {
+    struct desk desk;
+    desk_started(&desk, "async", 2, 1);
+    desk_ready(&desk, 0);
+    assert_true(desk.preparing);
+    desk_lose(&desk, 0);
+    desk_join(&desk, 0);
+    uint64_t ticket = desk.ticket;
+    for (int i = 0; i < TW_NOT_FINITE_MAX; i++) {
+        assert_false(desk_says(&desk, TW_SEQ_REFUSED));
+        struct tw_sequencer_event vote = desk_vote(&desk, 1, 0);
+        vote.ready.finite = false;
+        desk_step(&desk, &vote);
+    }
+    assert_true(desk_says(&desk, TW_SEQ_FINISHED));
+    assert_true(desk_says(&desk, TW_SEQ_REFUSED));
+    assert_int_equal(desk_effect(&desk, TW_SEQ_REFUSED, 0)->refused.status, TW_STOPPED);
+    assert_int_equal(desk_effect(&desk, TW_SEQ_REFUSED, 0)->refused.ticket, ticket);
+    desk_fini(&desk);
+}
+
 /* ---- numerics ---- */
 
 static void join_with(struct desk *desk, int rank, const char *numerics) {
@@ -490,6 +512,7 @@ int main(void) {
         cmocka_unit_test(test_many_that_waited_cause_one_regather),
         cmocka_unit_test(test_a_join_that_waits_is_answered_when_the_run_is_stopped),
         cmocka_unit_test(test_a_join_that_waits_is_refused_when_the_update_was_the_last),
+        cmocka_unit_test(test_a_join_that_waits_is_refused_when_the_run_fails),
         cmocka_unit_test(test_ranks_with_other_numerics_than_the_first_are_refused),
         cmocka_unit_test(test_inexact_lets_numerics_mix),
         cmocka_unit_test(test_a_refused_join_leaves_no_mark),
