@@ -18,19 +18,18 @@ static const struct tw_preset {
     bool available;
     enum gather gather;
     enum number number;
-    bool distinct;
     enum tw_late_rule late;
     enum tw_release_rule release;
 } presets[] = {
-    {"sync", true, ALL, NONE, true, TW_LATE_USE, TW_RELEASE_AT_COMMIT},
-    {"backup", true, ALL_BUT_K, BACKUPS, true, TW_LATE_DROP, TW_RELEASE_AT_COMMIT},
-    {"k-sync", true, K, GATHER, true, TW_LATE_CANCEL, TW_RELEASE_AT_COMMIT},
-    {"k-batch-sync", true, K, GATHER, false, TW_LATE_CANCEL, TW_RELEASE_AT_ACCEPTANCE},
-    {"async", true, ONE, NONE, false, TW_LATE_USE, TW_RELEASE_AT_COMMIT},
-    {"ssp", true, ONE, BOUND, false, TW_LATE_USE, TW_RELEASE_AT_COMMIT},
-    {"k-async", true, K, GATHER, true, TW_LATE_USE, TW_RELEASE_AT_COMMIT},
-    {"k-batch-async", true, K, GATHER, false, TW_LATE_USE, TW_RELEASE_AT_ACCEPTANCE},
-    {"softsync", true, N_OVER_K, SPLIT, false, TW_LATE_USE, TW_RELEASE_AT_ACCEPTANCE},
+    {"sync", true, ALL, NONE, TW_LATE_USE, TW_RELEASE_AT_COMMIT},
+    {"backup", true, ALL_BUT_K, BACKUPS, TW_LATE_DROP, TW_RELEASE_AT_COMMIT},
+    {"k-sync", true, K, GATHER, TW_LATE_CANCEL, TW_RELEASE_AT_COMMIT},
+    {"k-batch-sync", true, K, GATHER, TW_LATE_CANCEL, TW_RELEASE_AT_ACCEPTANCE},
+    {"async", true, ONE, NONE, TW_LATE_USE, TW_RELEASE_AT_COMMIT},
+    {"ssp", true, ONE, BOUND, TW_LATE_USE, TW_RELEASE_AT_COMMIT},
+    {"k-async", true, K, GATHER, TW_LATE_USE, TW_RELEASE_AT_COMMIT},
+    {"k-batch-async", true, K, GATHER, TW_LATE_USE, TW_RELEASE_AT_ACCEPTANCE},
+    {"softsync", true, N_OVER_K, SPLIT, TW_LATE_USE, TW_RELEASE_AT_ACCEPTANCE},
     {.name = "hogwild"},
 };
 
@@ -146,11 +145,8 @@ enum tw_status tw_dial_parse_at(const char *mode, struct tw_where where, const c
     if (status != TW_OK)
         return status;
     *out = (struct tw_dial){
-        .name = preset->name,
         .gather = gather_of(preset, number, workers),
-        .distinct = preset->distinct,
         .members_known = preset->gather == ALL,
-        .staleness_bound = preset->gather == ALL || preset->late != TW_LATE_USE ? 0 : -1,
         .late = preset->late,
         .clock_bound = preset->number == BOUND ? number : -1,
         .release = preset->release,

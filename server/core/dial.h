@@ -28,13 +28,10 @@ enum tw_late_rule {
 };
 
 struct tw_dial {
-    const char *name;           /* of the preset, for people */
     char word[TW_MODE_MAX + 1]; /* with its number, "ssp:3": what it is parsed from */
     uint32_t gather;            /* pushes per update */
-    bool distinct;              /* at most one push of a rank per update */
     bool members_known;         /* an update's contributors are all slots: gradients may be
                                 reduced as they arrive, before PREPARE */
-    int64_t staleness_bound;    /* what the mode promises; -1: none */
     enum tw_late_rule late;
     int64_t clock_bound; /* a slot begins clock c only while c - slowest <= this; -1: none */
     enum tw_release_rule release;

@@ -106,7 +106,6 @@ static void admit(struct tw_sequencer *s, const struct tw_sequencer_join *join, 
     effect->joined.rank = rank;
     effect->joined.incarnation = member->incarnation;
     effect->joined.attempt = member->attempt;
-    effect->joined.slot = rank;
     const struct tw_slot_state *slot = &s->slot[rank];
     effect->joined.last_step = slot->begun - (slot->reading || slot->waiting);
 }

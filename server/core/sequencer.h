@@ -115,7 +115,7 @@ struct tw_sequencer_effect {
         struct tw_prepare prepare;
         struct {
             uint64_t ticket;
-            uint32_t rank, incarnation, attempt, slot;
+            uint32_t rank, incarnation, attempt;
             uint64_t last_step;
         } joined;
         struct {

@@ -14,21 +14,18 @@ static const struct tw_where where = {"job.yaml", 12};
 static void test_sync_gathers_all_workers(void **state) {
     struct tw_dial dial;
     assert_int_equal(tw_dial_parse("sync", where, 5, &dial, NULL), TW_OK);
-    assert_string_equal(dial.name, "sync");
+    assert_string_equal(dial.word, "sync");
     assert_int_equal(dial.gather, 5);
-    assert_true(dial.distinct);
     assert_true(dial.members_known);
-    assert_int_equal(dial.staleness_bound, 0);
     assert_int_equal(dial.release, TW_RELEASE_AT_COMMIT);
 }
 
 static void test_async_gathers_one(void **state) {
     struct tw_dial dial;
     assert_int_equal(tw_dial_parse("async", where, 5, &dial, NULL), TW_OK);
-    assert_string_equal(dial.name, "async");
+    assert_string_equal(dial.word, "async");
     assert_int_equal(dial.gather, 1);
     assert_false(dial.members_known);
-    assert_int_equal(dial.staleness_bound, -1);
     assert_int_equal(dial.release, TW_RELEASE_AT_COMMIT);
 }
 
@@ -58,31 +55,28 @@ static void test_every_mode_has_its_settings(void **state) {
     static const struct {
         const char *mode;
         uint32_t gather;
-        bool distinct;
         enum tw_late_rule late;
-        int64_t staleness_bound, clock_bound;
+        int64_t clock_bound;
         enum tw_release_rule release;
     } rows[] = {
-        {"sync", 4, true, TW_LATE_USE, 0, -1, TW_RELEASE_AT_COMMIT},
-        {"backup:1", 3, true, TW_LATE_DROP, 0, -1, TW_RELEASE_AT_COMMIT},
-        {"backup:0", 4, true, TW_LATE_DROP, 0, -1, TW_RELEASE_AT_COMMIT},
-        {"k-sync:3", 3, true, TW_LATE_CANCEL, 0, -1, TW_RELEASE_AT_COMMIT},
-        {"k-batch-sync:3", 3, false, TW_LATE_CANCEL, 0, -1, TW_RELEASE_AT_ACCEPTANCE},
-        {"async", 1, false, TW_LATE_USE, -1, -1, TW_RELEASE_AT_COMMIT},
-        {"ssp:3", 1, false, TW_LATE_USE, -1, 3, TW_RELEASE_AT_COMMIT},
-        {"ssp:0", 1, false, TW_LATE_USE, -1, 0, TW_RELEASE_AT_COMMIT},
-        {"k-async:3", 3, true, TW_LATE_USE, -1, -1, TW_RELEASE_AT_COMMIT},
-        {"k-batch-async:3", 3, false, TW_LATE_USE, -1, -1, TW_RELEASE_AT_ACCEPTANCE},
-        {"softsync:3", 1, false, TW_LATE_USE, -1, -1, TW_RELEASE_AT_ACCEPTANCE},
-        {"softsync:2", 2, false, TW_LATE_USE, -1, -1, TW_RELEASE_AT_ACCEPTANCE},
+        {"sync", 4, TW_LATE_USE, -1, TW_RELEASE_AT_COMMIT},
+        {"backup:1", 3, TW_LATE_DROP, -1, TW_RELEASE_AT_COMMIT},
+        {"backup:0", 4, TW_LATE_DROP, -1, TW_RELEASE_AT_COMMIT},
+        {"k-sync:3", 3, TW_LATE_CANCEL, -1, TW_RELEASE_AT_COMMIT},
+        {"k-batch-sync:3", 3, TW_LATE_CANCEL, -1, TW_RELEASE_AT_ACCEPTANCE},
+        {"async", 1, TW_LATE_USE, -1, TW_RELEASE_AT_COMMIT},
+        {"ssp:3", 1, TW_LATE_USE, 3, TW_RELEASE_AT_COMMIT},
+        {"ssp:0", 1, TW_LATE_USE, 0, TW_RELEASE_AT_COMMIT},
+        {"k-async:3", 3, TW_LATE_USE, -1, TW_RELEASE_AT_COMMIT},
+        {"k-batch-async:3", 3, TW_LATE_USE, -1, TW_RELEASE_AT_ACCEPTANCE},
+        {"softsync:3", 1, TW_LATE_USE, -1, TW_RELEASE_AT_ACCEPTANCE},
+        {"softsync:2", 2, TW_LATE_USE, -1, TW_RELEASE_AT_ACCEPTANCE},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct tw_dial dial;
         assert_int_equal(tw_dial_parse(rows[i].mode, where, 4, &dial, NULL), TW_OK);
         assert_int_equal(dial.gather, rows[i].gather);
-        assert_int_equal(dial.distinct, rows[i].distinct);
         assert_int_equal(dial.late, rows[i].late);
-        assert_int_equal(dial.staleness_bound, rows[i].staleness_bound);
         assert_int_equal(dial.clock_bound, rows[i].clock_bound);
         assert_int_equal(dial.release, rows[i].release);
         assert_int_equal(tw_dial_ahead(&dial),
