@@ -73,7 +73,7 @@ struct tw_node_order {
 
 enum tw_node_event_kind {
     TW_EVENT_JOINED,    /* rank, incarnation, connection */
-    TW_EVENT_LEFT,      /* rank, incarnation, connection; text: why */
+    TW_EVENT_LEFT,      /* rank, incarnation; text: why */
     TW_EVENT_SERVER,    /* rank: its index; present, connection; else text: why it is lost */
     TW_EVENT_EVALUATOR, /* present */
     TW_EVENT_STARTED,

@@ -1,5 +1,5 @@
-/* A node's insides, shared by node.c, node_session.c and node_operator.c. Private to
- * them. */
+/* A node's insides, shared by node.c, node_session.c, node_server.c and node_operator.c.
+ * Private to them. */
 #ifndef TW_CORE_NODE_STATE_H
 #define TW_CORE_NODE_STATE_H
 

@@ -8,12 +8,8 @@
 /* ---- pushes that an order names ---- */
 
 static bool is_here(const struct tw_shard *s, const struct tw_contribution *c) {
-    if (c->slot >= s->config.slots || c->step <= s->slot[c->slot].settled)
-        return false;
-    for (uint32_t i = 0; i < s->pushes; i++)
-        if (s->push[i].used && s->push[i].slot == c->slot && s->push[i].step == c->step)
-            return true;
-    return false;
+    return c->slot < s->config.slots && c->step > s->slot[c->slot].settled &&
+           tw_shard_look_for_push(s, c->slot, c->step) != UINT32_MAX;
 }
 
 /* Each is here and not settled, none twice: so each has a plane of its own. */

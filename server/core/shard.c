@@ -257,16 +257,20 @@ enum tw_status tw_shard_end(struct tw_shard *s, const struct tw_end *end, struct
     return TW_OK;
 }
 
-uint32_t tw_shard_find_push(const struct tw_shard *s, const struct tw_contribution *contribution) {
-    uint32_t open = s->slot[contribution->slot].open;
-    if (s->push[open].step == contribution->step)
+uint32_t tw_shard_look_for_push(const struct tw_shard *s, uint32_t slot, uint64_t step) {
+    uint32_t open = s->slot[slot].open;
+    if (s->push[open].step == step)
         return open;
     for (uint32_t i = 0; i < s->pushes; i++)
-        if (s->push[i].used && s->push[i].slot == contribution->slot &&
-            s->push[i].step == contribution->step)
+        if (s->push[i].used && s->push[i].slot == slot && s->push[i].step == step)
             return i;
-    assert(!"the log names a push that is not here");
-    return open;
+    return UINT32_MAX;
+}
+
+uint32_t tw_shard_find_push(const struct tw_shard *s, const struct tw_contribution *contribution) {
+    uint32_t push = tw_shard_look_for_push(s, contribution->slot, contribution->step);
+    assert(push != UINT32_MAX); /* the log names only what is here */
+    return push;
 }
 
 /* ---- work ---- */

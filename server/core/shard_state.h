@@ -1,5 +1,5 @@
-/* A shard's insides, shared by shard.c (memory, pushes, votes) and shard_apply.c
- * (records, reducing, sweeping). Private to them. */
+/* A shard's insides, shared by shard.c (memory, pushes, votes), shard_apply.c (records,
+ * reducing, sweeping) and order_check.c, which only looks. Private to them. */
 #ifndef TW_CORE_SHARD_STATE_H
 #define TW_CORE_SHARD_STATE_H
 
@@ -116,7 +116,9 @@ static inline uint8_t *tw_shard_bytes_state(struct tw_shard *s, uint32_t push, u
     return &s->bytes[(size_t)push * s->chunks + chunk];
 }
 
-/* shard.c */
+/* shard.c: the push of a slot's step that is here; UINT32_MAX: none is. */
+uint32_t tw_shard_look_for_push(const struct tw_shard *s, uint32_t slot, uint64_t step);
+/* The same, of one that must be. */
 uint32_t tw_shard_find_push(const struct tw_shard *s, const struct tw_contribution *contribution);
 
 /* shard_apply.c */
