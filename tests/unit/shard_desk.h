@@ -58,6 +58,17 @@ static inline const struct tw_optimizer *desk_rule(const char *name) {
     return NULL;
 }
 
+/* A fresh shard with this config, whose layout is the desk's. */
+static inline void desk_init_as(struct desk *desk, const struct tw_shard_config *config) {
+    desk->config = *config;
+    size_t bytes = tw_shard_bytes(config);
+    assert_true(bytes > 0);
+    desk->memory = aligned_alloc(64, (bytes + 63) & ~(size_t)63);
+    memset(desk->memory, 0, bytes);
+    desk->shard = tw_shard_init(desk->memory, config);
+    desk->position = desk->version = desk->regather = 0;
+}
+
 /* One of `servers` shards. Sync: members known. */
 static inline void desk_init_shard(struct desk *desk, bool sync, uint32_t slots,
                                    uint32_t chunk_bytes, uint32_t servers, uint32_t index,
@@ -73,7 +84,7 @@ static inline void desk_init_shard(struct desk *desk, bool sync, uint32_t slots,
     assert_int_equal(
         tw_layout_init(&desk->layout, &desk->list, chunk_bytes, servers, desk->chunk, &desk->error),
         TW_OK);
-    desk->config = (struct tw_shard_config){
+    struct tw_shard_config config = {
         .layout = &desk->layout,
         .index = index,
         .slots = slots,
@@ -83,11 +94,7 @@ static inline void desk_init_shard(struct desk *desk, bool sync, uint32_t slots,
         .seed = 7,
         .optimizer = desk_rule(rule),
         .options = {.lr = 0.25, .momentum = 0.5, .beta1 = 0.9, .beta2 = 0.99, .eps = 1e-8}};
-    size_t bytes = tw_shard_bytes(&desk->config);
-    assert_true(bytes > 0);
-    desk->memory = aligned_alloc(64, (bytes + 63) & ~(size_t)63);
-    memset(desk->memory, 0, bytes);
-    desk->shard = tw_shard_init(desk->memory, &desk->config);
+    desk_init_as(desk, &config);
 }
 
 /* The usual desk: one server, smallest chunks, plain descent. */

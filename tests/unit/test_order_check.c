@@ -76,6 +76,7 @@ static void only_whole_pushes_are_prepared(void **state) {
         prepare_is(&desk, 1, 2, c, NULL);
         prepare_is(&desk, 2, 2, c, "has version 2, not 1");
         prepare_is(&desk, 1, 0, c, "has 0 pushes");
+        prepare_is(&desk, 1, 1, c, sync ? "has 1 pushes" : NULL);
         desk_prepare(&desk, 0, 2);
         prepare_is(&desk, 1, 2, c, "two updates");
         desk_fini(&desk);
@@ -122,6 +123,58 @@ static void only_what_was_prepared_is_committed(void **state) {
     desk_fini(&desk);
 }
 
+/* What is prepared anew takes the place of what was prepared before. */
+static void what_was_summed_is_not_prepared_again(void **state) {
+    struct desk desk;
+    struct tw_contribution c[2];
+    ready(&desk, false, 2, 2);
+    desk_contributions(&desk, 0, 2, c);
+    desk_prepare(&desk, 0, 1);
+    desk_work(&desk);
+    prepare_is(&desk, 1, 1, c, "slot 0, step 1, which is not whole");
+    prepare_is(&desk, 1, 1, c + 1, NULL);
+    desk_prepare(&desk, 1, 1);
+    desk_work(&desk);
+    record_is(&desk, settling(&desk, TW_RECORD_COMMIT, 1, c), "not prepared");
+    record_is(&desk, settling(&desk, TW_RECORD_COMMIT, 1, c + 1), NULL);
+    desk_fini(&desk);
+}
+
+/* In sync the sums are there before anybody asks for them. */
+static void sums_alone_are_not_committed(void **state) {
+    struct desk desk;
+    struct tw_contribution c[2];
+    ready(&desk, true, 2, 2);
+    desk_contributions(&desk, 0, 2, c);
+    record_is(&desk, settling(&desk, TW_RECORD_COMMIT, 2, c), "not prepared");
+    desk_prepare(&desk, 0, 2);
+    record_is(&desk, settling(&desk, TW_RECORD_COMMIT, 2, c), "not prepared");
+    desk_work(&desk);
+    record_is(&desk, settling(&desk, TW_RECORD_COMMIT, 2, c), NULL);
+    desk_commit(&desk, 0, 2);
+    for (uint32_t slot = 0; slot < 2; slot++) {
+        desk_release(&desk, slot);
+        desk_work(&desk);
+        desk_push_all(&desk, slot);
+    }
+    desk_work(&desk);
+    desk_contributions(&desk, 0, 2, c);
+    record_is(&desk, settling(&desk, TW_RECORD_COMMIT, 2, c), "not prepared"); /* the last was */
+    desk_fini(&desk);
+}
+
+static void sums_that_are_cleared_are_not_committed(void **state) {
+    struct desk desk;
+    struct tw_contribution c[2];
+    ready(&desk, true, 2, 2);
+    desk_contributions(&desk, 0, 2, c);
+    desk_prepare(&desk, 0, 2);
+    desk_work(&desk);
+    desk_regather(&desk);
+    record_is(&desk, settling(&desk, TW_RECORD_COMMIT, 2, c), "not prepared");
+    desk_fini(&desk);
+}
+
 static void what_is_being_summed_is_left_alone(void **state) {
     struct desk desk;
     ready(&desk, false, 2, 2);
@@ -155,8 +208,36 @@ static void steps_are_released_in_turn(void **state) {
     record_is(&desk, release, NULL); /* accepted */
     release.step = 0;
     record_is(&desk, release, "which is over");
+    desk_prepare(&desk, 0, 1);
+    desk_work(&desk);
+    desk_commit(&desk, 0, 1);
+    release.version = release.step = 1;
+    record_is(&desk, release, "which is over"); /* settled, and the last that was released */
     release.slot = TW_SLOT_EVALUATOR;
     record_is(&desk, release, NULL);
+    desk_fini(&desk);
+}
+
+/* As many as a lead may accept before it must commit; the desk's slots and twice as many. */
+static void pushes_are_accepted_while_there_is_room(void **state) {
+    struct desk desk;
+    ready(&desk, false, 2, 1);
+    struct tw_record release = {.kind = TW_RECORD_RELEASE, .slot = 0, .step = 1};
+    for (uint32_t accepted = 0; accepted < 4; accepted++) {
+        release.step++;
+        record_is(&desk, release, NULL);
+        desk.slot[0].step = release.step;
+        desk.slot[0].read = release.position = ++desk.position;
+        tw_shard_record(desk.shard, &release);
+        desk_work(&desk);
+        release.step--;
+        record_is(&desk, release, "which is over");
+        release.step++;
+        desk_push_all(&desk, 0);
+        desk_work(&desk);
+    }
+    release.step++;
+    record_is(&desk, release, "before its push is settled");
     desk_fini(&desk);
 }
 
@@ -180,6 +261,14 @@ static void the_dial_turns_to_modes_of_the_job(void **state) {
     dial.mode = "sync";
     record_is(&desk, dial, NULL);
     desk_fini(&desk);
+    struct tw_shard_config config = desk.config;
+    config.ahead = 1; /* of a job that turns to no mode with more */
+    desk_init_as(&desk, &config);
+    dial.mode = "k-batch-async:2";
+    record_is(&desk, dial, "DIAL");
+    dial.mode = "k-batch-async:1";
+    record_is(&desk, dial, NULL);
+    desk_fini(&desk);
 }
 
 int main(void) {
@@ -188,8 +277,12 @@ int main(void) {
         cmocka_unit_test(only_whole_pushes_are_prepared),
         cmocka_unit_test(pushes_are_known_and_in_order),
         cmocka_unit_test(only_what_was_prepared_is_committed),
+        cmocka_unit_test(what_was_summed_is_not_prepared_again),
+        cmocka_unit_test(sums_alone_are_not_committed),
+        cmocka_unit_test(sums_that_are_cleared_are_not_committed),
         cmocka_unit_test(what_is_being_summed_is_left_alone),
         cmocka_unit_test(steps_are_released_in_turn),
+        cmocka_unit_test(pushes_are_accepted_while_there_is_room),
         cmocka_unit_test(in_sync_no_push_is_accepted_ahead),
         cmocka_unit_test(the_dial_turns_to_modes_of_the_job),
     };
