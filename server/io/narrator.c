@@ -208,7 +208,9 @@ void tw_narrator_let_go(struct tw_server *server) {
 static void on_border(struct tw_server *server, const struct tw_node_event *event) {
     struct tw_narrator *narrator = &server->narrator;
     const struct tw_stretch *stretch = &event->stretch;
-    double n = (double)server->config->train_samples, seconds = tw_server_seconds(server);
+    uint64_t now_ns = uv_hrtime(); /* one moment for `seconds` and what they were spent on */
+    double n = (double)server->config->train_samples;
+    double seconds = tw_training_clock_seconds(&server->clock, now_ns);
     double samples = (double)event->samples, before = (double)narrator->border_samples;
     if (narrator->holds == TW_HELD_BORDERS)
         tw_narrator_let_go(server);
@@ -228,7 +230,7 @@ static void on_border(struct tw_server *server, const struct tw_node_event *even
         .staleness_max = stretch->staleness_max,
         .dropped = stretch->dropped,
         .awaits = event->evaluated,
-        .times = tw_waits_stretch(server),
+        .times = tw_waits_stretch(server, now_ns),
     };
     narrator->border_seconds = seconds;
     narrator->border_samples = event->samples;

@@ -63,8 +63,9 @@ static double seconds_of(uint64_t ns) {
     return (double)ns * 1e-9;
 }
 
-static void tell_rank(struct tw_server *server, struct tw_link *link, uint32_t rank) {
-    struct tw_waiting_view view = tw_waits_view(server, rank);
+static void tell_rank(struct tw_server *server, struct tw_link *link, uint32_t rank,
+                      uint64_t now_ns) {
+    struct tw_waiting_view view = tw_waits_view(server, rank, now_ns);
     struct tw_frame frame = {.body = TW_BODY_RANK_STATUS};
     frame.rank_status = (struct tw_rank_status){
         .rank = rank,
@@ -89,8 +90,9 @@ static void answer(struct tw_server *server, struct tw_link *link) {
     if (link->number == TW_NO_CONNECTION)
         return;
     tell_run(server, link);
+    uint64_t now_ns = uv_hrtime(); /* one moment for all: their times add up to the same */
     for (uint32_t i = 0; i < link->query.ranks; i++)
-        tell_rank(server, link, link->query.first + i);
+        tell_rank(server, link, link->query.first + i, now_ns);
     tw_connection_flush(link->connection);
     tw_node_answered(server->node, link->number);
 }

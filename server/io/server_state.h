@@ -242,13 +242,14 @@ void tw_waits_hold(struct tw_server *server);
 void tw_waits_heard(struct tw_link *link, const struct tw_frame *frame);
 void tw_waits_served(struct tw_server *server, uint32_t rank);
 void tw_waits_tick(struct tw_server *server, uint64_t passed_ms);
-struct tw_waiting_view tw_waits_view(const struct tw_server *server, uint32_t rank);
+struct tw_waiting_view tw_waits_view(const struct tw_server *server, uint32_t rank,
+                                     uint64_t now_ns);
 /* Since anything came from it. */
 double tw_waits_silent_seconds(const struct tw_server *server, uint32_t rank);
 /* For whom the next update waits, in words; "" when for nobody, or not for long. */
 void tw_waits_words(const struct tw_server *server, char *text, size_t room);
 /* Where the time of all workers together went since the last call. */
-struct tw_border_times tw_waits_stretch(struct tw_server *server);
+struct tw_border_times tw_waits_stretch(struct tw_server *server, uint64_t now_ns);
 /* Tells where the time of the whole run went. */
 void tw_waits_conclude(struct tw_server *server);
 

@@ -108,8 +108,9 @@ void tw_waits_served(struct tw_server *server, uint32_t rank) {
     tw_waiting_served(server->waits.account, rank, uv_hrtime());
 }
 
-struct tw_waiting_view tw_waits_view(const struct tw_server *server, uint32_t rank) {
-    return tw_waiting_view(server->waits.account, rank, uv_hrtime());
+struct tw_waiting_view tw_waits_view(const struct tw_server *server, uint32_t rank,
+                                     uint64_t now_ns) {
+    return tw_waiting_view(server->waits.account, rank, now_ns);
 }
 
 double tw_waits_silent_seconds(const struct tw_server *server, uint32_t rank) {
@@ -132,11 +133,12 @@ static uint64_t patience_ns(const struct tw_waiting_view *view) {
 static struct wanted find_among(const struct tw_server *server, bool evicted) {
     const struct tw_sequencer *sequencer = tw_node_sequencer(server->node);
     struct wanted wanted = {.count = 0};
+    uint64_t now_ns = uv_hrtime();
     for (uint32_t rank = 0; rank < (uint32_t)server->config->job->workers; rank++) {
         struct tw_standing standing = tw_sequencer_standing(sequencer, rank);
         if (!standing.wanted || standing.evicted != evicted)
             continue;
-        struct tw_waiting_view view = tw_waits_view(server, rank);
+        struct tw_waiting_view view = tw_waits_view(server, rank, now_ns);
         if (wanted.count++ && patience_ns(&view) <= patience_ns(&wanted.view))
             continue;
         wanted.worst = rank;
@@ -286,10 +288,11 @@ static void tick_waiting(struct tw_server *server, uint64_t now_ms) {
 }
 
 /* Names a rank that is here, but does not get through its step. */
-static void check_straggler(struct tw_server *server, uint32_t rank, double limit_s) {
+static void check_straggler(struct tw_server *server, uint32_t rank, double limit_s,
+                            uint64_t now_ns) {
     struct tw_waits *waits = &server->waits;
     struct tw_rank_waits *own = &waits->rank[rank];
-    struct tw_waiting_view view = tw_waits_view(server, rank);
+    struct tw_waiting_view view = tw_waits_view(server, rank, now_ns);
     double awake_s = (double)(uv_now(&server->loop) - waits->woke_ms) * 1e-3;
     double step_s = (double)view.step_ns * 1e-9;
     if (step_s < limit_s || awake_s < limit_s || own->told_step == view.step)
@@ -310,13 +313,14 @@ static void tick_ranks(struct tw_server *server) {
     const struct tw_sequencer *sequencer = tw_node_sequencer(server->node);
     double limit_s = (double)server->limits.straggler_ms * 1e-3;
     double usual_s = TW_TEMPO_SLOW * tw_tempo_median(&server->waits.steps);
+    uint64_t now_ns = uv_hrtime();
     for (uint32_t rank = 0; rank < (uint32_t)server->config->job->workers; rank++) {
         struct tw_standing standing = tw_sequencer_standing(sequencer, rank);
         if (!standing.here)
             continue;
-        tw_waiting_here(server->waits.account, rank, standing.reading, uv_hrtime());
+        tw_waiting_here(server->waits.account, rank, standing.reading, now_ns);
         if (server->narrator.started)
-            check_straggler(server, rank, usual_s > limit_s ? usual_s : limit_s);
+            check_straggler(server, rank, usual_s > limit_s ? usual_s : limit_s, now_ns);
     }
 }
 
@@ -330,10 +334,10 @@ void tw_waits_tick(struct tw_server *server, uint64_t passed_ms) {
 
 /* ---- sums ---- */
 
-static struct tw_waiting_view sum_all(const struct tw_server *server) {
+static struct tw_waiting_view sum_all(const struct tw_server *server, uint64_t now_ns) {
     struct tw_waiting_view sum = {.culprit = TW_NOBODY};
     for (uint32_t rank = 0; rank < (uint32_t)server->config->job->workers; rank++) {
-        struct tw_waiting_view view = tw_waits_view(server, rank);
+        struct tw_waiting_view view = tw_waits_view(server, rank, now_ns);
         sum.sums.computing_ns += view.sums.computing_ns;
         sum.sums.waiting_ns += view.sums.waiting_ns;
         sum.sums.network_ns += view.sums.network_ns;
@@ -349,12 +353,12 @@ static struct tw_waiting_view sum_all(const struct tw_server *server) {
 }
 
 /* Since the last border others waited for this rank most; -1: for none. */
-static int64_t find_culprit(struct tw_server *server, double *seconds) {
+static int64_t find_culprit(struct tw_server *server, uint64_t now_ns, double *seconds) {
     int64_t culprit = -1;
     uint64_t most_ns = 0;
     for (uint32_t rank = 0; rank < (uint32_t)server->config->job->workers; rank++) {
         struct tw_rank_waits *own = &server->waits.rank[rank];
-        uint64_t blamed_ns = tw_waits_view(server, rank).blamed_ns;
+        uint64_t blamed_ns = tw_waits_view(server, rank, now_ns).blamed_ns;
         if (blamed_ns - own->border_blamed_ns > most_ns) {
             most_ns = blamed_ns - own->border_blamed_ns;
             culprit = rank;
@@ -370,15 +374,15 @@ static double since(uint64_t now_ns, uint64_t before_ns) {
     return (double)(int64_t)(now_ns - before_ns) * 1e-9;
 }
 
-struct tw_border_times tw_waits_stretch(struct tw_server *server) {
-    struct tw_waiting_view now = sum_all(server), before = server->waits.border;
+struct tw_border_times tw_waits_stretch(struct tw_server *server, uint64_t now_ns) {
+    struct tw_waiting_view now = sum_all(server, now_ns), before = server->waits.border;
     struct tw_border_times times = {
         .computing = since(now.sums.computing_ns, before.sums.computing_ns),
         .waiting = since(now.sums.waiting_ns, before.sums.waiting_ns),
         .network = since(now.sums.network_ns, before.sums.network_ns),
         .away = since(now.sums.away_ns, before.sums.away_ns),
     };
-    times.culprit = find_culprit(server, &times.culprit_seconds);
+    times.culprit = find_culprit(server, now_ns, &times.culprit_seconds);
     server->waits.border = now;
     return times;
 }
@@ -405,7 +409,7 @@ static void say_shares(const struct tw_waiting_view *view, char *text, size_t ro
 }
 
 static void tell_shares(struct tw_server *server, uint32_t rank) {
-    struct tw_waiting_view view = tw_waits_view(server, rank);
+    struct tw_waiting_view view = tw_waits_view(server, rank, uv_hrtime());
     struct tw_report report = {.kind = TW_REPORT_TIMES, .rank = rank};
     char shares[256];
     say_shares(&view, shares, sizeof(shares));
@@ -415,7 +419,7 @@ static void tell_shares(struct tw_server *server, uint32_t rank) {
 
 /* Of many workers all together, and the one that cost the others most. */
 static void tell_together(struct tw_server *server) {
-    struct tw_waiting_view sum = sum_all(server);
+    struct tw_waiting_view sum = sum_all(server, uv_hrtime());
     struct tw_report report = {.kind = TW_REPORT_TIMES};
     char shares[256];
     uint32_t worst = sum.culprit;
