@@ -48,8 +48,9 @@ void tw_server_stop(struct tw_server *server) {
 
 static void on_signal(uv_signal_t *handle, int number) {
     struct tw_server *server = handle->data;
-    tw_say("%s: stopping; the model so far will be saved. Once more: stop at once",
-           number == SIGINT ? "SIGINT" : "SIGTERM");
+    tw_say("%s: stopping; %s. Once more: stop at once", number == SIGINT ? "SIGINT" : "SIGTERM",
+           server->config->index ? "the run ends with this server, without a model"
+                                 : "the model so far will be saved");
     server->stop_signal = number;
     arm_second_signal(server);
     tw_server_stop(server);
