@@ -94,6 +94,13 @@ enum tw_status tw_address_resolve(const struct tw_host_port *from, struct sockad
     return TW_OK;
 }
 
+enum tw_status tw_address_next(struct tw_address_round *round, struct tw_error *error) {
+    if (++round->tried < round->count)
+        return TW_OK;
+    round->tried = round->count = 0;
+    return tw_address_resolve(&round->host, round->address, TW_ADDRESS_ROUND, &round->count, error);
+}
+
 bool tw_address_is_loopback(const struct sockaddr *address) {
     if (address->sa_family == AF_INET) {
         struct sockaddr_in v4;

@@ -32,6 +32,19 @@ enum tw_status tw_host_port_parse(struct tw_host_port *out, const char *text,
 enum tw_status tw_address_resolve(const struct tw_host_port *from, struct sockaddr_storage *out,
                                   size_t room, size_t *count, struct tw_error *error);
 
+/* The addresses of a host, for one that tries until somebody is there: one for each try,
+ * round after round. All zeros but `host`: none has been tried. */
+#define TW_ADDRESS_ROUND 8
+struct tw_address_round {
+    struct tw_host_port host;
+    struct sockaddr_storage address[TW_ADDRESS_ROUND];
+    size_t count, tried; /* address[tried] is that of the present try */
+};
+
+/* Goes to the address of the next try. The host is looked up anew for each round: where
+ * clusters start piece by piece, it may be known only later. Errors: tw_address_resolve(). */
+enum tw_status tw_address_next(struct tw_address_round *round, struct tw_error *error);
+
 /* 127.0.0.0/8, ::1, and 127.0.0.0/8 mapped into IPv6. */
 bool tw_address_is_loopback(const struct sockaddr *address);
 

@@ -8,7 +8,7 @@
 #include "common/base/say.h"
 #include "server/io/server_state.h"
 
-enum { RETRY_MS = 250, ADDRESSES = 8 };
+enum { RETRY_MS = 250 };
 
 static void say(struct tw_server *server, const struct tw_frame *frame) {
     if (server->lead.connection)
@@ -39,8 +39,8 @@ static void lose(struct tw_server *server, enum tw_status status, const char *wh
     bool may_pass = status == TW_CLOSED || status == TW_IO || status == TW_SLOW_PEER ||
                     status == TW_UNREACHABLE || status == TW_AGAIN || status == TW_NO_MEMORY ||
                     status == TW_LIMIT;
-    if (lead->phase == TW_LEAD_OVER)
-        return;
+    if (lead->phase == TW_LEAD_OVER || lead->phase == TW_LEAD_AWAY)
+        return; /* the first cause counts */
     if (lead->phase == TW_LEAD_SERVING) {
         snprintf(text, sizeof(text), "the lead at %s is lost, and with it the order: %.600s",
                  server->config->lead, why);
@@ -53,6 +53,8 @@ static void lose(struct tw_server *server, enum tw_status status, const char *wh
         snprintf(lead->cause, sizeof(lead->cause), "%s", why);
         lead->phase = TW_LEAD_AWAY;
         lead->next_ms = uv_now(&server->loop) + RETRY_MS;
+        if (lead->connection)
+            tw_connection_close(lead->connection);
     }
 }
 
@@ -188,6 +190,7 @@ static enum tw_status on_frame(struct tw_connection *connection, const struct tw
         status = on_challenge(server, &frame->challenge, error);
     } else if (lead->phase == TW_LEAD_ENTERING && frame->body == TW_BODY_SERVED) {
         lead->phase = TW_LEAD_SERVING;
+        lead->next_ms = uv_now(&server->loop);
         tw_say("serving the lead at %s", server->config->lead);
     } else {
         status = tw_error_set(error, TW_UNEXPECTED, "a %s frame from the lead",
@@ -218,7 +221,7 @@ static void on_open(struct tw_connection *connection, enum tw_status status,
     if (status != TW_OK || server->lead.phase != TW_LEAD_GREETING)
         return; /* on_closed follows */
     if (tw_random_bytes(server->lead.nonce, TW_NONCE_BYTES) != TW_OK) {
-        tw_connection_close(connection);
+        lose(server, TW_IO, "the system gives no random numbers");
         return;
     }
     hello.hello.protocol_min = TW_PROTOCOL_MIN;
@@ -231,28 +234,21 @@ static void on_open(struct tw_connection *connection, enum tw_status status,
 
 static void connect_lead(struct tw_server *server) {
     struct tw_lead_link *lead = &server->lead;
-    struct tw_host_port at;
-    struct sockaddr_storage address[ADDRESSES];
     struct tw_error error = {.status = TW_OK};
-    size_t count;
     lead->phase = TW_LEAD_GREETING;
-    enum tw_status status = tw_host_port_parse(&at, server->config->lead, &error);
-    if (status == TW_OK)
-        status = tw_address_resolve(&at, address, ADDRESSES, &count, &error);
+    lead->next_ms = uv_now(&server->loop) + server->limits.handshake_ms;
+    enum tw_status status = tw_address_next(&lead->at, &error);
     if (status == TW_OK &&
         tw_connection_new(&lead->connection, &server->host, &events, server) != TW_OK)
         status = tw_error_set(&error, TW_NO_MEMORY, "out of memory");
-    if (status != TW_OK) {
-        lose(server, error.status, error.text);
-        return;
+    if (status == TW_OK) {
+        tw_connection_limit(lead->connection, TW_SMALL_FIELDS_MAX, false);
+        status = tw_connection_connect(lead->connection,
+                                       (struct sockaddr *)&lead->at.address[lead->at.tried],
+                                       on_open, &error);
     }
-    tw_connection_limit(lead->connection, TW_SMALL_FIELDS_MAX, false);
-    status =
-        tw_connection_connect(lead->connection, (struct sockaddr *)&address[0], on_open, &error);
-    if (status == TW_OK)
-        return;
-    lose(server, error.status, error.text);
-    tw_connection_close(lead->connection);
+    if (status != TW_OK)
+        lose(server, error.status, error.text);
 }
 
 static void give_up(struct tw_server *server) {
@@ -272,6 +268,8 @@ void tw_lead_tick(struct tw_server *server) {
         lead->next_ms = now + TW_HEARTBEAT_MS;
         ping.ping.nonce = ++lead->pings;
         say(server, &ping);
+    } else if (lead->phase == TW_LEAD_GREETING || lead->phase == TW_LEAD_ENTERING) {
+        lose(server, TW_SLOW_PEER, "it took the connection and did not answer");
     } else if (lead->phase == TW_LEAD_AWAY && !lead->connection) {
         if (now - lead->since_ms >= server->limits.lead_ms)
             give_up(server);
@@ -327,7 +325,9 @@ enum tw_status tw_lead_init(struct tw_server *server, const struct sockaddr *lis
     snprintf(lead->cause, sizeof(lead->cause), "not tried");
     lead->inbox = calloc(1, sizeof(*lead->inbox));
     lead->since_ms = uv_now(&server->loop);
-    return lead->inbox ? TW_OK : tw_error_set(error, TW_NO_MEMORY, "out of memory");
+    if (!lead->inbox)
+        return tw_error_set(error, TW_NO_MEMORY, "out of memory");
+    return tw_host_port_parse(&lead->at.host, server->config->lead, error);
 }
 
 void tw_lead_fini(struct tw_server *server) {

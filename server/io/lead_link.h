@@ -3,7 +3,7 @@
  * Happy path: connect (and try again for a while: the lead may start later) -> Hello,
  * Challenge, Proof, Serve -> Served -> votes go up, orders come down, a Ping every second
  * -> Collect: the final weights go up -> Stop: over.
- * Failure: once Served, whatever ends the link ends this server: without the order there is
+ * Failure: a try that fails, or gets no answer, is made again for a while. Once Served, whatever ends the link ends this server: without the order there is
  * nothing that it could do.
  */
 #ifndef TW_IO_LEAD_LINK_H
@@ -26,7 +26,9 @@ enum tw_lead_phase {
 struct tw_lead_link {
     struct tw_connection *connection; /* NULL: none */
     enum tw_lead_phase phase;
-    uint64_t since_ms, next_ms;      /* of trying; of the next try, or Ping */
+    struct tw_address_round at;
+    uint64_t since_ms; /* of trying */
+    uint64_t next_ms;  /* of the next try or Ping; the present try ends without an answer */
     char cause[TW_ERROR_TEXT];       /* of the last failed try */
     char address[TW_SERVER_ADDRESS]; /* where we are found */
     uint8_t nonce[TW_NONCE_BYTES], proof[TW_PROOF_BYTES], layout[TW_DIGEST_BYTES];
@@ -35,7 +37,8 @@ struct tw_lead_link {
     uint64_t pings;
 };
 
-/* Where workers find us, if we are told; else as we listen. TW_NO_MEMORY. */
+/* Where workers find us, if we are told; else as we listen. TW_NO_MEMORY; TW_USAGE: the
+ * lead's address. */
 enum tw_status tw_lead_init(struct tw_server *server, const struct sockaddr *listens,
                             struct tw_error *error);
 void tw_lead_fini(struct tw_server *server);

@@ -4,6 +4,7 @@ lies, or is not there."""
 import os
 import re
 import signal
+import socket
 import sys
 import time
 import unittest
@@ -164,6 +165,18 @@ class ByHand(Case):
         code, out, err = lead.end()
         self.assertEqual(code, 1, err)
         self.assertIn("server 1", self.result(out)["error"])
+
+    def test_a_lead_that_takes_the_connection_and_says_nothing_is_tried_again(self):
+        with socket.create_server(("127.0.0.1", 0)) as mute:
+            mute.settimeout(60)
+            other = self.other("127.0.0.1:%d" % mute.getsockname()[1])
+            first, _ = mute.accept()
+            second, _ = mute.accept()
+            with first, second:
+                os.kill(other.pid, signal.SIGTERM)
+                code, _, err = other.end()
+        self.assertEqual(code, 130, err)
+        self.assertNotIn("will be saved", err)
 
     def test_wrong_words(self):
         for words, complaint in (

@@ -107,6 +107,36 @@ static void an_unknown_host_is_named(void **state) {
     assert_int_equal(count, 0);
 }
 
+static void each_try_has_the_next_address_and_each_round_a_look_up(void **state) {
+    struct tw_address_round round = {.count = 0};
+    struct sockaddr_storage first;
+    char name[TW_ADDRESS_TEXT];
+    resolve("127.0.0.1:80", &first);
+    assert_int_equal(tw_host_port_parse(&round.host, "127.0.0.2:80", NULL), TW_OK);
+    assert_int_equal(tw_address_next(&round, NULL), TW_OK);
+    assert_int_equal(round.count, 1);
+    round.count = 3; /* as of a host that has three */
+    round.address[1] = round.address[2] = first;
+    for (int i = 1; i < 3; i++) {
+        assert_int_equal(tw_address_next(&round, NULL), TW_OK);
+        assert_int_equal(round.tried, i);
+    }
+    assert_int_equal(tw_address_next(&round, NULL), TW_OK);
+    assert_int_equal(round.tried, 0);
+    assert_int_equal(round.count, 1);
+    tw_address_name((struct sockaddr *)&round.address[0], name);
+    assert_string_equal(name, "127.0.0.2:80");
+}
+
+static void a_host_that_is_not_known_yet_is_looked_up_again(void **state) {
+    struct tw_address_round round = {.host = {.host = "no such host", .port = "1"}};
+    assert_int_equal(tw_address_next(&round, NULL), TW_UNREACHABLE);
+    snprintf(round.host.host, sizeof round.host.host, "127.0.0.1");
+    assert_int_equal(tw_address_next(&round, NULL), TW_OK);
+    assert_int_equal(round.tried, 0);
+    assert_int_equal(round.count, 1);
+}
+
 static void ignore(uv_stream_t *listener, int status) {}
 
 static void a_port_in_use_is_named(void **state) {
@@ -144,6 +174,8 @@ int main(void) {
         cmocka_unit_test(another_family_has_no_name),
         cmocka_unit_test(knows_loopback),
         cmocka_unit_test(an_unknown_host_is_named),
+        cmocka_unit_test(each_try_has_the_next_address_and_each_round_a_look_up),
+        cmocka_unit_test(a_host_that_is_not_known_yet_is_looked_up_again),
         cmocka_unit_test(a_port_in_use_is_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

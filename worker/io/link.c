@@ -177,18 +177,6 @@ static const struct tw_connection_events events = {.on_data = on_data,
 
 /* ---- effects ---- */
 
-/* The address of the next try. A name is looked up for each round of its addresses:
- * where clusters start piece by piece, it may be known only later. */
-static enum tw_status next_address(struct tw_shell *shell, struct tw_error *error) {
-    shell->tried++;
-    if (shell->tried < shell->addresses)
-        return TW_OK;
-    shell->tried = 0;
-    shell->addresses = 0;
-    return tw_address_resolve(&shell->server, shell->address, TW_SHELL_ADDRESSES, &shell->addresses,
-                              error);
-}
-
 /* Where a server is, by what the lead says of it: "HOST:PORT", ":PORT" on the lead's
  * host, "" at the lead's address. */
 static enum tw_status find_server(struct tw_shell *shell, int number, struct sockaddr_storage *to,
@@ -197,7 +185,7 @@ static enum tw_status find_server(struct tw_shell *shell, int number, struct soc
     struct tw_host_port at;
     char lead[TW_ADDRESS_TEXT], whole[TW_ADDRESS_TEXT + TW_CLIENT_ADDRESS];
     size_t count;
-    *to = shell->address[shell->tried];
+    *to = shell->server.address[shell->server.tried];
     if (!*text)
         return TW_OK;
     tw_address_name((const struct sockaddr *)to, lead);
@@ -213,7 +201,7 @@ static enum tw_status find_server(struct tw_shell *shell, int number, struct soc
 
 static enum tw_status open_link(struct tw_shell *shell, int number, struct tw_error *error) {
     if (number == TW_CLIENT_CONTROL) {
-        enum tw_status status = next_address(shell, error);
+        enum tw_status status = tw_address_next(&shell->server, error);
         if (status != TW_OK)
             return status;
     }
@@ -379,7 +367,7 @@ static enum tw_status init_loop(struct tw_shell *shell, int stop_fd, struct tw_e
 enum tw_status tw_shell_init(struct tw_shell *shell, const struct tw_client_config *config,
                              int stop_fd, struct tw_error *error) {
     memset(shell, 0, sizeof(*shell));
-    enum tw_status status = tw_host_port_parse(&shell->server, config->server, error);
+    enum tw_status status = tw_host_port_parse(&shell->server.host, config->server, error);
     if (status != TW_OK)
         return status;
     shell->client_memory = malloc(tw_client_memory_bytes(config->list) + 1);

@@ -21,7 +21,6 @@
 #include "proto/connection.h"
 #include "worker/core/client.h"
 
-#define TW_SHELL_ADDRESSES 8
 
 struct tw_link;
 
@@ -36,9 +35,7 @@ struct tw_shell {
     void *client_memory;
     struct tw_connection_host host;
     struct tw_unpack_arena *arena;
-    struct tw_host_port server;
-    struct sockaddr_storage address[TW_SHELL_ADDRESSES];
-    size_t addresses, tried; /* control goes through them in turn, bulk follows it */
+    struct tw_address_round server; /* control goes through them in turn, bulk follows it */
     struct tw_link *link[TW_CLIENT_LINKS_MAX]; /* NULL: closed, or closing by our wish */
     int connections;                           /* whose on_closed has not come yet */
     size_t borrowed;
