@@ -67,15 +67,16 @@ static void on_stop_fd(uv_poll_t *poll, int code, int events) {
 static void on_tick(uv_timer_t *timer) {
     struct tw_server *server = timer->data;
     uint64_t now = uv_now(&server->loop), passed = now - server->tick_ms;
+    /* A process that was stopped, or busy, itself blames nobody for that time. */
+    uint32_t awake = passed > 2 * TW_TICK_MS ? 2 * TW_TICK_MS : (uint32_t)passed;
     server->tick_ms = now;
-    /* A process that was stopped itself blames nobody for that time. */
-    tw_links_tick(server, passed > 2 * TW_TICK_MS ? 2 * TW_TICK_MS : (uint32_t)passed);
+    tw_links_tick(server, awake);
     if (server->phase == TW_SERVER_RUNNING && !server->config->index) {
         tw_waits_tick(server, passed);
         tw_losses_tick(server, passed);
     }
     tw_narrator_tick(server);
-    tw_shards_tick(server, (uint32_t)passed);
+    tw_shards_tick(server, awake);
     tw_lead_tick(server);
     tw_trace_flush(&server->trace);
 }
