@@ -50,7 +50,14 @@ static void fail(struct tw_operator *o, enum tw_status status, const char *forma
     tw_error_set(&o->failed, status, "%s", text);
 }
 
+/* One that has ended the run takes server.json with it before it stops to listen. */
 static void fail_gone(struct tw_operator *o, const char *why) {
+    struct tw_run_server server;
+    struct tw_error over;
+    if (tw_run_server_find(&server, o->name, &over) == TW_STOPPED) {
+        fail(o, TW_STOPPED, "%s", over.text);
+        return;
+    }
     fail(o, TW_UNREACHABLE,
          "the server of the run in %s (process %ld at %s:%s) is gone without having ended the "
          "run: %s",

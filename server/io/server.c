@@ -90,6 +90,7 @@ static void close_handle(uv_handle_t *handle, void *context) {
 
 void tw_server_close(struct tw_server *server) {
     server->phase = TW_SERVER_CLOSING;
+    tw_server_file_remove(&server->file); /* before nobody listens any more where it says */
     tw_links_close(server);
     tw_lead_close(server);
     /* The handles of connections are closing already, those that are left are ours. */
@@ -185,7 +186,6 @@ static void tear_down(struct tw_server *server) {
     tw_lead_fini(server);
     tw_trace_close(&server->trace);
     tw_order_writer_close(&server->order);
-    tw_server_file_remove(&server->file);
     tw_run_directory_close(&server->directory);
     tw_narrator_fini(server);
     tw_waits_fini(server);

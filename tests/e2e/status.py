@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import sys
 import unittest
 
@@ -134,6 +135,23 @@ class Status(ByHand):
                             "is gone without having ended the run")
         for worker in workers:
             worker.process.kill()
+
+    def test_a_run_that_ends_while_it_is_asked(self):
+        code, _, err = self.talweg("run", "job.yaml", "--out", "done", "--set", "epochs=1")
+        self.assertEqual(code, 0, err)
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            self.write("done/server.json", json.dumps({
+                "host": "127.0.0.1", "port": listener.getsockname()[1], "pid": 1,
+                "job": 32 * "0"}))
+            asking = self.start("status", "done", "--json")
+            listener.settimeout(60)
+            connection, _ = listener.accept()
+            os.remove(self.path("done", "server.json"))
+            connection.close()
+            code, out, err = asking.end()
+        self.assertEqual(code, 1, err)
+        self.assertEqual(json.loads(out)["status"], "over")
+        self.assertIn("is over; its model is saved", err)
 
     def test_another_run_at_the_same_address(self):
         server, _ = self.endless()
