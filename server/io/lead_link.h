@@ -27,9 +27,9 @@ struct tw_lead_link {
     struct tw_connection *connection; /* NULL: none */
     enum tw_lead_phase phase;
     struct tw_address_round at;
-    uint64_t since_ms; /* of trying */
-    uint64_t next_ms;  /* of the next try or Ping; the present try ends without an answer */
-    char cause[TW_ERROR_TEXT];       /* of the last failed try */
+    uint64_t since_ms;         /* of trying */
+    uint64_t next_ms;          /* of the next try or Ping; the present try ends without an answer */
+    char cause[TW_ERROR_TEXT]; /* of the last failed try */
     char address[TW_SERVER_ADDRESS]; /* where we are found */
     uint8_t nonce[TW_NONCE_BYTES], proof[TW_PROOF_BYTES], layout[TW_DIGEST_BYTES];
     struct tw_order_inbox *inbox;

@@ -21,7 +21,6 @@
 #include "proto/connection.h"
 #include "worker/core/client.h"
 
-
 struct tw_link;
 
 struct tw_shell {
