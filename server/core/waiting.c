@@ -249,6 +249,10 @@ void tw_waiting_arriving(struct tw_waiting *w, uint32_t rank, uint64_t now_ns) {
         enter(w, &w->rank[rank], TW_RANK_SENDING, now_ns);
 }
 
+bool tw_waiting_is_arriving(const struct tw_waiting *w, uint32_t rank) {
+    return w->rank[rank].state == TW_RANK_SENDING;
+}
+
 void tw_waiting_arrived(struct tw_waiting *w, uint32_t rank, uint64_t step, uint64_t now_ns) {
     struct rank *r = &w->rank[rank];
     if (!is_busy(r->state) || step != r->step)

@@ -48,6 +48,8 @@ void tw_waiting_released(struct tw_waiting *w, uint32_t rank, uint64_t step, uin
 void tw_waiting_served(struct tw_waiting *w, uint32_t rank, uint64_t now_ns);
 /* Its push begins to arrive; all of it is here. */
 void tw_waiting_arriving(struct tw_waiting *w, uint32_t rank, uint64_t now_ns);
+/* Whether that is known: who says it of each chunk need not look at a clock any more. */
+bool tw_waiting_is_arriving(const struct tw_waiting *w, uint32_t rank);
 void tw_waiting_arrived(struct tw_waiting *w, uint32_t rank, uint64_t step, uint64_t now_ns);
 /* It says how long it computed on a step. */
 void tw_waiting_measured(struct tw_waiting *w, uint32_t rank, uint64_t step, uint64_t computing_ns);

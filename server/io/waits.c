@@ -94,7 +94,8 @@ void tw_waits_heard(struct tw_link *link, const struct tw_frame *frame) {
         return;
     waits->rank[rank].heard_ms = uv_now(&link->server->loop);
     if (frame->body == TW_BODY_PUSH) {
-        tw_waiting_arriving(waits->account, rank, uv_hrtime());
+        if (!tw_waiting_is_arriving(waits->account, rank)) /* a clock read for each push */
+            tw_waiting_arriving(waits->account, rank, uv_hrtime());
     } else if (frame->body == TW_BODY_END) {
         uint64_t before_ns = tw_waiting_last_step_ns(waits->account, rank);
         tw_waiting_arrived(waits->account, rank, frame->end.step, uv_hrtime());

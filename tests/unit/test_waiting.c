@@ -66,10 +66,12 @@ static void test_a_step_is_cut_into_its_parts(void **state) {
     assert_int_equal(view(&desk, 0).state, TW_RANK_COMPUTING);
     assert_int_equal(view(&desk, 0).state_ns, 100);
     assert_int_equal(view(&desk, 0).step_ns, 110);
+    assert_false(tw_waiting_is_arriving(desk.w, 0));
     tw_waiting_arriving(desk.w, 0, desk.now);
+    assert_true(tw_waiting_is_arriving(desk.w, 0));
     desk.now += 20;
-    tw_waiting_arriving(desk.w, 0, desk.now);
     tw_waiting_arrived(desk.w, 0, 1, desk.now);
+    assert_false(tw_waiting_is_arriving(desk.w, 0));
     assert_int_equal(tw_waiting_last_step_ns(desk.w, 0), 130);
     desk.now += 5;
     expect_times(&desk, 0, 100, 5, 30, 0);
