@@ -144,6 +144,7 @@ static enum tw_status on_frame(struct tw_connection *connection, const struct tw
     if (link->number == TW_NO_CONNECTION)
         return gone(error);
     enum tw_body body = frame->body;
+    link->heard_ms = uv_now(&server->loop);
     if (body == TW_BODY_REFUSE) {
         on_refuse(link, &frame->refuse, error);
         tw_pump_wake(server);

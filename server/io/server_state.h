@@ -64,6 +64,7 @@ struct tw_link {
     uint64_t weights_position; /* of the weights queued last */
     uint32_t weights_rank;     /* whose they are */
     uint32_t weights_last;     /* token of their last chunk, when it is queued; else UINT32_MAX */
+    uint64_t heard_ms;         /* when its last frame was complete */
     uint32_t pending_ms; /* ticks spent without having joined or attached; an operator's silence */
     bool has_asked;      /* an operator: `query` is to be answered */
     struct tw_query query;
@@ -94,6 +95,7 @@ enum tw_waits_for {
     TW_WAITS_FOR_NOBODY,
     TW_WAITS_FOR_RANKS,
     TW_WAITS_FOR_SERVER,     /* one of the others, that it comes */
+    TW_WAITS_FOR_ANSWER,     /* one of them is here, but says nothing */
     TW_WAITS_FOR_EVALUATOR,  /* that it joins */
     TW_WAITS_FOR_EVALUATION, /* that it has caught up */
 };

@@ -23,7 +23,7 @@ void tw_shards_fini(struct tw_server *server) {
     free(server->shards.chunk);
 }
 
-static struct tw_link *link_of(struct tw_server *server, uint32_t index) {
+struct tw_link *tw_shards_link(const struct tw_server *server, uint32_t index) {
     uint32_t connection = tw_node_server(server->node, index);
     return connection == TW_NO_CONNECTION ? NULL : server->link[connection];
 }
@@ -36,7 +36,7 @@ void tw_shards_order(struct tw_server *server, const struct tw_node_order *order
     tw_order_put(server->shards.outbox, order);
     while (tw_order_next(server->shards.outbox, &frame))
         for (uint32_t i = 1; i < servers; i++) {
-            struct tw_link *link = link_of(server, i);
+            struct tw_link *link = tw_shards_link(server, i);
             if (link)
                 tw_pump_queue(server, link, &frame);
         }
@@ -113,7 +113,7 @@ static void ask_next(struct tw_server *server) {
         done(server, NULL);
         return;
     }
-    struct tw_link *link = link_of(server, shards->from);
+    struct tw_link *link = tw_shards_link(server, shards->from);
     if (!link) {
         tw_error_set(&error, TW_CLOSED, "server %u, which has its part, is not there",
                      shards->from);
@@ -146,7 +146,7 @@ enum tw_status tw_shards_place(struct tw_link *link, const struct tw_frame *fram
                                struct tw_error *error) {
     struct tw_server *server = link->server;
     struct tw_shards *shards = &server->shards;
-    bool awaited = shards->collecting && link == link_of(server, shards->from);
+    bool awaited = shards->collecting && link == tw_shards_link(server, shards->from);
     if (!awaited)
         return tw_error_set(error, TW_UNEXPECTED, "Weights that nobody has asked for");
     if (frame->weights.chunk != shards->next_chunk)
@@ -164,7 +164,7 @@ enum tw_status tw_shards_arrived(struct tw_link *link, struct tw_error *error) {
     struct tw_server *server = link->server;
     struct tw_shards *shards = &server->shards;
     struct tw_error failure;
-    if (!shards->collecting || link != link_of(server, shards->from))
+    if (!shards->collecting || link != tw_shards_link(server, shards->from))
         return tw_error_set(error, TW_UNEXPECTED, "Weights that nobody has asked for");
     shards->silent_ms = 0;
     if (write_chunk(server, shards->chunk, &failure) != TW_OK)

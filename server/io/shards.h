@@ -25,6 +25,9 @@ struct tw_shards {
 enum tw_status tw_shards_init(struct tw_server *server, struct tw_error *error);
 void tw_shards_fini(struct tw_server *server);
 
+/* The link of another server; NULL: it is not here. */
+struct tw_link *tw_shards_link(const struct tw_server *server, uint32_t index);
+
 /* Queues an order of the sequencer for all other servers. */
 void tw_shards_order(struct tw_server *server, const struct tw_node_order *order);
 

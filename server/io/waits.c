@@ -162,12 +162,31 @@ static bool any_wanted(const struct tw_server *server) {
     return false;
 }
 
+/* A server whose heartbeat is missing, and for how long; 0: there is none. Nothing can be
+ * voted without it, whatever the ranks have done. */
+static uint32_t mute_server(const struct tw_server *server, uint64_t *silent_ms) {
+    uint64_t now_ms = uv_now(&server->loop), woke_ms = server->waits.woke_ms;
+    for (uint32_t index = 1; index < server->layout.servers; index++) {
+        const struct tw_link *link = tw_shards_link(server, index);
+        if (!link)
+            continue;
+        uint64_t since_ms = link->heard_ms > woke_ms ? link->heard_ms : woke_ms;
+        if (silent_ms)
+            *silent_ms = now_ms - since_ms;
+        if (now_ms - since_ms >= SILENT_S * 1000)
+            return index;
+    }
+    return 0;
+}
+
 static enum tw_waits_for waits_for(const struct tw_server *server) {
     const struct tw_narrator *narrator = &server->narrator;
     if (server->finished)
         return TW_WAITS_FOR_NOBODY;
     if (tw_node_missing_server(server->node))
         return TW_WAITS_FOR_SERVER;
+    if (mute_server(server, NULL))
+        return TW_WAITS_FOR_ANSWER;
     if (tw_sequencer_holding(tw_node_sequencer(server->node)))
         return TW_WAITS_FOR_EVALUATION;
     if (any_wanted(server))
@@ -220,8 +239,10 @@ static uint32_t say_waiting(const struct tw_server *server, enum tw_waits_for wh
                             size_t room) {
     struct wanted wanted = {.count = 0};
     uint64_t since_ms = uv_now(&server->loop) - server->waits.since_ms;
+    uint64_t silent_ms = 0;
     unsigned seconds = (unsigned)((since_ms + 500) / 1000);
     char doing[256], others[64] = "";
+    uint32_t mute;
     switch (whom) {
     case TW_WAITS_FOR_NOBODY:
         snprintf(text, room, "%s", "");
@@ -229,6 +250,11 @@ static uint32_t say_waiting(const struct tw_server *server, enum tw_waits_for wh
     case TW_WAITS_FOR_SERVER:
         snprintf(text, room, "for server %u, which has not come for %u s",
                  tw_node_missing_server(server->node), seconds);
+        break;
+    case TW_WAITS_FOR_ANSWER:
+        mute = mute_server(server, &silent_ms);
+        snprintf(text, room, "for server %u, which has said nothing at all for %u s", mute,
+                 (unsigned)((silent_ms + 500) / 1000));
         break;
     case TW_WAITS_FOR_EVALUATOR:
         snprintf(text, room, "for the evaluator, which has not joined for %u s", seconds);

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Several servers: the same bits whatever their number, and what happens when one is lost,
 lies, or is not there."""
+import json
 import os
 import re
 import signal
@@ -11,6 +12,7 @@ import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
 
+from talweg_by_hand import wait_until  # noqa: E402
 from talweg_e2e import JOB, Case, children_of  # noqa: E402
 
 # 16 x 4000 and 4000 x 3 weights: seven chunks of 64 KiB and more.
@@ -84,6 +86,32 @@ class Endings(Case):
         code, out, err = self.talweg("replay", "out", "--json")
         self.assertEqual(code, 0, err)
         self.assertEqual(self.result(out)["model_sha256"], result["model_sha256"])
+
+    def told(self):
+        code, out, err = self.talweg("status", "out", "--json")
+        self.assertEqual(code, 0, err)
+        return json.loads(out)
+
+    def test_a_frozen_server_is_named_and_let_off_again(self):
+        run, children = self.begin()
+        frozen = run.child("server", "--index", "2")
+        os.kill(frozen, signal.SIGSTOP)
+        self.addCleanup(self.thaw, frozen)
+        found = wait_until(lambda: (f := self.told())["waiting"] and "nothing at all" in
+                           f["waiting"] and f, "named")
+        self.assertRegex(found["waiting"], r"^for server 2, which has said nothing at all for \d+ s$")
+        self.thaw(frozen)
+        wait_until(lambda: self.told()["updates"] > found["updates"], "going on")
+        os.kill(run.pid, signal.SIGINT)
+        code, _, err = run.end()
+        self.assertEqual(code, 130, err)
+        self.assert_gone(children)
+
+    def thaw(self, pid):
+        try:
+            os.kill(pid, signal.SIGCONT)
+        except ProcessLookupError:
+            pass
 
     def test_a_killed_server_ends_the_run_by_name(self):
         run, children = self.begin()
