@@ -129,10 +129,6 @@ static enum tw_status check_turns(struct tw_checked_job *checked, struct tw_erro
 
 static enum tw_status find_shaping(struct tw_checked_job *checked, struct tw_error *error) {
     const struct tw_tensor_list *list = &checked->model->list;
-    if (checked->job->servers > 1 && checked->job->clip_norm > 0) /* squares are on no wire yet */
-        return tw_job_error(error, (struct tw_where){checked->job->path, 0}, "clip.norm",
-                            "with several servers it is not available yet; take it out, or use "
-                            "clip.value");
     checked->treatment = calloc((size_t)list->count, sizeof *checked->treatment);
     if (!checked->treatment)
         return tw_error_set(error, TW_NO_MEMORY, "out of memory");

@@ -229,14 +229,10 @@ struct tw_ready {
     bool finite;
     uint32_t bad_tensor; /* when not finite: the first such tensor; TW_TENSORS_MAX: the loss */
 };
-struct tw_sums {
-    uint32_t shard; /* likewise */
+struct tw_sums_frame {
     uint64_t version;
     bool finite; /* the reduced gradient, on this shard */
-    /* Where the update is clipped by norm: the sums of squares of its blocks, in their order.
-     * Valid until the next PREPARE; they do not travel yet. */
-    const double *squares; /* [blocks] */
-    uint32_t blocks;
+    struct tw_view squares;
 };
 struct tw_reach {
     uint32_t rank, attempt;
@@ -285,7 +281,7 @@ struct tw_frame {
         struct tw_serve serve;
         struct tw_served served;
         struct tw_ready ready;
-        struct tw_sums sums;
+        struct tw_sums_frame sums;
         struct tw_reach reach;
         struct tw_order order;
         struct tw_member_frame member;

@@ -145,7 +145,11 @@ static const struct field ready[] = {
     FIELD(ready, Ready, read), FIELD(ready, Ready, examples),    FIELD(ready, Ready, regather),
     FIELD(ready, Ready, loss), FIELD(ready, Ready, finite),      FIELD(ready, Ready, bad_tensor),
 };
-static const struct field sums[] = {FIELD(sums, Sums, version), FIELD(sums, Sums, finite)};
+static const struct field sums[] = {
+    FIELD(sums, Sums, version),
+    FIELD(sums, Sums, finite),
+    FIELD(sums, Sums, squares),
+};
 static const struct field reach[] = {
     FIELD(reach, Reach, rank),
     FIELD(reach, Reach, attempt),

@@ -87,7 +87,7 @@ enum tw_status tw_version_take(struct tw_replay *replay, struct tw_version **out
 void tw_version_drop(struct tw_replay *replay, struct tw_version *version);
 /* Adds replay->gradient to the sum of the update; finish: replay->gradient is the sum. */
 enum tw_status tw_replay_add(struct tw_replay *replay, bool last, struct tw_error *error);
-/* The sum of squares of replay->gradient: of its blocks, added in their order. */
+/* The sum of squares of replay->gradient, as clipping by norm takes it. */
 double tw_replay_squares(const struct tw_replay *replay);
 /* Applies replay->gradient. */
 enum tw_status tw_replay_apply(struct tw_replay *replay, const struct tw_update_terms *terms,

@@ -88,16 +88,10 @@ enum tw_status tw_replay_add(struct tw_replay *replay, bool last, struct tw_erro
 double tw_replay_squares(const struct tw_replay *replay) {
     const struct tw_tensor_list *list = &replay->config.model->list;
     const float *at = replay->gradient;
-    double sum = 0, square;
-    for (int t = 0; t < list->count; t++) {
-        size_t left = (size_t)list->tensors[t].elements, count;
-        for (; left > 0; left -= count, at += count) {
-            count = left < TW_BLOCK_FLOATS ? left : TW_BLOCK_FLOATS;
-            tw_block_sums_of_squares(at, count, &square);
-            sum += square;
-        }
-    }
-    return sum;
+    struct tw_exact_sum sum = {0};
+    for (int t = 0; t < list->count; at += list->tensors[t].elements, t++)
+        tw_add_squares(&sum, at, (size_t)list->tensors[t].elements);
+    return tw_exact_sum_value(&sum);
 }
 
 /* One that lies in one tensor. */

@@ -3,7 +3,8 @@
  * (by other servers) are merged without a change of one bit; only the result is rounded, once.
  * It is what math.fsum() of Python gives for the same numbers.
  *
- * Used for whole-model sums of the trace (common/tensor/sample.h). All zeros is the empty sum.
+ * Used for all sums over a whole model: of the trace, and of clipping by norm
+ * (common/tensor/sample.h). All zeros is the empty sum.
  */
 #ifndef TW_BASE_EXACT_SUM_H
 #define TW_BASE_EXACT_SUM_H

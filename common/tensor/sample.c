@@ -128,7 +128,7 @@ static size_t piece(size_t left) {
     return left < BLOCKS * TW_BLOCK_FLOATS ? left : BLOCKS * TW_BLOCK_FLOATS;
 }
 
-static void add_squares(struct tw_exact_sum *sum, const float *x, size_t count) {
+void tw_add_squares(struct tw_exact_sum *sum, const float *x, size_t count) {
     double blocks[BLOCKS];
     for (size_t at = 0; at < count; at += BLOCKS * TW_BLOCK_FLOATS) {
         size_t size = piece(count - at);
@@ -139,7 +139,7 @@ static void add_squares(struct tw_exact_sum *sum, const float *x, size_t count) 
 
 void tw_sample_gradient(struct tw_sample *sample, const float *gradient, size_t count) {
     if (sample->summed)
-        add_squares(&sample->gradient, gradient, count);
+        tw_add_squares(&sample->gradient, gradient, count);
 }
 
 void tw_sample_change(struct tw_sample *sample, const float *before, const float *after,
@@ -147,7 +147,7 @@ void tw_sample_change(struct tw_sample *sample, const float *before, const float
     double blocks[BLOCKS];
     if (!sample->summed)
         return;
-    add_squares(&sample->weights, after, count);
+    tw_add_squares(&sample->weights, after, count);
     for (size_t at = 0; at < count; at += BLOCKS * TW_BLOCK_FLOATS) {
         size_t size = piece(count - at);
         tw_block_sums_of_squared_changes(before + at, after + at, size, blocks);

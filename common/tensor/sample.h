@@ -37,6 +37,10 @@ void tw_sample_gradient(struct tw_sample *sample, const float *gradient, size_t 
 void tw_sample_change(struct tw_sample *sample, const float *before, const float *after,
                       size_t count);
 
+/* Adds the squares of a run of whole blocks, as above: of each block in float64, in the order of
+ * tw_block_sums_of_squares(), the blocks exactly. Also what clipping by norm is decided from. */
+void tw_add_squares(struct tw_exact_sum *sum, const float *x, size_t count);
+
 /* Another part of the same version. */
 void tw_sample_merge(struct tw_sample *into, const struct tw_sample *from);
 

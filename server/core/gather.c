@@ -246,6 +246,7 @@ void tw_sequencer_form(struct tw_sequencer *s) {
         s->preparing = true;
         s->sums = 0;
         s->sums_finite = true;
+        s->squares = (struct tw_exact_sum){0};
         struct tw_prepare *prepare = &tw_sequencer_emit(s, TW_SEQ_PREPARE)->prepare;
         prepare->version = s->version + 1;
         prepare->count = s->prepared_count;
@@ -279,15 +280,6 @@ static double loss_of(const struct tw_contribution *contribution, uint32_t count
     return tw_tree_sum_total(&sum);
 }
 
-/* Over all shards, in the order of the blocks: a shard has a run of them. */
-static double squares_of(const struct tw_sequencer *s) {
-    double sum = 0;
-    for (uint32_t i = 0; i < s->config.shards; i++)
-        for (uint32_t b = 0; b < s->shard_sums[i].blocks; b++)
-            sum += s->shard_sums[i].squares[b];
-    return sum;
-}
-
 static void commit(struct tw_sequencer *s) {
     const struct tw_contribution *contribution = contributions_prepared(s);
     uint32_t count = s->prepared_count;
@@ -310,7 +302,8 @@ static void commit(struct tw_sequencer *s) {
     s->total.loss += record->loss;
     s->stretch.loss += record->loss;
     record->examples = s->total.examples - before_examples;
-    record->divisor = tw_shaping_divisor(&s->config.shaping, record->examples, squares_of(s));
+    record->divisor =
+        tw_shaping_divisor(&s->config.shaping, record->examples, tw_exact_sum_value(&s->squares));
     s->prepared_count = 0;
     if (!tw_sequencer_turn_if_due(s)) /* a turn leaves nothing */
         leave_behind(s);
@@ -321,11 +314,12 @@ static void commit(struct tw_sequencer *s) {
 }
 
 void tw_sequencer_on_sums(struct tw_sequencer *s, const struct tw_sums *sums) {
-    if (!s->preparing || sums->version != s->version + 1 || sums->shard >= s->config.shards)
+    if (!s->preparing || sums->version != s->version + 1 || sums->shard >= s->config.shards ||
+        s->sums >> sums->shard & 1)
         return;
+    tw_exact_sum_merge(&s->squares, &sums->squares);
     s->sums |= UINT64_C(1) << sums->shard;
     s->sums_finite = s->sums_finite && sums->finite;
-    s->shard_sums[sums->shard] = *sums;
     if (s->sums != UINT64_MAX >> (64 - s->config.shards))
         return;
     s->preparing = false;

@@ -5,21 +5,32 @@
 
 /* ---- votes ---- */
 
-/* Words lowest byte first, then whether it is no finite sum. */
-static uint8_t *put_sum(uint8_t *at, const struct tw_exact_sum *sum) {
+/* The lowest word first, of a word the lowest byte. */
+static uint8_t *put_words(uint8_t *at, const struct tw_exact_sum *sum) {
     for (int i = 0; i < TW_EXACT_SUM_WORDS; i++)
         for (int b = 0; b < 8; b++)
             *at++ = (uint8_t)(sum->word[i] >> (8 * b));
-    *at++ = sum->not_finite;
     return at;
 }
 
-static const uint8_t *get_sum(const uint8_t *at, struct tw_exact_sum *sum) {
+static const uint8_t *get_words(const uint8_t *at, struct tw_exact_sum *sum) {
     for (int i = 0; i < TW_EXACT_SUM_WORDS; i++) {
         sum->word[i] = 0;
         for (int b = 0; b < 8; b++)
             sum->word[i] |= (uint64_t)*at++ << (8 * b);
     }
+    return at;
+}
+
+/* And whether it is no finite sum. */
+static uint8_t *put_sum(uint8_t *at, const struct tw_exact_sum *sum) {
+    at = put_words(at, sum);
+    *at++ = sum->not_finite;
+    return at;
+}
+
+static const uint8_t *get_sum(const uint8_t *at, struct tw_exact_sum *sum) {
+    at = get_words(at, sum);
     sum->not_finite = *at++ != 0;
     return at;
 }
@@ -50,6 +61,29 @@ static enum tw_status sample_of(const struct tw_sample_frame *frame, struct tw_s
     return TW_OK;
 }
 
+static void sums_frame(const struct tw_sums *sums, struct tw_frame *frame, uint8_t *scratch) {
+    frame->body = TW_BODY_SUMS;
+    frame->sums = (struct tw_sums_frame){
+        .version = sums->version, .finite = sums->finite, .squares = {scratch, TW_SQUARES_BYTES}};
+    put_words(scratch, &sums->squares);
+}
+
+/* There is no way to say a sum that is negative or no number. One that is too large for any model
+ * is a lie; added to others it might run over, and nobody would clip. */
+static enum tw_status sums_of(const struct tw_sums_frame *frame, uint32_t shard,
+                              struct tw_sums *sums, struct tw_error *error) {
+    if (frame->squares.size != TW_SQUARES_BYTES)
+        return tw_error_set(error, TW_MALFORMED, "Sums with a sum of squares of %zu bytes, not %d",
+                            frame->squares.size, TW_SQUARES_BYTES);
+    *sums = (struct tw_sums){.shard = shard, .version = frame->version, .finite = frame->finite};
+    get_words(frame->squares.bytes, &sums->squares);
+    if (sums->finite && tw_exact_sum_value(&sums->squares) >= TW_SQUARES_LIMIT)
+        return tw_error_set(error, TW_MALFORMED,
+                            "Sums with a sum of squares of %g, more than finite gradients can have",
+                            tw_exact_sum_value(&sums->squares));
+    return TW_OK;
+}
+
 void tw_vote_frame(const struct tw_node_vote *vote, struct tw_frame *frame,
                    uint8_t scratch[TW_SAMPLE_SUMS_BYTES]) {
     *frame = (struct tw_frame){.body = TW_BODY_REACH};
@@ -59,8 +93,7 @@ void tw_vote_frame(const struct tw_node_vote *vote, struct tw_frame *frame,
         frame->ready = vote->ready;
         break;
     case TW_VOTE_SUMS:
-        frame->body = TW_BODY_SUMS;
-        frame->sums = vote->sums;
+        sums_frame(&vote->sums, frame, scratch);
         break;
     case TW_VOTE_SAMPLE:
         sample_frame(&vote->sample, frame, scratch);
@@ -82,8 +115,7 @@ enum tw_status tw_vote_of_frame(const struct tw_frame *frame, uint32_t shard,
         vote->ready.shard = shard;
     } else if (frame->body == TW_BODY_SUMS) {
         vote->kind = TW_VOTE_SUMS;
-        vote->sums = (struct tw_sums){
-            .shard = shard, .version = frame->sums.version, .finite = frame->sums.finite};
+        return sums_of(&frame->sums, shard, &vote->sums, error);
     } else if (frame->body == TW_BODY_SAMPLE) {
         vote->kind = TW_VOTE_SAMPLE;
         return sample_of(&frame->sample, &vote->sample, error);

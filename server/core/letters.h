@@ -1,6 +1,6 @@
 /* What servers say to each other, as frames: votes up to the lead, orders down to the
  * other shards. The node speaks in values (struct tw_node_vote, tw_node_order); between
- * processes they travel as these frames, and the virtual cluster sends the same.
+ * processes they travel as these frames; in the virtual cluster votes do, too.
  *
  * A record may be larger than a frame: it travels in parts (Order.more), which the inbox
  * puts together again in memory of a fixed size. What comes in is not trusted: a status
@@ -14,13 +14,19 @@
 
 #define TW_ORDER_PART_BYTES (32u << 10)
 
-#define TW_SAMPLE_SUMS_BYTES (3 * (TW_EXACT_SUM_WORDS * 8 + 1))
+#define TW_SQUARES_BYTES (TW_EXACT_SUM_WORDS * 8)
+#define TW_SAMPLE_SUMS_BYTES (3 * (TW_SQUARES_BYTES + 1))
+
+/* 2^50 elements (common/base/limits.h), each below 2^128. Those of all shards together, too, stay
+ * within an exact sum. */
+#define TW_SQUARES_LIMIT 0x1p306
 
 /* A vote as its frame, which borrows from `scratch`. */
 void tw_vote_frame(const struct tw_node_vote *vote, struct tw_frame *frame,
                    uint8_t scratch[TW_SAMPLE_SUMS_BYTES]);
 
-/* A frame Ready, Sums, Reach or Sample from shard `shard`. TW_MALFORMED: its sums are none. */
+/* A frame Ready, Sums, Reach or Sample from shard `shard`. TW_MALFORMED: its sums are none, or
+ * are not below TW_SQUARES_LIMIT. */
 enum tw_status tw_vote_of_frame(const struct tw_frame *frame, uint32_t shard,
                                 struct tw_node_vote *vote, struct tw_error *error);
 

@@ -23,12 +23,19 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "common/base/exact_sum.h"
 #include "proto/frame.h"
 #include "proto/order_log.h"
 #include "server/core/optimizer.h"
 
-/* Shard to sequencer: struct tw_ready when all bytes of a push and its End are here, struct
- * tw_sums as the answer to PREPARE (proto/frame.h). */
+/* Shard to sequencer: struct tw_ready (proto/frame.h) when all bytes of a push and its End are
+ * here, and this as the answer to PREPARE. */
+struct tw_sums {
+    uint32_t shard;
+    uint64_t version;
+    bool finite;                 /* the reduced gradient, on this shard */
+    struct tw_exact_sum squares; /* of its elements, where the update may be clipped by norm */
+};
 
 /* Sequencer to shard: reduce exactly these. */
 struct tw_prepare {

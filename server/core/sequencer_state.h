@@ -84,8 +84,8 @@ struct tw_sequencer {
     bool preparing;
     uint64_t sums; /* bit per shard that answered */
     bool sums_finite;
-    struct tw_sums shard_sums[TW_SERVERS_MAX]; /* by shard, of those that answered */
-    int side;                                  /* which of the arrays below is in use */
+    struct tw_exact_sum squares; /* of those that answered */
+    int side;                    /* which of the arrays below is in use */
     struct tw_contribution *contribution[TW_CONTRIBUTION_SIDES]; /* [ready_room + workers] */
     uint32_t not_finite_in_a_row;
 

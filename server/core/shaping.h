@@ -9,10 +9,10 @@
  *     w = w (1 - rate decoupled)                 decoupled decay
  *     rule(g, w)
  *
- * The norm is that of the whole gradient, over all tensors and servers: each shard sums the
- * squares of its blocks of the reduced gradient (float64, a fixed order: common/tensor/kernels.h)
- * into SUMS; the sequencer adds them in the order of the blocks, and the divisor travels in the
- * COMMIT. So it is decided once, and its bits do not depend on chunk size or number of servers.
+ * The norm is that of the whole gradient, over all tensors and servers: each shard adds the
+ * squares of its part of the reduced gradient (tw_add_squares() of common/tensor/sample.h) into
+ * SUMS, the sequencer those of all shards, and the divisor travels in the COMMIT. So it is decided
+ * once; the sums are exact, so its bits do not depend on chunk size or number of servers.
  * The weights of a decay and the rate of a group are those of the update itself.
  *
  * Used by the sequencer (divisor), shards and replay (applying). Pure.

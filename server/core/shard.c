@@ -62,8 +62,6 @@ static size_t carve(struct tw_shard *s, unsigned char *memory) {
     CARVE(to_reduce, chunks);
     CARVE(queued, chunks);
     CARVE(work, s->work_room);
-    CARVE(first_block, chunks);
-    CARVE(squares, s->blocks);
     CARVE(before, s->config.sums_every ? s->config.layout->chunk_bytes / sizeof(float) : 0);
     CARVE(planes, s->stride * plane_count(&s->config));
 #undef CARVE
@@ -76,8 +74,6 @@ static void measure(struct tw_shard *s, const struct tw_shard_config *config) {
     s->pushes = push_count(config);
     s->plane = plane_floats(config);
     s->stride = s->plane + STAGGER_FLOATS;
-    for (uint32_t c = 0; c < s->chunks && tw_shaping_needs_norm(&config->shaping); c++)
-        s->blocks += (uint32_t)tw_block_count(tw_shard_chunk(s, c)->count);
     /* Per slot at most one COMMIT, one RELEASE that is valid and one, superseded,
      * in the batch being swept; the same for the evaluator. */
     s->work_room = 3 * config->slots + 4;
@@ -98,11 +94,8 @@ size_t tw_shard_bytes(const struct tw_shard_config *config) {
 static void fill_weights(struct tw_shard *s) {
     const struct tw_layout *layout = s->config.layout;
     size_t at = 0;
-    uint32_t block = 0;
     for (uint32_t c = 0; c < s->chunks; c++) {
         const struct tw_chunk *chunk = tw_shard_chunk(s, c);
-        s->first_block[c] = block;
-        block += (uint32_t)tw_block_count(chunk->count);
         s->offset[c] = at;
         at += round_up(chunk->count, LINE_FLOATS);
         float *weights = tw_shard_buffer(s, 0, c);
@@ -312,8 +305,7 @@ void tw_shard_prepare(struct tw_shard *s, const struct tw_prepare *prepare) {
     s->contributors = prepare->count;
     for (uint32_t i = 0; i < prepare->count; i++)
         s->contributor[i] = tw_shard_find_push(s, &prepare->contributions[i]);
-    s->reduced = 0;
-    s->sum_finite = true;
+    tw_shard_clear_sums(s);
     for (uint32_t c = 0; c < s->chunks; c++) {
         s->here[c] = prepare->count - 1;
         tw_shard_count_here(s, c);
@@ -328,8 +320,7 @@ static bool answer_prepare(struct tw_shard *s, struct tw_shard_effect *effect) {
                                        .sums = {.shard = s->config.index,
                                                 .version = s->prepare_version,
                                                 .finite = s->sum_finite,
-                                                .squares = s->squares,
-                                                .blocks = s->blocks}};
+                                                .squares = s->squares}};
     return true;
 }
 

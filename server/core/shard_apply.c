@@ -24,6 +24,13 @@ void tw_shard_count_here(struct tw_shard *s, uint32_t chunk) {
     s->to_reduce[(s->reduce_first + s->reduce_count++) % s->chunks] = chunk;
 }
 
+/* No chunk is reduced. */
+void tw_shard_clear_sums(struct tw_shard *s) {
+    s->reduced = 0;
+    s->sum_finite = true;
+    s->squares = (struct tw_exact_sum){0};
+}
+
 /* Sums the contributors' bytes of one chunk into the first one's buffer. */
 enum tw_shard_work tw_shard_reduce_next(struct tw_shard *s) {
     uint32_t chunk = s->to_reduce[s->reduce_first];
@@ -44,8 +51,8 @@ enum tw_shard_work tw_shard_reduce_next(struct tw_shard *s) {
         tw_sum_tree(sum, s->input, (int)s->contributors, count);
         s->sum_finite = s->sum_finite && tw_all_finite(sum, count);
     }
-    if (s->blocks)
-        tw_block_sums_of_squares(sum, count, s->squares + s->first_block[chunk]);
+    if (tw_shaping_needs_norm(&s->config.shaping))
+        tw_add_squares(&s->squares, sum, count);
     return TW_SHARD_WORKED;
 }
 
@@ -58,8 +65,7 @@ static void new_push(struct tw_shard_push *push) {
 }
 
 static void new_sums(struct tw_shard *s) {
-    s->reduced = 0;
-    s->sum_finite = true;
+    tw_shard_clear_sums(s);
     s->preparing = false;
     memset(s->here, 0, s->chunks * sizeof(*s->here));
 }

@@ -73,11 +73,9 @@ struct tw_shard {
     uint32_t *to_reduce;   /* ring [chunks] */
     bool *queued;          /* [chunks] is in that ring */
     uint32_t reduce_first, reduce_count, reduced;
-    uint64_t regather; /* position of the last REGATHER */
-    bool sum_finite;
-    uint32_t *first_block; /* [chunks] of each in `squares` */
-    double *squares;       /* [blocks] of the update being reduced, when it may be clipped */
-    uint32_t blocks;       /* 0: it is not */
+    uint64_t regather;           /* position of the last REGATHER */
+    bool sum_finite;             /* of the chunks that are reduced */
+    struct tw_exact_sum squares; /* of the same, when the update may be clipped by norm */
     bool preparing;
     uint64_t prepare_version;
     uint64_t version; /* of the last COMMIT */
@@ -124,6 +122,7 @@ uint32_t tw_shard_find_push(const struct tw_shard *s, const struct tw_contributi
 /* shard_apply.c */
 void tw_shard_know_members(struct tw_shard *s);
 void tw_shard_count_here(struct tw_shard *s, uint32_t chunk);
+void tw_shard_clear_sums(struct tw_shard *s);
 enum tw_shard_work tw_shard_reduce_next(struct tw_shard *s);
 enum tw_shard_work tw_shard_sweep_next(struct tw_shard *s, struct tw_shard_effect *effect);
 

@@ -67,9 +67,9 @@ class Faults(ByHand):
         workers = {rank: self.work(port, "--rank", str(rank), *arguments) for rank in ranks}
         return server, port, [workers[0], workers[1]]
 
-    def assert_same_bits(self, server, workers):
+    def assert_same_bits(self, server, workers, *undisturbed):
         found = self.assert_ended_well(server, workers)
-        expected = self.undisturbed()
+        expected = self.undisturbed(*undisturbed)
         self.assertEqual(found["updates"], expected["updates"])
         self.assertEqual(found["samples"], expected["samples"])
         self.assertEqual(found["model_sha256"], expected["model_sha256"], f"seed {self.seed}")
@@ -110,6 +110,23 @@ class Faults(ByHand):
         self.assertGreater(killed, 1)
         let_go(server)
         self.assert_same_bits(server, workers)
+
+    def test_workers_of_two_servers_killed(self):
+        """Half of a push may be on one server and nothing on the other."""
+        self.write("job.yaml", WIDE_JOB.replace("epochs: 3", "epochs: 450")
+                   .replace("batch: 20", "batch: 300").replace("servers: 1", "servers: 2"))
+        server, port, workers = self.begin()
+        other = self.start("server", "job.yaml", "--index", "1", "--lead", f"127.0.0.1:{port}",
+                           "--listen", "127.0.0.1:0")
+        killed = 0
+        for _ in self.blows(server, 1, 4, last=300, later=0.01):
+            self.replace(server, port, workers, self.random.randrange(2))
+            killed += 1
+            if killed == 8:
+                break
+        self.assertGreater(killed, 1)
+        let_go(server)
+        self.assert_same_bits(server, [*workers, other], "--servers", "1")
 
     def test_killed_evaluators(self):
         server, port, workers = self.begin()

@@ -51,6 +51,37 @@ class SameBits(Case):
                 self.assertEqual(code, 0, err)
                 self.assertEqual(self.result(stdout)["model_sha256"], ran["model_sha256"])
 
+    def divisors(self, out):
+        code, stdout, err = self.talweg("log", out, "--json")
+        self.assertEqual(code, 0, err)
+        records = [json.loads(line) for line in stdout.splitlines()]
+        return [r["divisor"] for r in records if r["record"] == "COMMIT"]
+
+    def test_clipped_by_norm_it_is_the_same_model_too(self):
+        """Some updates are clipped, some are not; the log says by how much, to the last bit."""
+        clip = ("--set", "clip.norm=0.3", "--set", "updates=30", "--set", "optimizer={name: sgd, lr: 0.1}")
+        one = self.train("one", *clip)
+        divisors = self.divisors("one")
+        self.assertTrue(0 < sum(d > 0 for d in divisors) < 30, divisors)
+        unclipped = self.train("unclipped", *clip[2:])
+        self.assertNotEqual(unclipped["model_sha256"], one["model_sha256"])
+        for servers, chunk in ((2, 65536), (3, 131072), (5, 65536)):
+            with self.subTest(servers=servers, chunk=chunk):
+                out = f"many-{servers}-{chunk}"
+                many = self.train(out, *clip, "--servers", str(servers), "--set", f"chunk={chunk}")
+                self.assertEqual(many["model_sha256"], one["model_sha256"])
+                self.assertEqual(self.divisors(out), divisors)
+                code, stdout, err = self.talweg("replay", out, "--json")
+                self.assertEqual(code, 0, err)
+                self.assertEqual(self.result(stdout)["model_sha256"], one["model_sha256"])
+
+    def test_clipped_by_norm_async_replays(self):
+        ran = self.train("out", "--mode", "async", "--servers", "3", "--set", "clip.norm=0.3")
+        self.assertTrue(any(d > 0 for d in self.divisors("out")))
+        code, stdout, err = self.talweg("replay", "out", "--json")
+        self.assertEqual(code, 0, err)
+        self.assertEqual(self.result(stdout)["model_sha256"], ran["model_sha256"])
+
 
 class Endings(Case):
     LONG = WIDE.replace("epochs: 3", "epochs: 10000")

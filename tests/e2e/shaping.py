@@ -111,9 +111,6 @@ class Shaping(Case):
             code, _, err = self.talweg("run", "bad.yaml")
             self.assertEqual(code, 2)
             self.assertIn(f"bad.yaml:{len(JOB.splitlines()) + 1}: {words}", err)
-        code, _, err = self.talweg("run", "job.yaml", "--servers", "2", "--set", "clip={norm: 1}")
-        self.assertEqual(code, 2)
-        self.assertIn("clip.norm: with several servers", err)
 
     def test_a_wrong_divisor_in_the_log_is_found(self):
         self.train("out", "clip={norm: 0.3}", "optimizer={name: sgd, lr: 0.1}")

@@ -90,7 +90,7 @@ const struct frame_sample frame_samples[FRAME_SAMPLES] = {
      {.body = TW_BODY_READY,
       .ready = {0, 1, 2, 3000000000, 4000000000, 5, 6000000000, 7.25, true, 8}},
      NULL},
-    {"sums", {.body = TW_BODY_SUMS, .sums = {0, 3000000000, true}}, NULL},
+    {"sums", {.body = TW_BODY_SUMS, .sums = {3000000000, true, TEXT("sum-of-squares")}}, NULL},
     {"reach", {.body = TW_BODY_REACH, .reach = {1, 2, true}}, NULL},
     {"order", {.body = TW_BODY_ORDER, .order = {TEXT("part of a record"), true, true}}, NULL},
     {"member",

@@ -24,6 +24,7 @@
     X(resumes)                                                                                     \
     X(releases)                                                                                    \
     X(commits)                                                                                     \
+    X(clipped)                                                                                     \
     X(drops)                                                                                       \
     X(regathers)                                                                                   \
     X(prepares)                                                                                    \

@@ -59,6 +59,7 @@ struct virtual_worker {
 struct letter { /* between servers */
     bool is_vote;
     struct tw_node_vote vote;
+    uint32_t from; /* the server whose vote it is */
     struct tw_node_order order;
     struct tw_contribution *contributions; /* copied, like what a record points to */
     char mode[TW_MODE_MAX + 1];

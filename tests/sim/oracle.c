@@ -205,7 +205,8 @@ static void sum_up(struct oracle *o, const struct tw_record *record, int t, floa
 
 /* What the sum is divided by, as the record must say it: 0 for a plain mean. */
 static double divisor_of(const struct oracle *o, float *const *sum, uint64_t examples) {
-    double total = 0, scale = o->shaping.sum ? 1 : (double)examples;
+    struct tw_exact_sum all = {0};
+    double scale = o->shaping.sum ? 1 : (double)examples;
     if (o->shaping.clip_norm == 0)
         return o->shaping.sum ? 1 : 0;
     for (int t = 0; t < o->list->count; t++) {
@@ -214,8 +215,9 @@ static double divisor_of(const struct oracle *o, float *const *sum, uint64_t exa
         assert_true(tw_block_count(n) <= 64);
         tw_block_sums_of_squares(sum[t], n, blocks);
         for (size_t b = 0; b < tw_block_count(n); b++)
-            total += blocks[b];
+            tw_exact_sum_add(&all, blocks[b]);
     }
+    double total = tw_exact_sum_value(&all);
     if (sqrt(total) / scale > o->shaping.clip_norm)
         return sqrt(total) / o->shaping.clip_norm;
     return o->shaping.sum ? 1 : 0;

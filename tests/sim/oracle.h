@@ -1,6 +1,6 @@
 /* The oracle: what the weights must be, computed in the plainest way from the
- * order log alone. It shares with the servers the update rules and the summing
- * tree (tested on their own), the sums of squares of blocks, and nothing else: no shards, chunks, votes, buffers
+ * order log alone. It shares with the servers the update rules, the summing tree and
+ * sums of squares (tested on their own), and nothing else: no shards, chunks, votes, buffers
  * or sessions. A worker's gradient is a function of (weights, slot, step), so a
  * log and the initial weights determine everything.
  */

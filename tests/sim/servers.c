@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "server/core/letters.h"
 #include "tests/sim/cluster_parts.h"
 #include "tests/sim/oracle.h"
 
@@ -60,6 +61,8 @@ static void count_record(struct cluster *c, const struct tw_record *record) {
         break;
     case TW_RECORD_COMMIT:
         c->counters->commits++;
+        c->counters->clipped +=
+            c->config->shaping.clip_norm > 0 && record->divisor > (c->config->shaping.sum ? 1 : 0);
         break;
     case TW_RECORD_DROP:
         c->counters->drops++;
@@ -121,6 +124,7 @@ static void carry_out(struct cluster *c, uint32_t node, const struct tw_node_eff
     case TW_NODE_TO_LEAD: {
         struct letter *letter = post(&c->node[0]);
         letter->is_vote = true;
+        letter->from = node;
         letter->vote = effect->vote;
         break;
     }
@@ -161,6 +165,18 @@ void cluster_work(struct cluster *c, uint32_t node) {
     say_goodbye(c);
 }
 
+/* As its frame, and what the lead makes of it. */
+static void hear_vote(struct tw_node *lead, const struct letter *letter) {
+    struct tw_frame frame;
+    struct tw_node_vote vote;
+    struct tw_error error;
+    uint8_t scratch[TW_SAMPLE_SUMS_BYTES];
+    tw_vote_frame(&letter->vote, &frame, scratch);
+    if (tw_vote_of_frame(&frame, letter->from, &vote, &error) != TW_OK)
+        fail_msg("an honest vote is refused: %s", error.text);
+    tw_node_hear_vote(lead, &vote);
+}
+
 void cluster_hear(struct cluster *c, uint32_t node) {
     struct virtual_node *to = &c->node[node];
     struct letter letter = to->inbox[to->inbox_first++];
@@ -169,7 +185,7 @@ void cluster_hear(struct cluster *c, uint32_t node) {
         to->inbox_first = 0;
     struct tw_error error;
     if (letter.is_vote)
-        tw_node_hear_vote(to->node, &letter.vote);
+        hear_vote(to->node, &letter);
     else if (tw_node_hear_lead(to->node, &letter.order, &error) != TW_OK)
         fail_msg("an honest lead is refused: %s", error.text);
     c->counters->prepares += !letter.is_vote && letter.order.kind == TW_ORDER_PREPARE;

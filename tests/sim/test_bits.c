@@ -62,6 +62,7 @@ static void test_sync_with_any_number_of_workers(void **state) {
         }
     }
     print_counters("bit-identical", &counters);
+    assert_true(counters.clipped > 0 && counters.clipped < counters.commits);
 }
 
 /* Eight slots on 1, 2, 4 and 8 workers: the same model and the same loss, also under

@@ -33,10 +33,13 @@ static void votes_come_back(void **state) {
     assert_true(back.ready.step == UINT64_MAX && back.ready.read == 5);
     assert_true(back.ready.examples == 6 && back.ready.regather == 1ULL << 40);
     assert_true(back.ready.loss == -0.5 && back.ready.finite && back.ready.bad_tensor == 9);
-    vote = (struct tw_node_vote){.kind = TW_VOTE_SUMS, .sums = {2, 11, true, NULL, 0}};
+    vote = (struct tw_node_vote){.kind = TW_VOTE_SUMS, .sums = {2, 11, true, {{0}, false}}};
+    for (uint64_t i = 0; i < TW_EXACT_SUM_WORDS - 1; i++)
+        vote.sums.squares.word[i] = (i + 1) * 0x0102030405060708ULL;
     back = round_trip(&vote, 2);
     assert_int_equal(back.sums.shard, 2);
-    assert_true(back.sums.version == 11 && back.sums.finite && !back.sums.blocks);
+    assert_true(back.sums.version == 11 && back.sums.finite);
+    assert_memory_equal(&back.sums.squares, &vote.sums.squares, sizeof(back.sums.squares));
     for (int lost = 0; lost < 2; lost++) {
         vote = (struct tw_node_vote){.kind = lost ? TW_VOTE_LOST : TW_VOTE_ATTACHED};
         vote.rank = 5;
@@ -80,6 +83,36 @@ static void samples_come_back_and_not_with_other_sizes(void **state) {
         frame.sample.sums.size = size;
         assert_int_equal(tw_vote_of_frame(&frame, 1, &back, &error), TW_MALFORMED);
     }
+}
+
+/* The lead is told of a shard's squares: `value`, in `size` bytes. */
+static enum tw_status tell_squares(double value, size_t size, bool finite, struct tw_error *error) {
+    struct tw_node_vote vote = {.kind = TW_VOTE_SUMS, .sums = {1, 4, finite, {{0}, false}}}, back;
+    struct tw_frame frame;
+    uint8_t scratch[TW_SAMPLE_SUMS_BYTES];
+    tw_exact_sum_add(&vote.sums.squares, value);
+    tw_vote_frame(&vote, &frame, scratch);
+    frame.sums.squares.size = size;
+    return tw_vote_of_frame(&frame, 1, &back, error);
+}
+
+/* Not even together can shards make the sum run over: then nobody would clip. */
+static void squares_that_cannot_be_are_refused(void **state) {
+    struct tw_error error;
+    for (size_t size = 0; size < TW_SAMPLE_SUMS_BYTES; size++)
+        assert_int_equal(tell_squares(1, size, true, &error),
+                         size == TW_SQUARES_BYTES ? TW_OK : TW_MALFORMED);
+    assert_int_equal(tell_squares(1, 0, true, &error), TW_MALFORMED);
+    assert_string_equal(error.text, "Sums with a sum of squares of 0 bytes, not 80");
+    const double most = TW_SQUARES_LIMIT * (1 - 0x1p-53);
+    assert_int_equal(tell_squares(most, TW_SQUARES_BYTES, true, &error), TW_OK);
+    assert_int_equal(tell_squares(TW_SQUARES_LIMIT, TW_SQUARES_BYTES, true, &error), TW_MALFORMED);
+    assert_non_null(strstr(error.text, "more than finite gradients can have"));
+    assert_int_equal(tell_squares(0x1p319, TW_SQUARES_BYTES, false, &error), TW_OK); /* dropped */
+    struct tw_exact_sum all = {0};
+    for (int i = 0; i < TW_SERVERS_MAX; i++)
+        tw_exact_sum_add(&all, most);
+    assert_false(all.not_finite);
 }
 
 /* ---- orders ---- */
@@ -228,6 +261,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(votes_come_back),
         cmocka_unit_test(samples_come_back_and_not_with_other_sizes),
+        cmocka_unit_test(squares_that_cannot_be_are_refused),
         cmocka_unit_test(records_come_back),
         cmocka_unit_test(what_is_to_be_prepared_comes_back),
         cmocka_unit_test(members_come_back),

@@ -409,6 +409,40 @@ static void test_a_regather_wants_everything_again(void **state) {
     desk_fini(&desk);
 }
 
+/* Each chunk counts once, also when it was reduced before a REGATHER; the next update begins at 0. */
+static void test_sums_have_the_squares_of_what_was_summed(void **state) {
+    struct desk desk;
+    for (int clipped = 0; clipped < 2; clipped++) {
+        desk_init(&desk, true, 2);
+        desk.config.shaping.clip_norm = clipped;
+        desk.shard = tw_shard_init(desk.memory, &desk.config);
+        desk_start(&desk);
+        for (uint64_t step = 1; step <= 2; step++) {
+            double exact = 0;
+            for (uint32_t t = 0; t < DESK_TENSORS; t++)
+                for (int64_t i = 0; i < desk_elements[t]; i++)
+                    exact += pow(
+                        (double)(desk_gradient(0, step, t, i) + desk_gradient(1, step, t, i)), 2);
+            for (int again = 0; again < 2; again++) {
+                desk_push_all(&desk, 0);
+                desk_push_all(&desk, 1);
+                desk_work(&desk);
+                if (!again)
+                    desk_regather(&desk);
+            }
+            desk_forget(&desk);
+            desk_prepare(&desk, 0, 2);
+            desk_work(&desk);
+            double told = tw_exact_sum_value(&desk_said(&desk, TW_SHARD_SUMS, 0)->sums.squares);
+            assert_true(clipped ? fabs(told / exact - 1) < 1e-12 : told == 0);
+            desk_settle(&desk, TW_RECORD_DROP, 0, 2);
+            desk_release(&desk, 0);
+            desk_release(&desk, 1);
+        }
+        desk_fini(&desk);
+    }
+}
+
 static void test_a_regather_withdraws_a_vote_not_given_yet(void **state) {
     struct desk desk;
     desk_init(&desk, true, 2);
@@ -500,6 +534,7 @@ int main(void) {
         cmocka_unit_test(test_a_push_before_any_release_is_thrown_away),
         cmocka_unit_test(test_sums_come_after_prepare),
         cmocka_unit_test(test_a_sum_that_overflows_is_not_finite),
+        cmocka_unit_test(test_sums_have_the_squares_of_what_was_summed),
         cmocka_unit_test(test_a_regather_wants_everything_again),
         cmocka_unit_test(test_a_regather_withdraws_a_vote_not_given_yet),
         cmocka_unit_test(test_bytes_that_arrive_across_a_regather_count),

@@ -131,7 +131,7 @@ FRAMES = {
         finite=True,
         bad_tensor=8,
     ),
-    "sums": dict(version=3000000000, finite=True),
+    "sums": dict(version=3000000000, finite=True, squares=b"sum-of-squares"),
     "reach": dict(rank=1, attempt=2, attached=True),
     "order": dict(record=b"part of a record", more=True, prepare=True),
     "member": dict(role=1, rank=1, incarnation=2, attempt=3, session=b"session-session-"),
