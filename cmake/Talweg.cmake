@@ -68,6 +68,10 @@ function(tw_room name)
   target_link_libraries(${name} PUBLIC talweg_flags ${ARG_ROOMS} ${ARG_LIBRARIES})
 endfunction()
 
+# After so long a test hangs. Many times what the slowest takes on a machine that is slow and
+# busy: a test may fail for what it sees, never for how long it took.
+set(TALWEG_TEST_SECONDS 1200)
+
 # tw_test(NAME LABEL SOURCES a.c ... ROOMS tw_base ...)
 # A cmocka program, run by ctest with that label. One that starts threads (it uses
 # the client library, or says THREADS) also gets the label `threads`: tests/run
@@ -77,7 +81,7 @@ function(tw_test name label)
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE ${ARG_ROOMS} ${ARG_LIBRARIES} PkgConfig::CMOCKA)
   add_test(NAME ${label}/${name} COMMAND ${name} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
-  set_tests_properties(${label}/${name} PROPERTIES LABELS ${label} TIMEOUT 300)
+  set_tests_properties(${label}/${name} PROPERTIES LABELS ${label} TIMEOUT ${TALWEG_TEST_SECONDS})
   if(ARG_THREADS OR "tw_worker_io" IN_LIST ARG_ROOMS OR "talweg_library" IN_LIST ARG_ROOMS)
     set_tests_properties(${label}/${name} PROPERTIES LABELS "${label};threads")
     set_property(GLOBAL APPEND PROPERTY TALWEG_THREAD_TESTS ${name})
@@ -100,6 +104,6 @@ function(tw_fuzz name)
     target_sources(${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests/fuzz/corpus_runner.c)
     add_test(NAME fuzz/${name} COMMAND ${name} tests/fuzz/corpus/${corpus}
              WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
-    set_tests_properties(fuzz/${name} PROPERTIES LABELS fuzz TIMEOUT 300)
+    set_tests_properties(fuzz/${name} PROPERTIES LABELS fuzz TIMEOUT ${TALWEG_TEST_SECONDS})
   endif()
 endfunction()

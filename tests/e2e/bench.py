@@ -20,7 +20,7 @@ class Bench(Case):
         self.addCleanup(os.environ.pop, "TMPDIR")
 
     def bench(self, *arguments):
-        return self.start("bench", *arguments).end(280)
+        return self.start("bench", *arguments).end()
 
     def object_of(self, *arguments):
         code, out, err = self.bench(*arguments, "--json")
@@ -78,7 +78,7 @@ class Bench(Case):
             children = children_of(bench.pid)
         bench.process.kill()
         bench.process.wait()
-        self.assert_gone(children, 20)
+        self.assert_gone(children)
 
 
 if __name__ == "__main__":

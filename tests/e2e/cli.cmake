@@ -14,6 +14,6 @@ foreach(
   usage
 )
   add_test(NAME e2e/${name} COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/e2e/${name}.py)
-  set_tests_properties(e2e/${name} PROPERTIES LABELS e2e TIMEOUT 300 ENVIRONMENT
+  set_tests_properties(e2e/${name} PROPERTIES LABELS e2e TIMEOUT ${TALWEG_TEST_SECONDS} ENVIRONMENT
                                               "TALWEG=$<TARGET_FILE:talweg>")
 endforeach()

@@ -9,7 +9,7 @@ import sys
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
-from talweg_e2e import TALWEG, Case, children_of, processes, signal, time  # noqa: E402
+from talweg_e2e import PATIENCE, TALWEG, Case, children_of, processes, signal  # noqa: E402
 
 FOREVER = ["--set", "epochs=1000000"]
 
@@ -51,17 +51,15 @@ class Ending(Case):
         run.process.send_signal(signal.SIGINT)
         run.wait_for("once more to stop at once")
         run.process.send_signal(signal.SIGINT)
-        code, out, err = run.end(10)
+        code, out, err = run.end()
         self.assertEqual(code, 130, err)
         self.assertEqual(self.result(out)["status"], "interrupted")
         self.assert_gone(children, seconds=0)
 
     def assert_failed_by(self, name, *words):
         run, children = self.begin()
-        start = time.monotonic()
         os.kill(run.child(*words), signal.SIGKILL)
-        code, out, err = run.end(10)
-        self.assertLess(time.monotonic() - start, 10)
+        code, out, err = run.end()
         self.assertEqual(code, 1, err)
         found = self.result(out)
         self.assertEqual(found["status"], "failed")
@@ -82,7 +80,7 @@ class Ending(Case):
     def test_killed_launcher(self):
         run, children = self.begin()
         run.process.kill()
-        self.assert_gone(children, seconds=2)
+        self.assert_gone(children)
 
     def test_model_that_diverges(self):
         code, out, err = self.talweg("run", "job.yaml", "--json", "--set",
@@ -131,7 +129,7 @@ class Terminal(Case):
             os.execv(TALWEG, [TALWEG, "run", "job.yaml", "--out", "out", *more])
         shown = b""
         while True:
-            ready, _, _ = select.select([terminal], [], [], 60)
+            ready, _, _ = select.select([terminal], [], [], PATIENCE)
             self.assertTrue(ready, shown)
             try:
                 piece = os.read(terminal, 65536)

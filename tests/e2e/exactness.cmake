@@ -2,7 +2,7 @@
 foreach(name dial exactness modes objectives schedules shaping slots trace wrong_by_hand)
   add_test(NAME e2e/${name} COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/e2e/${name}.py)
   set_tests_properties(
-    e2e/${name} PROPERTIES LABELS e2e TIMEOUT 300 SKIP_RETURN_CODE 77
+    e2e/${name} PROPERTIES LABELS e2e TIMEOUT ${TALWEG_TEST_SECONDS} SKIP_RETURN_CODE 77
                            ENVIRONMENT "TALWEG=$<TARGET_FILE:talweg>")
 endforeach()
 

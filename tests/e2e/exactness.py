@@ -102,7 +102,7 @@ class Faults(ByHand):
                    .replace("batch: 20", "batch: 300"))
         server, port, workers = self.begin()
         killed = 0
-        for _ in self.blows(server, 1, 4, last=300, later=0.01):
+        for _ in self.blows(server, 1, 4, last=220, later=0.01):
             self.replace(server, port, workers, self.random.randrange(2))
             killed += 1
             if killed == 15:

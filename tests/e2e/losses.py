@@ -39,7 +39,7 @@ class Losses(ByHand):
         run = self.run_and_kill(*arguments, *loses("evict", 0))
         run.wait_for("worker 1 was evicted after update ")
         let_go(run)
-        code, text, err = run.end(seconds=200)
+        code, text, err = run.end()
         self.assertEqual(code, 0, err)
         self.assertIn("worker 1 was killed by SIGKILL; the run goes on without it", err)
         self.assertIn("; 2 of 3 workers go on", err)

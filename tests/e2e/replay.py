@@ -11,7 +11,7 @@ import sys
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
-from talweg_by_hand import ByHand, hold_back  # noqa: E402
+from talweg_by_hand import ByHand, hold_back, let_go  # noqa: E402
 from talweg_e2e import JOB, Case  # noqa: E402
 
 SAME = """mode servers workers updates samples train_loss test_loss test_accuracy staleness_mean
@@ -190,22 +190,22 @@ class Disturbed(ByHand, Replay):
 
     def test_a_killed_server_leaves_a_log_that_replays(self):
         server, port = self.serve("--set", "epochs=100000")
-        workers = [self.work(port, "--set", "epochs=100000", "--patience", "0.1")
-                   for _ in range(2)]
+        workers = [self.work(port, "--set", "epochs=100000") for _ in range(2)]
         self.pass_epoch(server, 9)
-        server.process.kill()
-        server.end()
-        for worker in workers:
-            worker.end()
+        for process in server, *workers:
+            process.process.kill()
+            process.end()
         found, err = self.replay("out")
         self.assertGreaterEqual(found["samples"], 9 * 300)
         self.assertNotIn("the same bits as", err)
 
     def test_replay_is_stopped_in_order(self):
-        recorded = self.undisturbed("--set", "epochs=4000")
+        recorded = self.undisturbed("--set", "epochs=1000")
         replay = self.start("replay", "undisturbed", "--json", "--out", "again")
+        hold_back(replay)
         self.pass_epoch(replay, 5)
         replay.process.send_signal(signal.SIGINT)
+        let_go(replay)
         code, text, err = replay.end()
         self.assertEqual(code, 130, err)
         found = self.result(text)

@@ -7,7 +7,6 @@ import re
 import signal
 import socket
 import sys
-import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
@@ -84,7 +83,7 @@ class SameBits(Case):
 
 
 class Endings(Case):
-    LONG = WIDE.replace("epochs: 3", "epochs: 10000")
+    LONG = WIDE.replace("epochs: 3", "epochs: 1000000")
 
     def setUp(self):
         super().setUp()
@@ -96,14 +95,8 @@ class Endings(Case):
         return run, list(children_of(run.pid))
 
     def wait_for_update(self):
-        while True:
-            try:
-                with open(self.path("out", "metrics.jsonl")) as file:
-                    if file.read():
-                        return
-            except OSError:
-                pass
-            time.sleep(0.01)
+        metrics = self.path("out", "metrics.jsonl")
+        wait_until(lambda: os.path.exists(metrics) and os.path.getsize(metrics), "an update")
 
     def test_ctrl_c_saves_the_model_of_all_servers(self):
         run, children = self.begin()

@@ -7,7 +7,7 @@ import unittest
 import xml.etree.ElementTree as xml
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
-from talweg_e2e import Case  # noqa: E402
+from talweg_e2e import PATIENCE, Case  # noqa: E402
 
 FIELDS = """status error run format out mode workers updates from to applied dropped spans arrows
 staleness_mean begin seconds waiting receiving computing sending""".split()
@@ -163,10 +163,11 @@ class Traces(Timeline):
                 given = sum(map(len, commits.values()))
                 self.assertEqual(found["arrows"], given)
                 # Spans of steps that are still open at the end may lie behind the last update.
-                seconds = found["begin"] + found["seconds"] + 10
+                seconds = found["begin"] + found["seconds"] + PATIENCE
                 tracks = self.assert_no_overlap(events["X"], seconds)
                 computing = [span for span in events["X"] if span["name"] == "computing"]
-                self.assertEqual({span["tid"] for span in computing}, {0, 1, 2, 3})
+                self.assertLessEqual({c["slot"] for given in commits.values() for c in given},
+                                     {span["tid"] for span in computing})
                 applied = [span for span in computing if span["args"]["gradient"] == "applied"]
                 self.assertEqual(len(applied), given)
                 for phase in "s", "f":

@@ -71,11 +71,19 @@ class Training(Case):
         self.assertTrue(any("CPU" in line for line in notes))
 
     def test_async_reports_staleness(self):
-        found = self.train("--mode", "async", "--workers", "3")
+        found = self.train("--mode", "async", "--workers", "3", "--out", "async")
         self.assertEqual(found["mode"], "async")
         self.assertIn(found["samples"], range(900, 907))  # each push has 7, 7 or 6
-        self.assertGreater(found["staleness_max"], 0)
-        self.assertGreater(found["staleness_mean"], 0)
+        code, text, err = self.talweg("log", "async", "--json")
+        self.assertEqual(code, 0, err)
+        records = map(json.loads, text.splitlines())
+        applied = [push for record in records if record["record"] == "COMMIT"
+                   for push in record["contributions"]]
+        stale = [push["staleness"] for push in applied]
+        # All begin with the same weights: whoever is second is late.
+        self.assertEqual(max(stale) > 0, len({push["slot"] for push in applied}) > 1)
+        self.assertEqual(found["staleness_max"], max(stale))
+        self.assertAlmostEqual(found["staleness_mean"], sum(stale) / len(stale))
 
     def test_without_test_data_there_is_no_evaluator(self):
         with open(self.path("job.yaml")) as file:

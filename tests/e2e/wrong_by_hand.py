@@ -45,7 +45,7 @@ class Wrong(ByHand):
     def test_no_server(self):
         holder, port = held_port()
         with holder:
-            worker = self.work(port, "--patience", "0.3")
+            worker = self.work(port, "--patience", "1")
             self.assert_fails(worker, 1, f"no server at 127.0.0.1:{port}", "connection refused",
                               "start it, or check the address")
 
@@ -62,7 +62,7 @@ class Wrong(ByHand):
         with socket.socket() as mute:
             mute.bind(("127.0.0.1", 0))
             mute.listen(8)
-            worker = self.work(mute.getsockname()[1], "--patience", "0.5")
+            worker = self.work(mute.getsockname()[1], "--patience", "1")
             self.assert_fails(worker, 1, "no server at", "did not answer")
 
     def test_somebody_who_speaks_another_language(self):
@@ -78,7 +78,7 @@ class Wrong(ByHand):
     def test_a_killed_server(self):
         self.write("job.yaml", JOB.replace("epochs: 3", "epochs: 1000000"))
         server, port = self.serve()
-        workers = [self.work(port, "--patience", "0.5") for _ in range(2)]
+        workers = [self.work(port, "--patience", "3") for _ in range(2)]
         next(self.epochs(server))
         server.process.kill()
         server.end()

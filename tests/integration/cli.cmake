@@ -8,5 +8,5 @@ add_dependencies(test_launcher fake_child)
 # order.log, read by stock protobuf, and what `talweg log` makes of it.
 add_test(NAME integration/order_log
          COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/integration/order_log.py)
-set_tests_properties(integration/order_log PROPERTIES LABELS integration TIMEOUT 300 ENVIRONMENT
+set_tests_properties(integration/order_log PROPERTIES LABELS integration TIMEOUT ${TALWEG_TEST_SECONDS} ENVIRONMENT
                                                       "TALWEG=$<TARGET_FILE:talweg>")

@@ -9,7 +9,7 @@ import sys
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
-from talweg_e2e import Case  # noqa: E402
+from talweg_e2e import PATIENCE, Case  # noqa: E402
 
 PROGRAM = os.environ.get("OWN_GRADIENT", "build/examples/own_gradient")
 JOB = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "examples",
@@ -24,7 +24,7 @@ class OwnGradient(Case):
         port = server.wait_for("listening").split()[-1]
         workers = [subprocess.Popen([PROGRAM, f"127.0.0.1:{port}"], stdout=subprocess.PIPE,
                                     stderr=subprocess.PIPE, text=True) for _ in range(2)]
-        ends = [worker.communicate(timeout=60) for worker in workers]
+        ends = [worker.communicate(timeout=PATIENCE) for worker in workers]
         self.assertEqual([worker.returncode for worker in workers], [0, 0], ends)
         code, text, err = server.end()
         self.assertEqual(code, 0, err)
@@ -42,7 +42,7 @@ class OwnGradient(Case):
 
     def test_no_server_is_said_in_one_line(self):
         shutil.copy(JOB, self.path("own.yaml"))
-        run = subprocess.run([PROGRAM, "nonsense"], capture_output=True, text=True, timeout=60)
+        run = subprocess.run([PROGRAM, "nonsense"], capture_output=True, text=True, timeout=PATIENCE)
         self.assertEqual(run.returncode, 1)
         self.assertRegex(run.stderr, r"^own_gradient: .*nonsense.*\n$")
 

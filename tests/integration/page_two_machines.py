@@ -11,7 +11,7 @@ import unittest
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "lib"))
 from talweg_by_hand import LONG_JOB, wait_until  # noqa: E402
-from talweg_e2e import TALWEG, Case  # noqa: E402
+from talweg_e2e import PATIENCE, TALWEG, Case  # noqa: E402
 from talweg_namespaces import Machine, enter  # noqa: E402
 
 PAGE = os.path.join(HERE, "..", "..", "docs", "two-machines.md")
@@ -77,7 +77,7 @@ class Page(Case):
 
     def assert_done(self, started):
         process, said = started
-        code = process.wait(timeout=60)
+        code = process.wait(timeout=PATIENCE)
         with open(said) as file:
             text = file.read()
         self.assertEqual(code, 0, text[-2000:])
@@ -110,7 +110,7 @@ class Page(Case):
         commands, = re.findall(r"^```bash\n(.*?)^```$", page(), re.S | re.M)
         run = subprocess.run(["bash", "-e"], input=commands, text=True, cwd=self.folder,
                              env=self.environment, stdout=subprocess.PIPE,
-                             stderr=subprocess.STDOUT, timeout=60)
+                             stderr=subprocess.STDOUT, timeout=PATIENCE)
         self.assertEqual(run.returncode, 0, run.stdout)
         self.assertEqual(self.content("rehearsal"), self.expected(), run.stdout)
 

@@ -17,7 +17,7 @@ import tempfile
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
-from talweg_e2e import Case  # noqa: E402
+from talweg_e2e import PATIENCE, Case  # noqa: E402
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 SHAPES = {"w": [300, 100], "b": [3]}  # two chunks of the smallest size, and one
@@ -88,7 +88,7 @@ class Wire:
 
     def __init__(self, pb, port):
         self.pb = pb
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=20)
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
         self.stream = self.socket.makefile("rb")
 
     def close(self):
@@ -357,7 +357,7 @@ class Protocol(Case):
         worker.bulk.socket.settimeout(0.2)
         with self.assertRaises(TimeoutError):
             worker.bulk.socket.recv(1)
-        worker.bulk.socket.settimeout(20)
+        worker.bulk.socket.settimeout(PATIENCE)
         for number in (1, 0):  # any order will do
             worker.push_chunk(step, number, parts[number])
         self.assertEqual(worker.pull()[1], 2)

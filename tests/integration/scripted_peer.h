@@ -11,7 +11,7 @@
 
 #include "proto/frame.h"
 
-#define PEER_PATIENCE_S 20
+#define PEER_PATIENCE_S 120
 #define PEER_QUEUE 128
 
 /* The model of these tests: two tensors in chunks of 256 KiB at most, together more

@@ -44,6 +44,9 @@ const struct tw_report *server_expect(struct server_child *child, enum tw_report
 /* The next of this kind; others are skipped. */
 const struct tw_report *server_await(struct server_child *child, enum tw_report_kind kind);
 
+/* The next one if it is here already, else NULL. */
+const struct tw_report *server_hear(struct server_child *child);
+
 /* Awaits DONE and the end of the process; checks that it left in order. */
 const struct tw_result *server_end(struct server_child *child);
 /* Removes its folder. */

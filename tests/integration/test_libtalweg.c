@@ -97,6 +97,8 @@ static void train_steps(struct bench *bench, uint64_t steps) {
     }
 }
 
+enum { PATIENCE_S = 120 };
+
 static double seconds(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
@@ -105,12 +107,12 @@ static double seconds(void) {
 
 /* Waits, without calling the library, until `counter` has reached `goal`. */
 static void await(atomic_int *counter, int goal) {
-    double give_up = seconds() + 20;
+    double give_up = seconds() + PATIENCE_S;
     while (atomic_load(counter) < goal) {
         struct timespec pause = {0, 1000000};
         nanosleep(&pause, NULL);
         if (seconds() > give_up)
-            fail_msg("waited for %d, it is %d after 20 s", goal, atomic_load(counter));
+            fail_msg("waited for %d, it is %d after %d s", goal, atomic_load(counter), PATIENCE_S);
     }
 }
 
@@ -194,12 +196,12 @@ static void regather_sends_the_push_again(void **state) {
 }
 
 static void await_cancelled(const struct bench *bench) {
-    double give_up = seconds() + 20;
+    double give_up = seconds() + PATIENCE_S;
     while (!talweg_cancelled(bench->talweg)) {
         struct timespec pause = {0, 100000};
         nanosleep(&pause, NULL);
         if (seconds() > give_up)
-            fail_msg("not told within 20 s that the step is cancelled");
+            fail_msg("not told within %d s that the step is cancelled", PATIENCE_S);
     }
 }
 
@@ -354,10 +356,10 @@ static void no_server_is_an_error_that_says_where(void **state) {
     int fd;
     bench_init(&bench, &script);
     snprintf(bench.address, sizeof(bench.address), "127.0.0.1:%d", closed_port(&fd));
-    bench.config.connect_seconds = 0.3;
+    bench.config.connect_seconds = 1;
     double start = seconds();
     assert_int_equal(join(&bench), TALWEG_E_CONNECT);
-    assert_true(seconds() - start >= 0.29);
+    assert_true(seconds() - start >= 0.99);
     assert_non_null(strstr(talweg_error(bench.talweg), bench.address));
     assert_non_null(strstr(talweg_error(bench.talweg), "connection refused"));
     bench_fini(&bench);
@@ -395,7 +397,6 @@ static void a_server_of_something_else_is_named(void **state) {
     struct fake_script script = {.garbage = true};
     struct bench bench;
     bench_init(&bench, &script);
-    bench.config.connect_seconds = 5;
     int result = join(&bench);
     assert_true(result == TALWEG_E_FAILED || result == TALWEG_E_CONNECT);
     assert_non_null(strstr(talweg_error(bench.talweg), bench.address));

@@ -36,6 +36,13 @@ static void check_begins(const char *text, const char *with) {
         fail_msg("\"%.60s\" does not begin with \"%s\"", text, with);
 }
 
+/* Whoever else is waited for first, on a machine where joining takes its time. */
+static void await_waiting(const char *with) {
+    const struct tw_report *report = server_await(&server, TW_REPORT_WAITING);
+    while (strncmp(report->text, with, strlen(with)) != 0)
+        report = server_await(&server, TW_REPORT_WAITING);
+}
+
 static void check_weights(const struct actor *actor) {
     assert_memory_equal(actor->weights, expected, sizeof(expected));
 }
@@ -252,8 +259,7 @@ static void training_does_not_start_without_the_evaluator(void **state) {
     server_start(&server, &script);
     actor_join(&one, server.port, 0);
     actor_join(&two, server.port, 1);
-    const struct tw_report *report = server_await(&server, TW_REPORT_WAITING);
-    check_begins(report->text, "for the evaluator, which has not joined for");
+    await_waiting("for the evaluator, which has not joined for");
     actor_join_evaluator(&judge, server.port);
     server_await(&server, TW_REPORT_STARTED);
     ask(&judge, 8);
@@ -293,29 +299,27 @@ static void lines_wait_no_longer_for_an_evaluator_that_is_gone(void **state) {
 }
 
 static void progress_is_told_at_most_ten_times_a_second(void **state) {
-    enum { UPDATES = 200 };
-    server_start(&server, &(struct server_script){.updates = UPDATES, .progress = true});
+    enum { REPORTS = 5 };
+    server_start(&server, &(struct server_script){.updates = 1000000, .progress = true});
     actor_join(&one, server.port, 0);
-    for (int i = 0; i < UPDATES; i++) {
+    server_await(&server, TW_REPORT_STARTED);
+    unsigned reports = 0;
+    uint64_t updates = 0;
+    while (reports < REPORTS) {
         actor_take(&one);
         actor_push(&one);
-    }
-    leave(TW_OK);
-    unsigned reports = 0;
-    double seconds = 0;
-    uint64_t updates = 0;
-    server_await(&server, TW_REPORT_STARTED);
-    for (;;) {
-        const struct tw_report *report = server_await(&server, TW_REPORT_PROGRESS);
+        const struct tw_report *report = server_hear(&server);
+        if (!report || report->kind != TW_REPORT_PROGRESS)
+            continue;
         assert_true(report->updates > updates);
         assert_true(report->samples == report->updates * PUSH_EXAMPLES);
         updates = report->updates;
-        seconds = report->seconds;
         reports++;
-        if (report->updates > UPDATES / 4)
-            break;
+        /* The server's clock has milliseconds. */
+        assert_true(reports <= (report->seconds + 0.001) * 10 + 1);
     }
-    assert_true(reports <= seconds * 10 + 1);
+    kill(server.pid, SIGTERM);
+    leave(TW_INTERRUPTED);
     server_end(&server);
     server_clean(&server);
 }
@@ -324,8 +328,7 @@ static void no_progress_is_told_when_there_is_none(void **state) {
     struct server_script script = {.updates = 1, .progress = true, .limits.waiting_ms = 400};
     server_start(&server, &script);
     actor_join(&one, server.port, 0);
-    server_expect(&server, TW_REPORT_JOINED);
-    server_expect(&server, TW_REPORT_STARTED);
+    server_await(&server, TW_REPORT_STARTED);
     server_expect(&server, TW_REPORT_WAITING);
     actor_take(&one);
     actor_push(&one);
@@ -435,9 +438,8 @@ static void an_update_that_takes_ten_times_as_long_is_said(void **state) {
     actor_take(&two);
     actor_take(&one);
     actor_push(&one);
-    const struct tw_report *report = server_expect(&server, TW_REPORT_WAITING);
-    check_begins(report->text, "for rank 1, which has been computing step 12 for ");
-    assert_int_equal(report->rank, 1);
+    await_waiting("for rank 1, which has been computing step 12 for ");
+    assert_int_equal(server.last.rank, 1);
     actor_push(&two);
     model_update(expected, 0.5f, 0, 1, one.step);
     leave(TW_OK);
@@ -464,7 +466,8 @@ static void a_straggler_is_named_in_any_mode(void **state) {
     const struct tw_report *report = server_await(&server, TW_REPORT_STRAGGLER);
     while (report->rank != 1)
         report = server_await(&server, TW_REPORT_STRAGGLER);
-    check_begins(report->text, "rank 1, which has been computing step 1 for ");
+    check_begins(report->text, "rank 1, ");
+    assert_non_null(strstr(report->text, "step 1 "));
     actor_push(&two);
     leave(TW_OK);
     server_end(&server);
@@ -475,22 +478,17 @@ static void who_is_missing_is_said_by_name(void **state) {
     struct server_script script = {.workers = 2, .updates = 2, .limits.waiting_ms = 200};
     server_start(&server, &script);
     actor_join(&one, server.port, 0);
-    const struct tw_report *report = server_await(&server, TW_REPORT_WAITING);
-    check_begins(report->text, "for rank 1, which has not joined for");
-    assert_int_equal(report->rank, 1);
+    await_waiting("for rank 1, which has not joined for");
+    assert_int_equal(server.last.rank, 1);
     actor_join(&two, server.port, -1);
     assert_int_equal(two.rank, 1);
     update_both();
     actor_take(&two);
     actor_take(&one);
     actor_push(&one);
-    do
-        report = server_await(&server, TW_REPORT_WAITING);
-    while (!strstr(report->text, "rank 1, which has been computing step 2 for"));
+    await_waiting("for rank 1, which has been computing step 2 for");
     actor_lose(&two);
-    do
-        report = server_await(&server, TW_REPORT_WAITING);
-    while (!strstr(report->text, "rank 1, which has been gone for"));
+    await_waiting("for rank 1, which has been gone for");
     actor_join(&two, server.port, 1);
     actor_take(&two);
     peer_expect(one.bulk, TW_BODY_REGATHER);

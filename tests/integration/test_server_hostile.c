@@ -337,9 +337,12 @@ static void protocols_of_another_time_are_refused(void **state) {
 /* ---- patience and room ---- */
 
 static void a_peer_that_says_nothing_is_dropped(void **state) {
-    start(1 + CONTROL, (struct server_script){.limits.handshake_ms = 200});
+    struct peer *peers[CONTROL];
+    start(1 + CONTROL, (struct server_script){.limits.handshake_ms = 2000});
+    for (int stage = CONNECTED; stage < CONTROL; stage++)
+        peers[stage] = reach((enum stage)stage);
     for (int stage = CONNECTED; stage < CONTROL; stage++) {
-        struct peer *peer = reach((enum stage)stage);
+        struct peer *peer = peers[stage];
         const struct heard *heard;
         while ((heard = peer_hear(peer)) && heard->frame.body != TW_BODY_REFUSE)
             assert_int_equal(heard->frame.body, TW_BODY_CHALLENGE);

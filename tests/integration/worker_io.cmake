@@ -12,6 +12,6 @@ foreach(name protocol_client own_gradient)
            COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/integration/${name}.py)
   set_tests_properties(
     integration/${name}
-    PROPERTIES LABELS integration TIMEOUT 300 ENVIRONMENT
+    PROPERTIES LABELS integration TIMEOUT ${TALWEG_TEST_SECONDS} ENVIRONMENT
                "TALWEG=$<TARGET_FILE:talweg>;OWN_GRADIENT=${PROJECT_BINARY_DIR}/examples/own_gradient")
 endforeach()

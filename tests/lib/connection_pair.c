@@ -7,6 +7,8 @@
 
 #include "common/net/listen.h"
 
+enum { PATIENCE_MS = 120000 };
+
 static void must(bool holds, const char *what) {
     if (!holds) {
         fprintf(stderr, "connection_pair: %s\n", what);
@@ -104,7 +106,8 @@ static void on_connection(uv_stream_t *listener, int code) {
 }
 
 static void on_guard(uv_timer_t *guard) {
-    fprintf(stderr, "connection_pair: what the test waits for did not happen in 30 s\n");
+    fprintf(stderr, "connection_pair: what the test waits for did not happen in %d s\n",
+            PATIENCE_MS / 1000);
     abort();
 }
 
@@ -116,7 +119,7 @@ struct pair *pair_new(void) {
     tw_ignore_broken_pipes();
     uv_loop_init(&pair->loop);
     uv_timer_init(&pair->loop, &pair->guard);
-    uv_timer_start(&pair->guard, on_guard, 30000, 0);
+    uv_timer_start(&pair->guard, on_guard, PATIENCE_MS, 0);
     must(tw_host_port_parse(&where, "127.0.0.1:0", NULL) == TW_OK, "the address is right");
     must(tw_address_resolve(&where, &pair->address, 1, &count, NULL) == TW_OK, "it resolves");
     must(tw_listen(&pair->listener, &pair->loop, (struct sockaddr *)&pair->address, 16,
@@ -126,7 +129,11 @@ struct pair *pair_new(void) {
     pair->listener.data = pair;
     pair->a.pair = pair->b.pair = pair;
     pair->host = (struct tw_connection_host){
-        .loop = &pair->loop, .arena = &pair->arena, .send_queue_bytes_max = 64u << 20};
+        .loop = &pair->loop,
+        .arena = &pair->arena,
+        .send_queue_bytes_max = 64u << 20,
+        .finish_ms = PATIENCE_MS, /* megabytes of last words take their time */
+    };
     return pair;
 }
 

@@ -2,7 +2,7 @@
  * what it is told; or one of them and a plain socket.
  *
  * Tests run the loop until something has happened, never for a time. When it
- * does not happen within 30 s the program ends with a message.
+ * does not happen within two minutes the program ends with a message.
  */
 #ifndef TW_TESTS_CONNECTION_PAIR_H
 #define TW_TESTS_CONNECTION_PAIR_H

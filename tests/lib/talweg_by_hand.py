@@ -8,7 +8,7 @@ import re
 import signal
 import time
 
-from talweg_e2e import JOB, Case
+from talweg_e2e import JOB, PATIENCE, Case
 
 # How a test says that it cannot run here (SKIP_RETURN_CODE in the .cmake files).
 SKIPPED = 77
@@ -46,7 +46,7 @@ def let_go(run):
     fcntl.fcntl(run.process.stderr, F_SETPIPE_SZ, 1 << 20)
 
 
-def wait_until(condition, what, seconds=60):
+def wait_until(condition, what, seconds=PATIENCE):
     """Polls; fails after so many seconds."""
     deadline = time.monotonic() + seconds
     while True:

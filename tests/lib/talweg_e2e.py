@@ -16,6 +16,10 @@ import unittest
 
 TALWEG = os.path.abspath(os.environ.get("TALWEG", "build/talweg"))
 
+# No test may depend on how fast the machine is: whatever is waited for may take so many
+# seconds. Only what hangs takes as long.
+PATIENCE = 300
+
 FIELDS = """status error mode servers workers updates samples seconds samples_per_second
 train_loss test_loss test_accuracy staleness_mean staleness_max model model_sha256 run""".split()
 
@@ -106,7 +110,7 @@ class Run:
                 return line
         raise AssertionError(f"it ended without {word!r}:\n{self.seen}")
 
-    def end(self, seconds=60):
+    def end(self, seconds=PATIENCE):
         """Waits; returns (exit code, stdout, all of stderr)."""
         out, err = self.process.communicate(timeout=seconds)
         self.seen += err
@@ -161,7 +165,7 @@ class Case(unittest.TestCase):
         self.assertEqual(list(found), FIELDS)
         return found
 
-    def assert_gone(self, pids, seconds=2):
+    def assert_gone(self, pids, seconds=PATIENCE):
         """None of the pids lives, or will live after so many seconds."""
         deadline = time.monotonic() + seconds
         while True:
@@ -177,4 +181,4 @@ class Case(unittest.TestCase):
                 self.assertFalse(name.endswith(".tmp"), os.path.join(folder, name))
 
 
-__all__ = ["Case", "FIELDS", "JOB", "TALWEG", "children_of", "processes", "signal", "time"]
+__all__ = ["Case", "FIELDS", "JOB", "PATIENCE", "TALWEG", "children_of", "processes", "signal", "time"]

@@ -29,5 +29,5 @@ tw_test(test_optimizer_vectors unit SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_optim
 add_test(NAME integration/optimizer_vectors
          COMMAND /usr/bin/python3 ${CMAKE_CURRENT_LIST_DIR}/../golden/optimizers/make_vectors.py
                  --check)
-set_tests_properties(integration/optimizer_vectors PROPERTIES LABELS integration TIMEOUT 300
+set_tests_properties(integration/optimizer_vectors PROPERTIES LABELS integration TIMEOUT ${TALWEG_TEST_SECONDS}
                                                          SKIP_RETURN_CODE 77)
