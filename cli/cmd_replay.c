@@ -105,7 +105,8 @@ static bool is_in(const char *key, const char *section) {
 /* consistency.replay is replay's own; what the log has settled is refused. */
 static enum tw_status take_settings(struct tw_args *args, struct replay_options *own,
                                     struct tw_error *error) {
-    static const char *const settled[] = {"cluster", "consistency", "epochs", "slots"};
+    static const char *const settled[] = {"cluster", "consistency", "epochs", "slots",
+                                          "on_divergence"};
     int kept = 0;
     for (int i = 0; i < args->count; i++) {
         const struct tw_job_setting *setting = &args->settings[i];

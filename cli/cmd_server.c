@@ -16,6 +16,7 @@
 #include "cli/token.h"
 #include "common/base/say.h"
 #include "common/net/address.h"
+#include "lab/spectrum.h"
 #include "server/io/server.h"
 
 struct server_options {
@@ -209,6 +210,18 @@ static void report_failure(struct audience *audience, const struct tw_error *err
     on_report(audience, &report);
 }
 
+/* Of an objective the curvature is known; the mean over the examples is that of one. */
+static double curvature_of(const struct tw_checked_job *checked) {
+    const struct tw_model *model = checked->model;
+    struct tw_spectrum spectrum;
+    if (!model->objective || checked->shaping.sum)
+        return 0;
+    const struct tw_objective_options *surface = &model->objective_options;
+    tw_spectrum_at(&spectrum, model->objective, surface, surface->start.at);
+    double largest = spectrum.value[surface->n - 1];
+    return largest > 0 ? largest + checked->shaping.l2 : 0;
+}
+
 static enum tw_status serve(const struct tw_args *args, const struct tw_checked_job *checked,
                             const struct tw_token *token, struct audience *audience) {
     const struct server_options *own = args->own;
@@ -223,6 +236,7 @@ static enum tw_status serve(const struct tw_args *args, const struct tw_checked_
         .optimizer_options = checked->optimizer_options,
         .pace = checked->pace,
         .shaping = checked->shaping,
+        .curvature = curvature_of(checked),
         .dial = checked->dial,
         .turns = checked->turns,
         .turn_count = checked->turn_count,

@@ -35,6 +35,8 @@ static const char keys[] =
     "  cluster.workers      worker processes\n"
     "  on_worker_loss       wait (default), evict or fail, when a worker is gone; or\n"
     "                       {action: evict, after: 5}: when it has been so for 5 seconds\n"
+    "  on_divergence        stop (default) or go_on, after three updates in a row that are not\n"
+    "                       finite\n"
     "  slots                gradients per update: a power of two, and so many or fewer workers\n"
     "                       give the same bits; default: one per worker\n"
     "  seed                 of weights, order of samples, and noise\n"

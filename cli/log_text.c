@@ -67,7 +67,7 @@ void tw_record_to_text(struct tw_text *out, const struct tw_record *record) {
         add_commit(out, record);
         break;
     case TW_RECORD_DROP:
-        tw_text_add(out, "not applied:");
+        tw_text_add(out, record->not_finite ? "not finite:" : "not applied:");
         add_contributions(out, record);
         break;
     case TW_RECORD_REGATHER:
@@ -207,6 +207,7 @@ void tw_record_to_json(struct tw_text *out, const struct tw_record *record) {
         write_commit(&json, record);
         break;
     case TW_RECORD_DROP:
+        tw_json_bool(&json, "not_finite", record->not_finite);
         write_contributions(&json, record);
         break;
     case TW_RECORD_REGATHER:

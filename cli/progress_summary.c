@@ -47,6 +47,16 @@ static void staleness_line(struct tw_progress *progress, const struct tw_result 
     tw_progress_text(progress, TW_TONE_PLAIN, &out);
 }
 
+static void not_finite_line(struct tw_progress *progress, const struct tw_result *result) {
+    struct tw_text out = {0};
+    char count[TW_WORDS_MAX];
+    if (!result->not_finite || result->status == TW_NOT_FINITE)
+        return;
+    tw_text_add(&out, "%s time%s gradients were not finite and were left out",
+                tw_count_words(result->not_finite, count), result->not_finite == 1 ? "" : "s");
+    tw_progress_text(progress, TW_TONE_CARE, &out);
+}
+
 static void evictions_line(struct tw_progress *progress, const struct tw_result *result) {
     struct tw_text out = {0};
     char count[TW_WORDS_MAX];
@@ -71,6 +81,7 @@ void tw_progress_summary(struct tw_progress *progress, const struct tw_summary *
         count_line(progress, result);
         quality_line(progress, result);
         staleness_line(progress, result);
+        not_finite_line(progress, result);
         evictions_line(progress, result);
     }
     if (*result->model)

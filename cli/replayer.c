@@ -25,7 +25,8 @@ struct replaying {
     struct tw_run_directory directory;
     double start_s, evaluation_s; /* the clock does not run while it evaluates */
     double border_seconds, told_seconds;
-    uint64_t borders, border_samples, border_dropped, scored_version;
+    uint64_t borders, border_samples, border_dropped;
+    uint64_t border_not_finite, scored_version;
     double test_loss, test_accuracy; /* of scored_version; NaN: none */
     struct tw_result *result;
     struct tw_trace_file trace;
@@ -198,6 +199,7 @@ static enum tw_status tell_border(struct replaying *r, struct tw_error *error) {
             .staleness_mean = total->border_staleness,
             .staleness_max = total->border_staleness_max,
             .dropped = total->dropped - r->border_dropped,
+            .not_finite = total->not_finite - r->border_not_finite,
         };
         tw_run_directory_add(&r->directory, &border);
     }
@@ -205,6 +207,7 @@ static enum tw_status tell_border(struct replaying *r, struct tw_error *error) {
     r->border_seconds = report.seconds;
     r->border_samples = total->samples;
     r->border_dropped = total->dropped;
+    r->border_not_finite = total->not_finite;
     return TW_OK;
 }
 
@@ -356,6 +359,7 @@ static void add_counts(struct replaying *r) {
         total->contributions ? (double)total->staleness_sum / (double)total->contributions : 0;
     result->staleness_max = total->staleness_max;
     result->dropped = total->dropped;
+    result->not_finite = total->not_finite;
 }
 
 /* A first failure is the result's. */

@@ -48,6 +48,7 @@ static void write_result(struct tw_json *json, const struct tw_result *result) {
     tw_json_real(json, "staleness_mean", result->staleness_mean);
     tw_json_unsigned(json, "staleness_max", result->staleness_max);
     tw_json_unsigned(json, "dropped", result->dropped);
+    tw_json_unsigned(json, "not_finite", result->not_finite);
     tw_json_unsigned(json, "evicted", result->evicted);
     tw_json_string(json, "model", result->model);
     tw_json_string(json, "model_sha256", result->model_sha256);
@@ -149,6 +150,7 @@ static void read_result(struct reader *reader, struct tw_result *result) {
     result->staleness_mean = read_real(reader, "staleness_mean");
     result->staleness_max = read_unsigned(reader, "staleness_max", INT64_MAX);
     result->dropped = read_unsigned(reader, "dropped", INT64_MAX);
+    result->not_finite = read_unsigned(reader, "not_finite", INT64_MAX);
     result->evicted = read_unsigned(reader, "evicted", INT64_MAX);
     read_string(reader, "model", result->model, sizeof result->model);
     read_string(reader, "model_sha256", result->model_sha256, sizeof result->model_sha256);
@@ -260,6 +262,7 @@ void tw_summary_to_json(struct tw_text *text, const struct tw_summary *summary) 
     tw_json_real(&json, "test_accuracy", known ? result->test_accuracy : none);
     tw_json_real(&json, "staleness_mean", known ? result->staleness_mean : none);
     write_count(&json, "staleness_max", known, result->staleness_max);
+    write_count(&json, "not_finite", known, result->not_finite);
     tw_json_string(&json, "model", or_null(result->model));
     tw_json_string(&json, "model_sha256", or_null(result->model_sha256));
     tw_json_string(&json, "run", or_null(summary->run));

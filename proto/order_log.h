@@ -29,7 +29,7 @@ enum tw_record_kind {
     TW_RECORD_JOIN = 3, /* rank, incarnation, slot, numerics */
     TW_RECORD_RELEASE,  /* slot, step: the weights at this position leave */
     TW_RECORD_COMMIT,   /* version, contributions, examples, loss, rate, scalars */
-    TW_RECORD_DROP,     /* contributions: these are not applied, pushed or still to come */
+    TW_RECORD_DROP,     /* contributions, not_finite: these are not applied, pushed or to come */
     TW_RECORD_REGATHER, /* version: its sums and votes are cleared, all send again */
     TW_RECORD_DIAL = 9, /* mode: what is out or not committed of all slots is cancelled */
     TW_RECORD_EVICT,    /* rank, slot: likewise of this one, which takes part no more */
@@ -58,6 +58,7 @@ struct tw_record {
     const char *mode;           /* DIAL: "ssp:3", at most TW_MODE_MAX bytes; borrowed */
     uint32_t slot;              /* RELEASE, JOIN, EVICT: first slot */
     uint64_t step;              /* RELEASE */
+    bool not_finite;            /* DROP: that is why */
     uint32_t count;             /* COMMIT, DROP */
     const struct tw_contribution *contributions; /* [count], by slot, step; borrowed */
     uint64_t examples;                           /* COMMIT: of all contributions */

@@ -73,6 +73,13 @@ static size_t pack_commit(const struct tw_record *record, unsigned char *out) {
     return size + pack(&tail.base, out != NULL ? out + size : NULL);
 }
 
+static size_t pack_drop(const struct tw_record *record, unsigned char *out) {
+    Talweg__Log__Drop tail = TALWEG__LOG__DROP__INIT;
+    tail.not_finite = record->not_finite;
+    size_t size = pack_contributions(record, out);
+    return size + pack(&tail.base, out != NULL ? out + size : NULL);
+}
+
 static size_t pack_join(const struct tw_record *record, unsigned char *out) {
     char numerics[TW_NUMERICS_MAX + 1] = "";
     for (size_t i = 0; record->numerics && record->numerics[i] && i < TW_NUMERICS_MAX; i++) {
@@ -117,7 +124,7 @@ static size_t pack_body(const struct tw_record *record, unsigned char *out) {
     case TW_RECORD_COMMIT:
         return pack_commit(record, out);
     case TW_RECORD_DROP:
-        return pack_contributions(record, out);
+        return pack_drop(record, out);
     case TW_RECORD_REGATHER:
         break;
     case TW_RECORD_DIAL:
@@ -229,6 +236,7 @@ static enum tw_status get_body(struct tw_record_arena *arena, const Talweg__Log_
     case TALWEG__LOG__RECORD__BODY_COMMIT:
         return get_commit(arena, from->commit, record, error);
     case TALWEG__LOG__RECORD__BODY_DROP:
+        record->not_finite = from->drop->not_finite;
         return get_contributions(arena, from->drop->n_contributions, from->drop->contributions,
                                  record, error);
     case TALWEG__LOG__RECORD__BODY_REGATHER:

@@ -438,6 +438,8 @@ static enum tw_status on_drop(struct tw_replay *replay, const struct tw_record *
         settle(replay, &record->contributions[i]);
     if (status == TW_OK)
         replay->total.dropped += record->count;
+    if (status == TW_OK)
+        replay->total.not_finite += record->not_finite;
     return status;
 }
 

@@ -57,6 +57,7 @@ struct tw_replay_total {
     uint64_t position, version, samples;
     uint64_t contributions, staleness_sum, staleness_max;
     uint64_t dropped;        /* pushes that were not applied */
+    uint64_t not_finite;     /* times that this was why */
     double loss;             /* sum over the samples */
     uint64_t borders;        /* ends of epochs, and of the run, that were passed */
     double train_loss;       /* mean over the samples between the last two borders; NaN: none yet */

@@ -78,8 +78,10 @@
 #define TW_JOB_MEMORY_MAX (64u << 20)
 #define TW_JOB_EVERY_MAX 1000000000 /* of something that is done every so many updates */
 
-/* Non-finite updates in a row that stop a job. */
+/* Non-finite updates in a row that stop a job; and one that is told to go on: the weights have been
+ * the same all the while. */
 #define TW_NOT_FINITE_MAX 3
+#define TW_NOT_FINITE_ENOUGH 1000
 
 /* The float elements of a block. */
 #define TW_BLOCK_FLOATS (TW_BLOCK_BYTES / 4u)

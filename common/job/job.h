@@ -80,7 +80,8 @@ struct tw_job {
         enum tw_loss_action action;
         double after; /* so many seconds without it */
     } on_worker_loss;
-    int slots; /* gradients of an update; not given: one per worker */
+    bool goes_on; /* on_divergence: also after several updates in a row that are not finite */
+    int slots;    /* gradients of an update; not given: one per worker */
     bool slots_given;
     struct tw_where slots_where;
     uint64_t seed;

@@ -1,4 +1,5 @@
-/* on_worker_loss: what becomes of a run whose worker is gone. */
+/* on_worker_loss: what becomes of a run whose worker is gone; on_divergence: of one whose numbers
+ * are. */
 #include "common/job/job_read.h"
 
 #define AFTER_MAX 1e6 /* seconds: 11 days */
@@ -40,5 +41,13 @@ enum tw_status tw_read_loss(const struct tw_job_reader *reader) {
     if (status == TW_OK)
         status = tw_read_name(reader, map, key, tw_loss_actions, &action);
     reader->job->on_worker_loss.action = (enum tw_loss_action)action;
+    return status;
+}
+
+enum tw_status tw_read_divergence(const struct tw_job_reader *reader) {
+    static const char *const words[] = {"stop", "go_on", NULL};
+    int goes_on = 0;
+    enum tw_status status = tw_read_name(reader, reader->root, "on_divergence", words, &goes_on);
+    reader->job->goes_on = goes_on;
     return status;
 }

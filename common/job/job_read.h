@@ -74,8 +74,9 @@ enum tw_status tw_read_model(const struct tw_job_reader *reader, const struct tw
 /* gradient, clip, weight_decay, groups (job_update.c). */
 enum tw_status tw_read_update(const struct tw_job_reader *reader);
 
-/* on_worker_loss: a word, or {action: ..., after: ...} (job_loss.c). */
+/* on_worker_loss: a word, or {action: ..., after: ...}; on_divergence: a word (job_loss.c). */
 enum tw_status tw_read_loss(const struct tw_job_reader *reader);
+enum tw_status tw_read_divergence(const struct tw_job_reader *reader);
 
 /* The whole tree into reader->job, whose defaults stand already (job_sections.c). */
 enum tw_status tw_read_sections(const struct tw_job_reader *reader);

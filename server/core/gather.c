@@ -49,15 +49,20 @@ static void report_not_finite(struct tw_sequencer *s, const struct tw_whole *who
 }
 
 static void count_not_finite(struct tw_sequencer *s) {
-    if (++s->not_finite_in_a_row >= TW_NOT_FINITE_MAX)
+    uint32_t most = s->config.goes_on ? TW_NOT_FINITE_ENOUGH : TW_NOT_FINITE_MAX;
+    s->total.not_finite++;
+    s->stretch.not_finite++;
+    if (++s->not_finite_in_a_row >= most)
         tw_sequencer_end(s, TW_NOT_FINITE);
 }
 
 /* Logs that these are over without having been applied. Open reads among them are
  * void: their workers are told, and what still comes of their pushes is thrown away. */
-static void drop(struct tw_sequencer *s, const struct tw_whole *whole, uint32_t count) {
+static void drop(struct tw_sequencer *s, const struct tw_whole *whole, uint32_t count,
+                 bool not_finite) {
     struct tw_contribution *contribution = next_side(s);
     struct tw_record *record = tw_sequencer_log(s, TW_RECORD_DROP);
+    record->not_finite = not_finite;
     record->count = count;
     record->contributions = contribution;
     for (uint32_t i = 0; i < count; i++) {
@@ -85,11 +90,6 @@ static void release_all(struct tw_sequencer *s, const struct tw_contribution *co
     tw_sequencer_release_due(s); /* a drop moves a clock on: others may begin */
 }
 
-static void drop_and_release(struct tw_sequencer *s, const struct tw_whole *whole, uint32_t count) {
-    drop(s, whole, count);
-    release_all(s, s->contribution[s->side], count);
-}
-
 /* The update under way is not finite: all of it goes. */
 static void drop_prepared(struct tw_sequencer *s) {
     bool named = false;
@@ -102,7 +102,7 @@ static void drop_prepared(struct tw_sequencer *s) {
         report_not_finite(s, &s->prepared[0]);
     uint32_t count = s->prepared_count;
     s->prepared_count = 0;
-    drop(s, s->prepared, count);
+    drop(s, s->prepared, count, true);
     count_not_finite(s);
     if (tw_sequencer_turn_if_due(s))
         tw_sequencer_release_due(s);
@@ -133,7 +133,7 @@ static void leave_behind(struct tw_sequencer *s) {
     if (!count)
         return;
     sort(left, count);
-    drop(s, left, count);
+    drop(s, left, count, false);
     for (uint32_t i = 0; i < count; i++)
         s->slot[left[i].slot].release_due = true;
 }
@@ -160,12 +160,13 @@ static void on_whole(struct tw_sequencer *s, const struct tw_whole *whole) {
     slot->reading = false;
     slot->waiting = true;
     if (is_late(s, whole)) {
-        drop_and_release(s, whole, 1);
+        drop(s, whole, 1, false);
+        release_all(s, s->contribution[s->side], 1);
         return;
     }
     if (!whole->finite && !s->config.dial.members_known) {
         report_not_finite(s, whole);
-        drop(s, whole, 1);
+        drop(s, whole, 1, true);
         count_not_finite(s);
         release_all(s, s->contribution[s->side], 1);
         return;

@@ -43,6 +43,13 @@ struct tw_optimizer_double { /* the same, in double */
     const double *scalars;
 };
 
+/* Up to which learning rate a rule shrinks the error along a direction of curvature lambda, in the
+ * long run and without noise: factor / lambda. */
+struct tw_optimizer_limit {
+    double (*factor)(const struct tw_optimizer_options *options); /* NULL: no such thing is known */
+    const char *formula;                                          /* "2 / lambda_max" */
+};
+
 /* A tensor beside the weights. */
 struct tw_optimizer_state {
     const char *name; /* "m", "v": also in checkpoints */
@@ -57,6 +64,7 @@ struct tw_optimizer {
     int rule_count;
     int states;
     struct tw_optimizer_state state[TW_OPTIMIZER_STATES]; /* [states] */
+    struct tw_optimizer_limit limit;
     /* NULL, or the table for these options: a rule of this name whose states are
      * others, such as nesterov's lookup form. Never in tw_optimizers[]. */
     const struct tw_optimizer *(*form)(const struct tw_optimizer_options *options);

@@ -35,6 +35,12 @@ TW_KERNEL(momentum, {
     }
 })
 
+/* Of the recurrence e(t + 1) = (1 + momentum - (1 - dampening) lr lambda) e(t) - momentum e(t - 1):
+ * -1 becomes a root of it. */
+static double limit(const struct tw_optimizer_options *options) {
+    return 2 * (1 + options->momentum) / (1 - options->dampening);
+}
+
 const struct tw_optimizer tw_optimizer_momentum = {
     .name = "momentum",
     .formula = "v = momentum v + (1 - dampening) g; w -= lr v",
@@ -43,6 +49,7 @@ const struct tw_optimizer tw_optimizer_momentum = {
     .rule_count = TW_COUNT(rules),
     .states = 1,
     .state = {{"v", TW_STATE_ZERO}},
+    .limit = {limit, "2 (1 + momentum) / ((1 - dampening) lambda_max)"},
     .prepare = prepare,
     .apply_float = momentum_float,
     .apply_double = momentum_double,

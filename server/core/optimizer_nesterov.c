@@ -64,6 +64,15 @@ TW_KERNEL(lookup, {
     }
 })
 
+/* Of the recurrence e(t + 1) = (1 - lr lambda) ((1 + momentum) e(t) - momentum e(t - 1)): -1 becomes
+ * a root of it. */
+static double limit(const struct tw_optimizer_options *options) {
+    return 2 * (1 + options->momentum) / (1 + 2 * options->momentum);
+}
+
+#define LIMIT                                                                                      \
+    { limit, "2 (1 + momentum) / ((1 + 2 momentum) lambda_max)" }
+
 static const struct tw_optimizer lookup = {
     .name = "nesterov",
     .formula = "v = momentum v + g; x -= lr v; w = x - lr momentum v",
@@ -72,6 +81,7 @@ static const struct tw_optimizer lookup = {
     .rule_count = TW_COUNT(rules),
     .states = 2,
     .state = {{"v", TW_STATE_ZERO}, {"x", TW_STATE_WEIGHTS}},
+    .limit = LIMIT,
     .prepare = prepare,
     .apply_float = lookup_float,
     .apply_double = lookup_double,
@@ -88,6 +98,7 @@ const struct tw_optimizer tw_optimizer_nesterov = {
     .states = 1,
     .state = {{"v", TW_STATE_ZERO}},
     .form = form,
+    .limit = LIMIT,
     .prepare = prepare,
     .apply_float = lookahead_float,
     .apply_double = lookahead_double,

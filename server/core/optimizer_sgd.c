@@ -19,12 +19,17 @@ TW_KERNEL(sgd, {
     }
 })
 
+static double limit(const struct tw_optimizer_options *options) {
+    return 2;
+}
+
 const struct tw_optimizer tw_optimizer_sgd = {
     .name = "sgd",
     .formula = "w -= lr g",
     .source = "Robbins and Monro 1951",
     .rules = rules,
     .rule_count = TW_COUNT(rules),
+    .limit = {limit, "2 / lambda_max"},
     .prepare = prepare,
     .apply_float = sgd_float,
     .apply_double = sgd_double,

@@ -88,9 +88,22 @@ static double *momentum_of(const struct tw_optimizer *optimizer,
     return key != NULL && strcmp(key, "beta1") == 0 ? &options->beta1 : &options->momentum;
 }
 
+/* Whether the rule keeps a velocity only where its momentum is above 0 to begin with. */
+static bool lacks_velocity(const struct tw_optimizer *optimizer,
+                           const struct tw_optimizer_options *options) {
+    struct tw_optimizer_options moved = *options;
+    double *momentum = momentum_of(optimizer, &moved);
+    if (*momentum > 0 || optimizer->form == NULL)
+        return false;
+    *momentum = 0.5;
+    return optimizer->form(&moved) != optimizer;
+}
+
 static enum tw_status check_momentum(const struct tw_scheduled *momentum,
                                      const struct tw_variant *words,
-                                     const struct tw_optimizer *optimizer, struct tw_error *error) {
+                                     const struct tw_optimizer *optimizer,
+                                     const struct tw_optimizer_options *rule_options,
+                                     struct tw_error *error) {
     static const char below_one[] = "a momentum must be at least 0 and below 1";
     const struct tw_schedule_options *options = &momentum->options;
     if (momentum->kind == NULL)
@@ -98,6 +111,11 @@ static enum tw_status check_momentum(const struct tw_scheduled *momentum,
     if (momentum_key(optimizer) == NULL)
         return tw_job_error(error, words->where, words->path,
                             "optimizer %s has neither momentum nor beta1; take it out",
+                            optimizer->name);
+    if (lacks_velocity(optimizer, rule_options))
+        return tw_job_error(error, words->where, words->path,
+                            "with momentum: 0, %s has no velocity that a schedule could move; give "
+                            "optimizer.momentum a value above 0",
                             optimizer->name);
     if (options->to >= 1)
         return wrong(words, "to", below_one, error);
@@ -160,7 +178,8 @@ enum tw_status tw_pace_find(struct tw_pace *out, const struct tw_variant *rate,
         status = find_scheduled(&out->momentum, momentum, has_epochs, error);
     if (status == TW_OK && divides_by_rate(optimizer, options))
         status = check_above_zero(&out->rate, rate, optimizer, error);
-    return status == TW_OK ? check_momentum(&out->momentum, momentum, optimizer, error) : status;
+    return status == TW_OK ? check_momentum(&out->momentum, momentum, optimizer, options, error)
+                           : status;
 }
 
 const struct tw_option_rule *tw_schedule_rules(const char *name, int *count) {

@@ -36,6 +36,7 @@ struct tw_sequencer_config {
     uint64_t end_updates; /* end at this version; 0: no such end */
     bool evaluator;       /* no update before one is there */
     bool inexact;         /* ranks with different numerics ids may mix */
+    bool goes_on;         /* also after TW_NOT_FINITE_MAX that are not finite */
     const struct tw_optimizer *optimizer;
     struct tw_optimizer_options options;
     struct tw_pace pace; /* what of the options moves */
@@ -91,8 +92,9 @@ struct tw_sequencer_event {
 struct tw_stretch {
     uint64_t updates, contributions, examples;
     uint64_t staleness_sum, staleness_max;
-    uint64_t dropped; /* pushes and reads that were over without being applied */
-    double loss;      /* sum over the examples */
+    uint64_t dropped;    /* pushes and reads that were over without being applied */
+    uint64_t not_finite; /* times that a push, or a whole update, was left out for that */
+    double loss;         /* sum over the examples */
 };
 
 enum tw_sequencer_effect_kind {

@@ -23,26 +23,39 @@ static void blame(struct tw_result *result, enum tw_status status, const char *t
     snprintf(result->error + used, sizeof(result->error) - used, "; also: %s", text);
 }
 
+/* Up to which rate the rule would have been stable, where that is known. */
+static void add_limit(const struct tw_server_config *config, char *text, size_t room) {
+    const struct tw_optimizer *optimizer = config->optimizer;
+    if (!(config->curvature > 0) || !optimizer->limit.factor)
+        return;
+    double limit = optimizer->limit.factor(&config->optimizer_options) / config->curvature;
+    snprintf(text, room, "; where it starts %s is stable below %.4g = %s, lambda_max = %.6g",
+             optimizer->name, limit, optimizer->limit.formula, config->curvature);
+}
+
 /* What to do about it. */
 static void add_hint(const struct tw_server *server, char *text, size_t room) {
     const struct tw_server_config *config = server->config;
     const struct tw_sequencer *sequencer = tw_node_sequencer(server->node);
+    char limit[256] = "";
     size_t used = strlen(text);
     double rate =
         tw_pace_rate(&config->pace, &config->optimizer_options, tw_sequencer_version(sequencer),
                      tw_sequencer_total(sequencer).examples);
-    snprintf(text + used, room - used, ". Lower the learning rate (%s %g)%s",
-             config->pace.rate.kind ? "by the schedule it was" : "optimizer.lr is", rate,
+    add_limit(config, limit, sizeof(limit));
+    snprintf(text + used, room - used, ". Lower the learning rate (%s %g%s)%s",
+             config->pace.rate.kind ? "by the schedule it was" : "optimizer.lr is", rate, limit,
              config->shaping.clip_norm > 0 ? "" : ", or clip the gradient (clip: {norm: 1})");
 }
 
 static void blame_not_finite(struct tw_server *server) {
     const struct tw_narrator *narrator = &server->narrator;
     char text[TW_ERROR_TEXT];
+    bool goes_on = server->config->job->goes_on;
     unsigned long long version = tw_sequencer_version(tw_node_sequencer(server->node));
-    int used = snprintf(text, sizeof(text),
-                        "diverged at update %llu: %d in a row were not finite:", version + 1,
-                        TW_NOT_FINITE_MAX);
+    int used = snprintf(
+        text, sizeof(text), "diverged at update %llu: %d in a row were not finite%s:", version + 1,
+        goes_on ? TW_NOT_FINITE_ENOUGH : TW_NOT_FINITE_MAX, goes_on ? ", the last of them" : "");
     unsigned first = narrator->drops < TW_NOT_FINITE_MAX ? 0 : narrator->drops - TW_NOT_FINITE_MAX;
     for (unsigned i = first; i < narrator->drops && (size_t)used < sizeof(text); i++)
         used += snprintf(text + used, sizeof(text) - (size_t)used, "%s %s", i > first ? ";" : "",
@@ -106,6 +119,7 @@ static void add_counts(struct tw_server *server) {
         total.contributions ? (double)total.staleness_sum / (double)total.contributions : 0;
     result->staleness_max = total.staleness_max;
     result->dropped = total.dropped;
+    result->not_finite = total.not_finite;
 }
 
 /* DESIGN.md §3: exact in every run, or something is wrong with our counting. */

@@ -229,6 +229,7 @@ static void on_border(struct tw_server *server, const struct tw_node_event *even
         .staleness_mean = ratio((double)stretch->staleness_sum, (double)stretch->contributions),
         .staleness_max = stretch->staleness_max,
         .dropped = stretch->dropped,
+        .not_finite = stretch->not_finite,
         .awaits = event->evaluated,
         .times = tw_waits_stretch(server, now_ns),
     };
@@ -263,6 +264,11 @@ static void on_evaluator(struct tw_server *server, bool present) {
 
 /* ---- what is not finite ---- */
 
+/* All of the first, and then each time that they are twice as many: there may be no end of them. */
+static bool is_worth_a_line(unsigned count) {
+    return count <= 16 || (count & (count - 1)) == 0;
+}
+
 static void on_dropped(struct tw_server *server, const struct tw_node_event *event) {
     struct tw_narrator *narrator = &server->narrator;
     char *text = narrator->dropped[narrator->drops++ % TW_NOT_FINITE_MAX];
@@ -277,7 +283,8 @@ static void on_dropped(struct tw_server *server, const struct tw_node_event *eve
     else
         snprintf(text, room, "sum of all gradients (each is finite), first slot %u, step %llu",
                  event->slot, step);
-    tw_say("not finite: %s; that update is left out", text);
+    if (is_worth_a_line(narrator->drops))
+        tw_say("not finite: %s; that update is left out (number %u)", text, narrator->drops);
 }
 
 void tw_narrator_event(struct tw_server *server, const struct tw_node_event *event) {

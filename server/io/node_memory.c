@@ -40,6 +40,7 @@ static void configure(struct tw_server *server, struct tw_node_config *out) {
                       .end_updates = (uint64_t)job->updates,
                       .evaluator = config->evaluator,
                       .inexact = config->inexact,
+                      .goes_on = job->goes_on,
                       .optimizer = config->optimizer,
                       .options = config->optimizer_options,
                       .pace = config->pace,

@@ -34,9 +34,10 @@ struct tw_result {
     double train_loss, test_loss, test_accuracy; /* NaN: there is none */
     double staleness_mean;
     uint64_t staleness_max;
-    uint64_t dropped; /* gradients that were over without being applied; not in --json */
-    uint64_t evicted; /* times that a worker was; not in --json */
-    char model[4096]; /* path; "" when none was written */
+    uint64_t dropped;    /* gradients that were over without being applied; not in --json */
+    uint64_t not_finite; /* times that gradients were left out since they were not finite */
+    uint64_t evicted;    /* times that a worker was; not in --json */
+    char model[4096];    /* path; "" when none was written */
     char model_sha256[65];
 };
 

@@ -50,6 +50,7 @@ static void write_line(struct tw_text *text, const struct tw_border *border) {
     tw_json_real(&json, "staleness_mean", border->staleness_mean);
     tw_json_unsigned(&json, "staleness_max", border->staleness_max);
     tw_json_unsigned(&json, "dropped", border->dropped);
+    tw_json_unsigned(&json, "not_finite", border->not_finite);
     tw_json_real(&json, "computing", border->times.computing);
     tw_json_real(&json, "waiting", border->times.waiting);
     tw_json_real(&json, "network", border->times.network);

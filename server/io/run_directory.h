@@ -32,7 +32,8 @@ struct tw_border {
     double test_loss, test_accuracy; /* NaN: there is none */
     double staleness_mean;
     uint64_t staleness_max;
-    uint64_t dropped; /* gradients that were over without being applied */
+    uint64_t dropped;    /* gradients that were over without being applied */
+    uint64_t not_finite; /* times that this was since they were not finite */
     struct tw_border_times times;
     bool awaits; /* an evaluation of this version is still to come */
 };

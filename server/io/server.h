@@ -38,7 +38,8 @@ struct tw_server_config {
     struct tw_optimizer_options optimizer_options;
     struct tw_pace pace; /* of the options */
     struct tw_shaping shaping;
-    struct tw_dial dial;              /* at the start */
+    double curvature;    /* largest eigenvalue of the loss's Hessian at the start; 0: not known */
+    struct tw_dial dial; /* at the start */
     const struct tw_dial_turn *turns; /* [turn_count] of the job */
     uint32_t turn_count;
     uint64_t train_samples; /* n of the data set; 0: own gradients */

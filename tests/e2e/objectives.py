@@ -112,10 +112,47 @@ class Objectives(Case):
         self.assertEqual(found["status"], "failed")
         self.assertIn("gradient of tensor x", found["error"])
         self.assertIn("diverged at update 4: 3 in a row were not finite", found["error"])
-        self.assertIn("optimizer.lr is 0.1), or clip the gradient", found["error"])
+        self.assertIn("optimizer.lr is 0.1; where it starts sgd is stable below 0.001328 = "
+                      "2 / lambda_max, lambda_max = 1506.37), or clip the gradient", found["error"])
+        found = self.train("heavy", *self.sets("optimizer={name: momentum, lr: 1}", "updates=2000",
+                                               "model.objective={name: ravine}"), code=1)
+        self.assertIn("momentum is stable below 0.038 = 2 (1 + momentum) / ((1 - dampening) "
+                      "lambda_max), lambda_max = 100", found["error"])
+        found = self.train("unknown", *self.sets("optimizer={name: adam, lr: 1e38}"), code=1)
+        self.assertIn("optimizer.lr is 1e+38), or clip", found["error"])
         found = self.train("scheduled", *self.sets(
             "schedule={name: linear, to: 1, over: 5}"), code=1)
-        self.assertRegex(found["error"], r"by the schedule it was 0\.[0-9]+\), or clip")
+        self.assertRegex(found["error"], r"by the schedule it was 0\.[0-9]+; where")
+
+    def test_divergence_may_be_told_to_go_on(self):
+        """Once thrown off, nothing is finite any more: it ends all the same, and says so."""
+        found = self.train("out", *self.sets("optimizer.lr=0.1", "on_divergence=go_on"), code=1)
+        self.assertIn("diverged at update 4: 1000 in a row were not finite, the last of them:",
+                      found["error"])
+        self.assertEqual((found["updates"], found["not_finite"]), (3, 1000))
+        code, out, err = self.talweg("replay", "out", "--json")
+        self.assertEqual(code, 0, err)
+        again = self.result(out)
+        self.assertEqual((again["updates"], again["not_finite"]), (3, 1000))
+        self.assertIn("1,000 times gradients were not finite and were left out", err)
+        code, _, err = self.talweg("replay", "out", "--set", "on_divergence=stop")
+        self.assertEqual(code, 2)
+        self.assertIn("on_divergence", err)
+
+    def test_what_is_not_finite_now_and_then_does_not_end_a_run_that_goes_on(self):
+        """Draws of noise as large as numbers can be: some are too large."""
+        job = self.sets("model.objective={name: quadratic, spectrum: [1, 1], noise: 3e38}",
+                        "optimizer={name: sgd, lr: 1e-37}", "updates=40")
+        found = self.train("stops", *job, code=1)
+        self.assertIn("3 in a row", found["error"])
+        found = self.train("out", *job, "--set", "on_divergence=go_on")
+        self.assertEqual(found["updates"], 40)
+        with open(self.path("out", "metrics.jsonl")) as file:
+            told = sum(json.loads(line)["not_finite"] for line in file)
+        self.assertGreater(told, 3)
+        self.assertEqual(told, found["not_finite"])
+        code, out, err = self.talweg("replay", "out", "--json")
+        self.assertEqual((code, self.result(out)["model_sha256"]), (0, found["model_sha256"]), err)
 
     def test_a_clip_keeps_the_cliff_from_throwing_far(self):
         cliff = ("model.objective={name: cliff, start: [0, 1]}", "updates=1", "optimizer.lr=1")

@@ -30,6 +30,7 @@ static const struct tw_record log_samples[] = {
     {.position = 5,
      .kind = TW_RECORD_DROP,
      .version = 1,
+     .not_finite = true,
      .count = 1,
      .contributions = log_sample_contributions},
     {.position = 6, .kind = TW_RECORD_REGATHER, .version = 2},

@@ -88,6 +88,7 @@ static void every_key_is_read(void **state) {
                   "consistency: {mode: ssp:3}\n"
                   "cluster: {servers: 2, workers: 4}\n"
                   "on_worker_loss: {action: evict, after: 2.5}\n"
+                  "on_divergence: go_on\n"
                   "slots: 16\n"
                   "seed: 18446744073709551615\n"
                   "chunk: 1MiB\n"
@@ -115,7 +116,8 @@ static void every_key_is_read(void **state) {
     assert_true(job->slots_given);
     assert_int_equal(job->on_worker_loss.action, TW_LOSS_EVICT);
     assert_true(job->on_worker_loss.after == 2.5);
-    assert_int_equal(job->slots_where.line, 19);
+    assert_true(job->goes_on);
+    assert_int_equal(job->slots_where.line, 20);
     assert_true(job->seed == UINT64_MAX);
     assert_int_equal(job->chunk_bytes, 1 << 20);
     assert_string_equal(job->blas_core, "Haswell");
@@ -126,6 +128,8 @@ static void a_loss_that_makes_no_sense_is_refused(void **state) {
     static const struct {
         const char *text, *message;
     } rows[] = {
+        {"on_divergence: ignore",
+         ":14: on_divergence: \"ignore\" is not known here; it must be one of stop, go_on"},
         {"on_worker_loss: pray",
          ":14: on_worker_loss: \"pray\" is not known here; it must be one of wait, evict, fail"},
         {"on_worker_loss: {after: 3}", ":14: on_worker_loss.action: missing; wait, evict or fail"},

@@ -67,6 +67,7 @@ static void every_default_is_spelled_out(void **state) {
               "consistency: {mode: sync}\n"
               "cluster: {servers: 1, workers: 1}\n"
               "on_worker_loss: {action: wait, after: 5}\n"
+              "on_divergence: stop\n"
               "seed: 1\n"
               "chunk: 256KiB\n"
               "trace: {on: true, hash_every: 100, sums_every: 25}\n");
@@ -259,6 +260,7 @@ static void what_must_agree_is_in_the_digest(void **state) {
         {"data.train.images", "elsewhere", false},
         {"data.test", "{format: idx, images: a, labels: b}", false},
         {"worker.blas_core", "Zen", false},
+        {"on_divergence", "go_on", false},
         {"on_worker_loss", "evict", false},
         {"on_worker_loss", "{action: wait, after: 0}", false},
         {"trace.on", "false", false},

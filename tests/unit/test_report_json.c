@@ -43,6 +43,7 @@ static struct tw_report full_report(enum tw_report_kind kind) {
         .staleness_mean = 3.5,
         .staleness_max = 7,
         .dropped = 9,
+        .not_finite = 4,
         .evicted = 4,
     };
     strcpy(report.result.error, "no space left");
@@ -108,6 +109,7 @@ static void result_comes_back(void **state) {
     assert_int_equal(back.result.updates, 11);
     assert_int_equal(back.result.staleness_max, 7);
     assert_int_equal(back.result.dropped, 9);
+    assert_int_equal(back.result.not_finite, 4);
     assert_int_equal(back.result.evicted, 4);
     assert_string_equal(back.result.model, "runs/x/model.safetensors");
     assert_string_equal(back.result.model_sha256, "ab");
@@ -189,12 +191,14 @@ static void summary_has_the_fields_of_the_contract(void **state) {
         .counted = true, .mode = "sync", .servers = 1, .workers = 2, .run = "runs/x"};
     summary.result = full_report(TW_REPORT_DONE).result;
     summary.result.status = TW_OK;
-    assert_summary(&summary, "{\"status\":\"done\",\"error\":null,\"mode\":\"sync\",\"servers\":1,"
-                             "\"workers\":2,\"updates\":11,\"samples\":12,\"seconds\":0.25,"
-                             "\"samples_per_second\":48,\"train_loss\":1,\"test_loss\":2,"
-                             "\"test_accuracy\":0.5,\"staleness_mean\":3.5,\"staleness_max\":7,"
-                             "\"model\":\"runs/x/model.safetensors\",\"model_sha256\":\"ab\","
-                             "\"run\":\"runs/x\"}\n");
+    assert_summary(
+        &summary,
+        "{\"status\":\"done\",\"error\":null,\"mode\":\"sync\",\"servers\":1,"
+        "\"workers\":2,\"updates\":11,\"samples\":12,\"seconds\":0.25,"
+        "\"samples_per_second\":48,\"train_loss\":1,\"test_loss\":2,"
+        "\"test_accuracy\":0.5,\"staleness_mean\":3.5,\"staleness_max\":7,\"not_finite\":4,"
+        "\"model\":\"runs/x/model.safetensors\",\"model_sha256\":\"ab\","
+        "\"run\":\"runs/x\"}\n");
 }
 
 static void summary_without_a_run_has_nulls(void **state) {
@@ -206,7 +210,8 @@ static void summary_without_a_run_has_nulls(void **state) {
                    "\"servers\":null,\"workers\":null,\"updates\":null,\"samples\":null,"
                    "\"seconds\":null,\"samples_per_second\":null,\"train_loss\":null,"
                    "\"test_loss\":null,\"test_accuracy\":null,\"staleness_mean\":null,"
-                   "\"staleness_max\":null,\"model\":null,\"model_sha256\":null,\"run\":null}\n");
+                   "\"staleness_max\":null,\"not_finite\":null,\"model\":null,\"model_sha256\":"
+                   "null,\"run\":null}\n");
 }
 
 static void each_end_has_its_word(void **state) {

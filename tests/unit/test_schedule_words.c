@@ -99,6 +99,26 @@ static void momentum_stays_a_momentum(void **state) {
     assert_int_equal(find("step every=2 factor=1.1", true, "momentum", true), TW_JOB);
 }
 
+static void a_momentum_of_0_that_keeps_no_velocity_cannot_move(void **state) {
+    const struct tw_variant *words;
+    const struct tw_optimizer_options none = {.lr = .1, .rho = .9}, some = {.momentum = .1};
+    const struct tw_optimizer *momentum, *rmsprop = NULL;
+    struct tw_optimizer_options options;
+    struct tw_pace pace;
+    assert_int_equal(tw_optimizer_find(&rmsprop, &options, tw_test_variant("rmsprop"), &error), 0);
+    words = tw_test_variant("linear to=.5 over=9");
+    assert_int_equal(tw_pace_find(&pace, NULL, words, rmsprop, &none, true, &error), TW_JOB);
+    assert_non_null(strstr(error.text, "with momentum: 0, rmsprop has no velocity"));
+    assert_ptr_not_equal(rmsprop->form(&some), rmsprop);
+    assert_int_equal(tw_pace_find(&pace, NULL, words, rmsprop->form(&some), &some, true, &error),
+                     TW_OK);
+    assert_int_equal(
+        tw_optimizer_find(&momentum, &options, tw_test_variant("momentum lr=1 momentum=0"), &error),
+        0);
+    words = tw_test_variant("linear to=.5 over=9");
+    assert_int_equal(tw_pace_find(&pace, NULL, words, momentum, &none, true, &error), TW_OK);
+}
+
 static void a_rule_that_divides_by_the_rate_gets_none_of_0(void **state) {
     static const char *const wrong[] = {"linear to=0 over=5", "cosine over=5", "polynomial over=5",
                                         "cyclical peak=0 over=5", "constant warmup=5"};
@@ -119,6 +139,7 @@ int main(void) {
         cmocka_unit_test(what_a_table_does_not_allow_is_refused_by_key),
         cmocka_unit_test(epochs_need_data),
         cmocka_unit_test(momentum_stays_a_momentum),
+        cmocka_unit_test(a_momentum_of_0_that_keeps_no_velocity_cannot_move),
         cmocka_unit_test(a_rule_that_divides_by_the_rate_gets_none_of_0),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

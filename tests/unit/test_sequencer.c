@@ -369,6 +369,23 @@ static void test_three_in_a_row_end_the_run(void **state) {
     desk_fini(&desk);
 }
 
+static void test_a_run_that_goes_on_ends_only_when_nothing_changes(void **state) {
+    struct desk desk;
+    struct tw_sequencer_config config = desk_config("sync", 2, 1);
+    config.goes_on = true;
+    desk_init(&desk, &config);
+    desk_start(&desk);
+    for (int i = 0; i < TW_NOT_FINITE_ENOUGH; i++) {
+        assert_false(desk_says(&desk, TW_SEQ_FINISHED));
+        desk_ready(&desk, 0);
+        vote_not_finite(&desk, 1, 0, 3);
+        assert_true(desk_record(&desk, TW_RECORD_DROP, 0)->not_finite);
+    }
+    assert_int_equal(desk_effect(&desk, TW_SEQ_FINISHED, 0)->finished.status, TW_NOT_FINITE);
+    assert_int_equal(tw_sequencer_total(desk.sequencer).not_finite, TW_NOT_FINITE_ENOUGH);
+    desk_fini(&desk);
+}
+
 static void test_an_update_in_between_starts_the_count_anew(void **state) {
     struct desk desk;
     desk_started(&desk, "async", 1, 1);
@@ -569,6 +586,7 @@ int main(void) {
         cmocka_unit_test(test_sums_that_are_not_finite_drop_all_pushes),
         cmocka_unit_test(test_a_push_that_is_not_finite_is_dropped_unprepared),
         cmocka_unit_test(test_three_in_a_row_end_the_run),
+        cmocka_unit_test(test_a_run_that_goes_on_ends_only_when_nothing_changes),
         cmocka_unit_test(test_an_update_in_between_starts_the_count_anew),
         cmocka_unit_test(test_ends_at_its_updates),
         cmocka_unit_test(test_ends_when_the_samples_are_reached),

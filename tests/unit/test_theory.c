@@ -161,6 +161,42 @@ static void what_takes_too_long_is_not_measured(void **state) {
     assert_true(isnan(row("gd_steps")->measured));
 }
 
+/* Size of the error after many steps at `share` of the limit that the rule's table names. */
+static double error_at(const char *line, double share) {
+    struct tw_descent descent;
+    const struct tw_optimizer *rule;
+    struct tw_optimizer_options options;
+    struct tw_error error;
+    double start[TW_OBJECTIVE_MAX] = {1e-3, 1e-3};
+    assert_int_equal(tw_optimizer_find(&rule, &options, tw_test_variant(line), &error), TW_OK);
+    assert_non_null(rule->limit.factor);
+    options.lr = share * rule->limit.factor(&options) / 10;
+    compare("quadratic spectrum=[10,1]");
+    descent = (struct tw_descent){
+        .rule = rule, .rule_options = &options, .objective = objective, .surface = &surface};
+    tw_descent_begin(&descent, start);
+    for (int step = 0; step < 20000; step++)
+        tw_descent_step(&descent);
+    return fabs(descent.weights[0]) + fabs(descent.weights[1]);
+}
+
+static void rules_are_stable_up_to_their_limits_and_not_beyond(void **state) {
+    static const char *const lines[] = {
+        "sgd lr=1",
+        "momentum lr=1",
+        "momentum lr=1 momentum=.5 dampening=.3",
+        "momentum lr=1 lr_at=inside",
+        "nesterov lr=1",
+        "nesterov lr=1 momentum=.3 nesterov=lookup",
+    };
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        if (!(error_at(lines[i], 0.999) < 1e-4))
+            fail_msg("%s: not stable below its limit", lines[i]);
+        if (!(error_at(lines[i], 1.001) > 1))
+            fail_msg("%s: stable above its limit", lines[i]);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(eigenvectors_are_stretched_by_their_eigenvalues),
@@ -173,6 +209,7 @@ int main(void) {
         cmocka_unit_test(noise_is_left_out),
         cmocka_unit_test(what_has_no_minimum_is_named),
         cmocka_unit_test(what_takes_too_long_is_not_measured),
+        cmocka_unit_test(rules_are_stable_up_to_their_limits_and_not_beyond),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
