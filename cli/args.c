@@ -38,9 +38,18 @@ error_t tw_args_wrong(struct tw_args *args, const char *format, ...) {
     return EINVAL;
 }
 
-error_t tw_args_init(struct argp_state *state) {
-    state->child_inputs[0] = state->input;
-    return 0;
+error_t tw_args_usual(int key, struct argp_state *state) {
+    struct tw_args *args = state->input;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = args;
+        return 0;
+    case TW_ARGS_KEY_JSON:
+        args->json = true;
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
 }
 
 /* Keeps a string of its own, for the settings point to it. */
@@ -178,7 +187,7 @@ static error_t parse(int key, char *text, struct argp_state *state) {
         args->job = text;
         return 0;
     case ARGP_KEY_END:
-        return args->job || args->help ? 0 : tw_args_wrong(args, "no %s is given", wanted(state));
+        return args->job ? 0 : tw_args_wrong(args, "no %s is given", wanted(state));
     default:
         return parse_plain(key, text, state);
     }
@@ -211,6 +220,10 @@ enum tw_status tw_args_parse(struct tw_args *args, const char *command, const st
     error_t failed =
         argp_parse(argp, argc, argv, ARGP_NO_EXIT | ARGP_NO_HELP | ARGP_NO_ERRS, NULL, args);
     args->json = args->json || json;
+    if (args->help) { /* whatever is missing beside it */
+        args->error.status = TW_OK;
+        return TW_OK;
+    }
     if (failed && !args->error.status)
         tw_args_wrong(args, "%s", strerror(failed));
     return failed ? TW_USAGE : TW_OK;

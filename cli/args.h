@@ -3,8 +3,8 @@
  *
  * argp would print and exit by itself; here it does neither, since with --json a
  * wrong command line is answered on stdout too. A command describes its own options
- * in a struct argp whose only child is tw_args_common, and whose parser begins by
- * handing on the input: see tw_args_init(). Commands that look at what a run left take
+ * in a struct argp whose only child is tw_args_common, and whose parser ends with
+ * tw_args_usual(). Commands that look at what a run left take
  * RUN instead, have no --set, and use tw_args_run.
  */
 #ifndef TW_CLI_ARGS_H
@@ -41,13 +41,14 @@ extern const struct argp tw_args_run, tw_args_run_set;
 /* --help alone: the command's own parser takes the arguments. */
 extern const struct argp tw_args_plain;
 
-/* Reads argv. TW_OK: go on, or, with args->help, end with 0. TW_USAGE: the message is
+/* Reads argv. TW_OK: go on, or, with args->help, end with 0 (whatever a parser misses then). TW_USAGE: the message is
  * in args->error; `json` is set if --json stands anywhere. Fini in any case. */
 enum tw_status tw_args_parse(struct tw_args *args, const char *command, const struct argp *argp,
                              void *own, int argc, char **argv);
 
-/* For parsers, at ARGP_KEY_INIT. */
-error_t tw_args_init(struct argp_state *state);
+/* What a command's parser returns for keys that it does not know: hands the input on to its
+ * child, and takes --json. */
+error_t tw_args_usual(int key, struct argp_state *state);
 
 /* For parsers: a flag that stands for a setting; EINVAL when there are too many. */
 error_t tw_args_set(struct tw_args *args, const char *key, const char *value, const char *flag);
@@ -65,7 +66,7 @@ enum tw_status tw_args_check_straggler(const struct tw_straggler *straggler, int
 
 void tw_args_fini(struct tw_args *args);
 
-/* For the options of commands that have results; the parser sets args->json. */
+/* For the options of commands that have results; tw_args_usual() takes it. */
 #define TW_ARGS_KEY_JSON 0x1ff
 #define TW_ARGS_JSON                                                                               \
     { "json", TW_ARGS_KEY_JSON, NULL, 0, "End stdout with the result as one JSON object", 10 }

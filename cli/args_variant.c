@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-void tw_args_variant_init(struct tw_args_variant *out, const char *what) {
-    *out = (struct tw_args_variant){.variant = {.path = "", .where.file = what}};
+void tw_args_variant_init(struct tw_args_variant *out) {
+    *out = (struct tw_args_variant){.variant = {.path = ""}};
     out->variant.options = out->option;
 }
 
@@ -12,7 +12,7 @@ error_t tw_args_variant_add(struct tw_args *args, struct tw_args_variant *out, c
     struct tw_variant *variant = &out->variant;
     const char *equals = strchr(text, '=');
     if (!variant->name) {
-        variant->name = text;
+        variant->name = variant->where.file = text;
         return 0;
     }
     if (!equals || equals == text)

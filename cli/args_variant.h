@@ -13,8 +13,8 @@ struct tw_args_variant {
     char *key[TW_JOB_OPTIONS_MAX]; /* of the options; ours */
 };
 
-/* Begins without a name; may not be moved. `what` is what messages call it. */
-void tw_args_variant_init(struct tw_args_variant *out, const char *what);
+/* Begins without a name; may not be moved. Messages begin with the word that they are about. */
+void tw_args_variant_init(struct tw_args_variant *out);
 
 /* For parsers, at ARGP_KEY_ARG: the name first, then options; borrows `text`. EINVAL with the
  * message. */

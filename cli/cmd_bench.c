@@ -42,23 +42,25 @@ static const char doc[] =
     "Subjects:\n"
     "  wire       gradients and weights between a server and its workers. push:\n"
     "             from the first byte until the update is committed and its weights\n"
-    "             begin to arrive. pull: from then on. pushpull: both, bytes counted\n"
-    "             once\n"
+    "             begin to arrive. pull: from then on. pushpull: both, bytes\n"
+    "             counted once\n"
     "  optimizer  each update rule on one core, in cache and from memory\n"
     "\n"
     "Examples:\n"
     "  talweg bench wire\n"
     "  talweg bench wire --long --json\n"
     "  talweg bench optimizer\n"
-    "\n" TW_ARGS_EXIT_CODES;
+    "\n"
+    "Exit codes:\n"
+    "  0    measured\n"
+    "  1    it could not be measured\n"
+    "  2    wrong usage\n";
 
 static error_t parse(int key, char *text, struct argp_state *state) {
     struct tw_args *args = state->input;
     struct bench_options *own = args->own;
     char *end;
     switch (key) {
-    case ARGP_KEY_INIT:
-        return tw_args_init(state);
     case KEY_LONG:
         own->common.all = true;
         return 0;
@@ -70,11 +72,8 @@ static error_t parse(int key, char *text, struct argp_state *state) {
     case KEY_CORES:
         own->cores = text;
         return 0;
-    case TW_ARGS_KEY_JSON:
-        args->json = true;
-        return 0;
     default:
-        return ARGP_ERR_UNKNOWN;
+        return tw_args_usual(key, state);
     }
 }
 
@@ -149,8 +148,14 @@ static enum tw_status find_subject(const char *name, const struct tw_bench_subje
             return TW_OK;
         }
     const char *near = tw_nearest_name(name, subjects, SUBJECTS, sizeof subjects[0]);
-    return tw_error_set(error, TW_USAGE, "unknown subject \"%s\"%s%s%s", name,
-                        near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
+    struct tw_text known = {0};
+    for (int i = 0; i < SUBJECTS; i++)
+        tw_text_add(&known, "%s%s", i ? ", " : "", subjects[i].name);
+    tw_error_set(error, TW_USAGE, "unknown subject \"%s\"%s%s%s; known: %s", name,
+                 near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "",
+                 known.failed ? "out of memory" : known.at);
+    tw_text_fini(&known);
+    return TW_USAGE;
 }
 
 static enum tw_status bench(struct tw_args *args, struct tw_text *out, struct tw_error *error) {
@@ -177,11 +182,11 @@ int tw_cmd_bench(int argc, char **argv) {
     struct tw_error error = {0};
     int code = TW_EXIT_DONE;
     if (tw_args_parse(&args, "bench", &argp, &own, argc, argv)) {
-        code = tw_command_fail(&args, NULL, &args.error);
+        code = tw_command_refuse(&args, &args.error);
     } else if (!args.help) {
         enum tw_status status = bench(&args, &out, &error);
         if (status)
-            code = tw_command_fail(&args, NULL, &error);
+            code = tw_command_refuse(&args, &error);
         else if (args.json && !out.failed)
             printf("%s\n", out.at);
     }

@@ -41,27 +41,20 @@ static error_t parse(int key, char *text, struct argp_state *state) {
     struct tw_args *args = state->input;
     struct dial_options *own = args->own;
     switch (key) {
-    case ARGP_KEY_INIT:
-        return tw_args_init(state);
     case KEY_MODE:
         own->mode = text;
         return 0;
     case KEY_TOKEN_FILE:
         own->token_file = text;
         return 0;
-    case TW_ARGS_KEY_JSON:
-        args->json = true;
-        return 0;
     case ARGP_KEY_END:
-        if (args->help)
-            return 0;
         if (!own->mode)
             return tw_args_wrong(args, "--mode is missing; write a mode such as --mode async");
         if (!*own->mode || strlen(own->mode) > TW_MODE_MAX)
             return tw_args_wrong(args, "--mode %.80s: write a mode such as async", own->mode);
         return 0;
     default:
-        return ARGP_ERR_UNKNOWN;
+        return tw_args_usual(key, state);
     }
 }
 

@@ -40,7 +40,7 @@ int tw_cmd_help(int argc, char **argv) {
     if (argc == 2 && strcmp(argv[1], "job") == 0)
         return print_job();
     const struct tw_command *command = tw_command_find(argc < 2 ? "help" : argv[1]);
-    if (!command && strcmp(argv[1], "--help") != 0)
+    if (!command && strcmp(argv[1], "--help") != 0 && strcmp(argv[1], "-h") != 0)
         return refuse(argv[1]);
     if (!command || command->run == tw_cmd_help) {
         print_overview(stdout);

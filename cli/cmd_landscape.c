@@ -75,8 +75,6 @@ static error_t parse(int key, char *text, struct argp_state *state) {
     struct tw_args *args = state->input;
     struct landscape_options *own = args->own;
     switch (key) {
-    case ARGP_KEY_INIT:
-        return tw_args_init(state);
     case KEY_OPTIMIZERS:
         own->wish.optimizers = text;
         return 0;
@@ -103,9 +101,6 @@ static error_t parse(int key, char *text, struct argp_state *state) {
     case KEY_OUT:
         own->out = text;
         return *text ? 0 : tw_args_wrong(args, "--out: the name of a file is missing");
-    case TW_ARGS_KEY_JSON:
-        args->json = true;
-        return 0;
     case ARGP_KEY_ARG:
         return tw_args_variant_add(args, &own->objective, text);
     case ARGP_KEY_END:
@@ -116,7 +111,7 @@ static error_t parse(int key, char *text, struct argp_state *state) {
                                        "--optimizers sgd,momentum --lr 1e-3");
         return 0;
     default:
-        return ARGP_ERR_UNKNOWN;
+        return tw_args_usual(key, state);
     }
 }
 
@@ -254,7 +249,7 @@ int tw_cmd_landscape(int argc, char **argv) {
     struct work *work = calloc(1, sizeof *work);
     struct tw_error error = {0};
     int code = TW_EXIT_DONE;
-    tw_args_variant_init(&own.objective, "landscape");
+    tw_args_variant_init(&own.objective);
     if (tw_args_parse(&args, "landscape", &argp, &own, argc, argv))
         code = tw_command_refuse(&args, &args.error);
     else if (!work) {

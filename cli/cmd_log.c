@@ -42,22 +42,17 @@ static error_t parse(int key, char *text, struct argp_state *state) {
     struct tw_args *args = state->input;
     struct log_options *own = args->own;
     switch (key) {
-    case ARGP_KEY_INIT:
-        return tw_args_init(state);
     case KEY_CSV:
         own->csv = true;
         return 0;
     case KEY_TRACE:
         own->trace = true;
         return 0;
-    case TW_ARGS_KEY_JSON:
-        args->json = true;
-        return 0;
     case ARGP_KEY_END:
         return own->csv && args->json ? tw_args_wrong(args, "--csv and --json exclude each other")
                                       : 0;
     default:
-        return ARGP_ERR_UNKNOWN;
+        return tw_args_usual(key, state);
     }
 }
 

@@ -42,16 +42,11 @@ static error_t parse(int key, char *text, struct argp_state *state) {
     struct tw_args *args = state->input;
     struct optimizer_options *own = args->own;
     switch (key) {
-    case ARGP_KEY_INIT:
-        return tw_args_init(state);
     case KEY_X0:
         own->x0 = text;
         return 0;
     case KEY_GRADIENTS:
         own->gradients = text;
-        return 0;
-    case TW_ARGS_KEY_JSON:
-        args->json = true;
         return 0;
     case ARGP_KEY_ARG:
         return tw_args_variant_add(args, &own->rule, text);
@@ -62,7 +57,7 @@ static error_t parse(int key, char *text, struct argp_state *state) {
             return tw_args_wrong(args, "--x0 needs --gradients");
         return 0;
     default:
-        return ARGP_ERR_UNKNOWN;
+        return tw_args_usual(key, state);
     }
 }
 
@@ -166,7 +161,7 @@ int tw_cmd_optimizer(int argc, char **argv) {
     struct tw_text text = {0};
     struct tw_error error = {0};
     int code = TW_EXIT_DONE;
-    tw_args_variant_init(&own.rule, "optimizer");
+    tw_args_variant_init(&own.rule);
     if (tw_args_parse(&args, "optimizer", &argp, &own, argc, argv))
         code = tw_command_refuse(&args, &args.error);
     else if (!args.help && (answer(&args, &text, &error) || print(&text, &error)))

@@ -41,9 +41,8 @@ static const char doc[] =
     "With --set the run is made again with one thing changed, the rest as recorded:\n"
     "  --set optimizer.lr=0.01         another update rule, or its options\n"
     "  --set schedule=constant         another schedule of the learning rate\n"
-    "  --set seed=2                    other first weights and order of samples: all\n"
-    "                                  streams of random numbers change\n"
-    "  --set seeds.sampling=2          another order of samples, the same first weights;\n"
+    "  --set seed=2                    other first weights, order of samples, noise\n"
+    "  --set seeds.sampling=2          another order of samples, and nothing else;\n"
     "                                  likewise seeds.init and seeds.noise\n"
     "  --set consistency.replay=fresh  the same data in the same order without\n"
     "                                  staleness: gradients of the newest weights\n"
@@ -55,26 +54,26 @@ static const char doc[] =
     "  talweg replay runs/job-20261122T005534Z\n"
     "  talweg replay runs/first --set optimizer.lr=0.01 --out slower --json\n"
     "\n"
-    "A log that is cut or corrupt is replayed up to there; then the exit code is 1.\n"
-    "\n" TW_ARGS_EXIT_CODES;
+    "A log that is cut or corrupt is replayed up to there.\n"
+    "\n"
+    "Exit codes:\n"
+    "  0    replayed; what could be compared is as recorded\n"
+    "  1    something differs, also the numerics; or the log is cut or corrupt\n"
+    "  2    wrong usage, no run directory, or missing or other data\n"
+    "  130  interrupted by Ctrl-C or SIGTERM\n";
 
 static error_t parse(int key, char *text, struct argp_state *state) {
     struct tw_args *args = state->input;
     struct replay_options *own = args->own;
     switch (key) {
-    case ARGP_KEY_INIT:
-        return tw_args_init(state);
     case KEY_OUT:
         own->out = text;
         return *text ? 0 : tw_args_wrong(args, "--out: the name of a directory is missing");
     case KEY_INEXACT:
         own->inexact = true;
         return 0;
-    case TW_ARGS_KEY_JSON:
-        args->json = true;
-        return 0;
     default:
-        return ARGP_ERR_UNKNOWN;
+        return tw_args_usual(key, state);
     }
 }
 

@@ -46,8 +46,6 @@ static error_t parse(int key, char *text, struct argp_state *state) {
     struct tw_args *args = state->input;
     struct run_options *own = args->own;
     switch (key) {
-    case ARGP_KEY_INIT:
-        return tw_args_init(state);
     case KEY_OUT:
         own->out = text;
         return *text ? 0 : tw_args_wrong(args, "--out: the name of a directory is missing");
@@ -62,11 +60,8 @@ static error_t parse(int key, char *text, struct argp_state *state) {
         return 0;
     case TW_ARGS_KEY_STRAGGLER:
         return tw_args_straggler(args, text, &own->straggler);
-    case TW_ARGS_KEY_JSON:
-        args->json = true;
-        return 0;
     default:
-        return ARGP_ERR_UNKNOWN;
+        return tw_args_usual(key, state);
     }
 }
 

@@ -66,8 +66,9 @@ static const char doc[] =
     "  talweg server job.yaml --index 1 --lead bighost:7070 --listen 0.0.0.0:7071 \\\n"
     "      --token-file secret\n"
     "\n"
-    "A secret: (umask 077; head -c 24 /dev/urandom | base64 >secret), copied to each\n"
-    "machine. It is proved, not sent; tensors travel in the clear all the same.\n"
+    "A secret: (umask 077; head -c 24 /dev/urandom | base64 >secret), copied to\n"
+    "each machine. It is proved, not sent; tensors travel in the clear all the\n"
+    "same.\n"
     "\n" TW_ARGS_EXIT_CODES;
 
 static error_t read_index(struct tw_args *args, struct server_options *own, const char *text) {
@@ -98,8 +99,6 @@ static error_t parse(int key, char *text, struct argp_state *state) {
     struct tw_args *args = state->input;
     struct server_options *own = args->own;
     switch (key) {
-    case ARGP_KEY_INIT:
-        return tw_args_init(state);
     case KEY_LISTEN:
         own->listen = text;
         return 0;
@@ -123,17 +122,12 @@ static error_t parse(int key, char *text, struct argp_state *state) {
     case KEY_INEXACT:
         own->inexact = true;
         return 0;
-    case TW_ARGS_KEY_JSON:
-        args->json = true;
-        return 0;
     case ARGP_KEY_END:
-        if (args->help)
-            return 0;
         if (!own->listen)
             return tw_args_wrong(args, "--listen HOST:PORT is missing, such as 127.0.0.1:7070");
         return check_lead(args, own);
     default:
-        return ARGP_ERR_UNKNOWN;
+        return tw_args_usual(key, state);
     }
 }
 

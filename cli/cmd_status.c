@@ -42,19 +42,14 @@ static error_t parse(int key, char *text, struct argp_state *state) {
     struct tw_args *args = state->input;
     struct status_options *own = args->own;
     switch (key) {
-    case ARGP_KEY_INIT:
-        return tw_args_init(state);
     case KEY_TOKEN_FILE:
         own->token_file = text;
         return 0;
     case KEY_ALL:
         own->all = true;
         return 0;
-    case TW_ARGS_KEY_JSON:
-        args->json = true;
-        return 0;
     default:
-        return ARGP_ERR_UNKNOWN;
+        return tw_args_usual(key, state);
     }
 }
 

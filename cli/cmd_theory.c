@@ -29,11 +29,6 @@ static error_t parse(int key, char *text, struct argp_state *state) {
     struct tw_args *args = state->input;
     struct tw_args_variant *objective = args->own;
     switch (key) {
-    case ARGP_KEY_INIT:
-        return tw_args_init(state);
-    case TW_ARGS_KEY_JSON:
-        args->json = true;
-        return 0;
     case ARGP_KEY_ARG:
         return tw_args_variant_add(args, objective, text);
     case ARGP_KEY_END:
@@ -41,7 +36,7 @@ static error_t parse(int key, char *text, struct argp_state *state) {
             return tw_args_wrong(args, "OBJECTIVE is missing; write, for example, ravine");
         return 0;
     default:
-        return ARGP_ERR_UNKNOWN;
+        return tw_args_usual(key, state);
     }
 }
 
@@ -81,7 +76,7 @@ int tw_cmd_theory(int argc, char **argv) {
     struct tw_text text = {0};
     struct tw_error error = {0};
     int code = TW_EXIT_DONE;
-    tw_args_variant_init(&objective, "theory");
+    tw_args_variant_init(&objective);
     if (tw_args_parse(&args, "theory", &argp, &objective, argc, argv))
         code = tw_command_refuse(&args, &args.error);
     else if (!args.help && compare(&args, &objective.variant, &text, &error))

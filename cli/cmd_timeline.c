@@ -114,8 +114,6 @@ static error_t parse(int key, char *text, struct argp_state *state) {
     struct tw_args *args = state->input;
     struct timeline_options *own = args->own;
     switch (key) {
-    case ARGP_KEY_INIT:
-        return tw_args_init(state);
     case KEY_FROM:
         return parse_update(args, "from", text, &own->wish.from);
     case KEY_TO:
@@ -132,15 +130,12 @@ static error_t parse(int key, char *text, struct argp_state *state) {
     case KEY_OUT:
         own->out = text;
         return *text ? 0 : tw_args_wrong(args, "--out: the name of a file is missing");
-    case TW_ARGS_KEY_JSON:
-        args->json = true;
-        return 0;
     case ARGP_KEY_END:
         if (args->json && own->out && strcmp(own->out, "-") == 0)
             return tw_args_wrong(args, "--json and --out - would both have stdout");
         return check_window(args, &own->wish);
     default:
-        return ARGP_ERR_UNKNOWN;
+        return tw_args_usual(key, state);
     }
 }
 
@@ -238,11 +233,13 @@ static int fail(const struct tw_args *args, struct outcome *outcome, const struc
 
 static void tell(const struct outcome *outcome) {
     const struct tw_timeline *timeline = outcome->run.timeline;
+    double seconds = (double)(timeline->end - timeline->begin) / 1e9;
+    bool long_one = seconds >= 1;
     fprintf(stderr,
-            "updates %" PRIu64 " to %" PRIu64 " of %" PRIu64 ", %.4g ms: %" PRIu64
+            "updates %" PRIu64 " to %" PRIu64 " of %" PRIu64 ", %.4g %s: %" PRIu64
             " arrows, in %s\n",
-            timeline->from, timeline->to, outcome->run.updates,
-            (double)(timeline->end - timeline->begin) / 1e6, outcome->drawn.arrows,
+            timeline->from, timeline->to, outcome->run.updates, long_one ? seconds : seconds * 1e3,
+            long_one ? "s" : "ms", outcome->drawn.arrows,
             strcmp(outcome->path, "-") == 0 ? "stdout" : outcome->path);
 }
 

@@ -52,7 +52,8 @@ int tw_cmd_version(int argc, char **argv) {
                 "Prints the versions of Talweg, of its protocol, and of the libraries in use.\n\n"
                 "      --json   Print them as one JSON object\n"
                 "  -h, --help   Print this help\n\n"
-                "Example:\n  talweg version --json\n\n" TW_ARGS_EXIT_CODES);
+                "Example:\n  talweg version --json\n\n"
+                "Exit codes:\n  0    printed\n  2    wrong usage\n");
             return TW_EXIT_DONE;
         }
         if (strcmp(argv[i], "--json") != 0) {

@@ -76,8 +76,6 @@ static error_t parse(int key, char *text, struct argp_state *state) {
     struct tw_args *args = state->input;
     struct worker_options *own = args->own;
     switch (key) {
-    case ARGP_KEY_INIT:
-        return tw_args_init(state);
     case KEY_SERVER:
         own->server = text;
         return 0;
@@ -94,15 +92,13 @@ static error_t parse(int key, char *text, struct argp_state *state) {
     case TW_ARGS_KEY_STRAGGLER:
         return tw_args_straggler(args, text, &own->straggler);
     case ARGP_KEY_END:
-        if (args->help)
-            return 0;
         if (!own->server)
             return tw_args_wrong(args, "--server HOST:PORT is missing");
         if (own->evaluate && own->rank >= 0)
             return tw_args_wrong(args, "an evaluator has no rank: drop --rank or --evaluate");
         return 0;
     default:
-        return ARGP_ERR_UNKNOWN;
+        return tw_args_usual(key, state);
     }
 }
 

@@ -8,7 +8,7 @@ import sys
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
-from talweg_e2e import Case, children_of  # noqa: E402
+from talweg_e2e import PATIENCE, Case, children_of  # noqa: E402
 
 
 class Bench(Case):
@@ -20,7 +20,7 @@ class Bench(Case):
         self.addCleanup(os.environ.pop, "TMPDIR")
 
     def bench(self, *arguments):
-        return self.start("bench", *arguments).end()
+        return self.start("bench", *arguments).end(3 * PATIENCE)
 
     def object_of(self, *arguments):
         code, out, err = self.bench(*arguments, "--json")
@@ -60,7 +60,8 @@ class Bench(Case):
     def test_wrong(self):
         for arguments, words in [
                 ([], ["no subject"]),
-                (["wier"], ['unknown subject "wier"', 'did you mean "wire"']),
+                (["wier"], ['unknown subject "wier"', 'did you mean "wire"',
+                            "known: wire, optimizer"]),
                 (["wire", "--bytes", "5"], ["no row has this size", "4096"]),
                 (["wire", "--bytes", "many"], ["--bytes many"]),
                 (["optimizer", "--bytes", "5"], ["no row has this size", "16384"]),
@@ -69,6 +70,9 @@ class Bench(Case):
             self.assertEqual(code, 2, err)
             for word in words:
                 self.assertIn(word, err)
+        code, out, err = self.bench("wier", "--json")
+        self.assertEqual((code, list(json.loads(out))), (2, ["status", "error"]))
+        self.assertIn(json.loads(out)["error"], err)
 
     def test_killed_it_leaves_no_process(self):
         bench = self.start("bench", "wire", "--bytes", "1048576")

@@ -156,6 +156,21 @@ class Help(Case):
                 self.assertNotIn("--supervised", out)
                 self.assertTrue(all(len(line) < 80 for line in out.splitlines()), out)
 
+    def test_every_command_has_help(self):
+        overview = self.talweg("help")[1]
+        commands = [line.split()[0] for line in overview.splitlines() if line[:2] == "  " and
+                    line[2:3].isalpha()]
+        commands = commands[:commands.index("version") + 1]
+        self.assertGreaterEqual(len(commands), 14)
+        for command in commands:
+            code, out, err = page = self.talweg(command, "--help")
+            self.assertEqual((code, err), (0, ""))
+            self.assertEqual(self.talweg("help", command), page)
+            self.assertEqual(self.talweg(command, "-h"), page)
+            for word in "Usage: talweg ", "Example", "Exit codes:":
+                self.assertIn(word, out)
+            self.assertTrue(all(len(line) < 80 for line in out.splitlines()), out)
+
     def test_overview(self):
         for arguments in (["help"], ["--help"], ["help", "help"]):
             code, out, err = self.talweg(*arguments)
