@@ -306,7 +306,7 @@ static int replay_run(struct tw_args *args, char **again) {
     struct replay_options *own = args->own;
     struct tw_error error = {0};
     struct jobs jobs = {.recorded = {0}};
-    struct tw_log_file log = {.fd = -1};
+    struct tw_log_file log = {.file.fd = -1};
     char folder[TW_PATH_MAX] = "";
     struct tw_summary summary = {0};
     int code;

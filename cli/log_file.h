@@ -1,30 +1,28 @@
 /* The order log of a run directory, as a file to read records from.
  *
- * Used by `talweg log` and `talweg replay`. What a run directory is, and what is wrong
- * with one that is none, is said here; what is wrong with the bytes, by
- * proto/order_log.h, with the path put in front.
+ * Used by `talweg log`, `talweg replay` and `talweg timeline`. What is wrong with the bytes
+ * is said by proto/order_log.h, with the path put in front.
  */
 #ifndef TW_CLI_LOG_FILE_H
 #define TW_CLI_LOG_FILE_H
 
-#include "common/base/file.h"
+#include "cli/run_file.h"
 #include "proto/order_log.h"
 
 struct tw_log_file {
-    int fd; /* -1: closed */
-    char path[TW_PATH_MAX];
+    struct tw_run_file file;
     struct tw_order_log_reader *reader;
 };
 
 /* Opens RUN/order.log. TW_DATA: RUN is missing, no directory, or none of a run; or its
  * log cannot be opened. TW_LIMIT, TW_NO_MEMORY. On failure nothing is left to close. */
-enum tw_status tw_log_file_open(struct tw_log_file *file, const char *run, struct tw_error *error);
+enum tw_status tw_log_file_open(struct tw_log_file *log, const char *run, struct tw_error *error);
 
 /* As tw_order_log_next(), with the path in front of messages. */
-enum tw_status tw_log_file_next(struct tw_log_file *file, struct tw_record *record,
+enum tw_status tw_log_file_next(struct tw_log_file *log, struct tw_record *record,
                                 struct tw_error *error);
 
 /* Harmless twice. */
-void tw_log_file_close(struct tw_log_file *file);
+void tw_log_file_close(struct tw_log_file *log);
 
 #endif

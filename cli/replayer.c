@@ -303,7 +303,7 @@ static enum tw_status feed_record(struct replaying *r, const struct tw_record *r
         expect(r, record->version);
     status = tw_replay_record(r->replay, record, error);
     if (status != TW_OK)
-        return tw_error_wrap(error, "%s", r->replayer->log->path);
+        return tw_error_wrap(error, "%s", r->replayer->log->file.path);
     return look(r, error);
 }
 
@@ -388,7 +388,7 @@ enum tw_status tw_replayer_run(const struct tw_replayer *replayer, struct tw_sum
     struct replaying r = {
         .replayer = replayer,
         .directory = {.metrics = -1},
-        .trace = {.fd = -1},
+        .trace = {.file.fd = -1},
         .test_loss = (double)NAN,
         .test_accuracy = (double)NAN,
         .result = &summary->result,

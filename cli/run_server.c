@@ -1,12 +1,12 @@
 #include "cli/run_server.h"
 
-#include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
+#include "cli/run_file.h"
 #include "server/io/server_file.h"
 
 enum { FILE_BYTES_MAX = 4096 };
@@ -18,12 +18,8 @@ static bool exists(const char *run, const char *name) {
 }
 
 static enum tw_status check_run(const char *run, struct tw_error *error) {
-    struct stat about;
-    if (stat(run, &about) != 0)
-        return tw_error_set(error, TW_DATA, "%s: %s; the directory of a run is wanted", run,
-                            strerror(errno));
-    if (!S_ISDIR(about.st_mode))
-        return tw_error_set(error, TW_DATA, "%s: is no directory; that of a run is wanted", run);
+    if (tw_run_check(run, error))
+        return error->status;
     if (!exists(run, "job.yaml"))
         return tw_error_set(error, TW_DATA, "%s: is not the directory of a run: it has no job.yaml",
                             run);

@@ -31,29 +31,29 @@ static enum tw_status forgive(struct tw_timeline_run *out, enum tw_status status
 
 static enum tw_status pass_records(struct tw_timeline_run *out, const char *run, on_record *on,
                                    void *context, struct tw_error *error) {
-    struct tw_log_file file;
+    struct tw_log_file log;
     struct tw_record record;
-    enum tw_status status = tw_log_file_open(&file, run, error);
+    enum tw_status status = tw_log_file_open(&log, run, error);
     if (status != TW_OK)
         return status;
     while (status == TW_OK) {
-        status = tw_log_file_next(&file, &record, error);
+        status = tw_log_file_next(&log, &record, error);
         if (status != TW_OK)
             break;
         status = on(context, &record, error);
         if (status != TW_OK)
-            tw_error_wrap(error, "%s", file.path);
+            tw_error_wrap(error, "%s", log.file.path);
     }
-    status = forgive(out, status, file.path, error);
-    tw_log_file_close(&file);
+    status = forgive(out, status, log.file.path, error);
+    tw_log_file_close(&log);
     return status;
 }
 
 static enum tw_status pass_entries(struct tw_timeline_run *out, const char *run, on_entry *on,
                                    void *context, struct tw_error *error) {
-    struct tw_trace_file file;
+    struct tw_trace_file trace;
     struct tw_trace_entry entry;
-    enum tw_status status = tw_trace_file_open(&file, run, error);
+    enum tw_status status = tw_trace_file_open(&trace, run, error);
     if (status == TW_CLOSED)
         return tw_error_set(error, TW_DATA,
                             "%s: has no trace.log, so nobody knows when what happened; run the "
@@ -61,10 +61,10 @@ static enum tw_status pass_entries(struct tw_timeline_run *out, const char *run,
                             run);
     if (status != TW_OK)
         return status;
-    while ((status = tw_trace_file_next(&file, &entry, error)) == TW_OK)
+    while ((status = tw_trace_file_next(&trace, &entry, error)) == TW_OK)
         on(context, &entry);
-    status = forgive(out, status, file.path, error);
-    tw_trace_file_close(&file);
+    status = forgive(out, status, trace.file.path, error);
+    tw_trace_file_close(&trace);
     return status;
 }
 

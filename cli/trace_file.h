@@ -1,30 +1,29 @@
 /* The trace log of a run directory, as a file to read entries from.
  *
- * Used by `talweg log`, `talweg replay` and `talweg timeline`. A run may have none (`trace: {on: false}`), and
- * nothing but measurements is lost with it.
+ * Used by `talweg log`, `talweg replay` and `talweg timeline`. A run may have none
+ * (`trace: {on: false}`), and nothing but measurements is lost with it.
  */
 #ifndef TW_CLI_TRACE_FILE_H
 #define TW_CLI_TRACE_FILE_H
 
-#include "common/base/file.h"
+#include "cli/run_file.h"
 #include "proto/trace_log.h"
 
 struct tw_trace_file {
-    int fd; /* -1: closed */
-    char path[TW_PATH_MAX];
+    struct tw_run_file file;
     struct tw_trace_reader *reader;
 };
 
 /* Opens RUN/trace.log. TW_CLOSED: there is none; TW_DATA: it cannot be opened; TW_LIMIT,
  * TW_NO_MEMORY; all with a message. On failure nothing is left to close. */
-enum tw_status tw_trace_file_open(struct tw_trace_file *file, const char *run,
+enum tw_status tw_trace_file_open(struct tw_trace_file *trace, const char *run,
                                   struct tw_error *error);
 
 /* As tw_trace_next(), with the path in front of messages. */
-enum tw_status tw_trace_file_next(struct tw_trace_file *file, struct tw_trace_entry *entry,
+enum tw_status tw_trace_file_next(struct tw_trace_file *trace, struct tw_trace_entry *entry,
                                   struct tw_error *error);
 
 /* Harmless twice. */
-void tw_trace_file_close(struct tw_trace_file *file);
+void tw_trace_file_close(struct tw_trace_file *trace);
 
 #endif
