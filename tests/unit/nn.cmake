@@ -1,4 +1,16 @@
 # Tests of worker/nn.
-foreach(name gemm gemm_faulty loss layers model net)
+foreach(name gemm gemm_faulty loss layers layer_vectors model net)
   tw_test(test_${name} unit SOURCES unit/test_${name}.c ROOMS tw_nn LIBRARIES m)
 endforeach()
+
+# In double precision: the same sources, compiled again (worker/nn/real.h).
+tw_test(test_layer_slopes unit SOURCES unit/test_layer_slopes.c ROOMS tw_nn_double LIBRARIES m)
+tw_test(test_layer_vectors_double unit SOURCES unit/test_layer_vectors.c ROOMS tw_nn_double
+        LIBRARIES m)
+
+# That the numbers are still those of torch, where it is installed.
+add_test(NAME integration/layer_vectors
+         COMMAND /usr/bin/python3 ${CMAKE_CURRENT_LIST_DIR}/../golden/layers/make_vectors.py
+                 --check)
+set_tests_properties(integration/layer_vectors PROPERTIES LABELS integration TIMEOUT 300
+                                                     SKIP_RETURN_CODE 77)

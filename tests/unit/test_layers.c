@@ -1,150 +1,141 @@
-/* Each layer alone, through its table: backward against finite differences. All layers
- * are piecewise linear in inputs and in weights, so with a step that crosses no kink a
- * difference has no error but rounding. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+/* What layers do at the values that matter: NaN, infinities, zeros and ties, in place; and what
+ * they refuse. Their slopes are tested in test_layer_slopes.c. */
+#include "tests/unit/layer_desk.h"
 
-#include <cmocka.h>
-#include <math.h>
-#include <string.h>
+enum { COUNT = 8 };
 
-#include "worker/nn/gemm.h"
-#include "worker/nn/layer.h"
-
-enum { ROWS = 3, IN = 5, OUT = 4 };
-#define STEP 0.125
-
-struct call {
-    const struct tw_layer *layer;
-    struct tw_shape in_shape, out_shape;
-    float in[ROWS * IN], weight[IN * OUT], bias[OUT], pull[ROWS * IN];
-};
-
-static void make(struct call *call, const char *name, int out) {
-    const struct tw_variant variant = {.name = name, .path = "model.layers[0]"};
-    struct tw_error error;
-    assert_int_equal(tw_layer_find(&call->layer, &variant, &error), TW_OK);
-    assert_true(tw_shape_set(&call->in_shape, 1, (int64_t[]){IN}));
-    assert_true(tw_shape_set(&call->out_shape, 1, (int64_t[]){out}));
-    for (int i = 0; i < ROWS * IN; i++) { /* none within STEP of 0 */
-        call->in[i] = (float)(i % 2 ? -1 : 1) * (0.25f + (float)((i * 7) % 13) / 16.0f);
-        call->pull[i] = (float)((i * 5) % 11) / 8.0f - 0.5f;
-    }
-    for (int i = 0; i < IN * OUT; i++)
-        call->weight[i] = (float)((i * 11) % 17) / 16.0f - 0.5f;
-    for (int i = 0; i < OUT; i++)
-        call->bias[i] = (float)i / 4.0f - 0.5f;
-}
-
-/* The outputs, each times a weight of its own, summed: its gradient by the outputs is
- * `pull`. */
-static double value_of(const struct call *call) {
-    const float *weights[] = {call->weight, call->bias};
-    float out[ROWS * IN];
-    const struct tw_layer_pass pass = {.rows = ROWS,
-                                       .in_shape = &call->in_shape,
-                                       .out_shape = &call->out_shape,
-                                       .weights = weights,
-                                       .in = call->in,
-                                       .out = out};
-    call->layer->forward(&pass);
-    double sum = 0.0;
-    for (int i = 0; i < ROWS * (int)call->out_shape.elements; i++)
-        sum += (double)out[i] * call->pull[i];
-    return sum;
-}
-
-static void check_slopes(struct call *call, float *values, const float *gradient, int count) {
-    for (int i = 0; i < count; i++) {
-        float kept = values[i];
-        values[i] = kept + (float)STEP;
-        double above = value_of(call);
-        values[i] = kept - (float)STEP;
-        double below = value_of(call);
-        values[i] = kept;
-        assert_float_equal(gradient[i], (above - below) / (2 * STEP), 1e-5);
-    }
-}
-
-static void check(struct call *call, bool has_tensors) {
-    const float *weights[] = {call->weight, call->bias};
-    float weight_gradient[IN * OUT], bias_gradient[OUT], in_gradient[ROWS * IN], out[ROWS * IN];
-    float *gradients[] = {weight_gradient, bias_gradient};
-    struct tw_layer_pass pass = {.rows = ROWS,
-                                 .in_shape = &call->in_shape,
-                                 .out_shape = &call->out_shape,
-                                 .weights = weights,
-                                 .gradients = gradients,
-                                 .in = call->in,
-                                 .out = out};
-    call->layer->forward(&pass);
-    pass.in = call->layer->needs_in ? call->in : NULL;
-    pass.out = call->layer->needs_out ? out : NULL;
-    pass.out_gradient = call->pull;
-    pass.in_gradient = in_gradient;
-    call->layer->backward(&pass);
-    check_slopes(call, call->in, in_gradient, ROWS * IN);
-    if (has_tensors) {
-        check_slopes(call, call->weight, weight_gradient, IN * OUT);
-        check_slopes(call, call->bias, bias_gradient, OUT);
-        pass.in_gradient = NULL; /* the first layer of a net */
-        memset(weight_gradient, 0xff, sizeof weight_gradient);
-        call->layer->backward(&pass);
-        check_slopes(call, call->weight, weight_gradient, IN * OUT);
-    }
-}
-
-static void dense(void **state) {
-    struct call call;
-    make(&call, "dense", OUT);
-    check(&call, true);
-}
-
-static void relu(void **state) {
-    struct call call;
-    make(&call, "relu", IN);
-    check(&call, false);
-}
-
-/* In place, in both directions, and at the values that matter: a NaN is not swallowed, and
- * at 0 the slope is 0. */
-static void relu_in_place(void **state) {
-    struct call call;
-    float values[ROWS * IN] = {-1, 0, 2, NAN, -0.0f, INFINITY, -INFINITY};
-    float slopes[ROWS * IN] = {3, 3, 3, 3, 3, 3, 3};
-    make(&call, "relu", IN);
-    struct tw_layer_pass pass = {
-        .rows = ROWS, .in_shape = &call.in_shape, .out_shape = &call.out_shape};
+/* Forward over `values`, in place, then backward over `slopes`, in place. */
+static void run_in_place(const char *line, float values[COUNT], float slopes[COUNT]) {
+    struct layer_desk desk;
+    struct tw_error error = {0};
+    assert_int_equal(desk_make(&desk, line, 1, (int64_t[]){COUNT}, 1, &error), TW_OK);
+    assert_true(desk.layer->in_place);
+    struct tw_layer_pass pass = desk_pass(&desk);
     pass.in = pass.out = values;
-    call.layer->forward(&pass);
-    assert_true(values[0] == 0 && values[1] == 0 && values[2] == 2 && isnan(values[3]));
-    assert_true(values[4] == 0 && isinf(values[5]) && values[6] == 0);
+    desk.layer->forward(&pass);
     pass.in = NULL;
     pass.out_gradient = pass.in_gradient = slopes;
-    call.layer->backward(&pass);
+    desk.layer->backward(&pass);
+    desk_drop(&desk);
+}
+
+#define VALUES                                                                                     \
+    { -1, 0, 2, NAN, -0.0f, INFINITY, -INFINITY, -1e-30f }
+#define SLOPES                                                                                     \
+    { 3, 3, 3, 3, 3, 3, 3, 3 }
+
+/* A NaN is not swallowed, and at 0 the slope is that of the left. */
+static void relu_in_place(void **state) {
+    float values[COUNT] = VALUES, slopes[COUNT] = SLOPES;
+    run_in_place("relu", values, slopes);
+    assert_true(values[0] == 0 && values[1] == 0 && values[2] == 2 && isnan(values[3]));
+    assert_true(values[4] == 0 && isinf(values[5]) && values[6] == 0);
     assert_true(slopes[0] == 0 && slopes[1] == 0 && slopes[2] == 3 && slopes[3] == 3);
     assert_true(slopes[4] == 0 && slopes[5] == 3 && slopes[6] == 0);
 }
 
+static void leaky_relu_in_place(void **state) {
+    float values[COUNT] = VALUES, slopes[COUNT] = SLOPES;
+    run_in_place("leaky_relu slope=0.5", values, slopes);
+    assert_true(values[0] == -0.5f && values[1] == 0 && values[2] == 2 && isnan(values[3]));
+    assert_true(isinf(values[5]) && values[6] == -INFINITY);
+    assert_true(slopes[0] == 1.5f && slopes[1] == 1.5f && slopes[2] == 3 && slopes[3] == 3);
+    assert_true(slopes[4] == 1.5f && slopes[5] == 3 && slopes[6] == 1.5f);
+}
+
+static void sigmoid_in_place(void **state) {
+    float values[COUNT] = VALUES, slopes[COUNT] = SLOPES;
+    run_in_place("sigmoid", values, slopes);
+    assert_true(values[1] == 0.5f && values[4] == 0.5f && isnan(values[3]));
+    assert_true(values[5] == 1 && values[6] == 0);
+    assert_true(slopes[1] == 0.75f && slopes[5] == 0 && slopes[6] == 0 && isnan(slopes[3]));
+}
+
+static void tanh_in_place(void **state) {
+    float values[COUNT] = VALUES, slopes[COUNT] = SLOPES;
+    run_in_place("tanh", values, slopes);
+    assert_true(values[1] == 0 && values[5] == 1 && values[6] == -1 && isnan(values[3]));
+    assert_true(values[7] == -1e-30f); /* nothing is lost near 0 */
+    assert_true(slopes[1] == 3 && slopes[5] == 0 && slopes[6] == 0 && isnan(slopes[3]));
+}
+
+/* Against the C library's, over all that matters. */
+static void sigmoid_and_tanh_are_exact_to_the_last_places(void **state) {
+    for (double x = -20; x < 20; x += 0x1.03p-9) {
+        float at = (float)x;
+        double sigmoid = 1 / (1 + exp(-(double)at)), tangent = tanh((double)at);
+        assert_float_equal((double)tw_real_sigmoid(at) / sigmoid, 1, 3 * 0x1p-23);
+        assert_float_equal((double)tw_real_tanh(at) / tangent, 1, 4 * 0x1p-23);
+        assert_true(tw_real_tanh(-at) == -tw_real_tanh(at));
+    }
+}
+
+static void softmax_neither_overflows_nor_hides_a_nan(void **state) {
+    float values[COUNT] = {3e38f, 3e38f, -3e38f, 0, 0, 0, 0, 0}, slopes[COUNT] = SLOPES;
+    run_in_place("softmax", values, slopes);
+    assert_true(values[0] == 0.5f && values[1] == 0.5f && values[2] == 0);
+    float broken[COUNT] = {1, 2, NAN, 4, 5, 6, 7, 8};
+    run_in_place("softmax", broken, slopes);
+    for (int i = 0; i < COUNT; i++)
+        assert_true(isnan(broken[i]));
+}
+
+static void maxout_takes_the_first_of_equals_and_any_nan(void **state) {
+    struct layer_desk desk;
+    struct tw_error error = {0};
+    assert_int_equal(desk_make(&desk, "maxout", 1, (int64_t[]){COUNT}, 1, &error), TW_OK);
+    desk_fill(&desk, 1);
+    const float in[COUNT] = {2, 2, NAN, 5, 5, NAN, -1, -3}, wanted[4] = {1, 10, 100, 1000};
+    memcpy(desk.in, in, sizeof in);
+    memcpy(desk.out_gradient, wanted, sizeof wanted);
+    desk_forward(&desk);
+    desk_backward(&desk);
+    assert_true(desk.out[0] == 2 && isnan(desk.out[1]) && isnan(desk.out[2]) && desk.out[3] == -1);
+    const float slopes[COUNT] = {1, 0, 10, 0, 0, 100, 1000, 0};
+    assert_memory_equal(desk.in_gradient, slopes, sizeof slopes);
+    desk_drop(&desk);
+}
+
 static void flatten_keeps_the_elements(void **state) {
-    const struct tw_variant variant = {.name = "flatten", .path = "model.layers[0]"};
-    const struct tw_layer *layer;
-    struct tw_shape in, out;
-    struct tw_error error;
-    assert_int_equal(tw_layer_find(&layer, &variant, &error), TW_OK);
-    assert_true(tw_shape_set(&in, 3, (int64_t[]){2, 3, 4}));
-    assert_int_equal(layer->shape(&variant, NULL, &in, &out, &error), TW_OK);
-    assert_true(layer->view && out.dims == 1 && out.size[0] == 24 && out.elements == 24);
+    struct layer_desk desk;
+    struct tw_error error = {0};
+    assert_int_equal(desk_make(&desk, "flatten", 3, (int64_t[]){2, 3, 4}, 1, &error), TW_OK);
+    assert_true(desk.layer->view && desk.out_shape.dims == 1);
+    assert_true(desk.out_shape.size[0] == 24 && desk.out_shape.elements == 24);
+    desk_drop(&desk);
+}
+
+static void refuse(const char *line, int dims, const int64_t *shape, const char *message) {
+    struct layer_desk desk;
+    struct tw_error error = {0};
+    assert_int_equal(desk_make(&desk, line, dims, shape, 1, &error), TW_JOB);
+    assert_string_equal(error.text, message);
+    desk_drop(&desk);
+}
+
+static void shapes_that_do_not_fit_are_named(void **state) {
+    refuse("softmax", 3, (int64_t[]){1, 28, 28},
+           "job.yaml:7: model.layers[3]: softmax needs inputs of one dimension, [n], but gets "
+           "[1, 28, 28]; put flatten before it");
+    refuse("maxout pieces=3", 2, (int64_t[]){8, 3},
+           "job.yaml:7: model.layers[3]: maxout of 3 pieces needs a multiple of 3 in the first "
+           "dimension, but gets [8, 3]");
+    refuse("leaky_relu slope=-1", 1, (int64_t[]){4},
+           "job.yaml:7: model.layers[3].slope: -1 is out of range; it must be a number from 0 to "
+           "1");
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(dense),
-        cmocka_unit_test(relu),
         cmocka_unit_test(relu_in_place),
+        cmocka_unit_test(leaky_relu_in_place),
+        cmocka_unit_test(sigmoid_in_place),
+        cmocka_unit_test(tanh_in_place),
+        cmocka_unit_test(sigmoid_and_tanh_are_exact_to_the_last_places),
+        cmocka_unit_test(softmax_neither_overflows_nor_hides_a_nan),
+        cmocka_unit_test(maxout_takes_the_first_of_equals_and_any_nan),
         cmocka_unit_test(flatten_keeps_the_elements),
+        cmocka_unit_test(shapes_that_do_not_fit_are_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -17,6 +17,11 @@
 #include "common/base/limits.h"
 
 #define SELF_TEST_SECONDS 20
+#ifdef TW_NN_DOUBLE
+#define GEMM cblas_dgemm
+#else
+#define GEMM cblas_sgemm
+#endif
 enum { SELF_TEST_FINE = 0, SELF_TEST_WRONG = 3, SELF_TEST_NO_MEMORY = 4 };
 
 void tw_gemm_thread(void) {
@@ -36,28 +41,28 @@ char *tw_numerics_id(char *out) {
     return out;
 }
 
-void tw_gemm(bool a_transposed, bool b_transposed, int m, int n, int k, const float *a,
-             const float *b, bool add, float *out) {
-    cblas_sgemm(CblasRowMajor, a_transposed ? CblasTrans : CblasNoTrans,
-                b_transposed ? CblasTrans : CblasNoTrans, m, n, k, 1.0f, a, a_transposed ? m : k, b,
-                b_transposed ? k : n, add ? 1.0f : 0.0f, out, n);
+void tw_gemm(bool a_transposed, bool b_transposed, int m, int n, int k, const tw_real *a,
+             const tw_real *b, bool add, tw_real *out) {
+    GEMM(CblasRowMajor, a_transposed ? CblasTrans : CblasNoTrans,
+         b_transposed ? CblasTrans : CblasNoTrans, m, n, k, 1, a, a_transposed ? m : k, b,
+         b_transposed ? k : n, add ? 1 : 0, out, n);
 }
 
 /* Whole numbers of 9 bits: all sums below are exact in float32, in any order, so a
  * right result is equal, not near; and kernels that compute in bfloat16 show. */
-static void fill(float *values, size_t count, uint32_t seed) {
+static void fill(tw_real *values, size_t count, uint32_t seed) {
     for (size_t i = 0; i < count; i++) {
         seed = seed * 1664525u + 1013904223u;
-        values[i] = (float)((int)(seed >> 23) - 256);
+        values[i] = (tw_real)((int)(seed >> 23) - 256);
     }
 }
 
 /* The product by a plain loop. */
 static void multiply_plainly(bool a_transposed, bool b_transposed, int m, int n, int k,
-                             const float *a, const float *b, float *out) {
+                             const tw_real *a, const tw_real *b, tw_real *out) {
     for (int i = 0; i < m; i++)
         for (int j = 0; j < n; j++) {
-            float sum = 0.0f;
+            tw_real sum = 0;
             for (int l = 0; l < k; l++)
                 sum += (a_transposed ? a[(size_t)l * m + i] : a[(size_t)i * k + l]) *
                        (b_transposed ? b[(size_t)j * k + l] : b[(size_t)l * n + j]);
@@ -67,10 +72,10 @@ static void multiply_plainly(bool a_transposed, bool b_transposed, int m, int n,
 
 static int test_one(bool a_transposed, bool b_transposed, int m, int n, int k) {
     size_t a_size = (size_t)m * k, b_size = (size_t)k * n, out_size = (size_t)m * n;
-    float *memory = malloc((a_size + b_size + 2 * out_size) * sizeof *memory);
+    tw_real *memory = malloc((a_size + b_size + 2 * out_size) * sizeof *memory);
     if (memory == NULL)
         return SELF_TEST_NO_MEMORY;
-    float *a = memory, *b = a + a_size, *out = b + b_size, *expected = out + out_size;
+    tw_real *a = memory, *b = a + a_size, *out = b + b_size, *expected = out + out_size;
     int result = SELF_TEST_FINE;
     fill(a, a_size, 1);
     fill(b, b_size, 2);
@@ -82,7 +87,7 @@ static int test_one(bool a_transposed, bool b_transposed, int m, int n, int k) {
         result = SELF_TEST_WRONG;
     tw_gemm(a_transposed, b_transposed, m, n, k, a, b, true, out);
     for (size_t i = 0; i < out_size; i++)
-        if (out[i] != 2.0f * expected[i])
+        if (out[i] != 2 * expected[i])
             result = SELF_TEST_WRONG;
     free(memory);
     return result;

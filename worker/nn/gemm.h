@@ -18,6 +18,7 @@
 #include <stddef.h>
 
 #include "common/base/status.h"
+#include "worker/nn/real.h"
 
 /* Once per process, before the first product and before threads are started: one
  * BLAS thread, tw_gemm_thread() for the calling thread, and a self-test: products of
@@ -45,7 +46,7 @@ char *tw_numerics_id(char *out);
 /* out[m, n] = A[m, k] B[k, n], plus out when `add`. Row-major, dense. With
  * a_transposed, `a` holds A's transpose [k, m]; b_transposed: `b` is [n, k].
  * Sizes are >= 1. out overlaps neither. */
-void tw_gemm(bool a_transposed, bool b_transposed, int m, int n, int k, const float *a,
-             const float *b, bool add, float *out);
+void tw_gemm(bool a_transposed, bool b_transposed, int m, int n, int k, const tw_real *a,
+             const tw_real *b, bool add, tw_real *out);
 
 #endif

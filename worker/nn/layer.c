@@ -8,6 +8,11 @@
 #define LAYERS(X)                                                                                  \
     X(dense)                                                                                       \
     X(relu)                                                                                        \
+    X(leaky_relu)                                                                                  \
+    X(sigmoid)                                                                                     \
+    X(tanh)                                                                                        \
+    X(softmax)                                                                                     \
+    X(maxout)                                                                                      \
     X(flatten)
 
 #define X(name) extern const struct tw_layer tw_layer_##name;
@@ -32,6 +37,13 @@ enum tw_status tw_layer_find(const struct tw_layer **out, const struct tw_varian
         }
     }
     return tw_unknown_variant(variant, "layer", names, tw_layer_count, sizeof names[0], error);
+}
+
+enum tw_status tw_layer_same_shape(const struct tw_variant *variant, const void *options,
+                                   const struct tw_shape *in, struct tw_shape *out,
+                                   struct tw_error *error) {
+    *out = *in;
+    return TW_OK;
 }
 
 bool tw_shape_set(struct tw_shape *shape, int dims, const int64_t *size) {

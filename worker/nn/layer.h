@@ -6,15 +6,16 @@
  * it the buffers of one call. Its table also feeds the check of the job file, the
  * resolved job and --help.
  *
- * Sums over the rows of a batch run in row order, and nothing depends on where
- * the buffers lie or on other threads: the same inputs give the same bits
- * (docs/determinism.md).
+ * Sums over the rows of a batch have one order, which the number of rows decides, and
+ * nothing depends on where the buffers lie or on other threads: the same inputs give
+ * the same bits (docs/determinism.md).
  */
 #ifndef TW_NN_LAYER_H
 #define TW_NN_LAYER_H
 
 #include "common/job/options.h"
 #include "common/tensor/tensor.h"
+#include "worker/nn/real.h"
 
 /* Tensors that one layer may have. */
 #define TW_LAYER_TENSORS_MAX 4
@@ -26,18 +27,29 @@ struct tw_shape {
     int64_t elements; /* their product, 1 to INT32_MAX */
 };
 
+/* Where the random numbers of a call come from: value `first` + i of each row's
+ * `per_row` belongs to element i of the layer's input (common/base/rng.h). */
+struct tw_dice {
+    uint64_t seed, slot, step;
+    int64_t first, per_row;
+};
+
 /* One call of forward or backward. A matrix is row-major, a row is a sample. */
 struct tw_layer_pass {
     const void *options; /* as tw_options_read() filled them */
     int rows;            /* >= 1 */
+    bool training;       /* else the outputs are for scoring; backward is not called then */
     const struct tw_shape *in_shape, *out_shape;
-    const float *const *weights; /* [tensors of the layer] */
-    float *const *gradients;     /* [tensors]; backward writes sums over the rows */
-    const float *in;             /* [rows, in]; backward: NULL unless needs_in */
-    float *out;                  /* [rows, out]; may be `in` when in_place */
-    const float *out_gradient;   /* [rows, out]; backward */
-    float *in_gradient;          /* [rows, in]; backward; NULL: nobody needs it. May be
-                                  * out_gradient when in_place */
+    const tw_real *const *weights; /* [tensors of the layer] */
+    tw_real *const *gradients;     /* [tensors]; backward writes sums over the rows */
+    const tw_real *in;             /* [rows, in]; backward: NULL unless needs_in */
+    tw_real *out;                  /* [rows, out]; may be `in` when in_place */
+    const tw_real *out_gradient;   /* [rows, out]; backward */
+    tw_real *in_gradient;          /* [rows, in]; backward; NULL: nobody needs it. May be
+                                    * out_gradient when in_place */
+    uint8_t *kept;                 /* [rows, kept()], from forward to backward; training only */
+    void *scratch;                 /* scratch() bytes, at a multiple of 64, for this call only */
+    const struct tw_dice *dice;    /* of layers that draw; training only */
 };
 
 struct tw_layer {
@@ -50,6 +62,7 @@ struct tw_layer {
     bool view;      /* output = input, under another shape; forward is NULL then */
     bool needs_in;  /* backward reads `in` */
     bool needs_out; /* backward reads `out` */
+    bool draws;     /* forward of training takes a random number per input */
     /* Output shape, after the checks of the layer's own. TW_JOB with a message that
      * starts with the place in the job and names the shapes. */
     enum tw_status (*shape)(const struct tw_variant *variant, const void *options,
@@ -59,6 +72,9 @@ struct tw_layer {
      * TW_LAYER_TENSORS_MAX. Returns how many; NULL when it has none. */
     int (*tensors)(const void *options, const struct tw_shape *in, const struct tw_shape *out,
                    struct tw_tensor *tensors);
+    /* Bytes of `kept` per row, and of `scratch`. NULL: none. */
+    int64_t (*kept)(const void *options, const struct tw_shape *in, const struct tw_shape *out);
+    int64_t (*scratch)(const void *options, const struct tw_shape *in, const struct tw_shape *out);
     void (*forward)(const struct tw_layer_pass *pass);
     void (*backward)(const struct tw_layer_pass *pass);
 };
@@ -70,6 +86,11 @@ extern const int tw_layer_count;
 /* Finds the layer that `variant` names, or says TW_JOB with the known ones. */
 enum tw_status tw_layer_find(const struct tw_layer **out, const struct tw_variant *variant,
                              struct tw_error *error);
+
+/* shape() of a layer whose outputs have the shape of its inputs. */
+enum tw_status tw_layer_same_shape(const struct tw_variant *variant, const void *options,
+                                   const struct tw_shape *in, struct tw_shape *out,
+                                   struct tw_error *error);
 
 /* Fills a shape. False when dims or sizes are out of range, or the product is
  * over INT32_MAX (BLAS counts in 32 bits). */

@@ -98,16 +98,16 @@ static int tensors(const void *options, const struct tw_shape *in, const struct 
 static void forward(const struct tw_layer_pass *pass) {
     int in = (int)pass->in_shape->elements, out = (int)pass->out_shape->elements;
     for (int row = 0; row < pass->rows; row++)
-        memcpy(pass->out + (size_t)row * out, pass->weights[1], (size_t)out * sizeof(float));
+        memcpy(pass->out + (size_t)row * out, pass->weights[1], (size_t)out * sizeof(tw_real));
     tw_gemm(false, false, pass->rows, out, in, pass->in, pass->weights[0], true, pass->out);
 }
 
 /* Sums of columns, each in row order. */
-TW_CLONES static void sum_rows(const float *restrict values, int rows, int columns,
-                               float *restrict sums) {
+TW_CLONES static void sum_rows(const tw_real *restrict values, int rows, int columns,
+                               tw_real *restrict sums) {
     memset(sums, 0, (size_t)columns * sizeof *sums);
     for (int row = 0; row < rows; row++) {
-        const float *restrict from = values + (size_t)row * columns;
+        const tw_real *restrict from = values + (size_t)row * columns;
         for (int column = 0; column < columns; column++)
             sums[column] += from[column];
     }

@@ -3,20 +3,13 @@
 #include "common/tensor/clones.h"
 #include "worker/nn/layer.h"
 
-static enum tw_status shape(const struct tw_variant *variant, const void *options,
-                            const struct tw_shape *in, struct tw_shape *out,
-                            struct tw_error *error) {
-    *out = *in;
-    return TW_OK;
-}
-
 TW_CLONES static void forward(const struct tw_layer_pass *pass) {
     int64_t count = pass->rows * pass->in_shape->elements;
-    const float *in = pass->in;
-    float *out = pass->out;
+    const tw_real *in = pass->in;
+    tw_real *out = pass->out;
     TW_INDEPENDENT
     for (int64_t i = 0; i < count; i++)
-        out[i] = in[i] < 0.0f ? 0.0f : in[i];
+        out[i] = in[i] < 0 ? 0 : in[i];
 }
 
 /* The sign of the output is that of the input: the input may be overwritten. */
@@ -24,12 +17,12 @@ TW_CLONES static void backward(const struct tw_layer_pass *pass) {
     if (pass->in_gradient == NULL)
         return;
     int64_t count = pass->rows * pass->in_shape->elements;
-    const float *out = pass->out, *out_gradient = pass->out_gradient;
-    float *in_gradient = pass->in_gradient;
+    const tw_real *out = pass->out, *out_gradient = pass->out_gradient;
+    tw_real *in_gradient = pass->in_gradient;
     TW_INDEPENDENT
     for (int64_t i = 0; i < count; i++) {
-        float slope = out_gradient[i]; /* read in any case, or the loop is not vectorised */
-        in_gradient[i] = out[i] <= 0.0f ? 0.0f : slope;
+        tw_real slope = out_gradient[i]; /* read in any case, or the loop is not vectorised */
+        in_gradient[i] = out[i] <= 0 ? 0 : slope;
     }
 }
 
@@ -38,7 +31,7 @@ const struct tw_layer tw_layer_relu = {
     .text = "max(x, 0), element by element",
     .in_place = true,
     .needs_out = true,
-    .shape = shape,
+    .shape = tw_layer_same_shape,
     .forward = forward,
     .backward = backward,
 };

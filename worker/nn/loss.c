@@ -1,12 +1,16 @@
 #include "worker/nn/loss.h"
 
 #include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* One line each, in the order of --help. */
 #define LOSSES(X)                                                                                  \
     X(softmax_cross_entropy)                                                                       \
-    X(mean_squared_error)
+    X(binary_cross_entropy)                                                                        \
+    X(mean_squared_error)                                                                          \
+    X(mean_absolute_error)                                                                         \
+    X(huber)
 
 #define X(name) extern const struct tw_loss tw_loss_##name;
 LOSSES(X)
@@ -19,40 +23,60 @@ const struct tw_loss *const tw_losses[] = {
 };
 const int tw_loss_count = sizeof tw_losses / sizeof tw_losses[0];
 
-enum tw_status tw_loss_find(const struct tw_loss **out, const struct tw_variant *variant,
-                            struct tw_error *error) {
+static enum tw_status read_options(const struct tw_loss *loss, void **options,
+                                   const struct tw_variant *variant, struct tw_error *error) {
+    *options = NULL;
+    if (loss->options_size > 0)
+        *options = calloc(1, loss->options_size);
+    if (loss->options_size > 0 && *options == NULL)
+        return tw_error_set(error, TW_NO_MEMORY, "out of memory");
+    enum tw_status status =
+        tw_options_read(variant, loss->rules, loss->rule_count, *options, error);
+    if (status != TW_OK) {
+        free(*options);
+        *options = NULL;
+    }
+    return status;
+}
+
+enum tw_status tw_loss_find(const struct tw_loss **out, void **options,
+                            const struct tw_variant *variant, struct tw_error *error) {
     const char *names[sizeof tw_losses / sizeof tw_losses[0]];
     for (int i = 0; i < tw_loss_count; i++) {
         names[i] = tw_losses[i]->name;
         if (strcmp(names[i], variant->name) != 0)
             continue;
-        enum tw_status status = tw_options_read(variant, NULL, 0, NULL, error);
-        if (status == TW_OK)
-            *out = tw_losses[i];
-        return status;
+        *out = tw_losses[i];
+        return read_options(tw_losses[i], options, variant, error);
     }
     return tw_unknown_variant(variant, "loss", names, tw_loss_count, sizeof names[0], error);
 }
 
-/* Whether the label's output is the largest and, of equal ones, the first. Written so
- * that a NaN anywhere makes it false. */
-static bool is_correct(const float *out, int classes, int32_t label) {
+int tw_loss_classes(const struct tw_loss *loss, int outputs) {
+    return loss->binary && outputs == 1 ? 2 : outputs;
+}
+
+/* Whether the label's output is the largest and, of equal ones, the first; a single output
+ * stands beside a 0 for class 0. Written so that a NaN anywhere makes it false. */
+static bool is_correct(const tw_real *out, int outputs, int32_t label) {
     bool correct = true;
+    if (outputs == 1)
+        return label == 1 ? out[0] > 0 : out[0] <= 0;
     for (int i = 0; i < label; i++)
         correct &= out[label] > out[i];
-    for (int i = label; i < classes; i++)
+    for (int i = label; i < outputs; i++)
         correct &= out[label] >= out[i];
     return correct;
 }
 
-void tw_loss_add(const struct tw_loss *loss, const float *out, int rows, int classes,
-                 const int32_t *labels, float *gradient, struct tw_score *score) {
+void tw_loss_add(const struct tw_loss *loss, const void *options, const tw_real *out, int rows,
+                 int outputs, const int32_t *labels, tw_real *gradient, struct tw_score *score) {
     for (int i = 0; i < rows; i++) {
-        size_t first = (size_t)i * (size_t)classes;
-        assert(labels[i] >= 0 && labels[i] < classes);
-        score->correct += is_correct(out + first, classes, labels[i]);
-        score->loss +=
-            loss->row(out + first, classes, labels[i], gradient == NULL ? NULL : gradient + first);
+        size_t first = (size_t)i * (size_t)outputs;
+        assert(labels[i] >= 0 && labels[i] < tw_loss_classes(loss, outputs));
+        score->correct += is_correct(out + first, outputs, labels[i]);
+        score->loss += loss->row(options, out + first, outputs, labels[i],
+                                 gradient == NULL ? NULL : gradient + first);
     }
     score->examples += rows;
 }

@@ -22,24 +22,29 @@ struct tw_loss {
     const struct tw_option_rule *rules;
     int rule_count;
     size_t options_size;
-    /* The loss of one row of `classes` outputs; `gradient` (may be `out`, may be NULL)
-     * gets its derivative by the outputs. 0 <= label < classes. A row that holds NaN
-     * gives NaN, not a plausible number. */
-    double (*row)(const float *out, int classes, int32_t label, float *gradient);
+    bool binary; /* takes a single output, too: it tells class 1 (above 0) from class 0 */
+    /* The loss of one row of `outputs`; `gradient` (may be `out`, may be NULL) gets its
+     * derivative by them. 0 <= label < tw_loss_classes(). A row that holds NaN gives NaN,
+     * not a plausible number. */
+    double (*row)(const void *options, const tw_real *out, int outputs, int32_t label,
+                  tw_real *gradient);
 };
 
 /* All losses, in the order of --help. */
 extern const struct tw_loss *const tw_losses[];
 extern const int tw_loss_count;
 
-/* Finds the loss that `variant` names and checks its options (today none has
- * any); TW_JOB as tw_options_read(). */
-enum tw_status tw_loss_find(const struct tw_loss **out, const struct tw_variant *variant,
-                            struct tw_error *error);
+/* Finds the loss that `variant` names and reads its options into *options, from malloc (NULL
+ * when it has none); TW_JOB as tw_options_read(), TW_NO_MEMORY. */
+enum tw_status tw_loss_find(const struct tw_loss **out, void **options,
+                            const struct tw_variant *variant, struct tw_error *error);
 
-/* Adds the loss of rows [0, rows) of `out` [rows, classes] to `score`; `gradient`
- * [rows, classes] as in row(). */
-void tw_loss_add(const struct tw_loss *loss, const float *out, int rows, int classes,
-                 const int32_t *labels, float *gradient, struct tw_score *score);
+/* How many classes so many outputs tell apart: as many, or 2 for one output of a binary loss. */
+int tw_loss_classes(const struct tw_loss *loss, int outputs);
+
+/* Adds the loss of rows [0, rows) of `out` [rows, outputs] to `score`; `gradient`
+ * [rows, outputs] as in row(). */
+void tw_loss_add(const struct tw_loss *loss, const void *options, const tw_real *out, int rows,
+                 int outputs, const int32_t *labels, tw_real *gradient, struct tw_score *score);
 
 #endif

@@ -2,15 +2,16 @@
  * outputs of (z_j - [j = label])^2. */
 #include "worker/nn/loss.h"
 
-static double row(const float *out, int classes, int32_t label, float *gradient) {
+static double row(const void *options, const tw_real *out, int outputs, int32_t label,
+                  tw_real *gradient) {
     double sum = 0.0;
-    for (int i = 0; i < classes; i++) {
+    for (int i = 0; i < outputs; i++) {
         double difference = (double)out[i] - (i == label ? 1.0 : 0.0);
         sum += difference * difference;
         if (gradient != NULL)
-            gradient[i] = (float)(2.0 * difference / classes);
+            gradient[i] = (tw_real)(2.0 * difference / outputs);
     }
-    return sum / classes;
+    return sum / outputs;
 }
 
 const struct tw_loss tw_loss_mean_squared_error = {

@@ -89,14 +89,15 @@ static enum tw_status add_loss(struct tw_model *model, const struct tw_job_model
                                struct tw_error *error) {
     char text[256];
     const struct tw_shape *output = &model->output;
-    enum tw_status status = tw_loss_find(&model->loss, &job->loss, error);
+    enum tw_status status = tw_loss_find(&model->loss, &model->loss_options, &job->loss, error);
     if (status != TW_OK)
         return status;
-    if (output->dims != 1 || output->elements < 2)
+    int least = model->loss->binary ? 1 : 2;
+    if (output->dims != 1 || output->elements < least)
         return tw_job_error(error, job->loss.where, job->loss.path,
-                            "%s needs at least 2 outputs of one dimension, [classes], but the "
+                            "%s needs at least %d output%s of one dimension, [classes], but the "
                             "last layer (model.layers[%d]) gives %s",
-                            model->loss->name, model->layer_count - 1,
+                            model->loss->name, least, least == 1 ? "" : "s", model->layer_count - 1,
                             tw_shape_text(output->dims, output->size, text, sizeof text));
     return TW_OK;
 }
@@ -168,7 +169,9 @@ bool tw_model_computes(const struct tw_model *model) {
 }
 
 int tw_model_classes(const struct tw_model *model) {
-    return (int)model->output.elements;
+    if (model->loss == NULL)
+        return 0;
+    return tw_loss_classes(model->loss, (int)model->output.elements);
 }
 
 void tw_model_free(struct tw_model *model) {
@@ -177,6 +180,7 @@ void tw_model_free(struct tw_model *model) {
     for (int i = 0; i < model->layer_count; i++)
         free(model->layers[i].options);
     free(model->layers);
+    free(model->loss_options);
     free(model->list.tensors);
     free(model);
 }

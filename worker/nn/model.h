@@ -34,7 +34,8 @@ struct tw_model {
     int layer_count; /* 0 without an objective: own gradients, the rest but `list` is empty */
     struct tw_model_layer *layers;
     const struct tw_loss *loss;
-    struct tw_shape input, output; /* output has 1 dimension: the classes */
+    void *loss_options;
+    struct tw_shape input, output; /* output has 1 dimension */
     struct tw_tensor_list list;    /* owned by the model */
 };
 

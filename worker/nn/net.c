@@ -15,18 +15,26 @@
 #define ALIGNMENT 64
 #define STAGGER (5 * ALIGNMENT)
 
+/* What one layer has of its own for its calls. */
+struct place {
+    uint8_t *kept; /* NULL: nothing */
+    struct tw_dice dice;
+};
+
 struct tw_net {
     const struct tw_model *model;
-    const float **weights; /* [tensors], the caller's values */
+    const tw_real **weights; /* [tensors], the caller's values */
     int rows;
     bool training;
-    int next;          /* layer whose turn it is in the backward pass, plus 1 */
-    int lowest;        /* first layer that has tensors; none below needs gradients */
-    float **values;    /* [layers + 1] */
-    float **slopes;    /* [layers + 1], gradients by the values; NULL below `lowest` */
-    float **gradients; /* [tensors] */
-    int32_t *labels;   /* [rows] */
-    void *memory;      /* all floats */
+    int next;             /* layer whose turn it is in the backward pass, plus 1 */
+    int lowest;           /* first layer that has tensors; none below needs gradients */
+    tw_real **values;     /* [layers + 1] */
+    tw_real **slopes;     /* [layers + 1], gradients by the values; NULL below `lowest` */
+    tw_real **gradients;  /* [tensors] */
+    int32_t *labels;      /* [rows] */
+    struct place *places; /* [layers] */
+    void *scratch;        /* what the neediest layer wants, for one call at a time */
+    void *memory;         /* all of it but the labels */
     bool (*unwanted)(void *context);
     void *context; /* of unwanted */
 };
@@ -38,15 +46,20 @@ struct carver {
     bool failed; /* more than a size_t counts */
 };
 
-static float *carve(struct carver *carver, int64_t count) {
+static void *carve(struct carver *carver, int64_t count, size_t size) {
     size_t bytes, place = carver->used;
-    if (!tw_size_multiply((size_t)count, sizeof(float), &bytes) ||
+    if (!tw_size_multiply((size_t)count, size, &bytes) ||
         !tw_size_add(bytes, ALIGNMENT - 1 + STAGGER, &bytes) ||
         !tw_size_add(place, bytes & ~(size_t)(ALIGNMENT - 1), &carver->used)) {
         carver->failed = true;
         return NULL;
     }
-    return carver->memory == NULL ? NULL : (float *)(void *)(carver->memory + place);
+    return carver->memory == NULL ? NULL : carver->memory + place;
+}
+
+/* A number for each row and element. */
+static tw_real *carve_rows(const struct tw_net *net, struct carver *carver, int64_t elements) {
+    return carve(carver, net->rows * elements, sizeof(tw_real));
 }
 
 static int64_t boundary_elements(const struct tw_net *net, int boundary) {
@@ -58,12 +71,12 @@ static int64_t boundary_elements(const struct tw_net *net, int boundary) {
 static void carve_values(struct tw_net *net, struct carver *carver) {
     const struct tw_model *model = net->model;
     bool kept = false;
-    net->values[0] = carve(carver, net->rows * boundary_elements(net, 0));
+    net->values[0] = carve_rows(net, carver, boundary_elements(net, 0));
     for (int i = 0; i < model->layer_count; i++) {
         const struct tw_layer *kind = model->layers[i].kind;
         bool shared = kind->view || (kind->in_place && !kept);
         net->values[i + 1] =
-            shared ? net->values[i] : carve(carver, net->rows * boundary_elements(net, i + 1));
+            shared ? net->values[i] : carve_rows(net, carver, boundary_elements(net, i + 1));
         kept = net->training && (kind->needs_out || (shared && kept));
     }
 }
@@ -73,7 +86,7 @@ static void carve_slopes(struct tw_net *net, struct carver *carver) {
     int64_t largest = 0;
     for (int i = net->lowest + 1; i <= model->layer_count; i++)
         largest = boundary_elements(net, i) > largest ? boundary_elements(net, i) : largest;
-    float *turn[2] = {carve(carver, net->rows * largest), carve(carver, net->rows * largest)};
+    tw_real *turn[2] = {carve_rows(net, carver, largest), carve_rows(net, carver, largest)};
     int now = 0;
     net->slopes[model->layer_count] = turn[now];
     for (int i = model->layer_count - 1; i > net->lowest; i--) {
@@ -89,22 +102,53 @@ static void carve_gradients(struct tw_net *net, struct carver *carver) {
     for (int i = 0; i < list->count; i++)
         if (!tw_i64_add(elements, list->tensors[i].elements, &elements))
             carver->failed = true;
-    float *at = carve(carver, elements);
+    tw_real *at = carve(carver, elements, sizeof(tw_real));
     for (int i = 0; at != NULL && i < list->count; i++) {
         net->gradients[i] = at;
         at += list->tensors[i].elements;
     }
 }
 
+/* What layers keep from forward to backward, and the scratch that they share. */
+static void carve_places(struct tw_net *net, struct carver *carver) {
+    const struct tw_model *model = net->model;
+    int64_t scratch = 0;
+    for (int i = 0; i < model->layer_count; i++) {
+        const struct tw_model_layer *layer = &model->layers[i];
+        int64_t needs = layer->kind->scratch == NULL
+                            ? 0
+                            : layer->kind->scratch(layer->options, &layer->in, &layer->out);
+        scratch = needs > scratch ? needs : scratch;
+        if (net->training && layer->kind->kept != NULL)
+            net->places[i].kept = carve(
+                carver, net->rows * layer->kind->kept(layer->options, &layer->in, &layer->out), 1);
+    }
+    net->scratch = carve(carver, scratch, 1);
+}
+
 static void carve_all(struct tw_net *net, struct carver *carver) {
     carve_values(net, carver);
+    carve_places(net, carver);
     if (net->training) {
         carve_slopes(net, carver);
         carve_gradients(net, carver);
     }
 }
 
-static enum tw_status allocate(struct tw_net *net, const float *const *weights,
+/* A row's random numbers are dealt to the layers that draw, in their order. */
+static void share_dice(struct tw_net *net) {
+    const struct tw_model *model = net->model;
+    int64_t total = 0;
+    for (int i = 0; i < model->layer_count; i++)
+        if (model->layers[i].kind->draws) {
+            net->places[i].dice.first = total;
+            total += model->layers[i].in.elements;
+        }
+    for (int i = 0; i < model->layer_count; i++)
+        net->places[i].dice.per_row = total;
+}
+
+static enum tw_status allocate(struct tw_net *net, const tw_real *const *weights,
                                struct tw_error *error) {
     size_t boundaries = (size_t)net->model->layer_count + 1;
     size_t tensors = (size_t)net->model->list.count;
@@ -113,8 +157,9 @@ static enum tw_status allocate(struct tw_net *net, const float *const *weights,
     net->gradients = calloc(tensors, sizeof *net->gradients);
     net->weights = calloc(tensors, sizeof *net->weights);
     net->labels = calloc((size_t)net->rows, sizeof *net->labels);
-    if (net->values == NULL || net->slopes == NULL || net->gradients == NULL ||
-        net->weights == NULL || net->labels == NULL)
+    net->places = calloc(boundaries, sizeof *net->places);
+    if (net->values == NULL || net->places == NULL || net->slopes == NULL ||
+        net->gradients == NULL || net->weights == NULL || net->labels == NULL)
         return tw_error_set(error, TW_NO_MEMORY, "out of memory for a net of %d rows", net->rows);
     memcpy(net->weights, weights, tensors * sizeof *net->weights);
     struct carver carver = {0};
@@ -126,6 +171,7 @@ static enum tw_status allocate(struct tw_net *net, const float *const *weights,
                             "out of memory: a net of %d rows needs %zu MiB; use a smaller batch or "
                             "model",
                             net->rows, carver.used >> 20);
+    share_dice(net);
     memset(net->memory, 0, carver.used);
     carver = (struct carver){.memory = net->memory};
     carve_all(net, &carver);
@@ -133,7 +179,7 @@ static enum tw_status allocate(struct tw_net *net, const float *const *weights,
 }
 
 enum tw_status tw_net_new(struct tw_net **out, const struct tw_model *model, int rows,
-                          bool training, const float *const *weights, struct tw_error *error) {
+                          bool training, const tw_real *const *weights, struct tw_error *error) {
     *out = NULL;
     assert(tw_model_computes(model));
     if (rows < 1)
@@ -154,7 +200,7 @@ enum tw_status tw_net_new(struct tw_net **out, const struct tw_model *model, int
     return status;
 }
 
-void tw_net_bind(struct tw_net *net, const float *const *weights) {
+void tw_net_bind(struct tw_net *net, const tw_real *const *weights) {
     memcpy(net->weights, weights, (size_t)net->model->list.count * sizeof *net->weights);
 }
 
@@ -163,10 +209,19 @@ void tw_net_watch(struct tw_net *net, bool (*unwanted)(void *context), void *con
     net->context = context;
 }
 
+void tw_net_dice(struct tw_net *net, uint64_t seed, uint64_t slot, uint64_t step) {
+    for (int i = 0; i < net->model->layer_count; i++) {
+        net->places[i].dice.seed = seed;
+        net->places[i].dice.slot = slot;
+        net->places[i].dice.step = step;
+    }
+}
+
 void tw_net_free(struct tw_net *net) {
     if (net == NULL)
         return;
     free(net->memory);
+    free(net->places);
     free(net->labels);
     free(net->weights);
     free(net->gradients);
@@ -175,7 +230,7 @@ void tw_net_free(struct tw_net *net) {
     free(net);
 }
 
-float *tw_net_input(struct tw_net *net) {
+tw_real *tw_net_input(struct tw_net *net) {
     return net->values[0];
 }
 
@@ -187,7 +242,7 @@ int tw_net_rows(const struct tw_net *net) {
     return net->rows;
 }
 
-float *tw_net_gradient(struct tw_net *net, int tensor) {
+tw_real *tw_net_gradient(struct tw_net *net, int tensor) {
     assert(net->training && tensor >= 0 && tensor < net->model->list.count);
     return net->gradients[tensor];
 }
@@ -198,12 +253,16 @@ static struct tw_layer_pass pass_of(const struct tw_net *net, int layer) {
     return (struct tw_layer_pass){
         .options = place->options,
         .rows = net->rows,
+        .training = net->training,
         .in_shape = &place->in,
         .out_shape = &place->out,
-        .weights = (const float *const *)net->weights + place->first_tensor,
+        .weights = (const tw_real *const *)net->weights + place->first_tensor,
         .gradients = net->gradients + place->first_tensor,
         .in = net->values[layer],
         .out = net->values[layer + 1],
+        .kept = net->places[layer].kept,
+        .scratch = net->scratch,
+        .dice = &net->places[layer].dice,
     };
 }
 
@@ -230,8 +289,8 @@ bool tw_net_forward(struct tw_net *net, struct tw_score *score) {
         if (net->unwanted != NULL && net->unwanted(net->context))
             return false;
     }
-    tw_loss_add(net->model->loss, net->values[last], net->rows, tw_model_classes(net->model),
-                net->labels, net->slopes[last], score);
+    tw_loss_add(net->model->loss, net->model->loss_options, net->values[last], net->rows,
+                (int)net->model->output.elements, net->labels, net->slopes[last], score);
     net->next = last;
     return true;
 }
@@ -263,9 +322,9 @@ void tw_net_evaluate(struct tw_net *net, int count, struct tw_score *score) {
     assert(count >= 0 && count <= net->rows);
     size_t elements = (size_t)model->input.elements;
     memset(net->values[0] + (size_t)count * elements, 0,
-           (size_t)(net->rows - count) * elements * sizeof(float));
+           (size_t)(net->rows - count) * elements * sizeof(tw_real));
     for (int i = 0; i < model->layer_count; i++)
         run_layer(net, i);
-    tw_loss_add(model->loss, net->values[model->layer_count], count, tw_model_classes(model),
-                net->labels, NULL, score);
+    tw_loss_add(model->loss, model->loss_options, net->values[model->layer_count], count,
+                (int)model->output.elements, net->labels, NULL, score);
 }

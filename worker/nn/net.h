@@ -3,7 +3,7 @@
  *
  * One step of training:
  *
- *     fill tw_net_input() and tw_net_labels()
+ *     fill tw_net_input() and tw_net_labels(), name the random numbers (tw_net_dice)
  *     tw_net_forward(net, &score)
  *     while (tw_net_backward_step(net, &first, &tensors))
  *         gradients of tensors [first, first + tensors) are final: send them
@@ -28,11 +28,11 @@ struct tw_net;
  * step. TW_NO_MEMORY, saying how much was asked for; TW_LIMIT: rows < 1. *out
  * is the caller's. */
 enum tw_status tw_net_new(struct tw_net **out, const struct tw_model *model, int rows,
-                          bool training, const float *const *weights, struct tw_error *error);
+                          bool training, const tw_real *const *weights, struct tw_error *error);
 
 /* From here on the net reads other weights: `weights` as for tw_net_new(). Not between the
  * two passes of a step. */
-void tw_net_bind(struct tw_net *net, const float *const *weights);
+void tw_net_bind(struct tw_net *net, const tw_real *const *weights);
 
 /* NULL is fine. */
 void tw_net_free(struct tw_net *net);
@@ -40,13 +40,17 @@ void tw_net_free(struct tw_net *net);
 /* [rows, elements of a sample] and [rows], to be filled before each call below,
  * which may overwrite them. Labels must be below the number of classes. Of an objective the
  * input is its noise (tw_objective_noise), and there are no labels. */
-float *tw_net_input(struct tw_net *net);
+tw_real *tw_net_input(struct tw_net *net);
 int32_t *tw_net_labels(struct tw_net *net);
 int tw_net_rows(const struct tw_net *net);
 
 /* Somebody to ask between the layers of tw_net_forward() whether the step is not wanted any
  * more. NULL, as at first: nobody. */
 void tw_net_watch(struct tw_net *net, bool (*unwanted)(void *context), void *context);
+
+/* Names the random numbers of the next tw_net_forward(): `seed` of TW_STREAM_DROPOUT, the slot
+ * and its step. Without layers that draw nothing depends on it; at first all are 0. */
+void tw_net_dice(struct tw_net *net, uint64_t seed, uint64_t slot, uint64_t step);
 
 /* Computes the outputs, sets *score to the sums over all rows, and starts a backward
  * pass. False: it was not wanted any more, and there is no backward pass. */
@@ -60,7 +64,7 @@ bool tw_net_backward_step(struct tw_net *net, int *first, int *tensors);
 
 /* The SUM over rows of the gradient of one tensor. All tensors lie in one block, in
  * the order of the list, without gaps: tensor 0 is its start. */
-float *tw_net_gradient(struct tw_net *net, int tensor);
+tw_real *tw_net_gradient(struct tw_net *net, int tensor);
 
 /* Adds the first `count` rows to *score, by the outputs; the others are set to
  * zero first and do not count. 0 <= count <= rows. */

@@ -101,17 +101,17 @@ void tw_objective_bottom(const struct tw_objective *objective,
 }
 
 void tw_objective_noise(const struct tw_objective_options *options, uint64_t seed, uint64_t slot,
-                        uint64_t step, int rows, float *out) {
+                        uint64_t step, int rows, tw_real *out) {
     size_t count = (size_t)rows * (size_t)options->n;
     struct tw_rng rng;
     tw_rng_init(&rng, seed, TW_STREAM_NOISE, slot, step);
     for (size_t i = 0; i < count; i++)
-        out[i] = options->noise > 0 ? (float)(options->noise * tw_rng_normal(&rng)) : 0;
+        out[i] = options->noise > 0 ? (tw_real)(options->noise * tw_rng_normal(&rng)) : 0;
 }
 
 void tw_objective_add(const struct tw_objective *objective,
-                      const struct tw_objective_options *options, const float *x,
-                      const float *noise, int rows, float *gradient, struct tw_score *score) {
+                      const struct tw_objective_options *options, const tw_real *x,
+                      const tw_real *noise, int rows, tw_real *gradient, struct tw_score *score) {
     double at[TW_OBJECTIVE_MAX], slope[TW_OBJECTIVE_MAX];
     for (int i = 0; i < options->n; i++)
         at[i] = (double)x[i];
@@ -120,7 +120,7 @@ void tw_objective_add(const struct tw_objective *objective,
         double sum = 0;
         for (int row = 0; row < rows; row++)
             sum += slope[i] + (double)noise[(size_t)row * (size_t)options->n + (size_t)i];
-        gradient[i] = (float)sum;
+        gradient[i] = (tw_real)sum;
     }
     for (int row = 0; row < rows; row++)
         score->loss += value;

@@ -67,12 +67,12 @@ void tw_objective_bottom(const struct tw_objective *objective,
 
 /* The noise of a slot's step: out[rows, n], row-major. */
 void tw_objective_noise(const struct tw_objective_options *options, uint64_t seed, uint64_t slot,
-                        uint64_t step, int rows, float *out);
+                        uint64_t step, int rows, tw_real *out);
 
 /* What a net of an objective computes: adds to *score the value at x [n] once for each row, and
  * sets gradient [n] to the sum over rows of gradient + noise [rows, n], rounded once. */
 void tw_objective_add(const struct tw_objective *objective,
-                      const struct tw_objective_options *options, const float *x,
-                      const float *noise, int rows, float *gradient, struct tw_score *score);
+                      const struct tw_objective_options *options, const tw_real *x,
+                      const tw_real *noise, int rows, tw_real *gradient, struct tw_score *score);
 
 #endif

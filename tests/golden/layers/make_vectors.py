@@ -1,0 +1,196 @@
+#!/usr/bin/python3
+"""Reference values of layers and losses from torch, in double precision, on random shapes.
+
+    make_vectors.py            writes NAME.txt beside itself, all of them
+    make_vectors.py --check    computes them again and compares; 77: there is no torch
+
+A line of a layer:
+    the layer as a job names it, options as key=value | shape of a sample | rows | seed |
+    three sums over the outputs, three over the gradient by the inputs, three over that of
+    each tensor
+and of a loss:
+    the loss | outputs | label | seed | the loss, three sums over the gradient
+A sum is of elements times numbers from -1 to 1 of its own: an element that is wrong is seen
+in all three, and a file stays small. numbers() deals inputs, weights, gradients by the
+outputs, in this order, and again, from seed + 1, what the sums multiply with.
+tests/unit/test_layer_vectors.c deals the same and compares.
+"""
+import os
+import random
+import sys
+
+FOLDER = os.path.dirname(os.path.abspath(__file__))
+MASK = (1 << 64) - 1
+LINES = 20
+SUMS = 3
+
+
+def numbers(seed):
+    while True:
+        seed = (seed * 6364136223846793005 + 1442695040888963407) & MASK
+        yield ((seed >> 48) - 32768) / 32768
+
+
+def take(torch, dice, shape):
+    count = 1
+    for size in shape:
+        count *= size
+    values = torch.tensor([next(dice) for _ in range(count)], dtype=torch.float64)
+    return values.reshape(shape).requires_grad_(True)
+
+
+def sums(tensor, dice):
+    out = [0.0] * SUMS
+    for x in tensor.detach().reshape(-1).tolist():
+        for i in range(SUMS):
+            out[i] += x * next(dice)
+    return out
+
+
+# ---- layers: random options and shape, shapes of the weights, and the function in torch ----
+
+def flat(dice):
+    return [dice.randint(2, 12)]
+
+
+def any_shape(dice):
+    return flat(dice) if dice.random() < .5 else image(dice)
+
+
+def image(dice):
+    return [dice.randint(1, 4), dice.randint(2, 7), dice.randint(2, 7)]
+
+
+def maxout(torch, x, o):
+    pieces = int(o["pieces"])
+    shape = x.shape
+    return x.reshape(shape[0], shape[1] // pieces, pieces, *shape[2:]).amax(2)
+
+
+def make_maxout(dice):
+    pieces, shape = dice.randint(2, 4), any_shape(dice)
+    return {"pieces": pieces}, [shape[0] * pieces] + shape[1:]
+
+
+LAYERS = {
+    # name: (make -> options, shape), (options, shape -> shapes of weights), function
+    "dense": (lambda dice: ({"units": dice.randint(1, 9)}, flat(dice)),
+              lambda o, s: [[s[0], o["units"]], [o["units"]]],
+              lambda torch, x, o, w, b: x @ w + b),
+    "relu": (lambda dice: ({}, any_shape(dice)), None,
+             lambda torch, x, o: torch.nn.functional.relu(x)),
+    "leaky_relu": (lambda dice: ({"slope": round(dice.random(), 3)}, any_shape(dice)), None,
+                   lambda torch, x, o: torch.nn.functional.leaky_relu(x, o["slope"])),
+    "sigmoid": (lambda dice: ({}, any_shape(dice)), None,
+                lambda torch, x, o: torch.sigmoid(x)),
+    "tanh": (lambda dice: ({}, any_shape(dice)), None,
+             lambda torch, x, o: torch.tanh(x)),
+    "softmax": (lambda dice: ({}, flat(dice)), None,
+                lambda torch, x, o: torch.softmax(x, 1)),
+    "maxout": (make_maxout, None, maxout),
+}
+
+
+def layer_line(torch, name, dice):
+    make, weights, function = LAYERS[name]
+    options, shape = make(dice)
+    rows, seed = dice.choice([1, 2, 3, 5, 16, 17, 19]), dice.getrandbits(63)
+    deal = numbers(seed)
+    x = take(torch, deal, [rows] + shape)
+    tensors = [take(torch, deal, s) for s in (weights(options, shape) if weights else [])]
+    out = function(torch, x, options, *tensors)
+    out.backward(take(torch, deal, list(out.shape)).detach())
+    deal = numbers(seed + 1 & MASK)
+    found = []
+    for tensor in [out, x.grad] + [tensor.grad for tensor in tensors]:
+        found += sums(tensor, deal)
+    words = " ".join([name] + [f"{key}={value}" for key, value in options.items()])
+    return [words, ",".join(map(str, shape)), str(rows), str(seed)], found
+
+
+# ---- losses ----
+
+def one_hot(torch, z, label):
+    target = torch.zeros_like(z)
+    target[label if len(z) > 1 else 0] = 1 if len(z) > 1 else label
+    return target
+
+
+LOSSES = {
+    "softmax_cross_entropy": (
+        lambda dice: {"smoothing": dice.choice([0, 0.1, round(dice.random(), 3)])}, 2,
+        lambda torch, z, t, label, o: torch.nn.functional.cross_entropy(
+            z, torch.tensor(label), label_smoothing=o["smoothing"])),
+    "binary_cross_entropy": (
+        lambda dice: {}, 1,
+        lambda torch, z, t, label, o: torch.nn.functional.binary_cross_entropy_with_logits(z, t)),
+    "mean_squared_error": (
+        lambda dice: {}, 2,
+        lambda torch, z, t, label, o: torch.nn.functional.mse_loss(z, t)),
+    "mean_absolute_error": (
+        lambda dice: {}, 2,
+        lambda torch, z, t, label, o: torch.nn.functional.l1_loss(z, t)),
+    "huber": (
+        lambda dice: {"delta": round(dice.uniform(.1, 2), 3)}, 2,
+        lambda torch, z, t, label, o: torch.nn.functional.huber_loss(z, t, delta=o["delta"])),
+}
+
+
+def loss_line(torch, name, dice):
+    make, least, function = LOSSES[name]
+    options = make(dice)
+    outputs = dice.choice([least, 2, 3, 5, 10])
+    label = dice.randrange(outputs if outputs > 1 else 2)
+    seed = dice.getrandbits(63)
+    z = take(torch, numbers(seed), [outputs])
+    scaled = 8 * z  # where exponentials matter
+    target = one_hot(torch, scaled.detach(), label)
+    loss = function(torch, scaled, target, label, options)
+    loss.backward()
+    found = [loss.item()] + sums(z.grad / 8, numbers(seed + 1 & MASK))
+    words = " ".join([name] + [f"{key}={value}" for key, value in options.items()])
+    return [words, str(outputs), str(label), str(seed)], found
+
+
+# ---- files ----
+
+def lines_of(torch, name):
+    make = layer_line if name in LAYERS else loss_line
+    dice = random.Random(name)
+    return [make(torch, name, dice) for _ in range(LINES)]
+
+
+def path_of(name):
+    return os.path.join(FOLDER, name + ".txt")
+
+
+def write(torch):
+    for name in [*LAYERS, *LOSSES]:
+        with open(path_of(name), "w", encoding="ascii") as file:
+            for fields, found in lines_of(torch, name):
+                file.write("|".join(fields + [" ".join(f"{x:.17g}" for x in found)]) + "\n")
+
+
+def check(torch):
+    for name in [*LAYERS, *LOSSES]:
+        with open(path_of(name), encoding="ascii") as file:
+            written = [line.rstrip("\n").split("|") for line in file]
+        now = lines_of(torch, name)
+        assert len(written) == len(now), name
+        for old, (fields, found) in zip(written, now):
+            assert old[:-1] == fields, (name, fields)
+            for was, x in zip(map(float, old[-1].split()), found, strict=True):
+                assert abs(was - x) <= 1e-11 * max(1, abs(x)), (name, fields, was, x)
+
+
+def main():
+    try:
+        import torch
+    except ImportError:
+        print("make_vectors.py: torch is not installed: skipped")
+        sys.exit(77)
+    torch.set_num_threads(1)
+    (check if sys.argv[1:] == ["--check"] else write)(torch)
+
+
+main()
