@@ -14,3 +14,9 @@ add_test(NAME integration/layer_vectors
                  --check)
 set_tests_properties(integration/layer_vectors PROPERTIES LABELS integration TIMEOUT 300
                                                      SKIP_RETURN_CODE 77)
+
+include(${CMAKE_CURRENT_LIST_DIR}/../lib/kernel_sets.cmake)
+# The same bits for every instruction set.
+tw_kernel_sets(correlations SOURCES ${PROJECT_SOURCE_DIR}/worker/nn/correlate.c SYMBOLS
+               tw_correlate_order tw_correlate tw_correlate_slopes)
+tw_test(test_correlate unit SOURCES unit/test_correlate.c ${correlations_objects} ROOMS tw_nn)

@@ -53,6 +53,15 @@ static void check(const char *line, int dims, const int64_t *shape, int rows, ui
 static void slopes_of_every_layer(void **state) {
     check("dense units=4", FLAT(5), 3, 1);
     check("dense units=1", FLAT(7), 1, 2);
+    check("conv2d channels=3 kernel=3 padding=1", IMAGE(2, 5, 4), 2, 11);
+    check("conv2d channels=7 kernel=2 stride=2", IMAGE(3, 6, 7), 17, 12);
+    check("conv2d channels=2 kernel=4 stride=3 padding=2", IMAGE(1, 7, 9), 3, 13);
+    check("conv2d channels=1 kernel=1 stride=2", IMAGE(2, 4, 5), 1, 14);
+    check("max_pool kernel=2", IMAGE(2, 4, 6), 3, 15);
+    check("max_pool kernel=3 stride=2 padding=1", IMAGE(1, 7, 6), 2, 16);
+    check("max_pool kernel=3 stride=1 padding=2", IMAGE(1, 5, 4), 2, 17);
+    check("avg_pool kernel=2", IMAGE(2, 5, 4), 3, 18);
+    check("avg_pool kernel=3 stride=2 padding=2", IMAGE(2, 4, 7), 2, 19);
     check("relu", FLAT(9), 4, 3);
     check("leaky_relu slope=0.2", IMAGE(2, 3, 3), 2, 4);
     check("leaky_relu slope=0", FLAT(9), 2, 5);

@@ -96,6 +96,75 @@ static void maxout_takes_the_first_of_equals_and_any_nan(void **state) {
     desk_drop(&desk);
 }
 
+/* The windows of [[1, 7], [7, 3]] ... : ties, a NaN, nothing but -infinity. */
+static void max_pool_takes_the_first_of_equals_and_any_nan(void **state) {
+    struct layer_desk desk;
+    struct tw_error error = {0};
+    assert_int_equal(desk_make(&desk, "max_pool kernel=2", 3, (int64_t[]){1, 2, 6}, 1, &error),
+                     TW_OK);
+    desk_fill(&desk, 1);
+    const float in[12] = {1, 7, 2, NAN, -INFINITY, -INFINITY, 7, 3, 9, 4, -INFINITY, -INFINITY};
+    const float wanted[3] = {1, 10, 100};
+    memcpy(desk.in, in, sizeof in);
+    memcpy(desk.out_gradient, wanted, sizeof wanted);
+    desk_forward(&desk);
+    desk_backward(&desk);
+    assert_true(desk.out[0] == 7 && isnan(desk.out[1]) && desk.out[2] == -INFINITY);
+    const float slopes[12] = {0, 1, 0, 10, 100, 0, 0, 0, 0, 0, 0, 0};
+    assert_memory_equal(desk.in_gradient, slopes, sizeof slopes);
+    desk_drop(&desk);
+}
+
+/* What scoring computes, without memory of the places, is what training computes. */
+static void pools_score_as_they_train(void **state) {
+    struct layer_desk desk;
+    struct tw_error error = {0};
+    assert_int_equal(desk_make(&desk, "max_pool kernel=3 stride=2 padding=1", 3,
+                               (int64_t[]){3, 7, 6}, 2, &error),
+                     TW_OK);
+    desk_fill(&desk, 5);
+    desk_forward(&desk);
+    float trained[3 * 4 * 3 * 2];
+    assert_int_equal(desk.out_shape.elements * 2, sizeof trained / sizeof *trained);
+    memcpy(trained, desk.out, sizeof trained);
+    struct tw_layer_pass pass = desk_pass(&desk);
+    pass.training = false;
+    pass.kept = NULL;
+    memset(desk.out, 0xff, sizeof trained);
+    desk.layer->forward(&pass);
+    assert_memory_equal(desk.out, trained, sizeof trained);
+    desk_drop(&desk);
+}
+
+/* A sample's outputs and slopes do not depend on how many others are computed with it, nor where
+ * among them it stands: not even on a NaN beside it. */
+static void samples_of_a_convolution_do_not_meet(void **state) {
+    enum { IN = 2 * 6 * 5, OUT = 3 * 5 * 4, MOST = 37 };
+    struct layer_desk all, one;
+    struct tw_error error = {0};
+    const char *line = "conv2d channels=3 kernel=4 stride=1 padding=1";
+    assert_int_equal(desk_make(&all, line, 3, (int64_t[]){2, 6, 5}, MOST, &error), TW_OK);
+    assert_int_equal(desk_make(&one, line, 3, (int64_t[]){2, 6, 5}, 1, &error), TW_OK);
+    desk_fill(&all, 9);
+    desk_fill(&one, 9);
+    memcpy(one.weight[0], all.weight[0], 3 * 2 * 16 * sizeof(float));
+    memcpy(one.weight[1], all.weight[1], 3 * sizeof(float));
+    all.in[17 * IN + 4] = NAN;
+    desk_forward(&all);
+    desk_backward(&all);
+    for (int row = 0; row < MOST; row++) {
+        memcpy(one.in, all.in + row * IN, IN * sizeof(float));
+        memcpy(one.out_gradient, all.out_gradient + row * OUT, OUT * sizeof(float));
+        desk_forward(&one);
+        desk_backward(&one);
+        assert_memory_equal(one.out, all.out + row * OUT, OUT * sizeof(float));
+        assert_memory_equal(one.in_gradient, all.in_gradient + row * IN, IN * sizeof(float));
+    }
+    assert_true(isnan(all.gradient[0][7])); /* of the weight that met it */
+    desk_drop(&all);
+    desk_drop(&one);
+}
+
 static void flatten_keeps_the_elements(void **state) {
     struct layer_desk desk;
     struct tw_error error = {0};
@@ -120,6 +189,28 @@ static void shapes_that_do_not_fit_are_named(void **state) {
     refuse("maxout pieces=3", 2, (int64_t[]){8, 3},
            "job.yaml:7: model.layers[3]: maxout of 3 pieces needs a multiple of 3 in the first "
            "dimension, but gets [8, 3]");
+    refuse("conv2d channels=6 kernel=5", 1, (int64_t[]){784},
+           "job.yaml:7: model.layers[3]: conv2d needs images, [channels, height, width], but gets "
+           "[784]");
+    refuse("conv2d channels=6 kernel=5 padding=1", 3, (int64_t[]){16, 2, 8},
+           "job.yaml:7: model.layers[3]: a kernel of [5, 5] with padding 1 does not fit into [16, "
+           "2, 8]");
+    refuse("max_pool kernel=3", 3, (int64_t[]){16, 8, 2},
+           "job.yaml:7: model.layers[3]: a kernel of [3, 3] with padding 0 does not fit into [16, "
+           "8, 2]");
+    refuse(
+        "avg_pool kernel=2 padding=2", 3, (int64_t[]){1, 8, 8},
+        "job.yaml:7: model.layers[3]: a padding of 2 for a kernel of 2 x 2; less than the kernel "
+        "would be right");
+    refuse("conv2d channels=1 kernel=1000 padding=999", 3, (int64_t[]){10000, 1, 1},
+           "job.yaml:7: model.layers[3]: a kernel of 1000 x 1000 for 10000 and 1 channels: more "
+           "than 2^31 - 1 weights meet in one place");
+    refuse("conv2d channels=1048576 kernel=1", 3, (int64_t[]){1, 100, 100},
+           "job.yaml:7: model.layers[3]: 1048576 channels of [1, 100, 100] are more than 2^31 - 1 "
+           "outputs");
+    refuse("conv2d channels=1 kernel=1 init=uniform std=2", 3, (int64_t[]){1, 1, 1},
+           "job.yaml:7: model.layers[3]: std is for init: normal, but init is uniform; leave std "
+           "out or say init: normal");
     refuse("leaky_relu slope=-1", 1, (int64_t[]){4},
            "job.yaml:7: model.layers[3].slope: -1 is out of range; it must be a number from 0 to "
            "1");
@@ -134,6 +225,9 @@ int main(void) {
         cmocka_unit_test(sigmoid_and_tanh_are_exact_to_the_last_places),
         cmocka_unit_test(softmax_neither_overflows_nor_hides_a_nan),
         cmocka_unit_test(maxout_takes_the_first_of_equals_and_any_nan),
+        cmocka_unit_test(max_pool_takes_the_first_of_equals_and_any_nan),
+        cmocka_unit_test(pools_score_as_they_train),
+        cmocka_unit_test(samples_of_a_convolution_do_not_meet),
         cmocka_unit_test(flatten_keeps_the_elements),
         cmocka_unit_test(shapes_that_do_not_fit_are_named),
     };

@@ -138,7 +138,7 @@ static void own_gradients_give_a_list_only(void **state) {
 static void the_rule_book_knows_layers_and_losses(void **state) {
     int count;
     const struct tw_option_rule *rules = tw_model_rules("model.layers[12]", "dense", &count);
-    assert_int_equal(count, 3);
+    assert_int_equal(count, 6);
     assert_string_equal(rules[0].key, "units");
     tw_model_rules("model.layers[0]", "relu", &count);
     assert_int_equal(count, 0);

@@ -7,6 +7,9 @@
 /* One line each, in the order of --help. */
 #define LAYERS(X)                                                                                  \
     X(dense)                                                                                       \
+    X(conv2d)                                                                                      \
+    X(max_pool)                                                                                    \
+    X(avg_pool)                                                                                    \
     X(relu)                                                                                        \
     X(leaky_relu)                                                                                  \
     X(sigmoid)                                                                                     \

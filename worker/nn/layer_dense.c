@@ -1,26 +1,16 @@
-/* Fully connected: out = in W + b, with W [in, out].
- *
- * Initial weights: He et al. 2015, "Delving Deep into Rectifiers", eq. 10 (standard
- * deviation sqrt(2 / in)); Glorot and Bengio 2010, eq. 16 (uniform, +- sqrt(6 / (in +
- * out))). Biases start at zero.
- */
-#include <math.h>
+/* Fully connected: out = in W + b, with W [in, out]. */
 #include <string.h>
 
 #include "common/tensor/clones.h"
 #include "worker/nn/gemm.h"
 #include "worker/nn/layer.h"
+#include "worker/nn/weight_init.h"
 
 #define UNITS_MAX (1 << 24)
-#define STD_DEFAULT 0.01
-
-enum init { INIT_HE, INIT_GLOROT, INIT_NORMAL, INIT_ZEROS };
-static const char *const init_names[] = {"he", "glorot", "normal", "zeros", NULL};
 
 struct options {
     int64_t units;
-    int init; /* enum init */
-    double std;
+    struct tw_weight_init init;
 };
 
 static const struct tw_option_rule rules[] = {
@@ -31,31 +21,16 @@ static const struct tw_option_rule rules[] = {
      .min = 1,
      .max = UNITS_MAX,
      .text = "outputs"},
-    {.key = "init",
-     .type = TW_OPTION_ENUM,
-     .offset = offsetof(struct options, init),
-     .fallback = INIT_HE,
-     .names = init_names,
-     .text = "how weights start: he (normal, std sqrt(2/in)), glorot (uniform, "
-             "+-sqrt(6/(in+out))), normal (std given), zeros"},
-    {.key = "std",
-     .type = TW_OPTION_REAL,
-     .offset = offsetof(struct options, std),
-     .fallback = STD_DEFAULT,
-     .min = 0,
-     .max = 1e6,
-     .text = "standard deviation of init: normal"},
+    TW_WEIGHT_INIT_RULES(options),
 };
 
 static enum tw_status shape(const struct tw_variant *variant, const void *options,
                             const struct tw_shape *in, struct tw_shape *out,
                             struct tw_error *error) {
     const struct options *dense = options;
-    if (dense->init != INIT_NORMAL && dense->std != STD_DEFAULT) /* a resolved job spells it out */
-        return tw_job_error(error, variant->where, variant->path,
-                            "std is for init: normal, but init is %s; leave std out or say init: "
-                            "normal",
-                            init_names[dense->init]);
+    enum tw_status status = tw_weight_init_check(variant, &dense->init, error);
+    if (status != TW_OK)
+        return status;
     if (in->dims != 1) {
         char text[256];
         return tw_job_error(error, variant->where, variant->path,
@@ -67,29 +42,17 @@ static enum tw_status shape(const struct tw_variant *variant, const void *option
     return TW_OK;
 }
 
-static struct tw_init weight_init(const struct options *options, double in, double out) {
-    switch ((enum init)options->init) {
-    case INIT_HE:
-        return (struct tw_init){TW_INIT_NORMAL, sqrt(2.0 / in)};
-    case INIT_GLOROT:
-        return (struct tw_init){TW_INIT_UNIFORM, sqrt(6.0 / (in + out))};
-    case INIT_NORMAL:
-        return (struct tw_init){TW_INIT_NORMAL, options->std};
-    case INIT_ZEROS:
-        break;
-    }
-    return (struct tw_init){TW_INIT_CONSTANT, 0.0};
-}
-
 static int tensors(const void *options, const struct tw_shape *in, const struct tw_shape *out,
                    struct tw_tensor *list) {
+    const struct tw_weight_init *init = &((const struct options *)options)->init;
     list[0] = (struct tw_tensor){
         .name = "weight",
         .dims = 2,
         .shape = {in->elements, out->elements},
-        .init = weight_init(options, (double)in->elements, (double)out->elements),
+        .init = tw_weight_init_of(init, (double)in->elements, (double)out->elements),
     };
-    list[1] = (struct tw_tensor){.name = "bias", .dims = 1, .shape = {out->elements}};
+    list[1] = (struct tw_tensor){
+        .name = "bias", .dims = 1, .shape = {out->elements}, .init = tw_bias_init_of(init)};
     return 2;
 }
 

@@ -61,6 +61,30 @@ def image(dice):
     return [dice.randint(1, 4), dice.randint(2, 7), dice.randint(2, 7)]
 
 
+def make_conv(dice):
+    kernel = dice.randint(1, 5)
+    window = {"kernel": kernel, "stride": dice.randint(1, 3), "padding": dice.randrange(kernel)}
+    sides = [dice.randint(max(1, kernel - 2 * window["padding"]), 8) for _ in range(2)]
+    return {"channels": dice.choice([1, 2, 3, 4, 6, 7]), **window}, [dice.randint(1, 5)] + sides
+
+
+def conv2d(torch, x, o, w, b):
+    return torch.nn.functional.conv2d(x, w, b, stride=o["stride"], padding=o["padding"])
+
+
+def make_pool(dice):
+    kernel = dice.randint(1, 4)
+    padding = dice.randint(0, kernel // 2)  # torch has no more
+    sides = [dice.randint(max(1, kernel - 2 * padding), 9) for _ in range(2)]
+    return ({"kernel": kernel, "stride": dice.randint(0, 3), "padding": padding},
+            [dice.randint(1, 4)] + sides)
+
+
+def pool(name):
+    return lambda torch, x, o: getattr(torch.nn.functional, name)(
+        x, o["kernel"], o["stride"] or o["kernel"], o["padding"])
+
+
 def maxout(torch, x, o):
     pieces = int(o["pieces"])
     shape = x.shape
@@ -77,6 +101,11 @@ LAYERS = {
     "dense": (lambda dice: ({"units": dice.randint(1, 9)}, flat(dice)),
               lambda o, s: [[s[0], o["units"]], [o["units"]]],
               lambda torch, x, o, w, b: x @ w + b),
+    "conv2d": (make_conv,
+               lambda o, s: [[o["channels"], s[0], o["kernel"], o["kernel"]], [o["channels"]]],
+               conv2d),
+    "max_pool": (make_pool, None, pool("max_pool2d")),
+    "avg_pool": (make_pool, None, pool("avg_pool2d")),
     "relu": (lambda dice: ({}, any_shape(dice)), None,
              lambda torch, x, o: torch.nn.functional.relu(x)),
     "leaky_relu": (lambda dice: ({"slope": round(dice.random(), 3)}, any_shape(dice)), None,
