@@ -1,7 +1,6 @@
-#!/usr/bin/python3
-"""Trains the Fashion-MNIST MLP with Talweg and with torch, side by side.
+"""Trains a job with Talweg and its model with torch, side by side: what bench/mlp and
+bench/lenet do.
 
-784-256-128-10, ReLU, Adam 1e-3, batch 128: the job examples/fashion-mnist-mlp.yaml.
   Talweg, 1 worker + 1 server on two cores   beside   torch on one thread
   Talweg, 2 workers + 1 server on two cores  beside   torch DistributedDataParallel,
                                                       gloo, two processes, 2 x 64
@@ -22,7 +21,6 @@ sys.dont_write_bytecode = True
 import side_by_side as bench  # noqa: E402
 
 PYTHON = "/usr/bin/python3"
-JOB = os.path.join(bench.ROOT, "examples", "fashion-mnist-mlp.yaml")
 DATA = "/usr/share/datasets/fashion-mnist"
 PEERS = os.path.join(bench.ROOT, "bench", "peers")
 FIGURE = "samples_per_second"
@@ -33,13 +31,23 @@ TORCH = "torch, 1 thread, data in memory"
 TORCH_LOADER = "torch, 1 thread, DataLoader"
 TORCH_DDP = "torch DDP, gloo, 2 processes"
 TUNED = ", tuned"
-# ours, theirs, and what the project aims for
-RATIOS = [(TALWEG_1, TORCH, 1.0), (TALWEG_1, TORCH + TUNED, None),
-          (TALWEG_2, TORCH_DDP, 2.5), (TALWEG_2, TORCH_DDP + TUNED, None)]
 
 
-def read_arguments():
-    parser = argparse.ArgumentParser(description=__doc__,
+class Subject:
+    """What is trained: a script's name, the job, torch's name of the model
+    (peers/fashion.py), and what the project aims for."""
+
+    def __init__(self, name, job, model, aim_1, aim_2):
+        self.name = name
+        self.job = os.path.join(bench.ROOT, "examples", job)
+        self.model = model
+        # ours, theirs, aim
+        self.ratios = [(TALWEG_1, TORCH, aim_1), (TALWEG_1, TORCH + TUNED, None),
+                       (TALWEG_2, TORCH_DDP, aim_2), (TALWEG_2, TORCH_DDP + TUNED, None)]
+
+
+def read_arguments(subject, description):
+    parser = argparse.ArgumentParser(description=description,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--rounds", type=int, default=5, help="how often each row is run (5); round r has seed r")
@@ -55,6 +63,7 @@ def read_arguments():
     add("--json", action="store_true", help="end stdout with all figures as one JSON object")
     add("--into", metavar="FILE", help="also put the table between the marks in this Markdown file")
     options = parser.parse_args()
+    options.subject = subject
     options.cores = options.cores.split(",")
     if len(options.cores) != 2 or options.rounds < 1 or options.epochs < 1:
         parser.error("two cores, at least one round and one epoch are needed")
@@ -121,7 +130,8 @@ def place_processes(launcher, workers, cores):
 def talweg(options, workers):
     def measure(number):
         with tempfile.TemporaryDirectory(prefix="talweg-bench-") as folder:
-            command = ["taskset", "-c", ",".join(options.cores), options.talweg, "run", JOB,
+            command = ["taskset", "-c", ",".join(options.cores), options.talweg, "run",
+                       options.subject.job,
                        "--servers", "1", "--workers", str(workers), "--set",
                        f"epochs={options.epochs}", "--set", f"seed={number}",
                        "--out", os.path.join(folder, "run"), "--json"]
@@ -143,7 +153,8 @@ def talweg(options, workers):
 
 def peer_command(options, core, program, number, *more):
     return ["taskset", "-c", core, PYTHON, os.path.join(PEERS, program), "--data", DATA,
-            "--epochs", str(options.epochs), "--seed", str(number), *more]
+            "--epochs", str(options.epochs), "--seed", str(number), "--model",
+            options.subject.model, *more]
 
 
 def torch_single(options, *more):
@@ -183,8 +194,8 @@ def make_rows(options):
                 (TORCH_DDP + TUNED, torch_ddp(options, "--tuned")),
                 (TORCH_LOADER, torch_single(options, "--loader", "dataloader"))]
     else:
-        bench.say("bench/mlp: torch is not installed (apt-get install python3-torch): its rows "
-                  "are skipped")
+        bench.say(f"{options.subject.name}: torch is not installed (apt-get install python3-torch): "
+                  "its rows are skipped")
     chosen = [row for row in rows if options.only.lower() in row[0].lower()]
     if not chosen:
         raise bench.Failed(f"no row has \"{options.only}\" in its name; the rows are: "
@@ -199,7 +210,8 @@ def check(options):
     if not shutil.which("taskset"):
         raise bench.Failed("taskset is missing (Debian package util-linux)")
     if bench.build_type(options.talweg) not in ("", "Release"):
-        bench.say(f"bench/mlp: {options.talweg} is no Release build: its figures say nothing")
+        bench.say(f"{options.subject.name}: {options.talweg} is no Release build: its figures "
+                  "say nothing")
 
 
 def facts_of(options, facts, results):
@@ -208,14 +220,14 @@ def facts_of(options, facts, results):
     theirs = [row[0] for row in results.values() if "torch" in row[0]]
     cores = {versions["blas_core"]} | {row["blas_core"] for row in theirs}
     if len(cores) > 1:
-        bench.say(f"bench/mlp: the two sides use different BLAS kernels: {cores}")
+        bench.say(f"{options.subject.name}: the two sides use different BLAS kernels: {cores}")
     of_torch = f", torch {theirs[0]['torch']}" if theirs else ""
     return facts + [
         ("versions", f"Talweg {versions['version']} ({bench.commit()}), OpenBLAS "
                      f"{versions['openblas']}{of_torch}"),
         ("BLAS kernels", f"{', '.join(str(core) for core in sorted(cores, key=str))}, both sides, "
                          "one thread per process"),
-        ("command", shlex.join(["bench/mlp"] + shown_arguments())),
+        ("command", shlex.join([options.subject.name] + shown_arguments())),
     ]
 
 
@@ -243,7 +255,7 @@ def describe(options, facts, results):
     text = [f"- {what}: {value}" for what, value in facts] + ["", bench.table(
         ["", "samples/s", "lowest - highest", f"accuracy after {options.epochs}",
          "lowest - highest"], lines), ""]
-    for ours, theirs, aim in RATIOS:
+    for ours, theirs, aim in options.subject.ratios:
         ratio = bench.ratio(results, ours, theirs, FIGURE)
         if ratio:
             text.append(f"- ({ours}) / ({theirs}): **{ratio['median']:.2f}** "
@@ -252,8 +264,7 @@ def describe(options, facts, results):
     return "\n".join(text).rstrip()
 
 
-def main():
-    options = read_arguments()
+def measure(options):
     check(options)
     facts = bench.machine()
     rows = make_rows(options)
@@ -263,18 +274,19 @@ def main():
     print(text)
     if options.into:
         kernels = f" {options.blas_core}" if options.blas_core else ""
-        bench.put_into(options.into, "bench/mlp" + kernels, text)
+        bench.put_into(options.into, options.subject.name + kernels, text)
     if options.json:
         ratios = [{"ours": ours, "theirs": theirs, "aim": aim,
                    **bench.ratio(results, ours, theirs, FIGURE)}
-                  for ours, theirs, aim in RATIOS if ours in results and theirs in results]
+                  for ours, theirs, aim in options.subject.ratios if ours in results and theirs in results]
         print(json.dumps({**dict(facts), "epochs": options.epochs, "rounds": options.rounds,
                           "rows": results, "ratios": ratios}))
 
 
-try:
-    main()
-except bench.Failed as failure:
-    sys.exit(f"bench/mlp: {failure}")
-except KeyboardInterrupt:
-    sys.exit(130)
+def main(subject, description):
+    try:
+        measure(read_arguments(subject, description))
+    except bench.Failed as failure:
+        sys.exit(f"{subject.name}: {failure}")
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,7 +1,8 @@
-"""What the torch peers share: the data, the model, a step, the score, the report.
+"""What the torch peers share: the data, the models, a step, the score, the report.
 
-The job is that of examples/fashion-mnist-mlp.yaml: 784-256-128-10, ReLU, pixels / 255,
-He initialisation, zero biases, softmax cross-entropy, Adam 1e-3. torch keeps its
+The jobs are those of examples/fashion-mnist-mlp.yaml (784-256-128-10) and
+examples/fashion-mnist-lenet5.yaml (--model lenet5): ReLU, pixels / 255, He
+initialisation, zero biases, softmax cross-entropy, Adam 1e-3. torch keeps its
 defaults, and has one thread. --tuned sets what one who knows torch would set: denormals
 are flushed, as Talweg does; Adam works on all tensors at once; DDP sends from its own
 buckets.
@@ -17,12 +18,23 @@ from torch import nn
 
 WARM_UP_STEPS = 50
 
+MODELS = {
+    "mlp": lambda: [nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 128), nn.ReLU(),
+                    nn.Linear(128, 10)],
+    "lenet5": lambda: [nn.Unflatten(1, (1, 28, 28)),
+                       nn.Conv2d(1, 6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
+                       nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
+                       nn.Linear(400, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(),
+                       nn.Linear(84, 10)],
+}
+
 
 def arguments(description):
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--data", required=True, help="folder of the four gzipped IDX files")
     parser.add_argument("--epochs", type=int, required=True)
     parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--model", choices=sorted(MODELS), default="mlp")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--tuned", action="store_true", help="not torch's defaults, see above")
     return parser
@@ -47,11 +59,10 @@ def load(folder, part):
     return images.view(-1, 784).to(torch.float32) / 255, labels.to(torch.int64)
 
 
-def make_model():
-    model = nn.Sequential(nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 128), nn.ReLU(),
-                          nn.Linear(128, 10))
+def make_model(options):
+    model = nn.Sequential(*MODELS[options.model]())
     for layer in model:
-        if isinstance(layer, nn.Linear):
+        if isinstance(layer, (nn.Linear, nn.Conv2d)):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             nn.init.zeros_(layer.bias)
     return model
@@ -96,7 +107,7 @@ def blas_core():
 
 
 def report(samples, seconds, score):
-    """The last line of stdout, for bench/mlp."""
+    """The last line of stdout, for bench/beside_torch.py."""
     print(json.dumps({"samples_per_second": samples / seconds, "test_accuracy": score,
                       "samples": samples, "seconds": seconds, "blas_core": blas_core(),
                       "torch": torch.__version__}))

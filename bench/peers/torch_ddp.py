@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """One process of torch DistributedDataParallel over gloo, one thread each.
 
-bench/mlp starts one per rank. Each takes every second sample of the epoch's order, and
+bench/beside_torch.py starts one per rank. Each takes every second sample of the epoch's order, and
 its part of the batch; rank 0 reports what both did. Timed is the training loop only,
 from one barrier to the next, after a warm-up; data in memory.
 """
@@ -36,7 +36,7 @@ def main():
     distributed.init_process_group("gloo", init_method="file://" + options.meet,
                                    rank=options.rank, world_size=options.ranks)
     x, y = fashion.load(options.data, "train")
-    model = DistributedDataParallel(fashion.make_model(),
+    model = DistributedDataParallel(fashion.make_model(options),
                                     gradient_as_bucket_view=options.tuned)
     fashion.warm_up(model, x, y, options.batch // options.ranks, options)
     optimizer = fashion.make_optimizer(model, options)

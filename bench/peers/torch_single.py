@@ -27,7 +27,7 @@ def main():
     options = parser.parse_args()
     fashion.start(options)
     x, y = fashion.load(options.data, "train")
-    model = fashion.make_model()
+    model = fashion.make_model(options)
     fashion.warm_up(model, x, y, options.batch, options)
     optimizer = fashion.make_optimizer(model, options)
     loader = DataLoader(TensorDataset(x, y), batch_size=options.batch, shuffle=True)
