@@ -16,3 +16,9 @@ tw_kernel_sets(samples SOURCES ${PROJECT_SOURCE_DIR}/common/tensor/sample.c SYMB
                tw_sample_change tw_sample_merge tw_add_squares)
 tw_test(test_sample unit SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_sample.c ${samples_objects} ROOMS
         tw_tensor LIBRARIES m)
+
+tw_kernel_sets(encodings SOURCES ${PROJECT_SOURCE_DIR}/common/tensor/encoding_bf16.c
+               ${PROJECT_SOURCE_DIR}/common/tensor/encoding_f16.c SYMBOLS tw_bf16_encode
+               tw_bf16_decode tw_f16_encode tw_f16_decode)
+tw_test(test_encoding unit SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_encoding.c ${encodings_objects}
+        ROOMS tw_tensor LIBRARIES m)
