@@ -1,6 +1,7 @@
 #include "cli/help_job.h"
 
 #include "cli/rules_text.h"
+#include "common/tensor/encoding.h"
 #include "server/core/optimizer.h"
 #include "server/core/schedule.h"
 #include "worker/data/dataset.h"
@@ -42,6 +43,7 @@ static const char keys[] =
     "  seed                 of weights, order of samples, and noise\n"
     "  seeds: {init, sampling, noise}  of one of these alone\n"
     "  chunk                bytes that tensors are sent in: 64 KiB to 4 MiB\n"
+    "  encoding             {push: E, pull: E}: how gradients and weights travel, see below\n"
     "  trace.on             whether trace.log is written: times, hashes, sums of squares\n"
     "  trace.hash_every     updates between two hashes of the weights; default 100\n"
     "  trace.sums_every     updates between two sums of squares; default 25\n"
@@ -89,5 +91,8 @@ void tw_help_job(struct tw_text *out) {
     for (int i = 0; i < tw_data_format_count; i++)
         add_variant(out, tw_data_formats[i]->name, tw_data_formats[i]->text,
                     tw_data_formats[i]->rules, tw_data_formats[i]->rule_count);
+    tw_text_add(out, "\nEncodings:\n");
+    for (int i = 0; i < TW_ENCODINGS; i++)
+        add_variant(out, tw_encodings[i].name, tw_encodings[i].help, NULL, 0);
     tw_text_add(out, "\nExample: examples/fashion-mnist-mlp.yaml\n");
 }

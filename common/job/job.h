@@ -11,6 +11,7 @@
 
 #include "common/base/rng.h"
 #include "common/job/options.h"
+#include "common/tensor/encoding.h"
 #include "common/tensor/tensor.h"
 
 struct tw_job_model {
@@ -91,6 +92,9 @@ struct tw_job {
     } own_seed; /* which of them the job gives */
     uint32_t chunk_bytes;
     struct {
+        uint32_t push, pull; /* enum tw_encoding_number */
+    } encoding;
+    struct {
         bool on;
         int64_t hash_every, sums_every; /* updates; 0: never */
     } trace;
@@ -156,7 +160,7 @@ enum tw_status tw_job_write(const struct tw_job *job, const char *const *notes, 
 
 /* SHA-256 over what server and workers must agree on: model, optimizer, training
  * data's format, number of samples and sharding, batch, epochs, updates, mode,
- * turns, workers, slots, seeds, chunk size; not over paths, test data, number of servers, the loss
+ * turns, workers, slots, seeds, chunk size, encodings; not over paths, test data, number of servers, the loss
  * of workers, the trace or names.
  * `samples` of the training data; 0: gradients of the user's own. 32 bytes. The job
  * is resolved (asserted). */

@@ -92,6 +92,7 @@ static void every_key_is_read(void **state) {
                   "slots: 16\n"
                   "seed: 18446744073709551615\n"
                   "chunk: 1MiB\n"
+                  "encoding: {push: bf16, pull: f16}\n"
                   "worker: {blas_core: Haswell}\n");
     assert_int_equal(job->model.input_dims, 1);
     assert_true(job->model.input[0] == 784);
@@ -120,14 +121,38 @@ static void every_key_is_read(void **state) {
     assert_int_equal(job->slots_where.line, 20);
     assert_true(job->seed == UINT64_MAX);
     assert_int_equal(job->chunk_bytes, 1 << 20);
+    assert_int_equal(job->encoding.push, TW_ENCODING_BF16);
+    assert_int_equal(job->encoding.pull, TW_ENCODING_F16);
     assert_string_equal(job->blas_core, "Haswell");
     tw_job_free(job);
 }
 
+struct refusal {
+    const char *text, *message;
+};
+
+static void refuse(const struct refusal *rows, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        char text[1024];
+        snprintf(text, sizeof text, DESK_JOB "%s\n", rows[i].text);
+        desk_refused(text, rows[i].message);
+    }
+}
+
+static void an_encoding_that_is_none_is_refused(void **state) {
+    static const struct refusal rows[] = {
+        {"encoding: bf16",
+         ":14: encoding: a single value where keys and values should stand: {push: bf16, pull: "
+         "bf16}"},
+        {"encoding: {push: f64}",
+         ":14: encoding.push: \"f64\" is not known here; it must be one of f32, bf16, f16"},
+        {"encoding: {both: bf16}", ":14: encoding.both: unknown key; known: push, pull"},
+    };
+    refuse(rows, sizeof rows / sizeof *rows);
+}
+
 static void a_loss_that_makes_no_sense_is_refused(void **state) {
-    static const struct {
-        const char *text, *message;
-    } rows[] = {
+    static const struct refusal rows[] = {
         {"on_divergence: ignore",
          ":14: on_divergence: \"ignore\" is not known here; it must be one of stop, go_on"},
         {"on_worker_loss: pray",
@@ -141,11 +166,7 @@ static void a_loss_that_makes_no_sense_is_refused(void **state) {
         {"on_worker_loss: {action: evict, before: 1}",
          ":14: on_worker_loss.before: unknown key; known: action, after"},
     };
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        char text[1024];
-        snprintf(text, sizeof text, DESK_JOB "%s\n", rows[i].text);
-        desk_refused(text, rows[i].message);
-    }
+    refuse(rows, sizeof rows / sizeof *rows);
 }
 
 static void a_stream_has_a_seed_of_its_own_or_the_seed_of_all(void **state) {
@@ -351,6 +372,7 @@ int main(void) {
         cmocka_unit_test(what_is_not_said_has_a_default),
         cmocka_unit_test(every_key_is_read),
         cmocka_unit_test(what_becomes_of_a_loss_is_a_word_or_a_mapping),
+        cmocka_unit_test(an_encoding_that_is_none_is_refused),
         cmocka_unit_test(a_loss_that_makes_no_sense_is_refused),
         cmocka_unit_test(a_stream_has_a_seed_of_its_own_or_the_seed_of_all),
         cmocka_unit_test(a_job_of_tensors_needs_neither_data_nor_batch),

@@ -70,6 +70,7 @@ static void every_default_is_spelled_out(void **state) {
               "on_divergence: stop\n"
               "seed: 1\n"
               "chunk: 256KiB\n"
+              "encoding: {push: f32, pull: f32}\n"
               "trace: {on: true, hash_every: 100, sums_every: 25}\n");
     free(text);
     tw_job_free(job);
@@ -256,6 +257,9 @@ static void what_must_agree_is_in_the_digest(void **state) {
         {"seeds.noise", "2", true},
         {"seeds", "{init: 1, sampling: 1, noise: 1}", false}, /* as when they are left out */
         {"chunk", "64KiB", true},
+        {"encoding.push", "bf16", true},
+        {"encoding.pull", "f16", true},
+        {"encoding", "{push: f32, pull: f32}", false}, /* as when it is left out */
         {"cluster.servers", "2", false},
         {"data.train.images", "elsewhere", false},
         {"data.test", "{format: idx, images: a, labels: b}", false},
