@@ -115,6 +115,7 @@ struct tw_join {
     const struct tw_tensor_shape *tensor; /* [tensors] */
     struct tw_view numerics;
     uint64_t read;
+    uint32_t encodings; /* a set of enum tw_encoding_number */
 };
 struct tw_welcome {
     struct tw_view job, session;
@@ -125,6 +126,7 @@ struct tw_welcome {
     uint32_t chunk_bytes, servers, attempt;
     size_t addresses;
     const struct tw_view *address; /* [addresses], of the servers */
+    uint32_t push, pull;           /* enum tw_encoding_number, unchecked */
 };
 struct tw_attach {
     enum tw_role role;

@@ -55,12 +55,11 @@ static const struct field challenge[] = {
     FIELD(challenge, Challenge, token),
 };
 static const struct field proof[] = {FIELD(proof, Proof, proof)};
-/* The tensors of a Join come between its first JOIN_HEAD fields and the rest. */
-#define JOIN_HEAD 7
 static const struct field join[] = {
     FIELD(join, Join, role),        FIELD(join, Join, any_rank), FIELD(join, Join, rank),
     FIELD(join, Join, incarnation), FIELD(join, Join, session),  FIELD(join, Join, job),
     FIELD(join, Join, digest),      FIELD(join, Join, numerics), FIELD(join, Join, read),
+    FIELD(join, Join, encodings),
 };
 static const struct field welcome[] = {
     FIELD(welcome, Welcome, job),        FIELD(welcome, Welcome, session),
@@ -70,6 +69,7 @@ static const struct field welcome[] = {
     FIELD(welcome, Welcome, slot),       FIELD(welcome, Welcome, width),
     FIELD(welcome, Welcome, last_step),  FIELD(welcome, Welcome, chunk_bytes),
     FIELD(welcome, Welcome, servers),    FIELD(welcome, Welcome, attempt),
+    FIELD(welcome, Welcome, push),       FIELD(welcome, Welcome, pull),
 };
 static const struct field attach[] = {
     FIELD(attach, Attach, role),        FIELD(attach, Attach, rank),
@@ -363,25 +363,45 @@ static size_t pack_addresses(const struct tw_welcome *from, unsigned char *out) 
     return size;
 }
 
+/* How many fields of the row come before the body's list, in the order of their numbers. */
+static size_t fields_before_list(const struct tw_frame *frame, const struct body *body) {
+    switch (frame->body) {
+    case TW_BODY_JOIN:
+        return 7;
+    case TW_BODY_WELCOME:
+        return 14;
+    default: /* Ping's is the last, the others have none */
+        return body->count;
+    }
+}
+
+static size_t pack_list(const struct tw_frame *frame, unsigned char *out) {
+    size_t size = 0;
+    switch (frame->body) {
+    case TW_BODY_JOIN:
+        for (size_t i = 0; i < frame->join.tensors; i++)
+            size += pack_tensor(&frame->join.tensor[i], out != NULL ? out + size : NULL);
+        return size;
+    case TW_BODY_WELCOME:
+        return pack_addresses(&frame->welcome, out);
+    case TW_BODY_PING:
+        return pack_measures(&frame->ping, out);
+    default:
+        return 0;
+    }
+}
+
 /* The fields of the body; with `out` NULL only counts. */
 static size_t pack_fields(const struct tw_frame *frame, unsigned char *out) {
     const struct body *body = body_row(frame->body);
+    size_t before = fields_before_list(frame, body);
     struct message message;
-    if (frame->body != TW_BODY_JOIN) {
-        put_fields(&message, body, 0, body->count, frame);
-        size_t size = pack(&message.base, out);
-        if (frame->body == TW_BODY_PING)
-            size += pack_measures(&frame->ping, out != NULL ? out + size : NULL);
-        if (frame->body == TW_BODY_WELCOME)
-            size += pack_addresses(&frame->welcome, out != NULL ? out + size : NULL);
-        return size;
-    }
-    put_fields(&message, body, 0, JOIN_HEAD, frame);
+    put_fields(&message, body, 0, before, frame);
     size_t size = pack(&message.base, out);
-    for (size_t i = 0; i < frame->join.tensors; i++) {
-        size += pack_tensor(&frame->join.tensor[i], out != NULL ? out + size : NULL);
-    }
-    put_fields(&message, body, JOIN_HEAD, body->count, frame);
+    size += pack_list(frame, out != NULL ? out + size : NULL);
+    if (before == body->count)
+        return size;
+    put_fields(&message, body, before, body->count, frame);
     return size + pack(&message.base, out != NULL ? out + size : NULL);
 }
 

@@ -34,6 +34,7 @@ FRAMES = {
         tensors=[dict(name=name, shape=shape) for name, shape in TENSORS],
         numerics="talweg-0.1.0/haswell",
         read=1234567890123,
+        encodings=7,
     ),
     "welcome": dict(
         job=JOB,
@@ -51,6 +52,8 @@ FRAMES = {
         servers=11,
         attempt=12,
         addresses=["", "10.0.0.8:4712", ":4713"],
+        push=1,
+        pull=2,
     ),
     "attach": dict(role=1, rank=7, incarnation=8, session=SESSION, attempt=9),
     "attached": {},
