@@ -89,6 +89,8 @@ static enum tw_status make_replay(struct replaying *r, struct tw_error *error) {
         .shard = job->shard,
         .batch = tw_job_batch(job),
         .seeds = job->seeds,
+        .push = job->encoding.push,
+        .pull = job->encoding.pull,
         .slots = (uint32_t)job->slots,
         .width = (uint32_t)(job->slots / job->workers),
         .end_samples = end_samples(r),

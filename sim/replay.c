@@ -111,6 +111,7 @@ void tw_replay_free(struct tw_replay *replay) {
     for (uint32_t i = 0; replay->slot != NULL && i < replay->config.slots; i++)
         tw_sampler_free(replay->slot[i].sampler);
     tw_version_drop(replay, replay->current);
+    tw_version_drop(replay, replay->received);
     while (replay->unused != NULL) {
         struct tw_version *version = replay->unused;
         replay->unused = version->next;
@@ -336,25 +337,30 @@ static void pass_border(struct tw_replay *replay, uint64_t samples_before) {
     replay->stretch_staleness = replay->stretch_staleness_max = 0;
 }
 
-/* The gradients of a worker's slots, added to the sum; and their losses, by the same
- * tree. */
+/* The gradients of a worker's slots: their sum is what it sends, rounded once, and added to that
+ * of the update; and their losses, by the same tree. */
 static enum tw_status add_contribution(struct tw_replay *replay, const struct tw_contribution *c,
                                        bool last, struct tw_score *score, struct tw_error *error) {
     const struct tw_read *read = *find_read(rank_of(replay, c->slot), c->step);
     const struct tw_version *weights = replay->config.fresh ? replay->current : read->weights;
     struct tw_tree_sum loss = {0};
     uint32_t width = replay->config.width;
-    enum tw_status status = TW_OK;
+    int base = replay->sums;
+    enum tw_status status = tw_replay_receive(replay, weights, &weights, error);
     *score = (struct tw_score){0};
     for (uint32_t i = 0; status == TW_OK && i < width; i++) {
         struct tw_score share = {0};
         status = tw_replay_compute(replay, c->slot + i, c->step, weights, &share, error);
         if (status == TW_OK)
-            status = tw_replay_add(replay, last && i + 1 == width, error);
+            status = tw_replay_add(replay, base, 1, i + 1 == width, error);
         score->examples += share.examples;
         tw_tree_sum_add(&loss, share.loss);
     }
     score->loss = tw_tree_sum_total(&loss);
+    if (status == TW_OK) {
+        tw_replay_round(replay);
+        status = tw_replay_add(replay, 0, width, last, error);
+    }
     return status == TW_OK ? compare(replay, c, score, error) : status;
 }
 

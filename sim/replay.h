@@ -38,8 +38,9 @@ struct tw_replay_config {
     enum tw_data_shard shard;
     int64_t batch; /* over all slots */
     struct tw_seeds seeds;
-    uint32_t slots;                    /* gradients of an update by all workers */
-    uint32_t width;                    /* of them of each worker: 1, or a power of two */
+    uint32_t push, pull; /* enum tw_encoding_number: gradients and weights are rounded likewise */
+    uint32_t slots;      /* gradients of an update by all workers */
+    uint32_t width;      /* of them of each worker: 1, or a power of two */
     uint64_t end_samples, end_updates; /* at which a run ends, as the sequencer's; 0: none */
     const struct tw_optimizer *optimizer;
     struct tw_optimizer_options options;

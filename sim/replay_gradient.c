@@ -56,6 +56,27 @@ static enum tw_status gather(struct tw_replay *replay, uint32_t index, uint64_t 
     return TW_OK;
 }
 
+enum tw_status tw_replay_receive(struct tw_replay *replay, const struct tw_version *version,
+                                 const struct tw_version **out, struct tw_error *error) {
+    const struct tw_tensor_list *list = &replay->config.model->list;
+    *out = version;
+    if (!tw_encodings[replay->config.pull].encode)
+        return TW_OK;
+    if (replay->received == NULL) {
+        enum tw_status status = tw_version_take(replay, &replay->received, error);
+        if (status != TW_OK)
+            return status;
+    }
+    float *to = replay->received->plane.at;
+    for (int t = 0; t < list->count; t++) {
+        size_t count = (size_t)list->tensors[t].elements;
+        tw_encoding_round(replay->config.pull, to, version->tensors[t], count);
+        to += count;
+    }
+    *out = replay->received;
+    return TW_OK;
+}
+
 enum tw_status tw_replay_compute(struct tw_replay *replay, uint32_t slot, uint64_t step,
                                  const struct tw_version *version, struct tw_score *score,
                                  struct tw_error *error) {

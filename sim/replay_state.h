@@ -3,6 +3,7 @@
 #ifndef TW_SIM_REPLAY_STATE_H
 #define TW_SIM_REPLAY_STATE_H
 
+#include "common/tensor/encoding.h"
 #include "common/tensor/sample.h"
 #include "sim/replay.h"
 #include "worker/data/sampler.h"
@@ -53,6 +54,7 @@ struct tw_replay {
     size_t elements;
     uint32_t planes; /* made so far */
     struct tw_version *current, *unused;
+    struct tw_version *received; /* what arrives of a version; NULL until it is needed */
     struct tw_plane state[TW_OPTIMIZER_STATES];
     struct tw_replay_slot *slot; /* [slots] */
     struct tw_replay_rank *rank; /* [ranks] */
@@ -76,6 +78,10 @@ enum tw_status tw_replay_plane(struct tw_replay *replay, struct tw_plane *plane,
 
 /* replay_gradient.c: the nets of the slots' batch shapes. */
 enum tw_status tw_replay_make_nets(struct tw_replay *replay, struct tw_error *error);
+/* The version as workers get it, whatever their weights are encoded in; valid until the next
+ * call. */
+enum tw_status tw_replay_receive(struct tw_replay *replay, const struct tw_version *version,
+                                 const struct tw_version **out, struct tw_error *error);
 /* Computes a slot's gradient on these weights into replay->gradient. */
 enum tw_status tw_replay_compute(struct tw_replay *replay, uint32_t slot, uint64_t step,
                                  const struct tw_version *version, struct tw_score *score,
@@ -85,8 +91,12 @@ enum tw_status tw_replay_compute(struct tw_replay *replay, uint32_t slot, uint64
 enum tw_status tw_version_take(struct tw_replay *replay, struct tw_version **out,
                                struct tw_error *error);
 void tw_version_drop(struct tw_replay *replay, struct tw_version *version);
-/* Adds replay->gradient to the sum of the update; finish: replay->gradient is the sum. */
-enum tw_status tw_replay_add(struct tw_replay *replay, bool last, struct tw_error *error);
+/* Adds replay->gradient, a sum over `slots`, to the sums from number `base` on; last:
+ * replay->gradient is the sum of them all, and they are gone. */
+enum tw_status tw_replay_add(struct tw_replay *replay, int base, uint32_t slots, bool last,
+                             struct tw_error *error);
+/* replay->gradient becomes what arrives of it. */
+void tw_replay_round(struct tw_replay *replay);
 /* The sum of squares of replay->gradient, as clipping by norm takes it. */
 double tw_replay_squares(const struct tw_replay *replay);
 /* Applies replay->gradient. */

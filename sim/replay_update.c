@@ -63,9 +63,9 @@ static void add_two(float *out, const float *a, const float *b, size_t count) {
 
 /* The tree of tw_sum_tree(), taken apart: two neighbouring sums of equally many are
  * added as soon as both are there, what is left at the end is folded from the right. */
-enum tw_status tw_replay_add(struct tw_replay *replay, bool last, struct tw_error *error) {
-    uint32_t slots = 1;
-    while (replay->sums > 0 && (last || replay->sum_slots[replay->sums - 1] == slots)) {
+enum tw_status tw_replay_add(struct tw_replay *replay, int base, uint32_t slots, bool last,
+                             struct tw_error *error) {
+    while (replay->sums > base && (last || replay->sum_slots[replay->sums - 1] == slots)) {
         int top = --replay->sums;
         add_two(replay->sum[top].at, replay->sum[top].at, replay->gradient, replay->elements);
         replay->gradient = replay->sum[top].at;
@@ -81,6 +81,16 @@ enum tw_status tw_replay_add(struct tw_replay *replay, bool last, struct tw_erro
         memcpy(sum->at, replay->gradient, replay->elements * sizeof(float));
     replay->sum_slots[replay->sums++] = slots;
     return TW_OK;
+}
+
+void tw_replay_round(struct tw_replay *replay) {
+    const struct tw_tensor_list *list = &replay->config.model->list;
+    float *at = replay->gradient;
+    for (int t = 0; t < list->count; t++) {
+        size_t count = (size_t)list->tensors[t].elements;
+        tw_encoding_round(replay->config.push, at, at, count);
+        at += count;
+    }
 }
 
 /* ---- the update ---- */

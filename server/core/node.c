@@ -31,6 +31,7 @@ size_t tw_node_bytes(const struct tw_node_config *config) {
 struct tw_node *tw_node_init(void *memory, const struct tw_node_config *config) {
     unsigned char *at = memory;
     struct tw_node *n = memory;
+    assert(config->terms.push == config->shard.push && config->terms.pull == config->shard.pull);
     n->config = *config;
     n->config.width = config->width ? config->width : 1;
     at += aligned(sizeof(*n));
@@ -309,10 +310,10 @@ static void send_weights(struct tw_node *n, const struct tw_shard_send *send) {
     struct tw_node_effect *effect = tw_node_emit(n, TW_NODE_SEND);
     effect->connection = to->bulk;
     effect->rank = send->slot;
-    effect->data = send->weights;
+    effect->data = send->data;
     effect->token = send->token;
     effect->frame.body = TW_BODY_WEIGHTS;
-    effect->frame.data_bytes = send->count * sizeof(float);
+    effect->frame.data_bytes = send->bytes;
     effect->frame.weights = (struct tw_weights){.position = send->position,
                                                 .version = send->version,
                                                 .step = send->step,

@@ -107,6 +107,10 @@ static void welcome(struct tw_node *n, uint32_t connection, uint64_t last_step) 
         .servers = n->config.servers,
         .attempt = member_of(n, session)->attempt,
     };
+    if (session->role == TW_ROLE_WORKER) {
+        frame->welcome.push = n->config.terms.push;
+        frame->welcome.pull = n->config.terms.pull;
+    }
     tw_node_fill_addresses(n, &frame->welcome);
 }
 

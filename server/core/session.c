@@ -104,6 +104,23 @@ static enum tw_status wrong_tensor(int index, const struct tw_tensor *ours,
                         tw_shape_text(dims, shape, their_shape, sizeof(their_shape)));
 }
 
+/* Weights for an evaluator and what servers send each other are float32. */
+static enum tw_status check_encodings(const struct tw_session_terms *terms,
+                                      const struct tw_join *join, struct tw_error *error) {
+    const struct {
+        const char *key;
+        uint32_t number;
+    } ways[] = {{"push", terms->push}, {"pull", terms->pull}};
+    uint32_t known = join->encodings | 1u << TW_ENCODING_F32;
+    for (size_t i = 0; join->role == TW_ROLE_WORKER && i < 2; i++)
+        if (!(known & 1u << ways[i].number))
+            return tw_error_set(error, TW_UNSUPPORTED,
+                                "this job has encoding.%s: %s, which the worker does not know; "
+                                "use a newer worker, or f32",
+                                ways[i].key, tw_encodings[ways[i].number].name);
+    return TW_OK;
+}
+
 enum tw_status tw_session_check_join(const struct tw_session_terms *terms,
                                      const struct tw_join *join, struct tw_error *error) {
     if (join->job.size && (join->job.size != TW_JOB_ID_BYTES ||
@@ -129,7 +146,7 @@ enum tw_status tw_session_check_join(const struct tw_session_terms *terms,
     for (int i = 0; i < terms->tensors->count; i++)
         if (!same_shape(&terms->tensors->tensors[i], &join->tensor[i]))
             return wrong_tensor(i, &terms->tensors->tensors[i], &join->tensor[i], error);
-    return TW_OK;
+    return check_encodings(terms, join, error);
 }
 
 /* ---- who may say what ---- */

@@ -13,6 +13,7 @@
 #ifndef TW_CORE_SESSION_H
 #define TW_CORE_SESSION_H
 
+#include "common/tensor/encoding.h"
 #include "common/tensor/tensor.h"
 #include "proto/frame.h"
 
@@ -35,6 +36,7 @@ struct tw_session_terms {
     uint8_t job[TW_JOB_ID_BYTES];
     uint8_t digest[TW_DIGEST_BYTES];
     const struct tw_tensor_list *tensors;
+    uint32_t push, pull; /* enum tw_encoding_number, of the job */
 };
 
 struct tw_session {
@@ -59,7 +61,8 @@ enum tw_status tw_session_greet(struct tw_session *session, const struct tw_sess
                                 const struct tw_frame *frame, struct tw_frame *answer,
                                 struct tw_error *error);
 
-/* Whether a Join fits this job: job id, digest, every tensor (an operator has none). */
+/* Whether a Join fits this job: job id, digest, every tensor (an operator has none), and the
+ * encodings that a worker must know. */
 enum tw_status tw_session_check_join(const struct tw_session_terms *terms,
                                      const struct tw_join *join, struct tw_error *error);
 

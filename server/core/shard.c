@@ -20,6 +20,20 @@ static size_t round_up(size_t n, size_t unit) {
     return (n + unit - 1) / unit * unit;
 }
 
+/* Of one encoded copy of the shard, whose chunks start on cache lines, too. */
+static size_t encoded_floats(const struct tw_shard_config *config, size_t *offset) {
+    const struct tw_layout *layout = config->layout;
+    const uint32_t *first = &layout->shard_first[config->index];
+    size_t bytes = 0;
+    for (uint32_t c = first[0]; tw_encodings[config->pull].encode && c < first[1]; c++) {
+        if (offset)
+            offset[c - first[0]] = bytes;
+        bytes += round_up(tw_encoding_bytes(config->pull, layout->chunk[c].count),
+                          LINE_FLOATS * sizeof(float));
+    }
+    return bytes ? bytes / sizeof(float) + STAGGER_FLOATS : 0;
+}
+
 static size_t plane_floats(const struct tw_shard_config *config) {
     const struct tw_layout *layout = config->layout;
     size_t floats = 0;
@@ -52,6 +66,8 @@ static size_t carve(struct tw_shard *s, unsigned char *memory) {
     CARVE(offset, chunks);
     CARVE(current, chunks);
     CARVE(refs, (size_t)copies * chunks);
+    CARVE(encoded, (size_t)copies * chunks);
+    CARVE(encoded_offset, chunks);
     CARVE(slot, slots);
     CARVE(push, s->pushes);
     CARVE(bytes, (size_t)s->pushes * chunks);
@@ -63,7 +79,7 @@ static size_t carve(struct tw_shard *s, unsigned char *memory) {
     CARVE(queued, chunks);
     CARVE(work, s->work_room);
     CARVE(before, s->config.sums_every ? s->config.layout->chunk_bytes / sizeof(float) : 0);
-    CARVE(planes, s->stride * plane_count(&s->config));
+    CARVE(planes, s->stride * plane_count(&s->config) + s->encoded_stride * copies);
 #undef CARVE
     return at;
 }
@@ -74,6 +90,7 @@ static void measure(struct tw_shard *s, const struct tw_shard_config *config) {
     s->pushes = push_count(config);
     s->plane = plane_floats(config);
     s->stride = s->plane + STAGGER_FLOATS;
+    s->encoded_stride = encoded_floats(config, NULL);
     /* Per slot at most one COMMIT, one RELEASE that is valid and one, superseded,
      * in the batch being swept; the same for the evaluator. */
     s->work_room = 3 * config->slots + 4;
@@ -83,7 +100,7 @@ size_t tw_shard_bytes(const struct tw_shard_config *config) {
     struct tw_shard s;
     measure(&s, config);
     size_t floats, bytes, small;
-    if (!tw_size_multiply(s.stride, plane_count(config), &floats) ||
+    if (!tw_size_multiply(s.stride + s.encoded_stride, plane_count(config), &floats) ||
         !tw_size_multiply(floats, sizeof(float), &bytes) ||
         !tw_size_multiply((size_t)s.pushes + 64, (size_t)s.chunks + 64, &small) ||
         bytes > SIZE_MAX / 4 || small > SIZE_MAX / 64)
@@ -111,6 +128,7 @@ struct tw_shard *tw_shard_init(void *memory, const struct tw_shard_config *confi
     struct tw_shard *s = memory;
     measure(s, config);
     carve(s, memory);
+    encoded_floats(config, s->encoded_offset);
     fill_weights(s);
     s->sum_finite = true;
     for (uint32_t i = 0; i < config->slots; i++) {
@@ -163,10 +181,12 @@ enum tw_status tw_shard_place(struct tw_shard *s, const struct tw_push *push, si
                             "chunk %u is not on this server, which has %u to %u", push->chunk,
                             s->first, s->first + s->chunks - 1);
     uint32_t c = push->chunk - s->first;
-    size_t expected = tw_shard_chunk(s, c)->count * sizeof(float);
+    size_t count = tw_shard_chunk(s, c)->count;
+    size_t expected = tw_encoding_bytes(s->config.push, count);
     if (data_bytes != expected)
-        return tw_error_set(error, TW_MALFORMED, "chunk %u has %zu bytes, the push brings %zu",
-                            push->chunk, expected, data_bytes);
+        return tw_error_set(error, TW_MALFORMED,
+                            "chunk %u has %zu bytes as %s, the push brings %zu", push->chunk,
+                            expected, tw_encodings[s->config.push].name, data_bytes);
     enum tw_status status = check_push(s, push->slot, push->incarnation, push->step, error);
     if (status != TW_OK)
         return status == TW_STALE ? TW_OK : status;
@@ -175,7 +195,7 @@ enum tw_status tw_shard_place(struct tw_shard *s, const struct tw_push *push, si
     switch (*state) {
     case TW_BYTES_EMPTY:
         *state = TW_BYTES_RECEIVING;
-        *place = tw_shard_gradient(s, open, c);
+        *place = tw_encoding_place(s->config.push, tw_shard_gradient(s, open, c), count);
         return TW_OK;
     case TW_BYTES_HERE:
     case TW_BYTES_MERGED:
@@ -208,8 +228,9 @@ void tw_shard_arrived(struct tw_shard *s, const struct tw_push *frame) {
     const struct tw_chunk *chunk = tw_shard_chunk(s, c);
     *state = TW_BYTES_HERE;
     push->whole++;
-    if (!tw_all_finite(tw_shard_gradient(s, open, c), chunk->count) &&
-        chunk->tensor < push->bad_tensor)
+    float *gradient = tw_shard_gradient(s, open, c);
+    tw_encoding_settle(s->config.push, gradient, chunk->count);
+    if (!tw_all_finite(gradient, chunk->count) && chunk->tensor < push->bad_tensor)
         push->bad_tensor = chunk->tensor;
     if (s->members_known)
         tw_shard_count_here(s, c);

@@ -26,11 +26,17 @@
  *   JOIN of a new incarnation: HERE -> EMPTY, RECEIVING -> STALE (until its old
  *   connection lets go). REGATHER: HERE and MERGED -> EMPTY. EVICT, and DIAL for all: both.
  *
+ * Encodings (common/tensor/encoding.h): a gradient is received into the end of its place and
+ * decoded there when it is whole; weights are encoded once for all who get them of one version,
+ * beside the buffer that they are in, and held together with it. Weights, state and sums are
+ * float32 always; the evaluator gets them as they are.
+ *
  * Pure: no I/O, no clock, no allocation (memory is handed over at init).
  */
 #ifndef TW_CORE_SHARD_H
 #define TW_CORE_SHARD_H
 
+#include "common/tensor/encoding.h"
 #include "common/tensor/layout.h"
 #include "common/tensor/sample.h"
 #include "proto/frame.h"
@@ -45,7 +51,8 @@ struct tw_shard_config {
     uint32_t ahead;     /* room for pushes that may wait, accepted, while their slots go on: that of
                            the mode with the most of all that the dial will be turned to */
     uint32_t spares;    /* spare weight buffers for copy-on-write, >= 1 */
-    uint64_t seed;      /* of the initial weights */
+    uint32_t push, pull; /* enum tw_encoding_number: how gradients come and weights leave */
+    uint64_t seed;       /* of the initial weights */
     uint64_t hash_every, sums_every; /* updates between two samples (common/tensor/sample.h) */
     const struct tw_optimizer *optimizer;
     struct tw_optimizer_options options;
@@ -63,8 +70,8 @@ struct tw_shard_send {
     uint32_t slot; /* or TW_SLOT_EVALUATOR */
     uint64_t position, version, step;
     uint32_t chunk; /* number in the layout */
-    const float *weights;
-    uint32_t count; /* elements */
+    const void *data;
+    size_t bytes;
     uint32_t token; /* the buffer is held until tw_shard_sent() */
 };
 

@@ -366,6 +366,7 @@ static bool apply(struct tw_shard *s, const struct tw_shard_item *item, uint32_t
                      tw_shard_gradient(s, item->push, chunk));
     end_sample(s, chunk, &work);
     s->current[chunk] = copy;
+    s->encoded[copy * s->chunks + chunk] = false;
     for (uint32_t i = item->push; i != UINT32_MAX; i = s->push[i].next) {
         *tw_shard_bytes_state(s, i, chunk) = TW_BYTES_EMPTY;
         if (chunk + 1 == s->chunks)
@@ -374,20 +375,33 @@ static bool apply(struct tw_shard *s, const struct tw_shard_item *item, uint32_t
     return true;
 }
 
+/* The encoded copy of the weights that are in this buffer; made for the first who gets it. */
+static const void *encoded_weights(struct tw_shard *s, uint32_t copy, uint32_t chunk) {
+    void *out = tw_shard_encoded(s, copy, chunk);
+    bool *is_made = &s->encoded[copy * s->chunks + chunk];
+    if (!*is_made)
+        tw_encodings[s->config.pull].encode(out, tw_shard_buffer(s, copy, chunk),
+                                            tw_shard_chunk(s, chunk)->count);
+    *is_made = true;
+    return out;
+}
+
 static void send(struct tw_shard *s, const struct tw_shard_item *item, uint32_t chunk,
                  struct tw_shard_effect *effect) {
-    uint32_t token = s->current[chunk] * s->chunks + chunk;
+    uint32_t copy = s->current[chunk], token = copy * s->chunks + chunk;
+    bool plain = item->slot == TW_SLOT_EVALUATOR || !s->encoded_stride;
+    uint32_t encoding = plain ? TW_ENCODING_F32 : s->config.pull;
     s->refs[token]++;
-    *effect =
-        (struct tw_shard_effect){.kind = TW_SHARD_SEND,
-                                 .send = {.slot = item->slot,
-                                          .position = item->position,
-                                          .version = item->version,
-                                          .step = item->step,
-                                          .chunk = s->first + chunk,
-                                          .weights = tw_shard_buffer(s, s->current[chunk], chunk),
-                                          .count = tw_shard_chunk(s, chunk)->count,
-                                          .token = token}};
+    *effect = (struct tw_shard_effect){
+        .kind = TW_SHARD_SEND,
+        .send = {.slot = item->slot,
+                 .position = item->position,
+                 .version = item->version,
+                 .step = item->step,
+                 .chunk = s->first + chunk,
+                 .data = plain ? tw_shard_buffer(s, copy, chunk) : encoded_weights(s, copy, chunk),
+                 .bytes = tw_encoding_bytes(encoding, tw_shard_chunk(s, chunk)->count),
+                 .token = token}};
 }
 
 static void tell_applied(const struct tw_shard *s, const struct tw_shard_item *item,

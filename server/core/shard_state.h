@@ -55,9 +55,12 @@ struct tw_shard {
     size_t stride;          /* floats between planes: staggered, see shard.c */
     size_t *offset;         /* [chunks] of a chunk in a plane */
     float *planes;          /* weights, states, pushes, spare weights */
+    size_t *encoded_offset; /* [chunks] in bytes, of a chunk in an encoded copy */
+    size_t encoded_stride;  /* floats that an encoded copy takes; 0: weights leave as they are */
 
     uint32_t *current; /* [chunks] plane that holds the weights */
     uint32_t *refs;    /* [(1 + spares) * chunks] sends under way, per buffer */
+    bool *encoded;     /* [the same] its encoded copy is of the weights that are in it */
 
     struct tw_shard_slot *slot; /* [slots] */
     uint32_t pushes;
@@ -100,12 +103,20 @@ static inline float *tw_shard_gradient(const struct tw_shard *s, uint32_t push, 
 static inline float *tw_shard_state(const struct tw_shard *s, uint32_t state, uint32_t chunk) {
     return tw_shard_plane(s, 1 + state, chunk);
 }
-/* Buffers of weights: plane 0, and the spares, which come last of all so that
- * memory never needed is never touched. */
+/* Behind the pushes, so that memory never needed is never touched: the encoded copy of plane 0,
+ * and then for each spare its weights and their encoded copy. */
+static inline float *tw_shard_behind_pushes(const struct tw_shard *s, uint32_t copy) {
+    uint32_t before = 1 + (uint32_t)s->config.optimizer->states + s->pushes;
+    return s->planes + before * s->stride + copy * (s->stride + s->encoded_stride);
+}
+/* Buffers of weights: plane 0, and the spares. */
 static inline float *tw_shard_buffer(const struct tw_shard *s, uint32_t copy, uint32_t chunk) {
-    uint32_t states = (uint32_t)s->config.optimizer->states;
-    uint32_t plane = copy ? states + s->pushes + copy : 0;
-    return tw_shard_plane(s, plane, chunk);
+    if (copy == 0)
+        return tw_shard_plane(s, 0, chunk);
+    return tw_shard_behind_pushes(s, copy) - s->stride + s->offset[chunk];
+}
+static inline void *tw_shard_encoded(const struct tw_shard *s, uint32_t copy, uint32_t chunk) {
+    return (unsigned char *)tw_shard_behind_pushes(s, copy) + s->encoded_offset[chunk];
 }
 static inline const struct tw_chunk *tw_shard_chunk(const struct tw_shard *s, uint32_t chunk) {
     return &s->config.layout->chunk[s->first + chunk];

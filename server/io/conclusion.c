@@ -43,9 +43,13 @@ static void add_hint(const struct tw_server *server, char *text, size_t room) {
         tw_pace_rate(&config->pace, &config->optimizer_options, tw_sequencer_version(sequencer),
                      tw_sequencer_total(sequencer).examples);
     add_limit(config, limit, sizeof(limit));
-    snprintf(text + used, room - used, ". Lower the learning rate (%s %g%s)%s",
+    bool narrow = config->job->encoding.push == TW_ENCODING_F16;
+    snprintf(text + used, room - used, ". Lower the learning rate (%s %g%s)%s%s",
              config->pace.rate.kind ? "by the schedule it was" : "optimizer.lr is", rate, limit,
-             config->shaping.clip_norm > 0 ? "" : ", or clip the gradient (clip: {norm: 1})");
+             config->shaping.clip_norm > 0 ? "" : ", or clip the gradient (clip: {norm: 1})",
+             narrow ? "; encoding.push: f16 holds no more than 65504, and what travels is the sum "
+                      "over a worker's examples: bf16 holds it"
+                    : "");
 }
 
 static void blame_not_finite(struct tw_server *server) {

@@ -29,7 +29,9 @@ static void configure(struct tw_server *server, struct tw_node_config *out) {
     *out = (struct tw_node_config){
         .terms = {.token = config->token,
                   .token_bytes = config->token_bytes,
-                  .tensors = config->tensors},
+                  .tensors = config->tensors,
+                  .push = job->encoding.push,
+                  .pull = job->encoding.pull},
         .sequencer = {.dial = config->dial,
                       .turns = config->turns,
                       .turn_count = config->turn_count,
@@ -52,6 +54,8 @@ static void configure(struct tw_server *server, struct tw_node_config *out) {
                   .ahead = workers, /* enough for every mode */
                   /* Everybody may be reading another version while one is written. */
                   .spares = workers + 1,
+                  .push = job->encoding.push,
+                  .pull = job->encoding.pull,
                   .seed = job->seeds.init,
                   .hash_every = job->trace.on ? (uint64_t)job->trace.hash_every : 0,
                   .sums_every = job->trace.on ? (uint64_t)job->trace.sums_every : 0,

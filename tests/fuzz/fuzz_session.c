@@ -72,7 +72,8 @@ static void write_join(struct party *c, struct peer *peer, unsigned twist) {
         frame.join.numerics.size = 0;
         break;
     case 7:
-        frame.join.tensors = 1;
+        frame.join.tensors = 1 + (twist & 1);
+        frame.join.encodings = 0;
         break;
     default:
         break;
@@ -104,7 +105,7 @@ static void write_push(struct party *c, struct peer *peer, unsigned twist) {
     frame.push.incarnation = c->welcome[0].incarnation;
     frame.push.step = c->weights[0].step;
     frame.push.chunk = twist & 1;
-    frame.data_bytes = frame.push.chunk ? 8 : 16;
+    frame.data_bytes = party_push_bytes(c->flags, frame.push.chunk);
     frame.push.slot += (twist >> 3) == 1;
     frame.push.incarnation -= (twist >> 3) == 2;
     frame.push.step += (twist >> 3) == 3;

@@ -13,6 +13,12 @@ void party_must(bool holds, const char *what) {
     }
 }
 
+size_t party_push_bytes(unsigned flags, uint32_t chunk) {
+    static const size_t elements[CHUNKS] = {4, 2};
+    uint32_t encoding = flags & FLAG_HALF ? TW_ENCODING_F16 : TW_ENCODING_F32;
+    return tw_encoding_bytes(encoding, elements[chunk]);
+}
+
 /* ---- the node and its shell ---- */
 
 static void make_node(struct party *c) {
@@ -43,6 +49,10 @@ static void make_node(struct party *c) {
             config.sequencer.optimizer = config.shard.optimizer = tw_optimizers[i];
     config.sequencer.options = config.shard.options =
         (struct tw_optimizer_options){.lr = 0.1, .beta1 = 0.9, .beta2 = 0.99, .eps = 1e-8};
+    if (c->flags & FLAG_HALF) {
+        config.terms.push = config.shard.push = TW_ENCODING_F16;
+        config.terms.pull = config.shard.pull = TW_ENCODING_BF16;
+    }
     size_t bytes = (tw_node_bytes(&config) + 63) & ~(size_t)63;
     void *memory = aligned_alloc(64, bytes);
     party_must(memory != NULL, "there is memory");
@@ -284,6 +294,7 @@ struct tw_frame party_join(enum tw_role role) {
     frame.join.tensors = TENSORS;
     frame.join.tensor = tensors;
     frame.join.numerics = (struct tw_view){"honest", 6};
+    frame.join.encodings = TW_ENCODINGS_ALL;
     return frame;
 }
 
@@ -327,19 +338,22 @@ static void attach(struct party *c, struct worker *w) {
 
 static void push(struct party *c, struct worker *w) {
     struct tw_error error = {.status = TW_OK};
-    struct tw_frame frame = {.body = TW_BODY_PUSH, .data_bytes = w->pushed ? 8 : 16};
-    float *place = NULL;
+    static const float values[4] = {0.5F, 0.5F, 0.5F, 0.5F};
+    static const uint16_t halves[4] = {0x3800, 0x3800, 0x3800, 0x3800};
+    struct tw_frame frame = {.body = TW_BODY_PUSH,
+                             .data_bytes = party_push_bytes(c->flags, w->pushed)};
+    void *place = NULL;
     frame.push.slot = w->welcome.rank;
     frame.push.incarnation = w->welcome.incarnation;
     frame.push.step = w->step;
     frame.push.chunk = w->pushed;
-    enum tw_status status = tw_node_data(c->node, w->bulk, &frame, (void **)&place, &error);
+    enum tw_status status = tw_node_data(c->node, w->bulk, &frame, &place, &error);
     party_must(status == TW_OK || status == TW_AGAIN, error.text);
     party_drain(c);
     if (status == TW_AGAIN)
         return; /* tries again at its next turn */
-    for (size_t i = 0; place && i < frame.data_bytes / sizeof(float); i++)
-        place[i] = 0.5F;
+    if (place)
+        memcpy(place, c->flags & FLAG_HALF ? (const void *)halves : values, frame.data_bytes);
     w->pushed++;
     say(c, w->bulk, &frame, place);
 }

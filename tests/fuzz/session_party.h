@@ -8,7 +8,10 @@
 #include "common/base/rng.h"
 #include "server/core/node.h"
 
-enum { FLAG_ASYNC = 1, FLAG_TOKEN = 2, FLAG_EPOCHS = 4, FLAG_ADAM = 8 };
+enum { FLAG_ASYNC = 1, FLAG_TOKEN = 2, FLAG_EPOCHS = 4, FLAG_ADAM = 8, FLAG_HALF = 16 };
+
+/* Bytes of a chunk of a push. */
+size_t party_push_bytes(unsigned flags, uint32_t chunk);
 enum { PEERS = 6, LINKS = 16, TENSORS = 2, CHUNKS = 2, UPDATES = 5 };
 #define STREAM_MAX (256u << 10)
 

@@ -84,6 +84,7 @@ static enum tw_status on_join(struct fake_peer *peer, const struct tw_join *join
         .last_step = server->step - 1,
         .chunk_bytes = server->layout.chunk_bytes,
         .servers = 1,
+        .push = server->script.encoding,
     };
     send_frame(peer, &frame);
     return TW_OK;

@@ -22,9 +22,10 @@ struct fake_script {
     bool cancel_late;        /* weights first, then the Cancel */
     int stop_after_steps;    /* then it says Stop; 0: never */
     enum tw_status stop_status;
-    bool garbage;     /* answers Hello with bytes that are no frame */
-    bool silent;      /* attaches and never sends weights */
-    bool wrong_chunk; /* sends weights of a chunk that does not exist */
+    bool garbage;      /* answers Hello with bytes that are no frame */
+    bool silent;       /* attaches and never sends weights */
+    uint32_t encoding; /* Welcome.push; it understands float32 only */
+    bool wrong_chunk;  /* sends weights of a chunk that does not exist */
 };
 
 struct fake_peer {

@@ -13,8 +13,9 @@
 
 /* The model of scripted_peer.h, plain SGD with learning rate 0.5. */
 struct server_script {
-    const char *mode; /* NULL: sync */
-    int workers;      /* 0: 1 */
+    const char *mode;     /* NULL: sync */
+    const char *encoding; /* "{push: bf16}"; NULL: float32 */
+    int workers;          /* 0: 1 */
     int updates;
     uint64_t train_samples; /* borders of epochs; 0: none */
     bool evaluator, progress, times, stop_pipe;

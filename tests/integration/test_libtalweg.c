@@ -375,6 +375,16 @@ static void a_refusal_is_told(void **state) {
     bench_fini(&bench);
 }
 
+static void an_encoding_of_a_newer_server_is_refused_by_name(void **state) {
+    struct fake_script script = {.encoding = 99};
+    struct bench bench;
+    bench_init(&bench, &script);
+    assert_int_equal(join(&bench), TALWEG_E_REFUSED);
+    assert_non_null(strstr(talweg_error(bench.talweg), "does not know (number 99)"));
+    bench_fini(&bench);
+    assert_int_equal(bench.server.pushes, 0);
+}
+
 static void a_token_lets_us_in_and_another_does_not(void **state) {
     static const char right[] = "0123456789abcdef", wrong[] = "0123456789abcdeF";
     struct fake_script script = {.token = right};
@@ -458,6 +468,7 @@ int main(void) {
         cmocka_unit_test(stop_fd_ends_a_pull_that_waits),
         cmocka_unit_test(no_server_is_an_error_that_says_where),
         cmocka_unit_test(a_refusal_is_told),
+        cmocka_unit_test(an_encoding_of_a_newer_server_is_refused_by_name),
         cmocka_unit_test(a_token_lets_us_in_and_another_does_not),
         cmocka_unit_test(a_server_of_something_else_is_named),
         cmocka_unit_test(a_server_that_breaks_the_protocol_is_named),

@@ -293,6 +293,19 @@ static void a_join_that_does_not_fit_is_refused_by_name(void **state) {
     finish();
 }
 
+static void a_worker_that_does_not_know_the_encoding_is_refused_by_name(void **state) {
+    struct tw_frame join = join_frame(0);
+    server_start(&server,
+                 &(struct server_script){.updates = 1, .encoding = "{push: bf16, pull: f16}"});
+    refused_join(&join, TW_UNSUPPORTED, "encoding.push: bf16");
+    join.join.encodings = 1u << TW_ENCODING_BF16;
+    refused_join(&join, TW_UNSUPPORTED, "encoding.pull: f16");
+    join.join.encodings |= 1u << TW_ENCODING_F16;
+    good.port = server.port;
+    actor_join_with(&good, &join);
+    assert_int_equal(good.rank, 0);
+}
+
 static void the_job_s_own_digest_is_welcome(void **state) {
     start(1, (struct server_script){0});
     actor_lose(&bad);
@@ -479,6 +492,7 @@ int main(void) {
         TEST(a_liar_s_rank_is_free_at_once),
         TEST(a_hello_has_at_most_a_kilobyte),
         TEST(a_join_that_does_not_fit_is_refused_by_name),
+        TEST(a_worker_that_does_not_know_the_encoding_is_refused_by_name),
         TEST(the_job_s_own_digest_is_welcome),
         TEST(a_wrong_token_is_refused),
         TEST(protocols_of_another_time_are_refused),

@@ -139,6 +139,8 @@ static void make_nodes(struct cluster *c) {
     node.shard.members_known = node.sequencer.dial.members_known;
     node.shard.ahead = config->turns > 0 ? config->workers : tw_dial_ahead(&node.sequencer.dial);
     node.shard.spares = 1; /* as few as possible: updates must wait for sends */
+    node.shard.push = node.terms.push = config->push;
+    node.shard.pull = node.terms.pull = config->pull;
     node.shard.seed = config->seed;
     node.shard.hash_every = 2;
     node.shard.sums_every = 3;
@@ -546,6 +548,7 @@ struct cluster_result cluster_run(const struct cluster_config *config,
     make_nodes(c);
     c->oracle = oracle_new(&c->list, config->seed, config->workers, config->width, c->optimizer,
                            &c->options, &config->shaping, config->not_finite);
+    oracle_encodings(c->oracle, config->push, config->pull);
     for (uint32_t i = 0; i < config->workers; i++)
         cluster_start_worker(c, (int)i, -1, false);
     if (config->epoch)

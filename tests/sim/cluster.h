@@ -64,10 +64,11 @@ struct cluster_config {
     uint64_t updates;
     uint64_t epoch; /* examples; 0: no evaluator */
     uint32_t chunk_bytes;
-    double faults;     /* expected number over the run; 0: none */
-    double not_finite; /* probability that a gradient has a NaN */
-    double turns;      /* expected number, by hand to a random mode; also as many by the job */
-    bool evict;        /* workers that are gone may be evicted, and some never come back */
+    uint32_t push, pull; /* encodings (enum tw_encoding_number) */
+    double faults;       /* expected number over the run; 0: none */
+    double not_finite;   /* probability that a gradient has a NaN */
+    double turns;        /* expected number, by hand to a random mode; also as many by the job */
+    bool evict;          /* workers that are gone may be evicted, and some never come back */
     bool token;
 };
 

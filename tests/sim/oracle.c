@@ -14,6 +14,7 @@
 
 #include "common/base/rng.h"
 #include "common/base/tree_sum.h"
+#include "common/tensor/encoding.h"
 #include "common/tensor/kernels.h"
 
 /* Weights that a slot holds for a step that is neither committed nor dropped. */
@@ -32,6 +33,7 @@ struct oracle {
     struct tw_optimizer_options options;
     struct tw_shaping shaping;
     double not_finite;
+    uint32_t push, pull;
     uint64_t position, version;
     float **weights;
     float **state[TW_OPTIMIZER_STATES];
@@ -81,6 +83,17 @@ struct oracle *oracle_new(const struct tw_tensor_list *list, uint64_t seed, uint
     }
     o->settled = calloc(ranks, sizeof(*o->settled));
     return o;
+}
+
+void oracle_encodings(struct oracle *o, uint32_t push, uint32_t pull) {
+    o->push = push;
+    o->pull = pull;
+}
+
+/* What arrives of it. */
+static void round_set(const struct tw_tensor_list *list, uint32_t encoding, float **set) {
+    for (int t = 0; t < list->count; t++)
+        tw_encoding_round(encoding, set[t], set[t], (size_t)list->tensors[t].elements);
 }
 
 /* Forgets the reads of a slot (all slots: UINT32_MAX), of one step or of all (0). */
@@ -182,6 +195,7 @@ static void on_release(struct oracle *o, const struct tw_record *record) {
                           .weights = make_set(o->list),
                           .gradient = make_set(o->list)};
     copy_set(o->list, read->weights, o->weights);
+    round_set(o->list, o->pull, read->weights);
     o->reads = read;
 }
 
@@ -293,6 +307,7 @@ static void on_commit(struct oracle *o, const struct tw_record *record) {
         struct read *read = find(o, c->slot, c->step);
         oracle_gradient(o->list, o->seed, c->slot * o->width, o->width, c->step, o->not_finite,
                         (const float *const *)read->weights, read->gradient, &examples, &loss);
+        round_set(o->list, o->push, read->gradient);
         total += examples;
     }
     assert_int_equal(record->examples, total);

@@ -20,6 +20,9 @@ struct oracle *oracle_new(const struct tw_tensor_list *list, uint64_t seed, uint
                           const struct tw_shaping *shaping, double not_finite);
 void oracle_free(struct oracle *oracle);
 
+/* How gradients and weights travel (enum tw_encoding_number); float32 unless this is called. */
+void oracle_encodings(struct oracle *oracle, uint32_t push, uint32_t pull);
+
 /* The gradient sum of a step of slots [slot, slot + width) on these weights, added by the
  * tree, per tensor one after the other, and its examples and loss. */
 void oracle_gradient(const struct tw_tensor_list *list, uint64_t seed, uint32_t slot,

@@ -65,6 +65,36 @@ static void test_sync_with_any_number_of_workers(void **state) {
     assert_true(counters.clipped > 0 && counters.clipped < counters.commits);
 }
 
+/* Whatever its tensors are encoded in; and each way of encoding them has bits of its own. */
+static void test_sync_with_every_encoding(void **state) {
+    struct cluster_counters counters = {0};
+    uint8_t first[TW_ENCODINGS * TW_ENCODINGS][32];
+    for (uint32_t way = 0; way < TW_ENCODINGS * TW_ENCODINGS; way++) {
+        for (uint32_t i = 0; i < (uint32_t)seeds(8); i++) {
+            struct cluster_config config = {.seed = 5,
+                                            .workers = 2,
+                                            .mode = "sync",
+                                            .optimizer = "adam lr=.05",
+                                            .updates = 5,
+                                            .epoch = 20};
+            config.push = way % TW_ENCODINGS;
+            config.pull = way / TW_ENCODINGS;
+            config.schedule = 1 + i;
+            config.servers = 1 + i % 3;
+            config.chunk_bytes = i / 3 % 2 ? 64 << 10 : 128 << 10;
+            config.faults = i % 4 ? 6 : 0;
+            struct cluster_result result = cluster_run(&config, &counters);
+            check(&config, &result);
+            if (i == 0)
+                memcpy(first[way], result.weights, sizeof(first[way]));
+            assert_memory_equal(first[way], result.weights, sizeof(first[way]));
+        }
+        for (uint32_t other = 0; other < way; other++)
+            assert_memory_not_equal(first[way], first[other], sizeof(first[way]));
+    }
+    print_counters("encodings", &counters);
+}
+
 /* Eight slots on 1, 2, 4 and 8 workers: the same model and the same loss, also under
  * faults. */
 static void test_the_owners_of_slots_do_not_matter(void **state) {
@@ -96,6 +126,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sync_has_one_result_over_a_thousand_schedules),
         cmocka_unit_test(test_sync_with_any_number_of_workers),
+        cmocka_unit_test(test_sync_with_every_encoding),
         cmocka_unit_test(test_the_owners_of_slots_do_not_matter),
     };
     cmocka_set_test_filter(getenv("TALWEG_TEST"));

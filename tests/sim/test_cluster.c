@@ -87,6 +87,10 @@ static struct cluster_config draw(uint64_t seed, const char *mode, double faults
     config.token = tw_rng_below(&rng, 2);
     config.faults = faults * tw_rng_uniform(&rng);
     config.shaping = draw_shaping(&rng);
+    if (tw_rng_below(&rng, 2)) {
+        config.push = (uint32_t)tw_rng_below(&rng, TW_ENCODINGS);
+        config.pull = (uint32_t)tw_rng_below(&rng, TW_ENCODINGS);
+    }
     return config;
 }
 

@@ -80,7 +80,7 @@ static void test_pushes_that_cannot_be_are_refused(void **state) {
     refused_push(&desk, desk_push_frame(1, 2, 2, 0), TW_UNEXPECTED, "pushes step 2");
     struct tw_frame frame = desk_push_frame(1, 3, 1, 0);
     frame.data_bytes = 4;
-    refused_push(&desk, frame, TW_MALFORMED, "has 16 bytes, the push brings 4");
+    refused_push(&desk, frame, TW_MALFORMED, "has 16 bytes as f32, the push brings 4");
     frame = (struct tw_frame){.body = TW_BODY_END, .data_bytes = 4};
     refused_push(&desk, frame, TW_MALFORMED, "End with data");
     uint32_t bulk = desk_worker(&desk, 1, NULL);

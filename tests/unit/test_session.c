@@ -212,6 +212,34 @@ static void test_an_operator_has_no_tensors_but_may_not_mistake_the_job(void **s
     check(&join, TW_WRONG_JOB, "another run");
 }
 
+static void test_a_worker_must_know_the_encodings_of_the_job(void **state) {
+    static const struct {
+        uint32_t push, pull, known;
+        const char *words; /* NULL: it is taken */
+    } rows[] = {
+        {TW_ENCODING_F32, TW_ENCODING_F32, 0, NULL},
+        {TW_ENCODING_BF16, TW_ENCODING_F32, 0, "encoding.push: bf16"},
+        {TW_ENCODING_F32, TW_ENCODING_F16, 1u << TW_ENCODING_BF16, "encoding.pull: f16"},
+        {TW_ENCODING_BF16, TW_ENCODING_F16, 6, NULL},
+        {TW_ENCODING_F16, TW_ENCODING_BF16, UINT32_MAX, NULL},
+    };
+    struct tw_tensor_shape tensors[2];
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct desk desk;
+        desk_init(&desk, false);
+        desk.terms.push = rows[i].push;
+        desk.terms.pull = rows[i].pull;
+        struct tw_join join = good_join(tensors);
+        join.encodings = rows[i].known;
+        enum tw_status status = tw_session_check_join(&desk.terms, &join, &desk.error);
+        assert_int_equal(status, rows[i].words ? TW_UNSUPPORTED : TW_OK);
+        if (rows[i].words)
+            says(&desk, rows[i].words);
+        join.role = TW_ROLE_EVALUATOR; /* its weights are float32 */
+        assert_int_equal(tw_session_check_join(&desk.terms, &join, &desk.error), TW_OK);
+    }
+}
+
 static void test_a_long_numerics_id_is_refused(void **state) {
     char numerics[TW_NUMERICS_MAX + 1];
     struct tw_tensor_shape tensors[2];
@@ -302,6 +330,7 @@ int main(void) {
         cmocka_unit_test(test_other_tensors_are_refused_by_name),
         cmocka_unit_test(test_an_operator_has_no_tensors_but_may_not_mistake_the_job),
         cmocka_unit_test(test_a_long_numerics_id_is_refused),
+        cmocka_unit_test(test_a_worker_must_know_the_encodings_of_the_job),
         cmocka_unit_test(test_every_body_in_every_state_is_taken_or_refused_by_name),
         cmocka_unit_test(test_greeting_takes_each_frame_once),
     };

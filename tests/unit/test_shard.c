@@ -280,8 +280,9 @@ static void test_pushes_that_cannot_be_are_refused(void **state) {
     refuse_push(&desk, push, bytes, TW_MALFORMED, "rank 2 is out of range: there are 2");
     push = good, push.chunk = DESK_CHUNKS;
     refuse_push(&desk, push, bytes, TW_MALFORMED, "chunk 5 is not on this server");
-    refuse_push(&desk, good, bytes + 4, TW_MALFORMED, "chunk 3 has 28 bytes, the push brings 32");
-    refuse_push(&desk, good, 0, TW_MALFORMED, "chunk 3 has 28 bytes, the push brings 0");
+    refuse_push(&desk, good, bytes + 4, TW_MALFORMED,
+                "chunk 3 has 28 bytes as f32, the push brings 32");
+    refuse_push(&desk, good, 0, TW_MALFORMED, "chunk 3 has 28 bytes as f32, the push brings 0");
     push = good, push.step++;
     refuse_push(&desk, push, bytes, TW_UNEXPECTED, "rank 0 pushes step 2");
     push = good, push.incarnation++;

@@ -178,8 +178,8 @@ static void test_a_release_sends_every_chunk_in_order(void **state) {
         assert_int_equal(send->position, 2);
         assert_int_equal(send->version, 0);
         assert_int_equal(send->step, 1);
-        assert_int_equal(send->count, desk.chunk[c].count);
-        assert_ptr_equal(send->weights, tw_shard_weights(desk.shard, c));
+        assert_int_equal(send->bytes, desk.chunk[c].count * sizeof(float));
+        assert_ptr_equal(send->data, tw_shard_weights(desk.shard, c));
     }
     desk_fini(&desk);
 }
@@ -203,7 +203,7 @@ static void test_the_weights_of_a_release_are_those_of_its_position(void **state
         bool evaluator = send->slot == TW_SLOT_EVALUATOR;
         assert_int_equal(send->version, evaluator ? 0 : 1);
         if (send->chunk == 4)
-            assert_int_equal(send->weights[0] == before, evaluator);
+            assert_int_equal(*(const float *)send->data == before, evaluator);
     }
     assert_int_equal(desk.said_count, 2 * DESK_CHUNKS);
     desk_fini(&desk);
@@ -293,8 +293,8 @@ static void test_a_chunk_that_is_being_sent_is_never_written(void **state) {
     update(&desk);
     assert_int_equal(desk_work(&desk), TW_SHARD_IDLE);
     for (uint32_t c = 0; c < DESK_CHUNKS; c++) {
-        assert_memory_equal(sends[c].weights, then[c], desk_bytes(&desk, c));
-        assert_ptr_not_equal(sends[c].weights, tw_shard_weights(desk.shard, c));
+        assert_memory_equal(sends[c].data, then[c], desk_bytes(&desk, c));
+        assert_ptr_not_equal(sends[c].data, tw_shard_weights(desk.shard, c));
         free(then[c]);
     }
     desk_fini(&desk);
@@ -329,14 +329,14 @@ static void test_without_a_spare_an_update_waits_until_something_is_sent(void **
     }
     assert_int_equal(held[0].chunk, 0);
     assert_int_equal(held[1].chunk, 0);
-    float newest = held[1].weights[0];
+    float newest = *(const float *)held[1].data;
     assert_int_equal(desk_work_once(&desk), TW_SHARD_BLOCKED);
     assert_int_equal(desk.said_count, 0);
     tw_shard_sent(desk.shard, held[0].token);
     assert_int_equal(desk_work(&desk), TW_SHARD_IDLE);
     assert_int_equal(desk.said_count, DESK_CHUNKS);
     assert_int_equal(desk.said[0].send.version, 2);
-    assert_true(held[1].weights[0] == newest);
+    assert_true(*(const float *)held[1].data == newest);
     desk_fini(&desk);
 }
 

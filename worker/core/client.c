@@ -10,14 +10,26 @@
 /* ---- memory ---- */
 
 struct memory_plan {
-    size_t chunk, segment, gradient, shape, here; /* offsets */
-    size_t bytes;                                 /* 0: it does not fit */
+    size_t chunk, segment, gradient, shape, here, encoded; /* offsets */
+    size_t bytes;                                          /* 0: it does not fit */
 };
 
 static size_t plan_part(struct memory_plan *plan, size_t count, size_t size) {
     size_t at = (plan->bytes + 15) & ~(size_t)15;
     plan->bytes = at + count * size;
     return at;
+}
+
+/* The most that all gradients take in an encoding that is no plain copy of them. */
+static size_t encoded_bytes(const struct tw_tensor_list *list) {
+    size_t most = 0;
+    for (uint32_t e = 0; e < TW_ENCODINGS; e++) {
+        size_t bytes = 0;
+        for (int i = 0; tw_encodings[e].encode && i < list->count; i++)
+            bytes += tw_encoding_bytes(e, (size_t)list->tensors[i].elements);
+        most = bytes > most ? bytes : most;
+    }
+    return most;
 }
 
 /* The chunk size is known only after Welcome; the smallest one needs most memory. */
@@ -32,6 +44,7 @@ static struct memory_plan plan_memory(const struct tw_tensor_list *list) {
     plan.gradient = plan_part(&plan, tensors, sizeof(const float *));
     plan.shape = plan_part(&plan, tensors, sizeof(struct tw_tensor_shape));
     plan.here = plan_part(&plan, chunks, 1);
+    plan.encoded = plan_part(&plan, encoded_bytes(list), 1);
     return plan;
 }
 
@@ -64,13 +77,14 @@ enum tw_status tw_client_init(struct tw_client *client, const struct tw_client_c
     if (config->numerics == NULL || strlen(config->numerics) > TW_NUMERICS_MAX)
         return tw_error_set(error, TW_USAGE, "the numerics id must have at most %d bytes",
                             TW_NUMERICS_MAX);
-    memset(memory, 0, plan.bytes);
+    memset(memory, 0, plan.encoded); /* what follows may never be touched */
     client->config = *config;
     client->chunk = (struct tw_chunk *)(base + plan.chunk);
     client->segment = (struct tw_client_segment *)(base + plan.segment);
     client->gradient = (const float **)(base + plan.gradient);
     client->shape = (struct tw_tensor_shape *)(base + plan.shape);
     client->chunk_here = base + plan.here;
+    client->encoded = base + plan.encoded;
     fill_shapes(client);
     return TW_OK;
 }

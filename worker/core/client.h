@@ -21,7 +21,8 @@
  * Who uses it: worker/io/link.c drives it with libuv; tests/unit/test_client.c
  * with scripted frames. It never reads a clock (time is in each event), never
  * allocates (memory comes at init), draws jitter from a named random stream, and
- * touches no tensor: it hands out the addresses of weights and gradients.
+ * touches no tensor but to encode and decode it (common/tensor/encoding.h): it hands out the
+ * addresses of weights and gradients, or of their encoded bytes.
  *
  * Everything that a server sends may be wrong. The answer is FAILED with a status
  * and a message that names what was wrong, never an assertion.
@@ -29,6 +30,7 @@
 #ifndef TW_CORE_CLIENT_H
 #define TW_CORE_CLIENT_H
 
+#include "common/tensor/encoding.h"
 #include "common/tensor/layout.h"
 #include "proto/frame.h"
 #include "worker/core/measures.h"
@@ -164,6 +166,7 @@ struct tw_client_segment {
     uint32_t tensor, shard;
     uint32_t first, end; /* chunks */
     uint32_t next;       /* the first that the current push has not handed out */
+    size_t encoded;      /* where they begin in client->encoded */
 };
 
 /* A set of weights: all chunks of one position. */
@@ -195,6 +198,7 @@ struct tw_client {
     bool fresh;    /* no set was completed since that Welcome */
     struct tw_layout layout;
     char address[TW_SERVERS_MAX][TW_CLIENT_ADDRESS]; /* of the servers, as in Welcome */
+    uint32_t push, pull;                             /* enum tw_encoding_number */
 
     /* Weights. */
     struct tw_client_set held;     /* the last complete set */
@@ -223,6 +227,7 @@ struct tw_client {
     uint8_t *chunk_here;               /* [the same]: arrived, of `arriving` */
     struct tw_client_segment *segment; /* [tensors + TW_SERVERS_MAX] */
     const float **gradient;            /* [tensors]; NULL: not pushed yet */
+    unsigned char *encoded;            /* the gradients as they travel; not touched with f32 */
     struct tw_tensor_shape *shape;     /* [tensors], for Join */
 };
 

@@ -73,6 +73,7 @@ static void send_join(struct tw_client_turn *turn) {
     join->tensor = client->shape;
     join->numerics = (struct tw_view){config->numerics, strlen(config->numerics)};
     join->read = client->held.position;
+    join->encodings = TW_ENCODINGS_ALL;
     tw_client_send(turn, TW_CLIENT_CONTROL, &frame);
 }
 
@@ -166,6 +167,8 @@ static const char *change_in_welcome(const struct tw_client *client,
         return "another slot than before";
     if (welcome->servers != client->servers || welcome->chunk_bytes != client->layout.chunk_bytes)
         return "another layout than before";
+    if (welcome->push != client->push || welcome->pull != client->pull)
+        return "other encodings than before";
     if (client->config.role == TW_ROLE_WORKER && welcome->generation == client->generation &&
         welcome->last_step + 1 < client->held.step)
         return "an older step than before";
@@ -202,7 +205,24 @@ static void take_welcome(struct tw_client *client, const struct tw_welcome *welc
     client->width = welcome->width;
     client->last_step = client->over = welcome->last_step;
     client->servers = welcome->servers;
+    client->push = welcome->push;
+    client->pull = welcome->pull;
     take_addresses(client, welcome);
+}
+
+static enum tw_status check_encodings(struct tw_client_turn *turn,
+                                      const struct tw_welcome *welcome) {
+    uint32_t unknown = welcome->push >= TW_ENCODINGS   ? welcome->push
+                       : welcome->pull >= TW_ENCODINGS ? welcome->pull
+                                                       : 0;
+    char text[160];
+    if (unknown == 0)
+        return TW_OK;
+    snprintf(text, sizeof(text),
+             "its job has an encoding that this version does not know (number %u); use a newer "
+             "Talweg, or set encoding.push and encoding.pull to f32",
+             unknown);
+    return refuse_server(turn, TW_UNSUPPORTED, text);
 }
 
 static enum tw_status on_welcome(struct tw_client_turn *turn) {
@@ -215,14 +235,19 @@ static enum tw_status on_welcome(struct tw_client_turn *turn) {
         fault = change_in_welcome(client, welcome);
     if (fault != NULL)
         return tw_client_violation(client, turn->error, TW_UNEXPECTED, "in its Welcome: %s", fault);
+    enum tw_status status = check_encodings(turn, welcome);
+    if (status != TW_OK)
+        return status;
     if (!client->welcomed) {
         if (tw_layout_init(&client->layout, client->config.list, welcome->chunk_bytes,
                            welcome->servers, client->chunk, &error) != TW_OK)
             return tw_client_violation(client, turn->error, TW_UNEXPECTED, "in its Welcome: %s",
                                        error.text);
-        tw_client_make_segments(client);
     }
+    bool first = !client->welcomed;
     take_welcome(client, welcome);
+    if (first)
+        tw_client_make_segments(client);
     client->link[TW_CLIENT_CONTROL].state = TW_LINK_READY;
     tw_client_set_phase(client, TW_CLIENT_ATTACHING);
     for (uint32_t shard = 0; shard < client->servers; shard++)

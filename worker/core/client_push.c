@@ -1,7 +1,7 @@
 /* The push: tensors become ready in any order, their chunks leave in the canonical
  * one as far as it goes, and each shard gets an End that counts them.
  *
- * Nothing is copied: a gradient belongs to its push until weights of a newer
+ * As float32 nothing is copied: a gradient belongs to its push until weights of a newer
  * position say that the servers have settled it. Until then everything can be
  * handed out again, from the first chunk (Regather, reconnection); the servers
  * throw away what they had already.
@@ -16,14 +16,17 @@
 void tw_client_make_segments(struct tw_client *client) {
     const struct tw_layout *layout = &client->layout;
     uint32_t count = 0;
+    size_t encoded = 0;
 
     for (uint32_t shard = 0; shard < layout->servers; shard++) {
         client->shard_segment[shard] = count;
         for (uint32_t i = layout->shard_first[shard]; i < layout->shard_first[shard + 1]; i++) {
             uint32_t tensor = layout->chunk[i].tensor;
             if (i == layout->shard_first[shard] || tensor != layout->chunk[i - 1].tensor)
-                client->segment[count++] = (struct tw_client_segment){tensor, shard, i, i, i};
+                client->segment[count++] =
+                    (struct tw_client_segment){tensor, shard, i, i, i, encoded};
             client->segment[count - 1].end = i + 1;
+            encoded += tw_encoding_bytes(client->push, layout->chunk[i].count);
         }
     }
     client->shard_segment[layout->servers] = count;
@@ -136,6 +139,22 @@ static void fill_end(const struct tw_client *client, uint32_t shard, struct tw_f
     };
 }
 
+/* A chunk of the gradient as it travels. Made anew when it is sent again, which gives the same
+ * bytes: they may still be on their way. */
+static const void *encoded_chunk(struct tw_client *client, const struct tw_client_segment *segment,
+                                 uint32_t number) {
+    const struct tw_chunk *chunk = &client->layout.chunk[number];
+    const float *gradient = client->gradient[chunk->tensor] + chunk->first;
+    const struct tw_encoding *encoding = &tw_encodings[client->push];
+    if (!encoding->encode)
+        return gradient;
+    /* All chunks of a segment but the last are of one size. */
+    size_t each = encoding->bytes(client->layout.chunk[segment->first].count);
+    unsigned char *out = client->encoded + segment->encoded + (number - segment->first) * each;
+    encoding->encode(out, gradient, chunk->count);
+    return out;
+}
+
 bool tw_client_next(struct tw_client *client, int link, struct tw_frame *frame, const void **data) {
     *data = NULL;
     if (!tw_client_has_next(client, link))
@@ -158,7 +177,7 @@ bool tw_client_next(struct tw_client *client, int link, struct tw_frame *frame, 
         .step = client->held.step,
         .chunk = number,
     };
-    frame->data_bytes = 4 * (size_t)chunk->count;
-    *data = client->gradient[chunk->tensor] + chunk->first;
+    frame->data_bytes = tw_encoding_bytes(client->push, chunk->count);
+    *data = encoded_chunk(client, segment, number);
     return true;
 }

@@ -41,10 +41,12 @@ static enum tw_status check_frame(struct tw_client *client, int link, const stru
         return tw_client_violation(client, error, TW_UNEXPECTED,
                                    "weights of chunk %u from shard %d, but shard %u owns it",
                                    weights->chunk, link - 1, chunk->shard);
-    if (frame->data_bytes != 4 * (size_t)chunk->count)
+    size_t expected = tw_encoding_bytes(client->pull, chunk->count);
+    if (frame->data_bytes != expected)
         return tw_client_violation(client, error, TW_MALFORMED,
-                                   "weights of chunk %u have %zu bytes instead of %zu",
-                                   weights->chunk, frame->data_bytes, 4 * (size_t)chunk->count);
+                                   "weights of chunk %u have %zu bytes instead of the %zu of %s",
+                                   weights->chunk, frame->data_bytes, expected,
+                                   tw_encodings[client->pull].name);
     if (weights->epoch != client->epoch || weights->generation != client->generation)
         return tw_client_violation(client, error, TW_STALE,
                                    "weights of epoch %llu, generation %u; we joined epoch %llu, "
@@ -110,6 +112,10 @@ void tw_client_forget_set(struct tw_client *client) {
     client->arrived = 0;
 }
 
+static float *values_of(const struct tw_client *client, const struct tw_chunk *chunk) {
+    return client->config.weights[chunk->tensor] + chunk->first;
+}
+
 enum tw_status tw_client_place(struct tw_client *client, int link, const struct tw_frame *frame,
                                void **place, struct tw_error *error) {
     const struct tw_weights *weights = &frame->weights;
@@ -141,7 +147,7 @@ enum tw_status tw_client_place(struct tw_client *client, int link, const struct 
     }
     if (status == TW_OK) {
         const struct tw_chunk *chunk = &client->layout.chunk[weights->chunk];
-        *place = client->config.weights[chunk->tensor] + chunk->first;
+        *place = tw_encoding_place(client->pull, values_of(client, chunk), chunk->count);
     }
     return status;
 }
@@ -171,6 +177,8 @@ enum tw_status tw_client_on_weights(struct tw_client_turn *turn) {
         return status;
     if (turn->event->data == NULL || fate_of(client, weights) == FATE_NEW)
         return tw_client_violation(client, turn->error, TW_MALFORMED, "weights without data");
+    const struct tw_chunk *chunk = &client->layout.chunk[weights->chunk];
+    tw_encoding_settle(client->pull, values_of(client, chunk), chunk->count);
     client->chunk_here[weights->chunk] = 1;
     client->arrived++;
     if (client->arrived == client->layout.chunks)
