@@ -164,7 +164,8 @@ static void on_whole(struct tw_sequencer *s, const struct tw_whole *whole) {
         release_all(s, s->contribution[s->side], 1);
         return;
     }
-    if (!whole->finite && !s->config.dial.members_known) {
+    /* Behind an accepted push of its slot it waits in the queue: steps are settled in order. */
+    if (!whole->finite && !s->config.dial.members_known && whole->step == slot->settled + 1) {
         report_not_finite(s, whole);
         drop(s, whole, 1, true);
         count_not_finite(s);

@@ -1,6 +1,6 @@
 /* What servers say to each other, as frames: votes up to the lead, orders down to the
  * other shards. The node speaks in values (struct tw_node_vote, tw_node_order); between
- * processes they travel as these frames; in the virtual cluster votes do, too.
+ * processes, also those of the virtual cluster, they travel as these frames.
  *
  * A record may be larger than a frame: it travels in parts (Order.more), which the inbox
  * puts together again in memory of a fixed size. What comes in is not trusted: a status

@@ -35,7 +35,8 @@ static bool too_far_ahead(const struct tw_sequencer *s, const struct tw_slot_sta
 /* A step is over: committed, or dropped. */
 void tw_sequencer_settle(struct tw_sequencer *s, uint32_t index, uint64_t step) {
     struct tw_slot_state *slot = &s->slot[index];
-    slot->settled = step > slot->settled ? step : slot->settled;
+    assert(step > slot->settled);
+    slot->settled = step;
     slot->clock++;
     if (s->config.dial.clock_bound >= 0 && slot->clock == s->clock_min + 1)
         tw_sequencer_find_slowest(s);

@@ -152,6 +152,7 @@ static void make_nodes(struct cluster *c) {
         assert_true(bytes > 0);
         c->node[s].node = tw_node_init(aligned_zero(bytes), &node);
     }
+    cluster_link_servers(c);
     for (uint32_t s = 1; s < config->servers; s++)
         tw_node_add_server(c->node[0].node, s, TW_NO_CONNECTION);
 }
@@ -378,7 +379,7 @@ static void list_actions(struct cluster *c) {
     for (uint32_t s = 0; s < c->config->servers; s++) {
         if (c->node[s].busy)
             c->action[c->actions++] = (struct action){ACT_NODE_WORK, (int)s};
-        if (c->node[s].inbox_count)
+        if (cluster_has_mail(c, s))
             c->action[c->actions++] = (struct action){ACT_NODE_HEARS, (int)s};
     }
     for (int i = 0; i < CLUSTER_WORKERS; i++)
@@ -496,7 +497,7 @@ static void settle_nodes(struct cluster *c) {
         if (c->wire[i].used)
             wire_end_node(c, &c->wire[i]);
     for (uint32_t s = 0; s < c->config->servers; s++) {
-        while (c->node[s].inbox_count)
+        while (cluster_has_mail(c, s))
             cluster_hear(c, s);
         do {
             cluster_work(c, s);
@@ -526,10 +527,9 @@ static void tear_down(struct cluster *c) {
     for (int i = 0; i < CLUSTER_WORKERS; i++)
         if (c->worker[i].used)
             free_worker(c, &c->worker[i]);
-    for (uint32_t s = 0; s < c->config->servers; s++) {
-        cluster_free_inbox(&c->node[s]);
+    for (uint32_t s = 0; s < c->config->servers; s++)
         free(c->node[s].node);
-    }
+    cluster_unlink_servers(c);
     oracle_free(c->oracle);
     free(c->chunk);
     free(c->list.tensors);

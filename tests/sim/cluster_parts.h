@@ -4,6 +4,7 @@
 #define TW_TESTS_CLUSTER_PARTS_H
 
 #include "common/base/rng.h"
+#include "server/core/letters.h"
 #include "tests/sim/cluster.h"
 
 #define CLUSTER_WORKERS 64          /* processes, dead ones included until reaped */
@@ -56,20 +57,19 @@ struct virtual_worker {
     double loss;
 };
 
-struct letter { /* between servers */
-    bool is_vote;
-    struct tw_node_vote vote;
-    uint32_t from; /* the server whose vote it is */
-    struct tw_node_order order;
-    struct tw_contribution *contributions; /* copied, like what a record points to */
-    char mode[TW_MODE_MAX + 1];
+/* What one server says to another: frames in a stream, as between processes. */
+struct server_link {
+    struct cluster *cluster;
+    uint32_t from, to;
+    struct stream stream;
+    struct tw_decoder decoder;
+    struct tw_order_inbox *orders; /* what the lead says; else NULL */
 };
 
 struct virtual_node {
     struct tw_node *node;
-    bool busy; /* work() may have something to do */
-    struct letter *inbox;
-    int inbox_first, inbox_count, inbox_room;
+    bool busy;                 /* work() may have something to do */
+    struct server_link *heard; /* [servers]: what each of them says to it */
 };
 
 enum action_kind {
@@ -128,10 +128,16 @@ void cluster_tell_worker(struct cluster *c, struct virtual_worker *w, struct tw_
 /* servers.c */
 void cluster_drain(struct cluster *c, uint32_t node);
 void cluster_work(struct cluster *c, uint32_t node);
+bool cluster_has_mail(const struct cluster *c, uint32_t node);
 void cluster_hear(struct cluster *c, uint32_t node);
-void cluster_free_inbox(struct virtual_node *node);
+void cluster_link_servers(struct cluster *c);
+void cluster_unlink_servers(struct cluster *c);
 
 /* wire.c */
+void stream_add(struct stream *s, const void *bytes, size_t size);
+size_t stream_left(const struct stream *s);
+/* Into `at`, mostly all that there is, up to `room`; how much. */
+size_t stream_take(struct cluster *c, struct stream *stream, void *at, size_t room);
 struct wire *wire_of(struct cluster *c, uint32_t node, uint32_t connection);
 void wire_queue(struct cluster *c, struct wire *wire, const struct tw_frame *frame,
                 const void *data, uint32_t token);

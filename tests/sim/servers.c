@@ -1,5 +1,5 @@
 /* What the nodes of the virtual cluster want: their effects carried out, their
- * letters to each other delivered in order per pair, their work done. */
+ * letters to each other delivered as bytes, in order per pair, their work done. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,41 +11,31 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "server/core/letters.h"
 #include "tests/sim/cluster_parts.h"
 #include "tests/sim/oracle.h"
 
-static struct letter *post(struct virtual_node *to) {
-    if (to->inbox_first + to->inbox_count == to->inbox_room) {
-        to->inbox_room = 2 * to->inbox_room + 64;
-        to->inbox = realloc(to->inbox, (size_t)to->inbox_room * sizeof(*to->inbox));
-    }
-    struct letter *letter = &to->inbox[to->inbox_first + to->inbox_count++];
-    *letter = (struct letter){0};
-    return letter;
+/* ---- what servers say to each other ---- */
+
+static void say(struct server_link *link, const struct tw_frame *frame) {
+    unsigned char bytes[TW_ORDER_PART_BYTES + 128];
+    size_t size = tw_frame_encode(frame, bytes, sizeof(bytes));
+    assert_true(size > 0 && frame->data_bytes == 0);
+    stream_add(&link->stream, bytes, size);
 }
 
-static const struct tw_contribution *
-copy_contributions(struct letter *letter, const struct tw_contribution *from, uint32_t count) {
-    letter->contributions = calloc(count + 1, sizeof(*from));
-    if (count)
-        memcpy(letter->contributions, from, count * sizeof(*from));
-    return letter->contributions;
+static void say_vote(struct server_link *link, const struct tw_node_vote *vote) {
+    struct tw_frame frame;
+    uint8_t scratch[TW_SAMPLE_SUMS_BYTES];
+    tw_vote_frame(vote, &frame, scratch);
+    say(link, &frame);
 }
 
-static void post_order(struct virtual_node *to, const struct tw_node_order *order) {
-    struct letter *letter = post(to);
-    letter->order = *order;
-    if (order->kind == TW_ORDER_RECORD)
-        letter->order.record.contributions =
-            copy_contributions(letter, order->record.contributions, order->record.count);
-    if (order->kind == TW_ORDER_RECORD && order->record.kind == TW_RECORD_DIAL) {
-        snprintf(letter->mode, sizeof(letter->mode), "%s", order->record.mode);
-        letter->order.record.mode = letter->mode;
-    }
-    if (order->kind == TW_ORDER_PREPARE)
-        letter->order.prepare.contributions =
-            copy_contributions(letter, order->prepare.contributions, order->prepare.count);
+static void say_order(struct server_link *link, const struct tw_node_order *order) {
+    static struct tw_order_outbox outbox;
+    struct tw_frame frame;
+    tw_order_put(&outbox, order);
+    while (tw_order_next(&outbox, &frame))
+        say(link, &frame);
 }
 
 static void count_record(struct cluster *c, const struct tw_record *record) {
@@ -85,7 +75,7 @@ static void on_order(struct cluster *c, const struct tw_node_order *order) {
         oracle_record(c->oracle, &order->record);
     }
     for (uint32_t s = 1; s < c->config->servers; s++)
-        post_order(&c->node[s], order);
+        say_order(&c->node[s].heard[0], order);
 }
 
 static void on_event(struct cluster *c, const struct tw_node_event *event) {
@@ -121,13 +111,9 @@ static void carry_out(struct cluster *c, uint32_t node, const struct tw_node_eff
         if (wire)
             wire_resume_up(c, wire);
         break;
-    case TW_NODE_TO_LEAD: {
-        struct letter *letter = post(&c->node[0]);
-        letter->is_vote = true;
-        letter->from = node;
-        letter->vote = effect->vote;
+    case TW_NODE_TO_LEAD:
+        say_vote(&c->node[0].heard[node], &effect->vote);
         break;
-    }
     case TW_NODE_TO_SHARDS:
         on_order(c, &effect->order);
         break;
@@ -148,7 +134,7 @@ static void say_goodbye(struct cluster *c) {
     if (!c->finished || c->goodbye)
         return;
     for (uint32_t s = 0; s < c->config->servers; s++)
-        if (c->node[s].busy || c->node[s].inbox_count)
+        if (c->node[s].busy || cluster_has_mail(c, s))
             return;
     c->goodbye = true;
     tw_node_goodbye(c->node[0].node, c->status, "");
@@ -165,37 +151,90 @@ void cluster_work(struct cluster *c, uint32_t node) {
     say_goodbye(c);
 }
 
-/* As its frame, and what the lead makes of it. */
-static void hear_vote(struct tw_node *lead, const struct letter *letter) {
-    struct tw_frame frame;
+/* ---- hearing it ---- */
+
+static enum tw_status hear_vote(struct server_link *link, const struct tw_frame *frame,
+                                struct tw_error *error) {
     struct tw_node_vote vote;
-    struct tw_error error;
-    uint8_t scratch[TW_SAMPLE_SUMS_BYTES];
-    tw_vote_frame(&letter->vote, &frame, scratch);
-    if (tw_vote_of_frame(&frame, letter->from, &vote, &error) != TW_OK)
-        fail_msg("an honest vote is refused: %s", error.text);
-    tw_node_hear_vote(lead, &vote);
+    enum tw_status status = tw_vote_of_frame(frame, link->from, &vote, error);
+    if (status == TW_OK)
+        tw_node_hear_vote(link->cluster->node[0].node, &vote);
+    return status;
 }
 
+static enum tw_status hear_lead(struct server_link *link, const struct tw_frame *frame,
+                                struct tw_error *error) {
+    struct tw_node_order order;
+    enum tw_status status = tw_order_take(link->orders, frame, &order, error);
+    if (status != TW_OK)
+        return status == TW_AGAIN ? TW_OK : status;
+    link->cluster->counters->prepares += order.kind == TW_ORDER_PREPARE;
+    return tw_node_hear_lead(link->cluster->node[link->to].node, &order, error);
+}
+
+static enum tw_status on_frame(void *context, const struct tw_frame *frame, void *data,
+                               struct tw_error *error) {
+    struct server_link *link = context;
+    enum tw_status status =
+        link->to ? hear_lead(link, frame, error) : hear_vote(link, frame, error);
+    link->cluster->node[link->to].busy = true;
+    cluster_drain(link->cluster, link->to);
+    return status;
+}
+
+static enum tw_status no_data(void *context, const struct tw_frame *frame, void **place,
+                              struct tw_error *error) {
+    return tw_error_set(error, TW_UNEXPECTED, "servers send each other no tensors here");
+}
+
+static const struct tw_decoder_sink sink = {no_data, on_frame};
+
+bool cluster_has_mail(const struct cluster *c, uint32_t node) {
+    for (uint32_t s = 0; s < c->config->servers; s++)
+        if (stream_left(&c->node[node].heard[s].stream))
+            return true;
+    return false;
+}
+
+/* Some bytes of what one server says to another; seldom more than one frame of them. */
 void cluster_hear(struct cluster *c, uint32_t node) {
-    struct virtual_node *to = &c->node[node];
-    struct letter letter = to->inbox[to->inbox_first++];
-    letter.order.record.mode = letter.mode; /* the inbox may have moved */
-    if (--to->inbox_count == 0)
-        to->inbox_first = 0;
+    enum { PIECE = 96 };
     struct tw_error error;
-    if (letter.is_vote)
-        hear_vote(to->node, &letter);
-    else if (tw_node_hear_lead(to->node, &letter.order, &error) != TW_OK)
-        fail_msg("an honest lead is refused: %s", error.text);
-    c->counters->prepares += !letter.is_vote && letter.order.kind == TW_ORDER_PREPARE;
-    to->busy = true;
-    cluster_drain(c, node);
-    free(letter.contributions);
+    void *at;
+    size_t room;
+    uint32_t from = (uint32_t)cluster_below(c, c->config->servers);
+    while (!stream_left(&c->node[node].heard[from].stream))
+        from = (from + 1) % c->config->servers;
+    struct server_link *link = &c->node[node].heard[from];
+    tw_decoder_want(&link->decoder, &at, &room);
+    size_t size = stream_take(c, &link->stream, at, room < PIECE ? room : PIECE);
+    if (tw_decoder_advance(&link->decoder, size, &error) != TW_OK)
+        fail_msg("schedule %llu: an honest server %u is refused by server %u: %s",
+                 (unsigned long long)(c->config->schedule ? c->config->schedule : c->config->seed),
+                 from, node, error.text);
 }
 
-void cluster_free_inbox(struct virtual_node *node) {
-    for (int i = 0; i < node->inbox_count; i++)
-        free(node->inbox[node->inbox_first + i].contributions);
-    free(node->inbox);
+void cluster_link_servers(struct cluster *c) {
+    for (uint32_t to = 0; to < c->config->servers; to++) {
+        c->node[to].heard = calloc(c->config->servers, sizeof(*c->node[to].heard));
+        for (uint32_t from = 0; from < c->config->servers; from++) {
+            struct server_link *link = &c->node[to].heard[from];
+            link->cluster = c;
+            link->from = from;
+            link->to = to;
+            link->orders = to && !from ? calloc(1, sizeof(*link->orders)) : NULL;
+            tw_decoder_init(&link->decoder, &sink, link, &c->arena, NULL);
+            tw_decoder_limit(&link->decoder, TW_FRAME_BYTES_MAX, false);
+        }
+    }
+}
+
+void cluster_unlink_servers(struct cluster *c) {
+    for (uint32_t to = 0; to < c->config->servers; to++) {
+        for (uint32_t from = 0; from < c->config->servers; from++) {
+            free(c->node[to].heard[from].stream.bytes);
+            free(c->node[to].heard[from].orders);
+        }
+        free(c->node[to].heard);
+    }
 }

@@ -121,7 +121,7 @@ static void test_async_with_faults(void **state) {
     static const char *const except[] = {"not_finite", "drops",     "pauses",  "regathers",
                                          "duplicates", "blocked",   "cancels", "given_up",
                                          "turns",      "evictions", NULL};
-    campaign("async", "async", 12, 0, seeds(150), except);
+    campaign("async", "async", 20, 0, seeds(150), except);
 }
 
 /* The other settings of the dial: numbers drawn from the seed, so that gathers are
@@ -199,6 +199,7 @@ static void test_not_finite(void **state) {
                                          "given_up",   "turns",   "evictions", NULL};
     campaign("not finite", "sync", 0, 0.1, seeds(40), except);
     campaign("not finite, async", "async", 0, 0.1, seeds(40), except);
+    campaign("not finite, accepted", "softsync:1", 0, 0.1, seeds(40), except);
 }
 
 int main(void) {

@@ -16,7 +16,7 @@
 
 /* ---- streams ---- */
 
-static void stream_add(struct stream *s, const void *bytes, size_t size) {
+void stream_add(struct stream *s, const void *bytes, size_t size) {
     if (!bytes || !size)
         return;
     if (s->at == s->size)
@@ -29,7 +29,7 @@ static void stream_add(struct stream *s, const void *bytes, size_t size) {
     s->size += size;
 }
 
-static size_t stream_left(const struct stream *s) {
+size_t stream_left(const struct stream *s) {
     return s->size - s->at;
 }
 
@@ -223,7 +223,7 @@ void wire_resume_up(struct cluster *c, struct wire *wire) {
 
 /* ---- bytes arrive ---- */
 
-static size_t take(struct cluster *c, struct stream *stream, void *at, size_t room) {
+size_t stream_take(struct cluster *c, struct stream *stream, void *at, size_t room) {
     size_t left = stream_left(stream), size = left < room ? left : room;
     if (cluster_below(c, 4) == 0 && size > 1) {
         size = 1 + cluster_below(c, size);
@@ -241,7 +241,7 @@ static void arrive_up(struct cluster *c, struct wire *wire) {
         void *at;
         size_t room;
         tw_decoder_want(wire->up_decoder, &at, &room);
-        size_t size = take(c, &wire->up, at, room);
+        size_t size = stream_take(c, &wire->up, at, room);
         status = tw_decoder_advance(wire->up_decoder, size, &error);
         if (wire->connection == TW_NO_CONNECTION)
             return; /* closed by what it said */
@@ -265,7 +265,7 @@ static void arrive_down(struct cluster *c, struct wire *wire) {
         void *at;
         size_t room;
         tw_decoder_want(wire->down_decoder, &at, &room);
-        size_t size = take(c, &wire->down, at, room);
+        size_t size = stream_take(c, &wire->down, at, room);
         status = tw_decoder_advance(wire->down_decoder, size, &error);
         if (!wire->worker_alive)
             return;
