@@ -15,9 +15,10 @@
 #include "common/base/status.h"
 
 struct tw_bench_options {
-    bool all;       /* --long: every row */
-    uint64_t bytes; /* --bytes: the rows of this size, all of them; 0: of every size */
-    int core[2];    /* servers and receivers run on the first, workers and senders on the second */
+    bool all;          /* --long: every row */
+    uint64_t bytes;    /* --bytes: the rows of this size, all of them; 0: of every size */
+    uint32_t encoding; /* --encoding, enum tw_encoding_number: of the wire, both ways */
+    int core[2]; /* servers and receivers run on the first, workers and senders on the second */
 };
 
 struct tw_bench_subject {

@@ -46,8 +46,10 @@ static enum tw_status write_job(const struct cell_folder *folder, const struct t
                         "model: {tensors: {w: [%" PRIu64 "]}}\n"
                         "updates: 1000000000\n"
                         "optimizer: %s\n"
-                        "cluster: {servers: 1, workers: %d}\n",
-                        plan->bytes / sizeof(float), plan->optimizer, plan->workers);
+                        "cluster: {servers: 1, workers: %d}\n"
+                        "encoding: {push: %s, pull: %s}\n",
+                        plan->bytes / sizeof(float), plan->optimizer, plan->workers, plan->encoding,
+                        plan->encoding);
     return tw_file_write_atomic(folder->job, text, (size_t)size, error);
 }
 

@@ -21,6 +21,7 @@ struct tw_cell_plan {
     uint64_t bytes; /* of the tensor: a multiple of 4 */
     int workers;
     const char *optimizer; /* YAML */
+    const char *encoding;  /* both ways */
 };
 
 /* Seconds of a step, from the start of its push. */

@@ -14,6 +14,7 @@
 #include "cli/bench_cell.h"
 #include "cli/bench_raw.h"
 #include "common/base/limits.h"
+#include "common/tensor/encoding.h"
 
 enum { ROUNDS = 7, STEPS_MAX = 400 };
 
@@ -209,7 +210,8 @@ static enum tw_status run_case(const struct wire_case *what, const struct tw_ben
                                struct wire_result *result, struct tw_error *error) {
     struct tw_cell cell;
     struct tw_raw raw;
-    struct tw_cell_plan plan = {what->bytes, what->workers, what->optimizer};
+    struct tw_cell_plan plan = {what->bytes, what->workers, what->optimizer,
+                                tw_encodings[options->encoding].name};
     enum tw_status status = tw_cell_start(&cell, &plan, options, error);
     if (status)
         return status;
@@ -260,6 +262,7 @@ enum tw_status tw_bench_wire(const struct tw_bench_options *options, struct tw_j
     if (!result)
         return tw_error_set(error, TW_NO_MEMORY, "out of memory");
     say_head();
+    tw_json_string(json, "encoding", tw_encodings[options->encoding].name);
     tw_json_begin_array(json, "rows");
     for (size_t i = 0; i < sizeof cases / sizeof cases[0] && !status; i++) {
         if (options->bytes ? cases[i].bytes != options->bytes : !cases[i].always && !options->all)

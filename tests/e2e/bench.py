@@ -41,6 +41,14 @@ class Bench(Case):
         self.assertLessEqual(trip["raw_median_us"], trip["raw_p99_us"])
         self.assertEqual(os.listdir(self.temporary), [])
 
+    def test_an_encoding(self):
+        found = self.object_of("wire", "--bytes", "4096", "--encoding", "bf16")
+        self.assertEqual(found["encoding"], "bf16")
+        self.assertGreater(found["rows"][0]["gb_per_s"], 0)
+        code, _, err = self.bench("wire", "--encoding", "f8")
+        self.assertEqual(code, 2)
+        self.assertIn("--encoding f8: it must be one of f32, bf16, f16", err)
+
     def test_push_and_pull_have_rows_of_their_own(self):
         rows = self.object_of("wire", "--bytes", "1048576")["rows"]
         ops = [row["op"] for row in rows if row["workers"] == 1 and row["optimizer"] == "none"]
