@@ -86,6 +86,7 @@ enum tw_status tw_replay_compute(struct tw_replay *replay, uint32_t slot, uint64
     if (status != TW_OK)
         return status;
     tw_net_bind(net, version->tensors);
+    tw_net_dice(net, replay->config.seeds.dropout, slot, step);
     tw_net_forward(net, score);
     while (tw_net_backward_step(net, &first, &tensors))
         continue;

@@ -41,7 +41,7 @@ enum tw_stream {
 
 /* A seed for each stream that changes what a run computes. */
 struct tw_seeds {
-    uint64_t init, sampling, noise;
+    uint64_t init, sampling, noise, dropout;
 };
 
 /* A place in one sequence; the caller's storage, no fini. Two that were made with

@@ -88,7 +88,7 @@ struct tw_job {
     uint64_t seed;
     struct tw_seeds seeds; /* of single streams: the job's own, or `seed` */
     struct {
-        bool init, sampling, noise;
+        bool init, sampling, noise, dropout;
     } own_seed; /* which of them the job gives */
     uint32_t chunk_bytes;
     struct {

@@ -117,6 +117,8 @@ void tw_job_digest(const struct tw_job *job, uint64_t samples, uint8_t digest[32
         add_number(&sha, "seed of sampling", (int64_t)job->seeds.sampling);
     if (job->seeds.noise != job->seed)
         add_number(&sha, "seed of noise", (int64_t)job->seeds.noise);
+    if (job->seeds.dropout != job->seed)
+        add_number(&sha, "seed of dropout", (int64_t)job->seeds.dropout);
     add_number(&sha, "chunk", job->chunk_bytes);
     if (job->encoding.push != TW_ENCODING_F32 || job->encoding.pull != TW_ENCODING_F32) {
         add_number(&sha, "push", job->encoding.push);

@@ -366,12 +366,12 @@ static enum tw_status read_seed_at(const struct tw_job_reader *reader, const str
 
 /* `seed` is that of every stream, `seeds` those of single ones. */
 static enum tw_status read_seeds(const struct tw_job_reader *reader) {
-    static const char *const names[] = {"init", "sampling", "noise", NULL};
+    static const char *const names[] = {"init", "sampling", "noise", "dropout", NULL};
     struct tw_job *job = reader->job;
     const struct tw_yaml *section;
     bool given;
     enum tw_status status = read_seed_at(reader, reader->root, "seed", &job->seed, &given);
-    job->seeds = (struct tw_seeds){job->seed, job->seed, job->seed};
+    job->seeds = (struct tw_seeds){job->seed, job->seed, job->seed, job->seed};
     if (status == TW_OK)
         status = find_section(reader, "seeds", names, "{sampling: 7}", &section);
     if (status == TW_OK)
@@ -381,6 +381,9 @@ static enum tw_status read_seeds(const struct tw_job_reader *reader) {
                               &job->own_seed.sampling);
     if (status == TW_OK)
         status = read_seed_at(reader, section, "noise", &job->seeds.noise, &job->own_seed.noise);
+    if (status == TW_OK)
+        status =
+            read_seed_at(reader, section, "dropout", &job->seeds.dropout, &job->own_seed.dropout);
     return status;
 }
 

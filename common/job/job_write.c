@@ -264,6 +264,7 @@ static void add_seeds(struct tw_text *out, const struct tw_job *job) {
         {"init", job->seeds.init, job->own_seed.init},
         {"sampling", job->seeds.sampling, job->own_seed.sampling},
         {"noise", job->seeds.noise, job->own_seed.noise},
+        {"dropout", job->seeds.dropout, job->own_seed.dropout},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         if (rows[i].given) {

@@ -264,7 +264,7 @@ class Changed(Replay):
         self.assertEqual(found["model_sha256"], other["model_sha256"])
 
     def test_model_and_fewer_updates(self):
-        self.assert_is_the_run("model.layers=[flatten, dense: 5, relu, dense: 3]", "updates=11")
+        self.assert_is_the_run("model.layers=[flatten, dense: 5, relu, dropout: 0.7, dense: 3]", "updates=11")
 
     def test_fewer_updates_alone(self):
         self.assert_is_the_run("updates=11")

@@ -17,8 +17,9 @@
 
 enum { DESK_SAMPLES = 50, DESK_INPUT = 6, DESK_READS = 64, DESK_SLOTS = 8 };
 
-static const char desk_model[] = "  input: [6]\n  layers:\n    - dense: 5\n    - relu\n"
-                                 "    - dense: 3\n  loss: softmax_cross_entropy\n";
+static const char desk_model[] =
+    "  input: [6]\n  layers:\n    - dense: 5\n    - relu\n    - dropout: 0.8\n"
+    "    - dense: 3\n  loss: softmax_cross_entropy\n";
 
 struct desk_read {
     bool out;
@@ -78,7 +79,7 @@ static struct desk *desk_new(uint32_t slots, uint32_t width, int optimizer, uint
     d->config = (struct tw_replay_config){.model = d->model,
                                           .train = &d->data,
                                           .batch = 19,
-                                          .seeds = {seed, seed, seed},
+                                          .seeds = {seed, seed, seed, seed},
                                           .slots = slots,
                                           .width = width,
                                           .numerics = "ours"};
@@ -137,6 +138,7 @@ static void desk_gradient(struct desk *d, uint32_t slot, uint64_t step, const fl
     assert_int_equal(tw_net_new(&net, d->model, (int)rows, true, tensors, &d->error), TW_OK);
     assert_int_equal(tw_sampler_take(sampler, step, positions), TW_OK);
     tw_dataset_gather(&d->data, positions, (int)rows, tw_net_input(net), tw_net_labels(net));
+    tw_net_dice(net, c->seeds.dropout, slot, step);
     tw_net_forward(net, score);
     while (tw_net_backward_step(net, &first, &count))
         continue;

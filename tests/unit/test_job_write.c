@@ -255,6 +255,7 @@ static void what_must_agree_is_in_the_digest(void **state) {
         {"seeds.init", "2", true},
         {"seeds.sampling", "2", true},
         {"seeds.noise", "2", true},
+        {"seeds.dropout", "2", true},
         {"seeds", "{init: 1, sampling: 1, noise: 1}", false}, /* as when they are left out */
         {"chunk", "64KiB", true},
         {"encoding.push", "bf16", true},

@@ -62,6 +62,8 @@ static void slopes_of_every_layer(void **state) {
     check("max_pool kernel=3 stride=1 padding=2", IMAGE(1, 5, 4), 2, 17);
     check("avg_pool kernel=2", IMAGE(2, 5, 4), 3, 18);
     check("avg_pool kernel=3 stride=2 padding=2", IMAGE(2, 4, 7), 2, 19);
+    check("dropout keep=0.7", IMAGE(2, 3, 2), 3, 20);
+    check("dropout keep=0.4 form=classic", FLAT(20), 2, 21);
     check("relu", FLAT(9), 4, 3);
     check("leaky_relu slope=0.2", IMAGE(2, 3, 3), 2, 4);
     check("leaky_relu slope=0", FLAT(9), 2, 5);

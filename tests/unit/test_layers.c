@@ -1,5 +1,6 @@
 /* What layers do at the values that matter: NaN, infinities, zeros and ties, in place; and what
  * they refuse. Their slopes are tested in test_layer_slopes.c. */
+#include "common/base/rng.h"
 #include "tests/unit/layer_desk.h"
 
 enum { COUNT = 8 };
@@ -165,6 +166,69 @@ static void samples_of_a_convolution_do_not_meet(void **state) {
     desk_drop(&one);
 }
 
+/* The numbers of NumPy (docs/determinism.md), for seed 5, slot 2, step 9: rows of P = 12, of
+ * which this layer has 8 behind the first 3. */
+static void dropout_keeps_whom_the_named_numbers_say(void **state) {
+    struct layer_desk desk;
+    struct tw_error error = {0};
+    assert_int_equal(desk_make(&desk, "dropout keep=0.5", 1, (int64_t[]){COUNT}, 2, &error), TW_OK);
+    desk_fill(&desk, 1);
+    desk.dice = (struct tw_dice){.seed = 5, .slot = 2, .step = 9, .first = 3, .per_row = 12};
+    desk_forward(&desk);
+    for (int row = 0; row < 2; row++)
+        for (int i = 0; i < COUNT; i++) {
+            uint64_t index = (uint64_t)(row * 12 + 3 + i);
+            bool keep = tw_rng_uniform_at(5, TW_STREAM_DROPOUT, 2, 9, index) < 0.5;
+            float x = desk.in[row * COUNT + i];
+            assert_true(desk.out[row * COUNT + i] == (keep ? 2 * x : 0));
+        }
+    desk_drop(&desk);
+}
+
+/* Over many elements: kept as often as asked for, the mean stays, and scoring agrees with it. */
+static void dropout_keeps_the_mean(void **state) {
+    enum { MANY = 100000 };
+    static const char *const lines[] = {"dropout keep=0.8", "dropout keep=0.8 form=classic"};
+    for (int which = 0; which < 2; which++) {
+        struct layer_desk desk;
+        struct tw_error error = {0};
+        double trained = 0, scored = 0;
+        int zeros = 0;
+        assert_int_equal(desk_make(&desk, lines[which], 1, (int64_t[]){MANY}, 1, &error), TW_OK);
+        desk_fill(&desk, 1);
+        for (int i = 0; i < MANY; i++)
+            desk.in[i] = 3;
+        desk_forward(&desk);
+        for (int i = 0; i < MANY; i++) {
+            trained += (double)desk.out[i] / MANY;
+            zeros += desk.out[i] == 0;
+        }
+        struct tw_layer_pass pass = desk_pass(&desk);
+        pass.training = false;
+        pass.kept = NULL;
+        pass.dice = NULL;
+        desk.layer->forward(&pass);
+        for (int i = 0; i < MANY; i++)
+            scored += (double)desk.out[i] / MANY;
+        assert_float_equal(scored, which == 0 ? 3 : 0.8f * 3, 1e-4);
+        assert_float_equal(trained, scored, 0.02);
+        assert_in_range(zeros, MANY / 5 - 600, MANY / 5 + 600); /* 4.7 standard deviations */
+        desk_drop(&desk);
+    }
+}
+
+static void dropout_hides_no_nan(void **state) {
+    struct layer_desk desk;
+    struct tw_error error = {0};
+    assert_int_equal(desk_make(&desk, "dropout keep=0.01", 1, (int64_t[]){COUNT}, 1, &error),
+                     TW_OK);
+    desk_fill(&desk, 1);
+    desk.in[3] = NAN;
+    desk_forward(&desk);
+    assert_true(isnan(desk.out[3]));
+    desk_drop(&desk);
+}
+
 static void flatten_keeps_the_elements(void **state) {
     struct layer_desk desk;
     struct tw_error error = {0};
@@ -228,6 +292,9 @@ int main(void) {
         cmocka_unit_test(max_pool_takes_the_first_of_equals_and_any_nan),
         cmocka_unit_test(pools_score_as_they_train),
         cmocka_unit_test(samples_of_a_convolution_do_not_meet),
+        cmocka_unit_test(dropout_keeps_whom_the_named_numbers_say),
+        cmocka_unit_test(dropout_keeps_the_mean),
+        cmocka_unit_test(dropout_hides_no_nan),
         cmocka_unit_test(flatten_keeps_the_elements),
         cmocka_unit_test(shapes_that_do_not_fit_are_named),
     };

@@ -67,6 +67,87 @@ static void other_beginnings(void **state) {
     tw_model_free(model);
 }
 
+/* The first weight tensor of a convolution and a dense layer, and their biases, by each name. */
+static void every_way_for_weights_to_start(void **state) {
+    const double in = 18, out = 36; /* 2 channels, 3 x 3, 4 channels */
+    const struct {
+        const char *options;
+        enum tw_init_kind kind;
+        double scale;
+    } rows[] = {
+        {"init: he", TW_INIT_NORMAL, sqrt(2 / in)},
+        {"init: he_uniform", TW_INIT_UNIFORM, sqrt(6 / in)},
+        {"init: glorot", TW_INIT_UNIFORM, sqrt(6 / (in + out))},
+        {"init: glorot_normal", TW_INIT_NORMAL, sqrt(2 / (in + out))},
+        {"init: lecun", TW_INIT_NORMAL, sqrt(1 / in)},
+        {"init: lecun_uniform", TW_INIT_UNIFORM, sqrt(3 / in)},
+        {"init: normal, std: 2", TW_INIT_NORMAL, 2},
+        {"init: uniform, bound: 3", TW_INIT_UNIFORM, 3},
+        {"init: uniform", TW_INIT_UNIFORM, 0.05},
+        {"init: constant, value: -4", TW_INIT_CONSTANT, -4},
+        {"init: zeros, bias: 0.5", TW_INIT_CONSTANT, 0},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char text[512];
+        snprintf(text, sizeof text,
+                 "  input: [2, 5, 5]\n  layers:\n    - conv2d: {channels: 4, kernel: 3, %s}\n"
+                 "    - flatten\n    - dense: {units: 4, %s}\n  loss: mean_squared_error\n",
+                 rows[i].options, rows[i].options);
+        struct tw_model *model = build(text);
+        const struct tw_tensor *tensors = model->list.tensors;
+        assert_int_equal(tensors[0].init.kind, rows[i].kind);
+        assert_float_equal(tensors[0].init.scale, rows[i].scale, 1e-6);
+        assert_int_equal(tensors[2].init.kind, rows[i].kind);
+        assert_true(tensors[1].init.kind == TW_INIT_CONSTANT);
+        assert_true(tensors[1].init.scale == (strstr(text, "bias") != NULL ? 0.5 : 0));
+        tw_model_free(model);
+    }
+}
+
+static void costs_of_layers(void **state) {
+    struct tw_model *model = build("  input: [2, 5, 5]\n  layers: [relu, conv2d: {channels: 4, "
+                                   "kernel: 3}, max_pool: {kernel: 2, stride: 1}, flatten, dense: "
+                                   "3]\n  loss: mean_squared_error\n");
+    const struct {
+        int64_t parameters;
+        double forward, backward;
+    } rows[] = {
+        {0, 50, 0}, {4 * 19, 2 * 18 * 36, 2 * 18 * 36}, {0, 4 * 16, 4 * 16},
+        {0, 0, 0},  {51, 2 * 16 * 3, 2 * 2 * 16 * 3},
+    };
+    for (int i = 0; i < model->layer_count; i++) {
+        struct tw_layer_cost cost = tw_model_cost(model, i);
+        assert_int_equal(cost.parameters, rows[i].parameters);
+        assert_true(cost.forward == rows[i].forward && cost.backward == rows[i].backward);
+    }
+    tw_model_free(model);
+}
+
+static void units_that_stay_identical_are_found(void **state) {
+    static const struct {
+        const char *layers;
+        int layer;
+    } rows[] = {
+        {"[dense: 5, relu, dense: 3]", -1},
+        {"[dense: {units: 3, init: zeros}]", -1},
+        {"[dense: {units: 5, init: zeros}, relu, dense: 3]", -1},
+        {"[dense: 5, relu, dense: {units: 3, init: zeros}]", -1},
+        {"[dense: {units: 5, init: zeros}, relu, dense: {units: 3, init: zeros}]", 0},
+        {"[dense: {units: 5, init: normal, std: 0}, dense: {units: 3, init: constant}]", 0},
+        {"[dense: {units: 1, init: zeros}, relu, dense: {units: 3, init: zeros}]", -1},
+        {"[dense: {units: 5, init: zeros}, dropout: 0.5, dense: {units: 3, init: zeros}]", -1},
+        {"[dense: 4, dense: {units: 5, init: zeros}, tanh, dense: {units: 3, init: zeros}]", 1},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char text[256];
+        snprintf(text, sizeof text, "  input: [4]\n  layers: %s\n  loss: mean_squared_error\n",
+                 rows[i].layers);
+        struct tw_model *model = build(text);
+        assert_int_equal(tw_model_symmetric_layer(model), rows[i].layer);
+        tw_model_free(model);
+    }
+}
+
 static void layers_that_do_not_fit_are_named_with_both_shapes(void **state) {
     refuse("  input: [1, 28, 28]\n  layers:\n    - relu\n    - dense: 10\n"
            "  loss: softmax_cross_entropy\n",
@@ -150,6 +231,9 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tensors_have_names_shapes_and_beginnings),
         cmocka_unit_test(other_beginnings),
+        cmocka_unit_test(every_way_for_weights_to_start),
+        cmocka_unit_test(costs_of_layers),
+        cmocka_unit_test(units_that_stay_identical_are_found),
         cmocka_unit_test(layers_that_do_not_fit_are_named_with_both_shapes),
         cmocka_unit_test(wrong_layers_and_options_are_named),
         cmocka_unit_test(shapes_beyond_blas_are_refused),

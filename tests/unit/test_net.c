@@ -155,6 +155,37 @@ static void gradients_with_odd_orders_of_layers(void **state) {
                             "  loss: softmax_cross_entropy\n");
 }
 
+/* Layers that draw have numbers of their own each, and the same again when they are named
+ * again; scoring draws none. */
+static void the_named_numbers_decide_what_is_dropped(void **state) {
+    static const char text[] = "  input: [40]\n  layers: [{dropout: 0.5}, {dense: 8}, {dropout: "
+                               "0.5}, {dense: 3}]\n  loss: mean_squared_error\n";
+    struct fixture fixture = make(text, ROWS, true);
+    struct tw_score first, again, other[3], scored, twice;
+    const uint64_t names[4][3] = {{1, 2, 3}, {9, 2, 3}, {1, 9, 3}, {1, 2, 9}};
+    tw_net_dice(fixture.net, 1, 2, 3);
+    tw_net_forward(fixture.net, &first);
+    for (int i = 0; i < 3; i++) {
+        tw_net_dice(fixture.net, names[i + 1][0], names[i + 1][1], names[i + 1][2]);
+        set_batch(fixture.net, fixture.model);
+        tw_net_forward(fixture.net, &other[i]);
+        assert_true(other[i].loss != first.loss);
+    }
+    tw_net_dice(fixture.net, 1, 2, 3);
+    set_batch(fixture.net, fixture.model);
+    tw_net_forward(fixture.net, &again);
+    assert_true(again.loss == first.loss);
+    run_backward(fixture.net);
+    scored = twice = (struct tw_score){0};
+    set_batch(fixture.net, fixture.model);
+    tw_net_evaluate(fixture.net, ROWS, &scored);
+    tw_net_dice(fixture.net, 5, 5, 5);
+    set_batch(fixture.net, fixture.model);
+    tw_net_evaluate(fixture.net, ROWS, &twice);
+    assert_true(scored.loss == twice.loss && scored.loss != first.loss);
+    drop(&fixture);
+}
+
 static const char mlp[] = "  input: [40]\n  layers: [{dense: 33}, relu, {dense: 10}]\n"
                           "  loss: softmax_cross_entropy\n";
 
@@ -328,6 +359,7 @@ int main(void) {
         cmocka_unit_test(gradients_of_an_mlp),
         cmocka_unit_test(gradients_of_mean_squared_error),
         cmocka_unit_test(gradients_with_odd_orders_of_layers),
+        cmocka_unit_test(the_named_numbers_decide_what_is_dropped),
         cmocka_unit_test(gradients_are_final_layer_by_layer_from_the_last),
         cmocka_unit_test(gradients_lie_in_one_block_in_the_order_of_the_list),
         cmocka_unit_test(the_bits_depend_on_the_inputs_only),

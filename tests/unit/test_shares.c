@@ -19,7 +19,9 @@
 #define PIXELS 12
 #define BATCH 21 /* over 8 slots: five with 3 rows, three with 2 */
 #define SLOTS 8
-#define MODEL "  input: [12]\n  layers: [dense: 9, relu, dense: 3]\n  loss: softmax_cross_entropy\n"
+#define MODEL                                                                                      \
+    "  input: [12]\n  layers: [dense: 9, relu, dropout: 0.7, dense: 3]\n  loss: "                  \
+    "softmax_cross_entropy\n"
 
 struct fixture {
     struct tw_model *model;

@@ -160,8 +160,10 @@ enum tw_status tw_shares_ready(struct tw_shares *shares, uint64_t step, struct t
     return status;
 }
 
-static enum tw_status forward(struct tw_shares *shares, uint32_t i) {
+static enum tw_status forward(struct tw_shares *shares, uint32_t i, uint64_t step) {
+    const struct tw_shares_config *config = &shares->config;
     struct tw_score score;
+    tw_net_dice(shares->share[i].net, config->seeds.dropout, config->slot + i, step);
     if (!tw_net_forward(shares->share[i].net, &score))
         return TW_STALE;
     tw_tree_sum_add(&shares->loss, score.loss);
@@ -198,7 +200,7 @@ enum tw_status tw_shares_begin(struct tw_shares *shares, uint64_t step, struct t
     shares->examples = 0;
     shares->gathered = 0; /* the net uses its input up */
     for (uint32_t i = 0; status == TW_OK; i++) {
-        status = forward(shares, i);
+        status = forward(shares, i, step);
         if (status != TW_OK || i + 1 == shares->config.width)
             break;
         while (backward(shares, i, &first, &tensors))

@@ -16,6 +16,7 @@
     X(tanh)                                                                                        \
     X(softmax)                                                                                     \
     X(maxout)                                                                                      \
+    X(dropout)                                                                                     \
     X(flatten)
 
 #define X(name) extern const struct tw_layer tw_layer_##name;

@@ -75,6 +75,9 @@ struct tw_layer {
     /* Bytes of `kept` per row, and of `scratch`. NULL: none. */
     int64_t (*kept)(const void *options, const struct tw_shape *in, const struct tw_shape *out);
     int64_t (*scratch)(const void *options, const struct tw_shape *in, const struct tw_shape *out);
+    /* Additions and multiplications of forward for one sample. NULL: one for each output, none
+     * for a view. */
+    double (*flop)(const void *options, const struct tw_shape *in, const struct tw_shape *out);
     void (*forward)(const struct tw_layer_pass *pass);
     void (*backward)(const struct tw_layer_pass *pass);
 };

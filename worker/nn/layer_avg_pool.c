@@ -67,6 +67,11 @@ TW_CLONES static void backward(const struct tw_layer_pass *pass) {
     }
 }
 
+static double flop(const void *options, const struct tw_shape *in, const struct tw_shape *out) {
+    const double kernel = (double)((const struct options *)options)->window.kernel;
+    return kernel * kernel * (double)out->elements;
+}
+
 const struct tw_layer tw_layer_avg_pool = {
     .name = "avg_pool",
     .text = "the mean of each window of an image",
@@ -74,6 +79,7 @@ const struct tw_layer tw_layer_avg_pool = {
     .rule_count = sizeof rules / sizeof rules[0],
     .options_size = sizeof(struct options),
     .shape = shape,
+    .flop = flop,
     .forward = forward,
     .backward = backward,
 };

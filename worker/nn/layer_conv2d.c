@@ -207,6 +207,10 @@ static void set_offsets(const struct plan *plan) {
                 *offset++ = (c * plan->padded.height + i) * plan->padded.width + j;
 }
 
+static double flop(const void *options, const struct tw_shape *in, const struct tw_shape *out) {
+    return 2.0 * plan_of(options, in, out).taps * (double)out->elements;
+}
+
 static void forward(const struct tw_layer_pass *pass) {
     struct plan plan = start(pass);
     const int outs = (int)plan.out.channels;
@@ -342,6 +346,7 @@ const struct tw_layer tw_layer_conv2d = {
     .shape = shape,
     .tensors = tensors,
     .scratch = scratch,
+    .flop = flop,
     .forward = forward,
     .backward = backward,
 };

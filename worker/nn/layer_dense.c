@@ -56,6 +56,10 @@ static int tensors(const void *options, const struct tw_shape *in, const struct 
     return 2;
 }
 
+static double flop(const void *options, const struct tw_shape *in, const struct tw_shape *out) {
+    return 2.0 * (double)in->elements * (double)out->elements;
+}
+
 /* The product is added to the biases: the pass that writes them replaces the one in
  * which BLAS would clear the output. */
 static void forward(const struct tw_layer_pass *pass) {
@@ -95,6 +99,7 @@ const struct tw_layer tw_layer_dense = {
     .needs_in = true,
     .shape = shape,
     .tensors = tensors,
+    .flop = flop,
     .forward = forward,
     .backward = backward,
 };

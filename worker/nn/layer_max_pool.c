@@ -87,6 +87,11 @@ static void backward(const struct tw_layer_pass *pass) {
                 pass->out_gradient[plane * out + i];
 }
 
+static double flop(const void *options, const struct tw_shape *in, const struct tw_shape *out) {
+    const double kernel = (double)((const struct options *)options)->window.kernel;
+    return kernel * kernel * (double)out->elements;
+}
+
 const struct tw_layer tw_layer_max_pool = {
     .name = "max_pool",
     .text = "the largest of each window of an image",
@@ -96,6 +101,7 @@ const struct tw_layer tw_layer_max_pool = {
     .shape = shape,
     .kept = kept,
     .scratch = scratch,
+    .flop = flop,
     .forward = forward,
     .backward = backward,
 };

@@ -80,6 +80,10 @@ static int64_t kept(const void *options, const struct tw_shape *in, const struct
     return out->elements;
 }
 
+static double flop(const void *options, const struct tw_shape *in, const struct tw_shape *out) {
+    return (double)in->elements;
+}
+
 const struct tw_layer tw_layer_maxout = {
     .name = "maxout",
     .text = "the largest of each `pieces` neighbours of the first dimension",
@@ -88,6 +92,7 @@ const struct tw_layer tw_layer_maxout = {
     .options_size = sizeof(struct options),
     .shape = shape,
     .kept = kept,
+    .flop = flop,
     .forward = forward,
     .backward = backward,
 };

@@ -47,12 +47,18 @@ static void backward(const struct tw_layer_pass *pass) {
     }
 }
 
+/* A difference, an exponential, a sum and a quotient each; the exponential counts as one. */
+static double flop(const void *options, const struct tw_shape *in, const struct tw_shape *out) {
+    return 4.0 * (double)in->elements;
+}
+
 const struct tw_layer tw_layer_softmax = {
     .name = "softmax",
     .text = "exp(x_j) / sum_k exp(x_k), over the outputs of a sample",
     .in_place = true,
     .needs_out = true,
     .shape = shape,
+    .flop = flop,
     .forward = forward,
     .backward = backward,
 };

@@ -174,6 +174,45 @@ int tw_model_classes(const struct tw_model *model) {
     return tw_loss_classes(model->loss, (int)model->output.elements);
 }
 
+struct tw_layer_cost tw_model_cost(const struct tw_model *model, int layer) {
+    const struct tw_model_layer *place = &model->layers[layer];
+    const struct tw_layer *kind = place->kind;
+    struct tw_layer_cost cost = {0};
+    bool below = false; /* somebody needs gradients by its inputs */
+    for (int i = 0; i < layer; i++)
+        below |= model->layers[i].tensors > 0;
+    for (int t = 0; t < place->tensors; t++)
+        cost.parameters += model->list.tensors[place->first_tensor + t].elements;
+    if (kind->flop != NULL)
+        cost.forward = kind->flop(place->options, &place->in, &place->out);
+    else if (!kind->view)
+        cost.forward = (double)place->out.elements;
+    cost.backward = cost.forward * ((place->tensors > 0) + below);
+    return cost;
+}
+
+/* Whether all weights of a layer that has some start at one value. */
+static bool starts_constant(const struct tw_model *model, int layer) {
+    const struct tw_model_layer *place = &model->layers[layer];
+    const struct tw_init *init = &model->list.tensors[place->first_tensor].init;
+    return init->kind == TW_INIT_CONSTANT || init->scale == 0;
+}
+
+int tw_model_symmetric_layer(const struct tw_model *model) {
+    int lower = -1; /* the last layer with weights, while nothing has told its units apart */
+    for (int i = 0; i < model->layer_count; i++) {
+        if (model->layers[i].kind->draws)
+            lower = -1;
+        if (model->layers[i].tensors == 0)
+            continue;
+        bool constant = starts_constant(model, i);
+        if (lower >= 0 && constant)
+            return lower;
+        lower = constant && model->layers[i].out.size[0] > 1 ? i : -1;
+    }
+    return -1;
+}
+
 void tw_model_free(struct tw_model *model) {
     if (model == NULL)
         return;

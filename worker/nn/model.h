@@ -52,6 +52,21 @@ bool tw_model_computes(const struct tw_model *model);
 /* How many classes the outputs tell apart; 0 without layers. */
 int tw_model_classes(const struct tw_model *model);
 
+/* What a layer costs: additions and multiplications for one sample (FLOP), of the forward pass,
+ * and of the backward pass: as many again for its inputs, unless nobody below has weights,
+ * and for its weights. */
+struct tw_layer_cost {
+    int64_t parameters;
+    double forward, backward;
+};
+
+struct tw_layer_cost tw_model_cost(const struct tw_model *model, int layer);
+
+/* The first layer whose units start identical and stay so: its weights, and those of the next
+ * layer that has any, are constants, so that all its units get the same gradients. -1: none.
+ * Dropout between the two makes them differ. */
+int tw_model_symmetric_layer(const struct tw_model *model);
+
 /* NULL is fine. */
 void tw_model_free(struct tw_model *model);
 

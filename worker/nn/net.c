@@ -148,38 +148,46 @@ static void share_dice(struct tw_net *net) {
         net->places[i].dice.per_row = total;
 }
 
-static enum tw_status allocate(struct tw_net *net, const tw_real *const *weights,
-                               struct tw_error *error) {
-    size_t boundaries = (size_t)net->model->layer_count + 1;
-    size_t tensors = (size_t)net->model->list.count;
+/* The small arrays, and how much memory the values need. */
+static enum tw_status prepare(struct tw_net *net, const struct tw_model *model, int rows,
+                              bool training, struct carver *carver, struct tw_error *error) {
+    size_t boundaries = (size_t)model->layer_count + 1, tensors = (size_t)model->list.count;
+    net->model = model;
+    net->rows = rows;
+    net->training = training;
+    while (model->layer_count > 0 && model->layers[net->lowest].tensors == 0)
+        net->lowest++; /* a model has at least one tensor */
     net->values = calloc(boundaries, sizeof *net->values);
     net->slopes = calloc(boundaries, sizeof *net->slopes);
     net->gradients = calloc(tensors, sizeof *net->gradients);
     net->weights = calloc(tensors, sizeof *net->weights);
-    net->labels = calloc((size_t)net->rows, sizeof *net->labels);
+    net->labels = calloc((size_t)rows, sizeof *net->labels);
     net->places = calloc(boundaries, sizeof *net->places);
     if (net->values == NULL || net->places == NULL || net->slopes == NULL ||
         net->gradients == NULL || net->weights == NULL || net->labels == NULL)
-        return tw_error_set(error, TW_NO_MEMORY, "out of memory for a net of %d rows", net->rows);
-    memcpy(net->weights, weights, tensors * sizeof *net->weights);
-    struct carver carver = {0};
-    carve_all(net, &carver);
-    if (!carver.failed)
-        net->memory = aligned_alloc(ALIGNMENT, carver.used);
+        return tw_error_set(error, TW_NO_MEMORY, "out of memory for a net of %d rows", rows);
+    share_dice(net);
+    carve_all(net, carver);
+    return TW_OK;
+}
+
+static enum tw_status allocate(struct tw_net *net, struct carver *carver, struct tw_error *error) {
+    if (!carver->failed)
+        net->memory = aligned_alloc(ALIGNMENT, carver->used);
     if (net->memory == NULL)
         return tw_error_set(error, TW_NO_MEMORY,
                             "out of memory: a net of %d rows needs %zu MiB; use a smaller batch or "
                             "model",
-                            net->rows, carver.used >> 20);
-    share_dice(net);
-    memset(net->memory, 0, carver.used);
-    carver = (struct carver){.memory = net->memory};
-    carve_all(net, &carver);
+                            net->rows, carver->used >> 20);
+    memset(net->memory, 0, carver->used);
+    *carver = (struct carver){.memory = net->memory};
+    carve_all(net, carver);
     return TW_OK;
 }
 
 enum tw_status tw_net_new(struct tw_net **out, const struct tw_model *model, int rows,
                           bool training, const tw_real *const *weights, struct tw_error *error) {
+    struct carver carver = {0};
     *out = NULL;
     assert(tw_model_computes(model));
     if (rows < 1)
@@ -187,16 +195,27 @@ enum tw_status tw_net_new(struct tw_net **out, const struct tw_model *model, int
     struct tw_net *net = calloc(1, sizeof *net);
     if (net == NULL)
         return tw_error_set(error, TW_NO_MEMORY, "out of memory for a net");
-    net->model = model;
-    net->rows = rows;
-    net->training = training;
-    while (model->layer_count > 0 && model->layers[net->lowest].tensors == 0)
-        net->lowest++; /* a model has at least one tensor */
-    enum tw_status status = allocate(net, weights, error);
+    enum tw_status status = prepare(net, model, rows, training, &carver, error);
     if (status == TW_OK)
-        *out = net;
-    else
+        status = allocate(net, &carver, error);
+    if (status != TW_OK) {
         tw_net_free(net);
+        return status;
+    }
+    tw_net_bind(net, weights);
+    *out = net;
+    return TW_OK;
+}
+
+enum tw_status tw_net_bytes(const struct tw_model *model, int rows, bool training, size_t *bytes,
+                            struct tw_error *error) {
+    struct carver carver = {0};
+    struct tw_net *net = calloc(1, sizeof *net);
+    if (net == NULL)
+        return tw_error_set(error, TW_NO_MEMORY, "out of memory for a net");
+    enum tw_status status = prepare(net, model, rows, training, &carver, error);
+    *bytes = carver.failed ? SIZE_MAX : carver.used;
+    tw_net_free(net);
     return status;
 }
 
@@ -248,12 +267,12 @@ tw_real *tw_net_gradient(struct tw_net *net, int tensor) {
 }
 
 /* What forward and backward of one layer get. */
-static struct tw_layer_pass pass_of(const struct tw_net *net, int layer) {
+static struct tw_layer_pass pass_of(const struct tw_net *net, int layer, bool training) {
     const struct tw_model_layer *place = &net->model->layers[layer];
     return (struct tw_layer_pass){
         .options = place->options,
         .rows = net->rows,
-        .training = net->training,
+        .training = training,
         .in_shape = &place->in,
         .out_shape = &place->out,
         .weights = (const tw_real *const *)net->weights + place->first_tensor,
@@ -266,9 +285,9 @@ static struct tw_layer_pass pass_of(const struct tw_net *net, int layer) {
     };
 }
 
-static void run_layer(struct tw_net *net, int layer) {
+static void run_layer(struct tw_net *net, int layer, bool training) {
     const struct tw_layer *kind = net->model->layers[layer].kind;
-    struct tw_layer_pass pass = pass_of(net, layer);
+    struct tw_layer_pass pass = pass_of(net, layer, training);
     if (!kind->view)
         kind->forward(&pass);
 }
@@ -285,7 +304,7 @@ bool tw_net_forward(struct tw_net *net, struct tw_score *score) {
     }
     net->next = 0;
     for (int i = 0; i < last; i++) {
-        run_layer(net, i);
+        run_layer(net, i, true);
         if (net->unwanted != NULL && net->unwanted(net->context))
             return false;
     }
@@ -305,7 +324,7 @@ bool tw_net_backward_step(struct tw_net *net, int *first, int *tensors) {
         return true;
     }
     const struct tw_model_layer *place = &net->model->layers[layer];
-    struct tw_layer_pass pass = pass_of(net, layer);
+    struct tw_layer_pass pass = pass_of(net, layer, true);
     pass.in = place->kind->needs_in ? pass.in : NULL;
     pass.out_gradient = net->slopes[layer + 1];
     pass.in_gradient = net->slopes[layer];
@@ -324,7 +343,7 @@ void tw_net_evaluate(struct tw_net *net, int count, struct tw_score *score) {
     memset(net->values[0] + (size_t)count * elements, 0,
            (size_t)(net->rows - count) * elements * sizeof(tw_real));
     for (int i = 0; i < model->layer_count; i++)
-        run_layer(net, i);
+        run_layer(net, i, false);
     tw_loss_add(model->loss, model->loss_options, net->values[model->layer_count], count,
                 (int)model->output.elements, net->labels, NULL, score);
 }

@@ -30,6 +30,11 @@ struct tw_net;
 enum tw_status tw_net_new(struct tw_net **out, const struct tw_model *model, int rows,
                           bool training, const tw_real *const *weights, struct tw_error *error);
 
+/* Bytes that such a net would take, for values, gradients and what layers keep; SIZE_MAX when
+ * they cannot be counted. The weights are not among them. TW_NO_MEMORY. */
+enum tw_status tw_net_bytes(const struct tw_model *model, int rows, bool training, size_t *bytes,
+                            struct tw_error *error);
+
 /* From here on the net reads other weights: `weights` as for tw_net_new(). Not between the
  * two passes of a step. */
 void tw_net_bind(struct tw_net *net, const tw_real *const *weights);
