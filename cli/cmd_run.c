@@ -7,6 +7,7 @@
 #include "cli/command.h"
 #include "cli/job_check.h"
 #include "cli/launcher.h"
+#include "cli/model_text.h"
 #include "cli/run_folder.h"
 
 struct run_options {
@@ -79,6 +80,10 @@ static void describe(struct tw_progress *progress, const struct tw_checked_job *
         tw_text_add(&line, "; steps of worker %u are made to take %g times as long",
                     own->straggler.rank, own->straggler.factor);
     tw_progress_text(progress, TW_TONE_PLAIN, &line);
+    struct tw_text warning = {0};
+    tw_model_warning(&warning, checked->model);
+    if (warning.size > 0)
+        tw_progress_text(progress, TW_TONE_CARE, &warning);
 }
 
 /* The job is good and the run directory stands. */

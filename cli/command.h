@@ -25,6 +25,7 @@ int tw_cmd_status(int argc, char **argv);
 int tw_cmd_log(int argc, char **argv);
 int tw_cmd_replay(int argc, char **argv);
 int tw_cmd_timeline(int argc, char **argv);
+int tw_cmd_model(int argc, char **argv);
 int tw_cmd_optimizer(int argc, char **argv);
 int tw_cmd_landscape(int argc, char **argv);
 int tw_cmd_theory(int argc, char **argv);

@@ -15,6 +15,7 @@ const struct tw_command tw_commands[] = {
     {"log", "print the order log of a run", tw_cmd_log},
     {"replay", "make a recorded run again, to the bit, or with one thing changed", tw_cmd_replay},
     {"timeline", "draw what the workers of a run did when", tw_cmd_timeline},
+    {"model", "show the layers of a job: shapes, parameters, memory, FLOP", tw_cmd_model},
     {"optimizer", "list the update rules, or follow one step by step", tw_cmd_optimizer},
     {"landscape", "draw the ways of optimizers on a function", tw_cmd_landscape},
     {"theory", "tell what theory says of descending a function, and what happens", tw_cmd_theory},

@@ -6,6 +6,7 @@ foreach(
   ending
   landscape
   losses
+  models
   optimizers
   replay
   servers
