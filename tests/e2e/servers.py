@@ -11,7 +11,8 @@ import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
 
-from talweg_by_hand import wait_until  # noqa: E402
+import talweg_by_hand  # noqa: E402
+from talweg_by_hand import hold_back, wait_until  # noqa: E402
 from talweg_e2e import JOB, Case, children_of  # noqa: E402
 
 # 16 x 4000 and 4000 x 3 weights: seven chunks of 64 KiB and more.
@@ -158,6 +159,30 @@ class Endings(Case):
         self.assert_gone(children)
 
 
+class Killed(talweg_by_hand.ByHand):
+    TWO = ("--set", "cluster.servers=2")
+
+    def test_workers_that_are_killed_and_replaced_leave_the_same_bits(self):
+        lead, port = self.serve(*self.TWO)
+        other = self.start("server", "job.yaml", *self.TWO, "--index", "1", "--lead",
+                           f"127.0.0.1:{port}", "--listen", "127.0.0.1:0")
+        hold_back(lead)
+        workers = [self.work(port, *self.TWO, "--rank", str(rank)) for rank in range(2)]
+        killed = 0
+        for _ in self.blows(lead, 50, 300):
+            rank = self.random.randrange(2)
+            workers[rank].process.kill()
+            self.assertEqual(workers[rank].end()[0], -9)
+            workers[rank] = self.work(port, *self.TWO, "--rank", str(rank))
+            lead.wait_for(f"worker {rank} joined")
+            killed += 1
+        self.assertGreater(killed, 2)
+        found = self.assert_ended_well(lead, [*workers, other])
+        expected = self.undisturbed()
+        for key in "updates", "samples", "train_loss", "model_sha256":
+            self.assertEqual(found[key], expected[key], f"{key}, seed {self.seed}")
+
+
 class ByHand(Case):
     def setUp(self):
         super().setUp()
@@ -230,6 +255,13 @@ class ByHand(Case):
         self.assertEqual(code, 130, err)
         self.assertNotIn("will be saved", err)
 
+    @unittest.skipUnless(os.environ.get("TALWEG_LONG"), "it is looked for for half a minute")
+    def test_a_lead_that_is_not_there_is_named(self):
+        with socket.socket() as holder:
+            holder.bind(("127.0.0.1", 0))  # and does not listen
+            address = "127.0.0.1:%d" % holder.getsockname()[1]
+            self.refused(self.other(address), address, "connection refused")
+
     def test_wrong_words(self):
         for words, complaint in (
                 (("--index", "1", "--listen", "127.0.0.1:0"), "--lead"),
@@ -240,11 +272,23 @@ class ByHand(Case):
             self.assertEqual(code, 2, err)
             self.assertIn(complaint, err)
 
-    def test_more_servers_than_chunks(self):
-        code, _, err = self.talweg("run", "job.yaml", "--servers", "60", "--out", "many")
-        self.assertEqual(code, 2, err)
-        self.assertIn("cluster.servers", err)
-        self.assertIn("chunks", err)
+    def test_what_no_cluster_can_have(self):
+        """Said by whoever is started with it, before anything is made."""
+        for words, complaints in ((("cluster.servers=60",), ("cluster.servers", "chunks")),
+                                  (("chunk=1KiB",), ("chunk", "64KiB")),
+                                  (("chunk=8MiB",), ("chunk", "4MiB"))):
+            settings = [word for key in words for word in ("--set", key)]
+            for command in (("run", "job.yaml", "--out", "new"),
+                            ("server", "job.yaml", "--listen", "127.0.0.1:0", "--out", "new"),
+                            ("server", "job.yaml", "--listen", "127.0.0.1:0", "--index", "1",
+                             "--lead", "127.0.0.1:1"),
+                            ("worker", "job.yaml", "--server", "127.0.0.1:1")):
+                with self.subTest(words=words, command=command):
+                    code, _, err = self.talweg(*command, *settings)
+                    self.assertEqual(code, 2, err)
+                    for complaint in complaints:
+                        self.assertIn(complaint, err)
+        self.assertFalse(os.path.exists(self.path("new")))
 
 
 if __name__ == "__main__":
