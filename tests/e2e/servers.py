@@ -132,6 +132,39 @@ class Endings(Case):
         self.assertEqual(code, 130, err)
         self.assert_gone(children)
 
+    def stall_at_the_end(self):
+        """The run is told to stop; server 2, which has a part of the model, is frozen."""
+        run, children = self.begin()
+        frozen = run.child("server", "--index", "2")
+        os.kill(frozen, signal.SIGSTOP)
+        self.addCleanup(self.thaw, frozen)
+        os.kill(run.pid, signal.SIGINT)
+        return run, children, frozen
+
+    def test_a_server_that_stalls_while_its_part_is_collected_is_waited_for(self):
+        run, children, frozen = self.stall_at_the_end()
+        wait_until(lambda: self.told()["phase"] == "ending", "collecting")
+        self.thaw(frozen)
+        code, out, err = run.end()
+        self.assertEqual(code, 130, err)
+        result = self.result(out)
+        self.assertTrue(os.path.exists(self.path(result["model"])))
+        self.assert_gone(children)
+        code, out, err = self.talweg("replay", "out", "--json")
+        self.assertEqual(code, 0, err)
+        self.assertEqual(self.result(out)["model_sha256"], result["model_sha256"])
+
+    @unittest.skipUnless(os.environ.get("TALWEG_LONG"), "it is waited for for half a minute")
+    def test_a_server_that_never_sends_its_part_is_named(self):
+        run, children, frozen = self.stall_at_the_end()
+        code, out, err = run.end()
+        result = self.result(out)
+        self.assertIn("server 2 has sent nothing of its part for ", result["error"])
+        self.assertIsNone(result["model"])
+        self.assertNotEqual(code, 0)
+        self.assert_gone(children)
+        self.assert_no_temporary_files()
+
     def thaw(self, pid):
         try:
             os.kill(pid, signal.SIGCONT)
