@@ -244,8 +244,10 @@ void tw_node_vote(struct tw_node *n, const struct tw_node_vote *vote) {
 }
 
 /* A shard tells its sample of an update before it answers PREPARE for the next one, so there
- * are never two versions at once. */
+ * are never two versions at once; from one that does what it likes, the sample under way is lost. */
 static void collect_sample(struct tw_node *n, const struct tw_sample *part) {
+    if (n->samples && n->sample.version != part->version)
+        n->samples = 0;
     if (n->samples)
         tw_sample_merge(&n->sample, part);
     else

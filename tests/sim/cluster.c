@@ -345,7 +345,7 @@ static void reap(struct cluster *c) {
                 c->counters->fenced++;
             else if (w->client.ending == TW_CLIENT_REFUSED)
                 c->counters->refused++;
-            else
+            else if (!cluster_blames_a_lie(c))
                 fail_msg("seed %llu: a worker failed: %s", (unsigned long long)c->config->seed,
                          w->client.error.text);
             /* Else two that insist on one rank could leave another to nobody for ever. */
@@ -464,6 +464,8 @@ static void run(struct cluster *c) {
     double rate = c->config->faults / (double)(600 * c->config->updates + 1);
     for (c->steps = 0; c->steps < limit; c->steps++) {
         bool faulty = c->steps < quiet && !c->finished;
+        if (c->over)
+            return;
         if (faulty && chance(c, rate))
             cause_fault(c);
         if (chance(c, c->config->turns / (double)(600 * c->config->updates + 1)))
@@ -484,11 +486,18 @@ static void run(struct cluster *c) {
         if (c->goodbye && all_gone(c))
             return;
     }
+    if (cluster_blames_a_lie(c)) /* somebody waits for what will never come */
+        return;
     dump(c);
     fail_msg("seed %llu: not finished after %llu events: version %llu of %llu",
              (unsigned long long)c->config->seed, (unsigned long long)limit,
              (unsigned long long)tw_sequencer_version(tw_node_sequencer(c->node[0].node)),
              (unsigned long long)c->config->updates);
+}
+
+bool cluster_blames_a_lie(struct cluster *c) {
+    c->over = c->over || c->lied;
+    return c->lied;
 }
 
 /* The connections are gone, so nothing keeps the shards from what the log says. */
@@ -497,7 +506,7 @@ static void settle_nodes(struct cluster *c) {
         if (c->wire[i].used)
             wire_end_node(c, &c->wire[i]);
     for (uint32_t s = 0; s < c->config->servers; s++) {
-        while (cluster_has_mail(c, s))
+        while (!c->over && cluster_has_mail(c, s))
             cluster_hear(c, s);
         do {
             cluster_work(c, s);
@@ -556,6 +565,8 @@ struct cluster_result cluster_run(const struct cluster_config *config,
     run(c);
     settle_nodes(c);
     struct cluster_result result = {.status = c->status, .steps = c->steps};
+    result.lied = c->lied;
+    result.refused = c->over;
     const struct tw_sequencer *sequencer = tw_node_sequencer(c->node[0].node);
     result.version = tw_sequencer_version(sequencer);
     result.total = tw_sequencer_total(sequencer);

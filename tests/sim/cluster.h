@@ -68,6 +68,7 @@ struct cluster_config {
     double faults;       /* expected number over the run; 0: none */
     double not_finite;   /* probability that a gradient has a NaN */
     double turns;        /* expected number, by hand to a random mode; also as many by the job */
+    double lies;         /* probability that what a server says to another is wrong; see below */
     bool evict;          /* workers that are gone may be evicted, and some never come back */
     bool token;
 };
@@ -80,9 +81,14 @@ struct cluster_result {
     uint8_t weights[32];  /* SHA-256 of the final weights */
     uint8_t replayed[32]; /* of the weights that the log gives (see oracle.h) */
     uint64_t steps;
+    bool lied, refused; /* a server said something wrong; somebody refused a frame after that */
 };
 
-/* Runs one cluster to its end. Adds to *counters. Asserts (cmocka's fail, with the
+/* With lies the run is over as soon as somebody refuses something; until then whatever was
+ * believed may do what it likes to the result, so that nothing is asserted of it: what is
+ * tested are the assertions of the cores, and the sanitizers.
+ *
+ * Runs one cluster to its end. Adds to *counters. Asserts (cmocka's fail, with the
  * seed) when an invariant breaks. */
 struct cluster_result cluster_run(const struct cluster_config *config,
                                   struct cluster_counters *counters);

@@ -115,12 +115,15 @@ struct cluster {
     int restarts;
     int frozen; /* a process that stands still; -1 none */
     bool finished, goodbye;
+    bool lied, over; /* over: a lie was refused */
     uint32_t last_incarnation[CLUSTER_WORKERS];
     enum tw_status status;
     struct action action[8 * CLUSTER_CONNECTIONS_ALL];
     int actions;
 };
 
+/* Whether a lie explains what would be a failure; then the run is over. */
+bool cluster_blames_a_lie(struct cluster *c);
 uint64_t cluster_below(struct cluster *c, uint64_t n);
 void cluster_start_worker(struct cluster *c, int index, int rank, bool evaluator);
 void cluster_tell_worker(struct cluster *c, struct virtual_worker *w, struct tw_client_event event);
@@ -131,6 +134,8 @@ void cluster_work(struct cluster *c, uint32_t node);
 bool cluster_has_mail(const struct cluster *c, uint32_t node);
 void cluster_hear(struct cluster *c, uint32_t node);
 void cluster_link_servers(struct cluster *c);
+/* lies.c: puts something wrong into the stream, perhaps behind the honest frame. */
+void cluster_lie(struct server_link *link, const unsigned char *honest, size_t size);
 void cluster_unlink_servers(struct cluster *c);
 
 /* wire.c */

@@ -20,7 +20,11 @@ static void say(struct server_link *link, const struct tw_frame *frame) {
     unsigned char bytes[TW_ORDER_PART_BYTES + 128];
     size_t size = tw_frame_encode(frame, bytes, sizeof(bytes));
     assert_true(size > 0 && frame->data_bytes == 0);
-    stream_add(&link->stream, bytes, size);
+    double lies = link->cluster->config->lies;
+    if (lies > 0 && (double)cluster_below(link->cluster, 1 << 20) < lies * (1 << 20))
+        cluster_lie(link, bytes, size);
+    else
+        stream_add(&link->stream, bytes, size);
 }
 
 static void say_vote(struct server_link *link, const struct tw_node_vote *vote) {
@@ -72,7 +76,8 @@ static void count_record(struct cluster *c, const struct tw_record *record) {
 static void on_order(struct cluster *c, const struct tw_node_order *order) {
     if (order->kind == TW_ORDER_RECORD) {
         count_record(c, &order->record);
-        oracle_record(c->oracle, &order->record);
+        if (!c->lied)
+            oracle_record(c->oracle, &order->record);
     }
     for (uint32_t s = 1; s < c->config->servers; s++)
         say_order(&c->node[s].heard[0], order);
@@ -85,7 +90,8 @@ static void on_event(struct cluster *c, const struct tw_node_event *event) {
         c->last_incarnation[event->rank] = event->incarnation;
     if (event->kind == TW_EVENT_SAMPLED) {
         c->counters->samples++;
-        oracle_check_sample(c->oracle, event->sample);
+        if (!c->lied)
+            oracle_check_sample(c->oracle, event->sample);
     }
     if (event->kind == TW_EVENT_FINISHED) {
         c->finished = true;
@@ -172,9 +178,19 @@ static enum tw_status hear_lead(struct server_link *link, const struct tw_frame 
     return tw_node_hear_lead(link->cluster->node[link->to].node, &order, error);
 }
 
+/* As the sessions of both sides see to it. */
+static bool may_say(const struct server_link *link, enum tw_body body) {
+    return link->to ? body == TW_BODY_ORDER || body == TW_BODY_MEMBER
+                    : body == TW_BODY_READY || body == TW_BODY_SUMS || body == TW_BODY_REACH ||
+                          body == TW_BODY_SAMPLE;
+}
+
 static enum tw_status on_frame(void *context, const struct tw_frame *frame, void *data,
                                struct tw_error *error) {
     struct server_link *link = context;
+    if (!may_say(link, frame->body))
+        return tw_error_set(error, TW_UNEXPECTED, "a %s between servers",
+                            tw_body_name(frame->body));
     enum tw_status status =
         link->to ? hear_lead(link, frame, error) : hear_vote(link, frame, error);
     link->cluster->node[link->to].busy = true;
@@ -208,7 +224,7 @@ void cluster_hear(struct cluster *c, uint32_t node) {
     struct server_link *link = &c->node[node].heard[from];
     tw_decoder_want(&link->decoder, &at, &room);
     size_t size = stream_take(c, &link->stream, at, room < PIECE ? room : PIECE);
-    if (tw_decoder_advance(&link->decoder, size, &error) != TW_OK)
+    if (tw_decoder_advance(&link->decoder, size, &error) != TW_OK && !cluster_blames_a_lie(c))
         fail_msg("schedule %llu: an honest server %u is refused by server %u: %s",
                  (unsigned long long)(c->config->schedule ? c->config->schedule : c->config->seed),
                  from, node, error.text);

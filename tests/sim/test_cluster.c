@@ -202,11 +202,40 @@ static void test_not_finite(void **state) {
     campaign("not finite, accepted", "softsync:1", 0, 0.1, seeds(40), except);
 }
 
+/* Servers lie to each other: whoever hears it refuses it or does something useless, and no
+ * assertion of a core fails. */
+static void test_lies_of_servers(void **state) {
+    static const char *const modes[] = {"sync",     "async", "k-batch-async:2",
+                                        "backup:1", "ssp:1", "k-batch-sync:2"};
+    struct cluster_counters counters = {0};
+    const char *one = getenv("TALWEG_SEED");
+    int lied = 0, refused = 0, believed = 0;
+    for (int i = 0; i < seeds(200); i++) {
+        uint64_t seed = one ? strtoull(one, NULL, 10) : 20000 + (uint64_t)i;
+        struct cluster_config config = draw(seed, modes[seed % 6], 4);
+        config.workers = 2 + (uint32_t)(seed / 6 % 3);
+        config.servers = 2 + (uint32_t)(seed / 18 % 2);
+        config.turns = seed % 5 == 0;
+        config.evict = seed % 5 == 1;
+        config.lies = seed % 2 ? 0.02 : 0.1;
+        struct cluster_result result = cluster_run(&config, &counters);
+        lied += result.lied;
+        refused += result.refused;
+        believed += result.lied && result.status == TW_OK && !result.refused;
+        if (one)
+            return;
+    }
+    print_message("lies: told in %d runs, refused in %d, of no consequence in %d\n", lied, refused,
+                  believed);
+    assert_true(refused > 0 && believed > 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sync_with_faults),      cmocka_unit_test(test_async_with_faults),
         cmocka_unit_test(test_modes_with_faults),     cmocka_unit_test(test_turns_with_faults),
         cmocka_unit_test(test_evictions_with_faults), cmocka_unit_test(test_not_finite),
+        cmocka_unit_test(test_lies_of_servers),
     };
     cmocka_set_test_filter(getenv("TALWEG_TEST"));
     return cmocka_run_group_tests_name("cluster", tests, NULL, NULL);
