@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/tensor/layout.h"
+#include "server/core/memory_plan.h"
 #include "worker/data/dataset.h"
 
 static const struct tw_option_rule *rules_of(const char *path, const char *name, int *count) {
@@ -136,6 +137,24 @@ static enum tw_status find_shaping(struct tw_checked_job *checked, struct tw_err
                            checked->treatment, error);
 }
 
+/* That memory.inflight is enough, on every server. */
+static enum tw_status check_memory(const struct tw_checked_job *checked, uint32_t chunks,
+                                   struct tw_error *error) {
+    const struct tw_job *job = checked->job;
+    struct tw_memory_plan plan;
+    struct tw_layout layout;
+    struct tw_chunk *memory = calloc(chunks ? chunks : 1, sizeof *memory);
+    if (!memory)
+        return tw_error_set(error, TW_NO_MEMORY, "out of memory");
+    enum tw_status status = tw_layout_init(&layout, &checked->model->list, job->chunk_bytes,
+                                           (uint32_t)job->servers, memory, error);
+    if (!status)
+        status = tw_memory_plan(job, &layout, 0, &checked->dial, checked->turns,
+                                (uint32_t)checked->turn_count, &plan, error);
+    free(memory);
+    return status;
+}
+
 /* What the job says, without touching data; then all defaults are spelled out. */
 static enum tw_status check_words(struct tw_checked_job *checked, struct tw_error *error) {
     const struct tw_job *job = checked->job;
@@ -167,7 +186,8 @@ static enum tw_status check_words(struct tw_checked_job *checked, struct tw_erro
                             "%d servers, but the model has only %u chunks; at most %u servers, or "
                             "a smaller chunk, would be right",
                             job->servers, chunks, chunks);
-    return tw_job_resolve(checked->job, &rule_book, error);
+    status = check_memory(checked, chunks, error);
+    return status ? status : tw_job_resolve(checked->job, &rule_book, error);
 }
 
 enum tw_status tw_checked_job_load(struct tw_checked_job *out, const char *path,

@@ -7,7 +7,8 @@
 #include "common/base/json.h"
 
 static bool has_contributions(const struct tw_record *record) {
-    return record->kind == TW_RECORD_COMMIT || record->kind == TW_RECORD_DROP;
+    return record->kind == TW_RECORD_COMMIT || record->kind == TW_RECORD_DROP ||
+           (record->kind == TW_RECORD_PERMIT && record->count);
 }
 
 /* Trailing zeros are those that the rule does not have. */
@@ -38,6 +39,14 @@ static void add_commit(struct tw_text *out, const struct tw_record *record) {
         tw_text_add(out, ", divided by %.6g", record->divisor);
     tw_text_add(out, ":");
     add_contributions(out, record);
+}
+
+static void add_permit(struct tw_text *out, const struct tw_record *record) {
+    tw_text_add(out, record->count ? "for the next update:" : "taken back");
+    for (uint32_t i = 0; i < record->count; i++) {
+        const struct tw_contribution *c = &record->contributions[i];
+        tw_text_add(out, "%s slot %u step %" PRIu64, i ? ";" : "", c->slot, c->step);
+    }
 }
 
 /* A file may hold anything. */
@@ -72,6 +81,9 @@ void tw_record_to_text(struct tw_text *out, const struct tw_record *record) {
         break;
     case TW_RECORD_REGATHER:
         tw_text_add(out, "all send again");
+        break;
+    case TW_RECORD_PERMIT:
+        add_permit(out, record);
         break;
     case TW_RECORD_DIAL:
         tw_text_add(out, "from here on ");
@@ -162,6 +174,18 @@ static void write_contributions(struct tw_json *json, const struct tw_record *re
     tw_json_end_array(json);
 }
 
+static void write_pushes(struct tw_json *json, const struct tw_record *record) {
+    tw_json_begin_array(json, "pushes");
+    for (uint32_t i = 0; i < record->count; i++) {
+        tw_json_begin_object(json, NULL);
+        tw_json_unsigned(json, "slot", record->contributions[i].slot);
+        tw_json_unsigned(json, "step", record->contributions[i].step);
+        tw_json_unsigned(json, "read", record->contributions[i].read);
+        tw_json_end_object(json);
+    }
+    tw_json_end_array(json);
+}
+
 static void write_commit(struct tw_json *json, const struct tw_record *record) {
     write_contributions(json, record);
     tw_json_unsigned(json, "examples", record->examples);
@@ -209,6 +233,9 @@ void tw_record_to_json(struct tw_text *out, const struct tw_record *record) {
     case TW_RECORD_DROP:
         tw_json_bool(&json, "not_finite", record->not_finite);
         write_contributions(&json, record);
+        break;
+    case TW_RECORD_PERMIT:
+        write_pushes(&json, record);
         break;
     case TW_RECORD_REGATHER:
         break;

@@ -235,6 +235,8 @@ static void begin_watch(struct tw_connection *connection) {
 static void open_with(struct tw_connection *connection, const struct sockaddr *peer) {
     tw_address_name(peer, connection->peer);
     tw_socket_tune(&connection->stream, peer);
+    if (connection->host.stalled_send_ms > TW_DEAD_PEER_MS)
+        tw_socket_patience(&connection->stream, connection->host.stalled_send_ms);
     connection->state = TW_CONNECTION_OPEN;
     begin_watch(connection);
     tw_connection_read(connection);

@@ -31,7 +31,8 @@ enum tw_record_kind {
     TW_RECORD_COMMIT,   /* version, contributions, examples, loss, rate, scalars */
     TW_RECORD_DROP,     /* contributions, not_finite: these are not applied, pushed or to come */
     TW_RECORD_REGATHER, /* version: its sums and votes are cleared, all send again */
-    TW_RECORD_DIAL = 9, /* mode: what is out or not committed of all slots is cancelled */
+    TW_RECORD_PERMIT,   /* contributions: these make the next update; none: they do not */
+    TW_RECORD_DIAL,     /* mode: what is out or not committed of all slots is cancelled */
     TW_RECORD_EVICT,    /* rank, slot: likewise of this one, which takes part no more */
 };
 
@@ -59,7 +60,7 @@ struct tw_record {
     uint32_t slot;              /* RELEASE, JOIN, EVICT: first slot */
     uint64_t step;              /* RELEASE */
     bool not_finite;            /* DROP: that is why */
-    uint32_t count;             /* COMMIT, DROP */
+    uint32_t count;             /* COMMIT, DROP, PERMIT */
     const struct tw_contribution *contributions; /* [count], by slot, step; borrowed */
     uint64_t examples;                           /* COMMIT: of all contributions */
     double loss;                                 /* COMMIT: likewise */

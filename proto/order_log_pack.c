@@ -12,10 +12,11 @@
 #include "proto/order_log.pb-c.h"
 #include "proto/varint.h"
 
-#define CONTRIBUTIONS_KEY (1 << 3 | 2) /* of Commit and of Drop */
+#define CONTRIBUTIONS_KEY (1 << 3 | 2) /* of Commit, Drop and Permit */
 
 static_assert((int)TW_RECORD_JOIN == (int)TALWEG__LOG__RECORD__BODY_JOIN &&
                   (int)TW_RECORD_REGATHER == (int)TALWEG__LOG__RECORD__BODY_REGATHER &&
+                  (int)TW_RECORD_PERMIT == (int)TALWEG__LOG__RECORD__BODY_PERMIT &&
                   (int)TW_RECORD_DIAL == (int)TALWEG__LOG__RECORD__BODY_DIAL &&
                   (int)TW_RECORD_EVICT == (int)TALWEG__LOG__RECORD__BODY_EVICT,
               "kinds are numbered as the fields of Record");
@@ -125,6 +126,8 @@ static size_t pack_body(const struct tw_record *record, unsigned char *out) {
         return pack_commit(record, out);
     case TW_RECORD_DROP:
         return pack_drop(record, out);
+    case TW_RECORD_PERMIT:
+        return pack_contributions(record, out);
     case TW_RECORD_REGATHER:
         break;
     case TW_RECORD_DIAL:
@@ -241,6 +244,11 @@ static enum tw_status get_body(struct tw_record_arena *arena, const Talweg__Log_
                                  record, error);
     case TALWEG__LOG__RECORD__BODY_REGATHER:
         return TW_OK;
+    case TALWEG__LOG__RECORD__BODY_PERMIT:
+        if (!from->permit->n_pushes)
+            return TW_OK; /* taken back */
+        return get_contributions(arena, from->permit->n_pushes, from->permit->pushes, record,
+                                 error);
     case TALWEG__LOG__RECORD__BODY_DIAL:
         return get_dial(from->dial, record, error);
     case TALWEG__LOG__RECORD__BODY_EVICT:

@@ -484,7 +484,8 @@ static enum tw_status carry_out(struct tw_replay *replay, const struct tw_record
     case TW_RECORD_EVICT:
         return on_evict(replay, record, error);
     case TW_RECORD_REGATHER:
-        break; /* it changes no weights */
+    case TW_RECORD_PERMIT:
+        break; /* they change no weights */
     }
     return TW_OK;
 }

@@ -57,16 +57,18 @@
 #define TW_SLOW_WINDOW_MS 10000            /* in mid-frame: at least ... */
 #define TW_SLOW_BYTES_PER_S (16u << 10)    /* ... this rate over that window */
 #define TW_DEAD_PEER_MS TW_STALLED_SEND_MS /* a machine that answers nothing at all */
-#define TW_CONNECT_MS 5000                 /* for a connection to be made */
-#define TW_FINISH_MS 1000                  /* for last words to leave */
-#define TW_READ_TURN_BYTES (1u << 20)      /* from one connection before others are served */
+#define TW_BACKPRESSURE_MS 86400000   /* that servers may not read a push, for want of memory */
+#define TW_CONNECT_MS 5000            /* for a connection to be made */
+#define TW_FINISH_MS 1000             /* for last words to leave */
+#define TW_READ_TURN_BYTES (1u << 20) /* from one connection before others are served */
 #define TW_HEARTBEAT_MS 1000
 
 /* A server's patience. */
-#define TW_WAITING_MS 10000   /* between two reports of whom an update waits for */
-#define TW_STRAGGLER_MS 60000 /* that a step may take before its rank is named */
-#define TW_LEAD_MS 30000      /* in which another server must have found the lead */
-#define TW_GOODBYE_MS 2000    /* that peers get at the end to close their side */
+#define TW_WAITING_MS 10000      /* between two reports of whom an update waits for */
+#define TW_STRAGGLER_MS 60000    /* that a step may take before its rank is named */
+#define TW_LEAD_MS 30000         /* in which another server must have found the lead */
+#define TW_PERMIT_SILENT_MS 5000 /* of a worker with a permit to push, before it is taken back */
+#define TW_GOODBYE_MS 2000       /* that peers get at the end to close their side */
 
 /* Files. */
 #define TW_JOB_BYTES_MAX (1u << 20)

@@ -91,6 +91,8 @@ struct tw_job {
         bool init, sampling, noise, dropout;
     } own_seed; /* which of them the job gives */
     uint32_t chunk_bytes;
+    int64_t inflight_bytes; /* memory.inflight; 0: not given */
+    struct tw_where inflight_where;
     struct {
         uint32_t push, pull; /* enum tw_encoding_number */
     } encoding;

@@ -24,7 +24,6 @@ static const struct tw_variant_form data_form = {
 static const char *const later_keys[] = {
     "checkpoint",
     "durability",
-    "memory",
 };
 
 static enum tw_status check_top(const struct tw_job_reader *reader) {
@@ -32,7 +31,7 @@ static enum tw_status check_top(const struct tw_job_reader *reader) {
         "model",    "data",           "batch",         "epochs",       "updates", "optimizer",
         "schedule", "gradient",       "clip",          "weight_decay", "groups",  "consistency",
         "cluster",  "on_worker_loss", "on_divergence", "slots",        "seed",    "seeds",
-        "chunk",    "encoding",       "worker",        "trace",        NULL};
+        "chunk",    "encoding",       "worker",        "trace",        "memory",  NULL};
     for (size_t i = 0; i < sizeof later_keys / sizeof *later_keys; i++) {
         const struct tw_yaml *node = tw_yaml_find(reader->root, later_keys[i]);
         if (node)
@@ -387,7 +386,7 @@ static enum tw_status read_seeds(const struct tw_job_reader *reader) {
     return status;
 }
 
-/* Bytes, or a number of KiB or MiB, with or without a blank between. */
+/* Bytes, or a number of KiB, MiB or GiB, with or without a blank between. */
 static bool parse_size(const char *text, int64_t *out) {
     char digits[20];
     size_t size = strspn(text, "0123456789");
@@ -397,27 +396,36 @@ static bool parse_size(const char *text, int64_t *out) {
     digits[size] = '\0';
     text += size;
     text += *text == ' ';
-    int64_t unit = strcmp(text, "KiB") == 0 ? 1 << 10 : strcmp(text, "MiB") == 0 ? 1 << 20 : 1;
+    int64_t unit = strcmp(text, "KiB") == 0   ? 1 << 10
+                   : strcmp(text, "MiB") == 0 ? 1 << 20
+                   : strcmp(text, "GiB") == 0 ? 1 << 30
+                                              : 1;
     if (unit == 1 && *text)
         return false;
     return tw_scalar_integer(digits, out) == 0 && !__builtin_mul_overflow(*out, unit, out);
 }
 
+static enum tw_status read_size(const struct tw_job_reader *reader, const struct tw_yaml *node,
+                                struct tw_option *option, int64_t *bytes) {
+    char shown[TW_SHOWN];
+    enum tw_status status = tw_need_scalar(reader, node, option);
+    if (status != TW_OK || parse_size(option->text, bytes))
+        return status;
+    return tw_node_error(reader, node,
+                         "%s is not a size; write bytes, or a whole number of KiB, MiB or GiB, "
+                         "such as 256KiB",
+                         tw_shown(option->text, shown));
+}
+
 static enum tw_status read_chunk(const struct tw_job_reader *reader) {
     const struct tw_yaml *node = tw_yaml_find(reader->root, "chunk");
     struct tw_option option;
-    char shown[TW_SHOWN];
     int64_t bytes;
     if (!node)
         return TW_OK;
-    enum tw_status status = tw_need_scalar(reader, node, &option);
+    enum tw_status status = read_size(reader, node, &option, &bytes);
     if (status != TW_OK)
         return status;
-    if (!parse_size(option.text, &bytes))
-        return tw_node_error(reader, node,
-                             "%s is not a size; write bytes, or a whole number of KiB or MiB, "
-                             "such as 256KiB",
-                             tw_shown(option.text, shown));
     if (bytes < TW_CHUNK_BYTES_MIN || bytes > TW_CHUNK_BYTES_MAX)
         return tw_node_error(reader, node, "%s is out of range; it must be from %uKiB to %uMiB",
                              option.text, TW_CHUNK_BYTES_MIN >> 10, TW_CHUNK_BYTES_MAX >> 20);
@@ -426,6 +434,24 @@ static enum tw_status read_chunk(const struct tw_job_reader *reader) {
                              option.text, TW_BLOCK_BYTES >> 10);
     reader->job->chunk_bytes = (uint32_t)bytes;
     return TW_OK;
+}
+
+/* Whether it is enough is for the memory plan to say. */
+static enum tw_status read_memory(const struct tw_job_reader *reader) {
+    static const char *const names[] = {"inflight", NULL};
+    const struct tw_yaml *section, *node = NULL;
+    struct tw_option option;
+    enum tw_status status = find_section(reader, "memory", names, "inflight: 512MiB", &section);
+    if (status == TW_OK && section)
+        node = tw_yaml_find(section, "inflight");
+    if (status != TW_OK || !node)
+        return status;
+    reader->job->inflight_where = node->where;
+    status = read_size(reader, node, &option, &reader->job->inflight_bytes);
+    if (status == TW_OK && reader->job->inflight_bytes < 1)
+        return tw_node_error(reader, node, "%s is out of range; it must be at least 1",
+                             option.text);
+    return status;
 }
 
 static enum tw_status read_worker(const struct tw_job_reader *reader) {
@@ -487,10 +513,10 @@ static enum tw_status read_trace(const struct tw_job_reader *reader) {
 
 enum tw_status tw_read_sections(const struct tw_job_reader *reader) {
     static enum tw_status (*const steps[])(const struct tw_job_reader *) = {
-        check_top,     read_data,          read_length, read_optimizer,
-        read_schedule, tw_read_update,     read_mode,   read_cluster,
-        tw_read_loss,  tw_read_divergence, read_slots,  read_seeds,
-        read_chunk,    tw_read_encoding,   read_worker, read_trace,
+        check_top,      read_data,  read_length,  read_optimizer, read_schedule,
+        tw_read_update, read_mode,  read_cluster, tw_read_loss,   tw_read_divergence,
+        read_slots,     read_seeds, read_chunk,   read_memory,    tw_read_encoding,
+        read_worker,    read_trace,
     };
     enum tw_status status = steps[0](reader);
     if (status == TW_OK)

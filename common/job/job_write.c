@@ -297,6 +297,8 @@ enum tw_status tw_job_write(const struct tw_job *job, const char *const *notes, 
     add_seeds(&text, job);
     tw_text_add(&text, "chunk: %uKiB\nencoding: {push: %s, pull: %s}\n", job->chunk_bytes >> 10,
                 tw_encodings[job->encoding.push].name, tw_encodings[job->encoding.pull].name);
+    if (job->inflight_bytes) /* left out it follows from the model and the number of servers */
+        tw_text_add(&text, "memory: {inflight: %" PRId64 "}\n", job->inflight_bytes);
     tw_text_add(&text, "trace: {on: %s, hash_every: %" PRId64 ", sums_every: %" PRId64 "}\n",
                 job->trace.on ? "true" : "false", job->trace.hash_every, job->trace.sums_every);
     if (job->blas_core) {

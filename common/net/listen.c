@@ -99,6 +99,11 @@ void tw_socket_tune(uv_tcp_t *stream, const struct sockaddr *peer) {
     }
 }
 
+/* The kernel counts a window that stays closed as no answer. */
+void tw_socket_patience(uv_tcp_t *stream, uint64_t ms) {
+    set_int(stream, IPPROTO_TCP, TCP_USER_TIMEOUT, ms < INT32_MAX ? (int)ms : INT32_MAX);
+}
+
 void tw_ignore_broken_pipes(void) {
     signal(SIGPIPE, SIG_IGN);
 }

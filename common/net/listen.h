@@ -33,6 +33,9 @@ void tw_socket_size(uv_tcp_t *stream);
  * machine has answered nothing for TW_DEAD_PEER_MS. Never fails, as above. */
 void tw_socket_tune(uv_tcp_t *stream, const struct sockaddr *peer);
 
+/* The other side may not read for so long, while its machine answers. Never fails, as above. */
+void tw_socket_patience(uv_tcp_t *stream, uint64_t ms);
+
 /* A write to a connection that is gone must be an error code, not a signal that
  * ends the process. Every program calls this once at its start; a library, whose
  * process is not its own, blocks SIGPIPE in its own thread instead. */

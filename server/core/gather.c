@@ -7,7 +7,7 @@
 
 /* ---- arrays of contributions ---- */
 
-static struct tw_contribution *next_side(struct tw_sequencer *s) {
+struct tw_contribution *tw_sequencer_next_side(struct tw_sequencer *s) {
     s->side = (s->side + 1) % TW_CONTRIBUTION_SIDES;
     return s->contribution[s->side];
 }
@@ -29,7 +29,7 @@ static bool before(const struct tw_whole *a, const struct tw_whole *b) {
 }
 
 /* By slot, then step. Arrivals are nearly in order, and few but for sync. */
-static void sort(struct tw_whole *whole, uint32_t count) {
+void tw_sequencer_sort(struct tw_whole *whole, uint32_t count) {
     for (uint32_t i = 1; i < count; i++) {
         struct tw_whole moving = whole[i];
         uint32_t at = i;
@@ -58,9 +58,9 @@ static void count_not_finite(struct tw_sequencer *s) {
 
 /* Logs that these are over without having been applied. Open reads among them are
  * void: their workers are told, and what still comes of their pushes is thrown away. */
-static void drop(struct tw_sequencer *s, const struct tw_whole *whole, uint32_t count,
-                 bool not_finite) {
-    struct tw_contribution *contribution = next_side(s);
+void tw_sequencer_drop(struct tw_sequencer *s, const struct tw_whole *whole, uint32_t count,
+                       bool not_finite) {
+    struct tw_contribution *contribution = tw_sequencer_next_side(s);
     struct tw_record *record = tw_sequencer_log(s, TW_RECORD_DROP);
     record->not_finite = not_finite;
     record->count = count;
@@ -102,7 +102,8 @@ static void drop_prepared(struct tw_sequencer *s) {
         report_not_finite(s, &s->prepared[0]);
     uint32_t count = s->prepared_count;
     s->prepared_count = 0;
-    drop(s, s->prepared, count, true);
+    tw_sequencer_spend_permits(s);
+    tw_sequencer_drop(s, s->prepared, count, true);
     count_not_finite(s);
     if (tw_sequencer_turn_if_due(s))
         tw_sequencer_release_due(s);
@@ -112,7 +113,7 @@ static void drop_prepared(struct tw_sequencer *s) {
 
 /* ---- what an update leaves behind ---- */
 
-static bool is_late(const struct tw_sequencer *s, const struct tw_whole *whole) {
+bool tw_sequencer_is_late(const struct tw_sequencer *s, const struct tw_whole *whole) {
     return s->config.dial.late == TW_LATE_DROP && whole->read_version < s->version;
 }
 
@@ -132,8 +133,8 @@ static void leave_behind(struct tw_sequencer *s) {
                 left[count++] = s->slot[i].read;
     if (!count)
         return;
-    sort(left, count);
-    drop(s, left, count, false);
+    tw_sequencer_sort(left, count);
+    tw_sequencer_drop(s, left, count, false);
     for (uint32_t i = 0; i < count; i++)
         s->slot[left[i].slot].release_due = true;
 }
@@ -159,15 +160,15 @@ static void on_whole(struct tw_sequencer *s, const struct tw_whole *whole) {
     struct tw_slot_state *slot = &s->slot[whole->slot];
     slot->reading = false;
     slot->waiting = true;
-    if (is_late(s, whole)) {
-        drop(s, whole, 1, false);
+    if (tw_sequencer_is_late(s, whole)) {
+        tw_sequencer_drop(s, whole, 1, false);
         release_all(s, s->contribution[s->side], 1);
         return;
     }
     /* Behind an accepted push of its slot it waits in the queue: steps are settled in order. */
-    if (!whole->finite && !s->config.dial.members_known && whole->step == slot->settled + 1) {
+    if (!whole->finite && !tw_sequencer_knows(s) && whole->step == slot->settled + 1) {
         report_not_finite(s, whole);
-        drop(s, whole, 1, true);
+        tw_sequencer_drop(s, whole, 1, true);
         count_not_finite(s);
         release_all(s, s->contribution[s->side], 1);
         return;
@@ -184,6 +185,8 @@ void tw_sequencer_on_ready(struct tw_sequencer *s, const struct tw_ready *ready)
     bool current = slot->reading && s->member[ready->slot].incarnation == ready->incarnation &&
                    ready->step == read->step && ready->read == read->read_position &&
                    ready->regather == s->regather;
+    if (s->config.admission && !s->config.dial.members_known && !slot->permitted)
+        return; /* it has not begun */
     if (!current || (slot->votes >> ready->shard & 1))
         return;
     if (!slot->votes) {
@@ -199,25 +202,27 @@ void tw_sequencer_on_ready(struct tw_sequencer *s, const struct tw_ready *ready)
         on_whole(s, read);
 }
 
+void tw_sequencer_await_again(struct tw_slot_state *slot) {
+    slot->reading = slot->reading || slot->waiting;
+    slot->waiting = false;
+    slot->votes = 0;
+    slot->read.finite = true;
+}
+
 /* All shards clear the sums and votes of the update to come; reads stay out. */
 void tw_sequencer_regather(struct tw_sequencer *s) {
     struct tw_record *record = tw_sequencer_log(s, TW_RECORD_REGATHER);
     record->version = s->version + 1;
     s->regather = record->position;
     s->ready_count = 0;
-    for (uint32_t i = 0; i < s->config.workers; i++) {
-        struct tw_slot_state *slot = &s->slot[i];
-        slot->reading = slot->reading || slot->waiting;
-        slot->waiting = false;
-        slot->votes = 0;
-        slot->read.finite = true;
-    }
+    for (uint32_t i = 0; i < s->config.workers; i++)
+        tw_sequencer_await_again(&s->slot[i]);
 }
 
 /* ---- updates ---- */
 
 static const struct tw_contribution *contributions_prepared(struct tw_sequencer *s) {
-    struct tw_contribution *contribution = next_side(s);
+    struct tw_contribution *contribution = tw_sequencer_next_side(s);
     for (uint32_t i = 0; i < s->prepared_count; i++)
         contribution[i] = contribution_of(s, &s->prepared[i]);
     return contribution;
@@ -232,13 +237,14 @@ static bool take(struct tw_sequencer *s) {
     }
     s->ready_first = (s->ready_first + s->prepared_count) % s->ready_room;
     s->ready_count -= s->prepared_count;
-    sort(s->prepared, s->prepared_count);
+    tw_sequencer_sort(s->prepared, s->prepared_count);
     return finite;
 }
 
 void tw_sequencer_form(struct tw_sequencer *s) {
     while (s->started && !s->preparing && !s->ending && !s->holding) {
         accept(s);
+        tw_sequencer_permit(s);
         if (s->ready_count < tw_sequencer_gather(s))
             return;
         if (!take(s)) {
@@ -307,6 +313,7 @@ static void commit(struct tw_sequencer *s) {
     record->divisor =
         tw_shaping_divisor(&s->config.shaping, record->examples, tw_exact_sum_value(&s->squares));
     s->prepared_count = 0;
+    tw_sequencer_spend_permits(s);
     if (!tw_sequencer_turn_if_due(s)) /* a turn leaves nothing */
         leave_behind(s);
     tw_sequencer_after_commit(s, before_examples);

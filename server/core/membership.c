@@ -75,6 +75,7 @@ static void take_over(struct tw_sequencer *s, const struct tw_sequencer_join *jo
     s->live += member->evicted;
     bool returns = member->evicted || member->incarnation > 1;
     member->evicted = member->evict_due = false;
+    tw_sequencer_take_back(s, rank);
     tw_sequencer_forget_slot(s, rank);
     struct tw_record *record = tw_sequencer_log(s, TW_RECORD_JOIN);
     record->rank = record->slot = rank;
@@ -151,6 +152,7 @@ static void evict(struct tw_sequencer *s, uint32_t rank) {
     if (s->ending || !s->started || member->state != TW_MEMBER_GONE || member->deferred ||
         member->evicted)
         return;
+    tw_sequencer_take_back(s, rank);
     struct tw_record *record = tw_sequencer_log(s, TW_RECORD_EVICT);
     record->rank = record->slot = rank;
     tw_sequencer_cancel_slot(s, rank);
@@ -208,6 +210,8 @@ void tw_sequencer_on_attached(struct tw_sequencer *s, uint32_t rank, uint32_t at
         s->here_once++;
     }
     if (!tw_sequencer_awaits(s, rank, member->resume_read)) {
+        if (s->slot[rank].reading)
+            tw_sequencer_take_back(s, rank);
         tw_sequencer_cancel_read(s, rank);
         tw_sequencer_release(s, rank);
     }
@@ -219,4 +223,6 @@ void tw_sequencer_on_lost(struct tw_sequencer *s, uint32_t rank, uint32_t attemp
         return;
     if (s->member[rank].state == TW_MEMBER_JOINED || s->member[rank].state == TW_MEMBER_HERE)
         s->member[rank].state = TW_MEMBER_GONE;
+    if (s->slot[rank].reading)
+        tw_sequencer_take_back(s, rank); /* somebody else may have its place */
 }

@@ -102,6 +102,19 @@ void tw_node_close(struct tw_node *n, uint32_t connection, enum tw_status status
 
 /* ---- sequencer ---- */
 
+void tw_node_say_again(struct tw_node *n, uint32_t rank) {
+    uint64_t version = tw_shard_version(n->shard) + 1;
+    if (n->member[rank].bulk != TW_NO_CONNECTION)
+        tw_node_say(n, n->member[rank].bulk, TW_BODY_REGATHER)->regather.version = version;
+}
+
+/* Their permits are taken back. */
+static void say_again(struct tw_node *n) {
+    for (uint32_t i = 0; i < n->config.shard.slots; i++)
+        if (tw_shard_is_permitted(n->shard, i))
+            tw_node_say_again(n, i);
+}
+
 /* Each shard says it itself, when it has cleared its sums: what is sent again
  * cannot overtake the record. */
 static void say_regather(struct tw_node *n, uint64_t version) {
@@ -125,6 +138,8 @@ static void tell_evicted(struct tw_node *n, const struct tw_record *record) {
 static void obey(struct tw_node *n, const struct tw_node_order *order) {
     switch (order->kind) {
     case TW_ORDER_RECORD:
+        if (order->record.kind == TW_RECORD_PERMIT && !order->record.count)
+            say_again(n);
         tw_shard_record(n->shard, &order->record);
         if (order->record.kind == TW_RECORD_REGATHER)
             say_regather(n, order->record.version);
@@ -324,14 +339,18 @@ static void send_weights(struct tw_node *n, const struct tw_shard_send *send) {
 
 /* A piece of work may have freed what a paused connection waits for. */
 static void resume_paused(struct tw_node *n) {
-    if (!n->paused)
+    if (!n->paused || !tw_shard_freed(n->shard))
         return;
     n->paused = 0;
-    for (uint32_t i = 0; i < n->config.connections; i++)
-        if (n->connection[i].paused) {
-            n->connection[i].paused = false;
+    for (uint32_t i = 0; i < n->config.connections; i++) {
+        struct tw_node_connection *connection = &n->connection[i];
+        if (!connection->paused)
+            continue;
+        connection->paused = !tw_shard_has_place(n->shard, &connection->push);
+        n->paused += connection->paused;
+        if (!connection->paused)
             tw_node_emit(n, TW_NODE_RESUME)->connection = i;
-        }
+    }
 }
 
 static void tell_arrived(struct tw_node *n, const struct tw_ready *ready) {
@@ -374,6 +393,11 @@ enum tw_shard_work tw_node_work(struct tw_node *n) {
         vote.kind = TW_VOTE_SUMS;
         vote.sums = effect.sums;
         tw_node_vote(n, &vote);
+        break;
+    case TW_SHARD_WANT:
+        if (n->lead)
+            tw_node_sequence(
+                n, &(struct tw_sequencer_event){.kind = TW_SEQ_WANT, .want = effect.want});
         break;
     case TW_SHARD_SEND:
         send_weights(n, &effect.send);

@@ -78,6 +78,11 @@ static enum tw_status check_mode(const struct tw_node *n, const char *mode, stru
         return tw_job_error(error, where, "consistency.mode",
                             "the job has %u slots for %u workers, which is for mode sync only",
                             n->config.shard.slots * n->config.width, n->config.shard.slots);
+    if (tw_dial_ahead(dial) > n->config.shard.ahead)
+        return tw_error_set(error, TW_UNSUPPORTED,
+                            "memory.inflight is too small for mode \"%s\", which keeps whole "
+                            "pushes while their workers go on",
+                            dial->word);
     if (strcmp(dial->word, tw_sequencer_dial(n->sequencer)->word) == 0)
         return tw_error_set(error, TW_UNEXPECTED, "the mode is \"%s\" already", dial->word);
     return TW_OK;

@@ -371,8 +371,8 @@ enum tw_status tw_node_data(struct tw_node *n, uint32_t connection, const struct
     struct tw_push push = inside(session, &frame->push);
     status = tw_shard_place(n->shard, &push, frame->data_bytes, place, error);
     if (status == TW_AGAIN) {
+        n->paused += !n->connection[connection].paused;
         n->connection[connection].paused = true;
-        n->paused++;
     }
     n->connection[connection].receiving = status == TW_OK && *place;
     n->connection[connection].push = push;
@@ -395,7 +395,11 @@ static enum tw_status on_worker_frame(struct tw_node *n, uint32_t connection,
     struct tw_end end = frame->end;
     enum tw_status status = check_worker(n, session, end.slot, end.incarnation, error);
     end.slot = session->rank;
-    return status == TW_OK ? tw_shard_end(n->shard, &end, error) : status;
+    if (status == TW_OK)
+        status = tw_shard_end(n->shard, &end, error);
+    if (status == TW_OK && tw_shard_wants_again(n->shard, end.slot))
+        tw_node_say_again(n, end.slot);
+    return status;
 }
 
 /* The shell, which has a clock, fills in the time of the answer. */

@@ -65,6 +65,8 @@ struct tw_node_effect *tw_node_emit(struct tw_node *n, enum tw_node_effect_kind 
 struct tw_frame *tw_node_say(struct tw_node *n, uint32_t connection, enum tw_body body);
 struct tw_node_event *tw_node_tell(struct tw_node *n, enum tw_node_event_kind kind);
 void tw_node_close(struct tw_node *n, uint32_t connection, enum tw_status status, const char *text);
+/* This rank's worker is to push again. */
+void tw_node_say_again(struct tw_node *n, uint32_t rank);
 void tw_node_order_all(struct tw_node *n, const struct tw_node_order *order);
 void tw_node_sequence(struct tw_node *n, const struct tw_sequencer_event *event);
 void tw_node_vote(struct tw_node *n, const struct tw_node_vote *vote);

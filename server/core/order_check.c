@@ -83,7 +83,7 @@ static enum tw_status check_slot(const struct tw_shard *s, const struct tw_recor
 /* The push before is whole, and there is a plane for the next one. */
 static enum tw_status check_accepted(const struct tw_shard *s, uint32_t slot,
                                      struct tw_error *error) {
-    if (!s->members_known && s->push[s->slot[slot].open].voted)
+    if (!tw_shard_knows(s) && s->push[s->slot[slot].open].voted)
         for (uint32_t i = 0; i < s->pushes; i++)
             if (!s->push[i].used)
                 return TW_OK;
@@ -138,6 +138,15 @@ static enum tw_status check_drop(const struct tw_shard *s, const struct tw_recor
     return status;
 }
 
+static enum tw_status check_permit(const struct tw_shard *s, const struct tw_record *record,
+                                   struct tw_error *error) {
+    if (!s->config.pool || s->members_known)
+        return tw_error_set(error, TW_UNEXPECTED, "PERMIT where nobody needs one");
+    if (s->preparing || (record->count && s->contributors))
+        return tw_error_set(error, TW_UNEXPECTED, "PERMIT while another one stands");
+    return check_contributions(s, "PERMIT", record->contributions, record->count, error);
+}
+
 static enum tw_status check_dial(const struct tw_shard *s, const struct tw_record *record,
                                  struct tw_error *error) {
     struct tw_dial dial;
@@ -169,6 +178,8 @@ enum tw_status tw_record_check(const struct tw_shard *s, const struct tw_record 
         return check_commit(s, record, error);
     case TW_RECORD_DROP:
         return check_drop(s, record, error);
+    case TW_RECORD_PERMIT:
+        return check_permit(s, record, error);
     case TW_RECORD_DIAL:
         return check_dial(s, record, error);
     case TW_RECORD_REGATHER:
@@ -189,12 +200,12 @@ enum tw_status tw_prepare_check(const struct tw_shard *s, const struct tw_prepar
         status = check_contributions(s, what, prepare->contributions, prepare->count, error);
     if (status != TW_OK)
         return status;
-    if (!prepare->count || (s->members_known && prepare->count != s->contributors))
+    if (!prepare->count || (tw_shard_knows(s) && prepare->count != s->contributors))
         return tw_error_set(error, TW_UNEXPECTED, "%s has %u pushes", what, prepare->count);
     for (uint32_t i = 0; i < prepare->count; i++) {
         uint32_t push = tw_shard_find_push(s, &prepare->contributions[i]);
-        bool ready = s->push[push].voted && (s->members_known ? push == s->contributor[i]
-                                                              : all_bytes(s, push, TW_BYTES_HERE));
+        bool ready = s->push[push].voted && (tw_shard_knows(s) ? push == s->contributor[i]
+                                                               : all_bytes(s, push, TW_BYTES_HERE));
         if (!ready)
             return tw_error_set(
                 error, TW_UNEXPECTED, "%s names slot %u, step %llu, which is not whole", what,

@@ -37,6 +37,12 @@ struct tw_sums {
     struct tw_exact_sum squares; /* of its elements, where the update may be clipped by norm */
 };
 
+/* The lead's shard to the sequencer: the bytes of this push wait to be received. */
+struct tw_want {
+    uint32_t slot, incarnation;
+    uint64_t step;
+};
+
 /* Sequencer to shard: reduce exactly these. */
 struct tw_prepare {
     uint64_t version;

@@ -58,6 +58,7 @@ void tw_sequencer_release(struct tw_sequencer *s, uint32_t index) {
     record->slot = index;
     record->step = slot->released = ++slot->begun;
     slot->reading = true;
+    slot->wants = false;
     slot->votes = 0;
     slot->read = (struct tw_whole){.slot = index,
                                    .step = slot->begun,
@@ -113,7 +114,7 @@ static uint32_t clear_slot(struct tw_sequencer *s, uint32_t index) {
     }
     cleared += s->ready_count - kept;
     s->ready_count = kept;
-    slot->waiting = slot->release_due = false;
+    slot->waiting = slot->release_due = slot->wants = false;
     return cleared;
 }
 

@@ -28,7 +28,7 @@ size_t tw_sequencer_bytes(const struct tw_sequencer_config *config) {
         config->dial.gather < 1 || config->dial.gather > n)
         return 0;
     return aligned(sizeof(struct tw_sequencer)) + aligned(n * sizeof(struct tw_slot_state)) +
-           aligned(n * sizeof(struct tw_member)) +
+           aligned(n * sizeof(struct tw_member)) + aligned(n * sizeof(uint32_t)) +
            2 * aligned(ready_room(config) * sizeof(struct tw_whole)) +
            TW_CONTRIBUTION_SIDES * aligned(ready_room(config) * sizeof(struct tw_contribution)) +
            aligned(effect_room(n) * sizeof(struct tw_sequencer_effect));
@@ -49,6 +49,7 @@ struct tw_sequencer *tw_sequencer_init(void *memory, const struct tw_sequencer_c
     s->live = n;
     s->slot = carve(&at, n * sizeof(*s->slot));
     s->member = carve(&at, n * sizeof(*s->member));
+    s->want = carve(&at, n * sizeof(*s->want));
     s->ready_room = ready_room(config);
     s->ready = carve(&at, s->ready_room * sizeof(*s->ready));
     s->prepared = carve(&at, s->ready_room * sizeof(*s->prepared));
@@ -91,6 +92,9 @@ static void dispatch(struct tw_sequencer *s, const struct tw_sequencer_event *ev
         break;
     case TW_SEQ_READY:
         tw_sequencer_on_ready(s, &event->ready);
+        break;
+    case TW_SEQ_WANT:
+        tw_sequencer_on_want(s, &event->want);
         break;
     case TW_SEQ_SUMS:
         tw_sequencer_on_sums(s, &event->sums);
@@ -138,6 +142,8 @@ static void check(const struct tw_sequencer *s) {
     for (uint32_t i = 0; i < s->config.workers; i++) {
         const struct tw_slot_state *slot = &s->slot[i];
         assert(!slot->reading || !slot->waiting);
+        assert(!slot->permitted || slot->reading || slot->waiting);
+        assert(!slot->wants || slot->listed);
         assert(slot->begun >= slot->settled && slot->released >= slot->begun);
         assert(s->config.dial.clock_bound < 0 || s->member[i].evicted ||
                slot->clock >= s->clock_min);
@@ -211,6 +217,8 @@ static bool is_wanted(const struct tw_sequencer *s, uint32_t rank) {
         return !s->member[rank].was_here;
     if (s->ready_count >= tw_sequencer_gather(s))
         return false;
+    if (s->permitted)
+        return slot->permitted;
     return s->config.dial.clock_bound < 0 || slot->clock <= s->clock_min;
 }
 
@@ -220,5 +228,6 @@ struct tw_standing tw_sequencer_standing(const struct tw_sequencer *s, uint32_t 
                                 .reading = s->slot[rank].reading,
                                 .wanted = is_wanted(s, rank),
                                 .evicted = s->member[rank].evicted,
+                                .permitted = s->slot[rank].permitted,
                                 .step = s->slot[rank].begun};
 }

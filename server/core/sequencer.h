@@ -10,6 +10,13 @@
  *
  * Life of a slot:  idle -RELEASE-> reading -READY*-> ready -COMMIT/DROP-> idle
  *
+ * With `admission` an update's contributors are named before anything of their pushes is
+ * received: PERMIT, as soon as as many have begun to push as the dial gathers, first come, first
+ * served. There is one PERMIT at a time, for the next update, the same on all shards: so two
+ * shards never wait for each other. When one of them is lost before its push is whole, or somebody
+ * takes its place, the PERMIT is taken back (one that names nobody), and all that it named send
+ * again when they have a new one.
+ *
  * A turn of the dial (DIAL) and an eviction (EVICT) cancel what is out or not committed; they,
  * too, wait for a PREPARE that they would change.
  *
@@ -34,6 +41,8 @@ struct tw_sequencer_config {
     uint64_t samples;     /* n of the data set: an epoch; 0: no epochs */
     uint64_t end_samples; /* end when so many examples are applied; 0: no such end */
     uint64_t end_updates; /* end at this version; 0: no such end */
+    bool admission;       /* shards have no memory for everybody's push: where the dial does not say
+                             who makes an update, a PERMIT does, before they push */
     bool evaluator;       /* no update before one is there */
     bool inexact;         /* ranks with different numerics ids may mix */
     bool goes_on;         /* also after TW_NOT_FINITE_MAX that are not finite */
@@ -48,6 +57,7 @@ enum tw_sequencer_event_kind {
     TW_SEQ_ATTACHED,  /* rank, attempt, shard: its bulk connection is there */
     TW_SEQ_LOST,      /* rank, attempt: its connections are gone, or it left */
     TW_SEQ_READY,     /* ready */
+    TW_SEQ_WANT,      /* want: bytes of this push wait at the lead's shard */
     TW_SEQ_SUMS,      /* sums */
     TW_SEQ_EVALUATOR, /* present: an evaluator is attached, or gone */
     TW_SEQ_ASK,       /* samples: the evaluator wants weights, at the next border >= samples */
@@ -80,6 +90,7 @@ struct tw_sequencer_event {
             uint32_t attempt; /* of JOINED; what names an older one is over */
         };
         struct tw_ready ready;
+        struct tw_want want;
         struct tw_sums sums;
         struct tw_sequencer_turn turn;
         bool present;
@@ -197,6 +208,7 @@ struct tw_standing {
     bool reading;    /* a step is out: it has not pushed all of it */
     bool wanted;     /* the next update (or the start) waits for it, perhaps among others */
     bool evicted;    /* others are waited for first */
+    bool permitted;  /* its push makes the next update, by a PERMIT */
     uint64_t step;   /* that was given to it last */
 };
 struct tw_standing tw_sequencer_standing(const struct tw_sequencer *sequencer, uint32_t rank);

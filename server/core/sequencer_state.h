@@ -1,5 +1,5 @@
 /* The sequencer's insides, shared by sequencer.c (events), gather.c (votes,
- * updates), release.c (reads and clocks), membership.c (ranks), turn.c (the dial) and
+ * updates), admission.c (permits), release.c (reads and clocks), membership.c (ranks), turn.c (the dial) and
  * evaluation.c (borders, the end). Private to them.
  *
  * Invariants, checked after every step when built with TALWEG_CHECKS (Debug):
@@ -14,8 +14,8 @@
 #include "server/core/sequencer.h"
 
 /* One step's effects can hold a COMMIT, what it left behind, DROPs of what is not
- * finite until the run ends, and a PREPARE, each with contributions of its own. */
-#define TW_CONTRIBUTION_SIDES (TW_NOT_FINITE_MAX + 3)
+ * finite until the run ends or begun too late, a PERMIT, and a PREPARE, each with contributions of its own. */
+#define TW_CONTRIBUTION_SIDES (TW_NOT_FINITE_MAX + 5)
 
 /* A push for which all shards have voted, and which waits to be part of an update. */
 struct tw_whole {
@@ -38,6 +38,9 @@ struct tw_slot_state {
     bool waiting;         /* its whole push is in the queue or a PREPARE, not released */
     bool release_due;     /* owed a RELEASE when holding or a bound allows it */
     uint64_t votes;       /* bit per shard, of the open read */
+    bool wants;           /* it has begun to push the open read, without a permit */
+    bool listed;          /* in the list of those that want */
+    bool permitted;       /* its push makes the next update */
     struct tw_whole read; /* the open read, as far as it is known */
 };
 
@@ -81,6 +84,10 @@ struct tw_sequencer {
     struct tw_whole *prepared; /* [ready_room] of the update under way, by slot and step */
     uint32_t prepared_count;
 
+    uint32_t *want; /* [workers] slots, first come first */
+    uint32_t wants;
+    uint32_t permitted; /* pushes that the last PERMIT named, and that are not settled */
+
     bool preparing;
     uint64_t sums; /* bit per shard that answered */
     bool sums_finite;
@@ -113,6 +120,11 @@ static inline struct tw_whole *tw_sequencer_ready(struct tw_sequencer *s, uint32
     return &s->ready[(s->ready_first + i) % s->ready_room];
 }
 
+/* Who makes the next update is known before it is prepared. */
+static inline bool tw_sequencer_knows(const struct tw_sequencer *s) {
+    return s->config.dial.members_known || s->config.admission;
+}
+
 /* Pushes that make an update: where all take part, all that are left. */
 static inline uint32_t tw_sequencer_gather(const struct tw_sequencer *s) {
     if (!s->config.dial.members_known)
@@ -143,6 +155,24 @@ void tw_sequencer_on_ready(struct tw_sequencer *s, const struct tw_ready *ready)
 void tw_sequencer_on_sums(struct tw_sequencer *s, const struct tw_sums *sums);
 void tw_sequencer_form(struct tw_sequencer *s);
 void tw_sequencer_regather(struct tw_sequencer *s);
+
+/* Memory for the contributions of one more record of this step. */
+struct tw_contribution *tw_sequencer_next_side(struct tw_sequencer *s);
+/* The slot's push was here, in whole or in part, and comes once more. */
+void tw_sequencer_await_again(struct tw_slot_state *slot);
+void tw_sequencer_sort(struct tw_whole *whole, uint32_t count);
+bool tw_sequencer_is_late(const struct tw_sequencer *s, const struct tw_whole *whole);
+void tw_sequencer_drop(struct tw_sequencer *s, const struct tw_whole *whole, uint32_t count,
+                       bool not_finite);
+
+/* admission.c */
+void tw_sequencer_on_want(struct tw_sequencer *s, const struct tw_want *want);
+/* Names the next update's contributors, when that is due. */
+void tw_sequencer_permit(struct tw_sequencer *s);
+/* The update is committed, or dropped; or all is cancelled. */
+void tw_sequencer_spend_permits(struct tw_sequencer *s);
+/* The slot's push will not come, or not as it was. Not while a PREPARE has it. */
+void tw_sequencer_take_back(struct tw_sequencer *s, uint32_t slot);
 
 /* membership.c */
 void tw_sequencer_on_join(struct tw_sequencer *s, const struct tw_sequencer_join *join);

@@ -7,7 +7,7 @@
 
 #include "common/base/arith.h"
 #include "common/tensor/kernels.h"
-#include "server/core/shard_state.h"
+#include "server/core/shard_pool.h"
 
 /* ---- memory ---- */
 
@@ -46,17 +46,54 @@ static size_t plane_floats(const struct tw_shard_config *config) {
 /* Every slot's open push; those that wait, accepted, for the update to come; and as
  * many of the update being swept. */
 static uint32_t push_count(const struct tw_shard_config *config) {
-    return config->slots + 2 * config->ahead;
+    return config->pool ? config->slots : config->slots + 2 * config->ahead;
 }
 
 static uint32_t plane_count(const struct tw_shard_config *config) {
-    return 1 + config->spares + (uint32_t)config->optimizer->states + push_count(config);
+    uint32_t others = config->pool ? 1 : config->spares + push_count(config);
+    return 1 + (uint32_t)config->optimizer->states + others;
+}
+
+static size_t largest_floats(const struct tw_shard_config *config) {
+    const struct tw_layout *layout = config->layout;
+    uint32_t largest = 0;
+    for (uint32_t c = layout->shard_first[config->index];
+         c < layout->shard_first[config->index + 1]; c++)
+        largest = layout->chunk[c].count > largest ? layout->chunk[c].count : largest;
+    return round_up(largest, LINE_FLOATS);
+}
+
+/* A buffer of the pool: for a chunk, and the encoded copy of it. */
+static size_t spare_floats(const struct tw_shard_config *config) {
+    size_t floats = largest_floats(config), encoded = 0;
+    if (tw_encodings[config->pull].encode)
+        encoded = round_up(tw_encoding_bytes(config->pull, floats), LINE_FLOATS * sizeof(float));
+    return floats + encoded / sizeof(float) + STAGGER_FLOATS;
+}
+
+size_t tw_pool_stride(const struct tw_shard *s) {
+    return s->spare_stride;
+}
+
+struct tw_shard_sizes tw_shard_sizes(const struct tw_layout *layout, uint32_t index,
+                                     uint32_t pull) {
+    struct tw_shard_config config = {.layout = layout, .index = index, .pull = pull};
+    return (struct tw_shard_sizes){.plane =
+                                       (plane_floats(&config) + STAGGER_FLOATS) * sizeof(float),
+                                   .encoded = encoded_floats(&config, NULL) * sizeof(float),
+                                   .spare = spare_floats(&config) * sizeof(float)};
+}
+
+uint32_t tw_shard_pool_min(uint32_t slots) {
+    uint32_t reserve = tw_pool_reserve(slots);
+    return reserve ? reserve : 1;
 }
 
 /* Walks through all arrays; with `memory` NULL only measures. */
 static size_t carve(struct tw_shard *s, unsigned char *memory) {
     size_t at = round_up(sizeof(*s), 64);
-    uint32_t slots = s->config.slots, chunks = s->chunks, copies = 1 + s->config.spares;
+    uint32_t slots = s->config.slots, chunks = s->chunks, pool = s->config.pool;
+    uint32_t pool_slots = pool ? slots : 0, pool_chunks = pool ? chunks : 0;
 #define CARVE(field, count)                                                                        \
     do {                                                                                           \
         if (memory)                                                                                \
@@ -65,8 +102,9 @@ static size_t carve(struct tw_shard *s, unsigned char *memory) {
     } while (0)
     CARVE(offset, chunks);
     CARVE(current, chunks);
-    CARVE(refs, (size_t)copies * chunks);
-    CARVE(encoded, (size_t)copies * chunks);
+    size_t tokens = pool ? (size_t)chunks + pool : (1 + (size_t)s->config.spares) * chunks;
+    CARVE(refs, tokens);
+    CARVE(encoded, tokens);
     CARVE(encoded_offset, chunks);
     CARVE(slot, slots);
     CARVE(push, s->pushes);
@@ -78,8 +116,17 @@ static size_t carve(struct tw_shard *s, unsigned char *memory) {
     CARVE(to_reduce, chunks);
     CARVE(queued, chunks);
     CARVE(work, s->work_room);
+    CARVE(spare, pool);
+    CARVE(home, pool_chunks);
+    CARVE(held, pool_chunks);
+    CARVE(order, pool_chunks);
+    CARVE(turn, pool_slots);
+    CARVE(wants, pool_slots);
+    CARVE(wanted, pool_slots);
     CARVE(before, s->config.sums_every ? s->config.layout->chunk_bytes / sizeof(float) : 0);
-    CARVE(planes, s->stride * plane_count(&s->config) + s->encoded_stride * copies);
+    CARVE(planes, s->stride * plane_count(&s->config) +
+                      s->encoded_stride * (pool ? 1 : 1 + s->config.spares));
+    CARVE(spare_floats, s->spare_stride * pool);
 #undef CARVE
     return at;
 }
@@ -90,7 +137,10 @@ static void measure(struct tw_shard *s, const struct tw_shard_config *config) {
     s->pushes = push_count(config);
     s->plane = plane_floats(config);
     s->stride = s->plane + STAGGER_FLOATS;
+    s->push_planes = config->pool ? 1 : s->pushes;
     s->encoded_stride = encoded_floats(config, NULL);
+    s->spare_weights = largest_floats(config);
+    s->spare_stride = spare_floats(config);
     /* Per slot at most one COMMIT, one RELEASE that is valid and one, superseded,
      * in the batch being swept; the same for the evaluator. */
     s->work_room = 3 * config->slots + 4;
@@ -99,9 +149,10 @@ static void measure(struct tw_shard *s, const struct tw_shard_config *config) {
 size_t tw_shard_bytes(const struct tw_shard_config *config) {
     struct tw_shard s;
     measure(&s, config);
-    size_t floats, bytes, small;
+    size_t floats, pool, bytes, small;
     if (!tw_size_multiply(s.stride + s.encoded_stride, plane_count(config), &floats) ||
-        !tw_size_multiply(floats, sizeof(float), &bytes) ||
+        !tw_size_multiply(s.spare_stride, config->pool, &pool) || pool > SIZE_MAX - floats ||
+        !tw_size_multiply(floats + pool, sizeof(float), &bytes) ||
         !tw_size_multiply((size_t)s.pushes + 64, (size_t)s.chunks + 64, &small) ||
         bytes > SIZE_MAX / 4 || small > SIZE_MAX / 64)
         return 0;
@@ -136,6 +187,8 @@ struct tw_shard *tw_shard_init(void *memory, const struct tw_shard_config *confi
         s->push[i] = (struct tw_shard_push){.used = true, .slot = i, .bad_tensor = UINT32_MAX};
     }
     s->members_known = config->members_known;
+    if (config->pool)
+        tw_pool_init(s);
     tw_shard_know_members(s);
     return s;
 }
@@ -144,12 +197,35 @@ const float *tw_shard_weights(const struct tw_shard *s, uint32_t chunk) {
     return tw_shard_buffer(s, s->current[chunk - s->first], chunk - s->first);
 }
 
+float *tw_shard_buffer(const struct tw_shard *s, uint32_t copy, uint32_t chunk) {
+    if (!copy)
+        return tw_shard_plane(s, 0, chunk);
+    if (s->config.pool)
+        return s->spare_floats + (copy - 1) * s->spare_stride;
+    return tw_shard_behind_pushes(s, copy) - s->stride + s->offset[chunk];
+}
+
+void *tw_shard_encoded(const struct tw_shard *s, uint32_t copy, uint32_t chunk) {
+    if (s->config.pool && copy)
+        return tw_shard_buffer(s, copy, chunk) + s->spare_weights;
+    return (unsigned char *)tw_shard_behind_pushes(s, copy) + s->encoded_offset[chunk];
+}
+
+/* Old weights that nobody is sending any more. */
 void tw_shard_sent(struct tw_shard *s, uint32_t token) {
     assert(s->refs[token] > 0);
-    s->refs[token]--;
+    if (--s->refs[token] || !s->config.pool || token < s->chunks)
+        return;
+    uint32_t copy = token - s->chunks + 1;
+    if (s->current[s->spare[copy - 1].chunk] != copy)
+        tw_pool_free_copy(s, copy);
 }
 
 /* ---- pushes ---- */
+
+float *tw_shard_gradient(const struct tw_shard *s, uint32_t push, uint32_t chunk) {
+    return s->config.pool ? tw_pool_gradient(s, push, chunk) : tw_shard_push_plane(s, push, chunk);
+}
 
 /* What frames of a push have in common: TW_OK it is awaited; TW_STALE it is over
  * and may be thrown away; anything else is the peer's fault. */
@@ -194,15 +270,49 @@ enum tw_status tw_shard_place(struct tw_shard *s, const struct tw_push *push, si
     uint8_t *state = tw_shard_bytes_state(s, open, c);
     switch (*state) {
     case TW_BYTES_EMPTY:
-        *state = TW_BYTES_RECEIVING;
-        *place = tw_encoding_place(s->config.push, tw_shard_gradient(s, open, c), count);
-        return TW_OK;
+        *place = s->config.pool ? NULL : tw_shard_push_plane(s, open, c);
+        if (s->config.pool)
+            status = tw_pool_place(s, open, c, place);
+        if (*place) {
+            *state = TW_BYTES_RECEIVING;
+            *place = tw_encoding_place(s->config.push, *place, count);
+        }
+        return status;
     case TW_BYTES_HERE:
     case TW_BYTES_MERGED:
         return TW_OK; /* sent twice: the first one counts, the bytes are the same */
     default:
         return TW_AGAIN;
     }
+}
+
+bool tw_shard_has_place(const struct tw_shard *s, const struct tw_push *push) {
+    if (check_push(s, push->slot, push->incarnation, push->step, NULL) != TW_OK)
+        return true; /* to be thrown away */
+    uint32_t open = s->slot[push->slot].open, c = push->chunk - s->first;
+    switch (s->bytes[(size_t)open * s->chunks + c]) {
+    case TW_BYTES_EMPTY:
+        return !s->config.pool || tw_pool_has_place(s, open, c);
+    case TW_BYTES_HERE:
+    case TW_BYTES_MERGED:
+        return true;
+    default:
+        return false;
+    }
+}
+
+bool tw_shard_freed(struct tw_shard *s) {
+    bool freed = s->freed;
+    s->freed = false;
+    return freed;
+}
+
+/* Bytes of a push that is over, or not awaited any more, have come or will not. */
+static void forget_bytes(struct tw_shard *s, uint32_t index, uint32_t chunk) {
+    *tw_shard_bytes_state(s, index, chunk) = TW_BYTES_EMPTY;
+    if (s->config.pool)
+        tw_pool_let_go(s, index, chunk);
+    s->freed = true;
 }
 
 static void vote_if_whole(struct tw_shard *s, uint32_t index) {
@@ -221,7 +331,7 @@ void tw_shard_arrived(struct tw_shard *s, const struct tw_push *frame) {
     uint8_t *state = tw_shard_bytes_state(s, open, c);
     if (*state != TW_BYTES_RECEIVING) {
         assert(*state == TW_BYTES_STALE);
-        *state = TW_BYTES_EMPTY;
+        forget_bytes(s, open, c);
         return;
     }
     struct tw_shard_push *push = &s->push[open];
@@ -232,7 +342,9 @@ void tw_shard_arrived(struct tw_shard *s, const struct tw_push *frame) {
     tw_encoding_settle(s->config.push, gradient, chunk->count);
     if (!tw_all_finite(gradient, chunk->count) && chunk->tensor < push->bad_tensor)
         push->bad_tensor = chunk->tensor;
-    if (s->members_known)
+    if (s->config.pool)
+        tw_pool_arrived(s, open, c);
+    else if (s->members_known)
         tw_shard_count_here(s, c);
     vote_if_whole(s, open);
 }
@@ -241,7 +353,7 @@ void tw_shard_aborted(struct tw_shard *s, const struct tw_push *push) {
     uint32_t open = s->slot[push->slot].open;
     uint8_t *state = tw_shard_bytes_state(s, open, push->chunk - s->first);
     assert(*state == TW_BYTES_RECEIVING || *state == TW_BYTES_STALE);
-    *state = TW_BYTES_EMPTY;
+    forget_bytes(s, open, push->chunk - s->first);
 }
 
 enum tw_status tw_shard_end(struct tw_shard *s, const struct tw_end *end, struct tw_error *error) {
@@ -262,13 +374,28 @@ enum tw_status tw_shard_end(struct tw_shard *s, const struct tw_end *end, struct
     if (end->examples < 1 || end->examples > (uint64_t)TW_ELEMENTS_MAX)
         return tw_error_set(error, TW_MALFORMED, "rank %u, step %llu: %llu examples", end->slot,
                             (unsigned long long)end->step, (unsigned long long)end->examples);
-    if (push->ended)
+    if (push->ended || push->again)
         return TW_OK;
     push->ended = true;
     push->examples = end->examples;
     push->loss = end->loss;
     vote_if_whole(s, s->slot[end->slot].open);
     return TW_OK;
+}
+
+bool tw_shard_wants_again(struct tw_shard *s, uint32_t slot) {
+    struct tw_shard_push *push = &s->push[s->slot[slot].open];
+    bool again = push->again;
+    push->again = false;
+    return again;
+}
+
+uint64_t tw_shard_version(const struct tw_shard *s) {
+    return s->version;
+}
+
+bool tw_shard_is_permitted(const struct tw_shard *s, uint32_t slot) {
+    return s->config.pool && !s->members_known && s->turn[slot] != UINT32_MAX;
 }
 
 uint32_t tw_shard_look_for_push(const struct tw_shard *s, uint32_t slot, uint64_t step) {
@@ -321,7 +448,7 @@ void tw_shard_prepare(struct tw_shard *s, const struct tw_prepare *prepare) {
     assert(!s->preparing);
     s->preparing = true;
     s->prepare_version = prepare->version;
-    if (s->members_known)
+    if (tw_shard_knows(s))
         return;
     s->contributors = prepare->count;
     for (uint32_t i = 0; i < prepare->count; i++)
@@ -345,8 +472,25 @@ static bool answer_prepare(struct tw_shard *s, struct tw_shard_effect *effect) {
     return true;
 }
 
+/* One who has begun to push without a permit, and still wants one. */
+static bool give_want(struct tw_shard *s, struct tw_shard_effect *effect) {
+    while (s->want_count) {
+        uint32_t index = s->wanted[s->want_first];
+        s->want_first = (s->want_first + 1) % s->config.slots;
+        s->want_count--;
+        if (!s->wants[index])
+            continue; /* withdrawn in between */
+        *effect = (struct tw_shard_effect){.kind = TW_SHARD_WANT,
+                                           .want = {.slot = index,
+                                                    .incarnation = s->slot[index].incarnation,
+                                                    .step = s->slot[index].step}};
+        return true;
+    }
+    return false;
+}
+
 enum tw_shard_work tw_shard_next(struct tw_shard *s, struct tw_shard_effect *effect) {
-    if (give_vote(s, effect))
+    if (give_vote(s, effect) || give_want(s, effect))
         return TW_SHARD_EFFECT;
     /* What the log says comes first: so at most one COMMIT waits to be swept, and
      * the planes of its pushes are free again before those of the next are summed. */

@@ -14,9 +14,12 @@
  * Weights are copy-on-write: a chunk that is being sent is never written; its
  * update goes into a spare buffer. When no spare is left the update waits.
  *
- * A push has a plane of memory. A slot has one open push; when the log releases
- * its next step before the last one is committed, that one was accepted: it is held
- * in its plane, and the slot goes on in another.
+ * Where there is room for everything, a push has a plane of memory. A slot has one open push;
+ * when the log releases its next step before the last one is committed, that one was accepted: it
+ * is held in its plane, and the slot goes on in another. Where there is not (`pool`), the log says
+ * who contributes to the next update before anything of it is received, by a PERMIT or, in `sync`,
+ * because all do; gradients are added up as they arrive, in slot order, and what has no buffer
+ * yet is not received.
  *
  * Bytes of a push, chunk by chunk:
  *
@@ -51,6 +54,9 @@ struct tw_shard_config {
     uint32_t ahead;     /* room for pushes that may wait, accepted, while their slots go on: that of
                            the mode with the most of all that the dial will be turned to */
     uint32_t spares;    /* spare weight buffers for copy-on-write, >= 1 */
+    uint32_t pool;      /* not 0: pushes have no planes, but so many spare buffers of the size of
+                           the largest chunk, tw_shard_pool_min() or more; no `ahead`, no `spares`;
+                           shard_pool.h */
     uint32_t push, pull; /* enum tw_encoding_number: how gradients come and weights leave */
     uint64_t seed;       /* of the initial weights */
     uint64_t hash_every, sums_every; /* updates between two samples (common/tensor/sample.h) */
@@ -62,6 +68,7 @@ struct tw_shard_config {
 enum tw_shard_effect_kind {
     TW_SHARD_READY,   /* ready: to the sequencer */
     TW_SHARD_SUMS,    /* sums: to the sequencer */
+    TW_SHARD_WANT,    /* want: this slot has begun to push, and has no permit */
     TW_SHARD_SEND,    /* send: weights to a slot; answer with tw_shard_sent(token) */
     TW_SHARD_APPLIED, /* applied: the update of this version is in all of its chunks */
 };
@@ -85,6 +92,7 @@ struct tw_shard_effect {
     union {
         struct tw_ready ready;
         struct tw_sums sums;
+        struct tw_want want;
         struct tw_shard_send send;
         struct tw_applied applied;
     };
@@ -99,9 +107,17 @@ size_t tw_shard_bytes(const struct tw_shard_config *config);
 /* `memory`: zeroed, 64-aligned, tw_shard_bytes() long. Fills the weights. */
 struct tw_shard *tw_shard_init(void *memory, const struct tw_shard_config *config);
 
+/* Bytes of a copy of server `index`'s share; of an encoded one; and of a buffer of its pool. */
+struct tw_shard_sizes {
+    size_t plane, encoded, spare;
+};
+struct tw_shard_sizes tw_shard_sizes(const struct tw_layout *layout, uint32_t index, uint32_t pull);
+/* The least `pool` that a shard with so many slots can live with. */
+uint32_t tw_shard_pool_min(uint32_t slots);
+
 /* Where the bytes of this chunk of a gradient belong. TW_OK with *place NULL: they
- * are not needed (here already, or of a step that is over). TW_AGAIN: an old
- * connection still holds the buffer. TW_STALE, TW_UNEXPECTED, TW_MALFORMED: the
+ * are not needed (here already, of a step that is over, or to be sent once more). TW_AGAIN: an old
+ * connection still holds the buffer, no buffer is free, or there is no permit. TW_STALE, TW_UNEXPECTED, TW_MALFORMED: the
  * peer broke the protocol; the message says how. */
 enum tw_status tw_shard_place(struct tw_shard *shard, const struct tw_push *push, size_t data_bytes,
                               void **place, struct tw_error *error);
@@ -109,9 +125,21 @@ enum tw_status tw_shard_place(struct tw_shard *shard, const struct tw_push *push
 void tw_shard_arrived(struct tw_shard *shard, const struct tw_push *push);
 /* They will not come: the connection was lost in the middle. */
 void tw_shard_aborted(struct tw_shard *shard, const struct tw_push *push);
+/* Whether place(), which said TW_AGAIN, would now say something else. */
+bool tw_shard_has_place(const struct tw_shard *shard, const struct tw_push *push);
+/* Whether something was freed since the last time that this was asked. */
+bool tw_shard_freed(struct tw_shard *shard);
 /* End of a push; statuses as place(). */
 enum tw_status tw_shard_end(struct tw_shard *shard, const struct tw_end *end,
                             struct tw_error *error);
+
+/* After an End: bytes of the push were thrown away for want of a buffer, and its worker is to be
+ * asked for all of it again. True once. */
+bool tw_shard_wants_again(struct tw_shard *shard, uint32_t slot);
+/* Of the last COMMIT. */
+uint64_t tw_shard_version(const struct tw_shard *shard);
+/* The slot contributes to the update to come by a PERMIT. */
+bool tw_shard_is_permitted(const struct tw_shard *shard, uint32_t slot);
 
 void tw_shard_prepare(struct tw_shard *shard, const struct tw_prepare *prepare);
 /* A record, in log order. What it points to is not kept. The mode of a DIAL is one that

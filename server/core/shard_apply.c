@@ -4,7 +4,7 @@
 
 #include "common/tensor/kernels.h"
 #include "server/core/dial.h"
-#include "server/core/shard_state.h"
+#include "server/core/shard_pool.h"
 
 /* ---- reducing ---- */
 
@@ -14,6 +14,8 @@ void tw_shard_know_members(struct tw_shard *s) {
     for (uint32_t i = 0; s->members_known && i < s->config.slots; i++)
         if (!s->slot[i].evicted)
             s->contributor[s->contributors++] = s->slot[i].open;
+    if (s->config.pool)
+        tw_pool_new_sums(s);
 }
 
 /* One more contributor has this chunk; when all have, it can be reduced. */
@@ -31,26 +33,34 @@ void tw_shard_clear_sums(struct tw_shard *s) {
     s->squares = (struct tw_exact_sum){0};
 }
 
-/* Sums the contributors' bytes of one chunk into the first one's buffer. */
-enum tw_shard_work tw_shard_reduce_next(struct tw_shard *s) {
-    uint32_t chunk = s->to_reduce[s->reduce_first];
-    s->reduce_first = (s->reduce_first + 1) % s->chunks;
-    s->reduce_count--;
-    s->queued[chunk] = false;
+/* The contributors' bytes of one chunk, summed into the first one's buffer; NULL: not all of them
+ * are here, withdrawn since it was queued. */
+static const float *sum_all(struct tw_shard *s, uint32_t chunk) {
     if (s->here[chunk] < s->contributors)
-        return TW_SHARD_WORKED; /* withdrawn since it was queued */
+        return NULL;
     for (uint32_t i = 0; i < s->contributors; i++) {
         s->input[i] = tw_shard_gradient(s, s->contributor[i], chunk);
         *tw_shard_bytes_state(s, s->contributor[i], chunk) = TW_BYTES_MERGED;
     }
     s->here[chunk] = 0;
-    s->reduced++;
     float *sum = tw_shard_gradient(s, s->contributor[0], chunk);
+    if (s->contributors > 1)
+        tw_sum_tree(sum, s->input, (int)s->contributors, tw_shard_chunk(s, chunk)->count);
+    return sum;
+}
+
+enum tw_shard_work tw_shard_reduce_next(struct tw_shard *s) {
+    uint32_t chunk = s->to_reduce[s->reduce_first];
+    s->reduce_first = (s->reduce_first + 1) % s->chunks;
+    s->reduce_count--;
+    s->queued[chunk] = false;
+    const float *sum = s->config.pool ? tw_pool_add_next(s, chunk) : sum_all(s, chunk);
+    if (!sum)
+        return TW_SHARD_WORKED;
+    s->reduced++;
     size_t count = tw_shard_chunk(s, chunk)->count;
-    if (s->contributors > 1) {
-        tw_sum_tree(sum, s->input, (int)s->contributors, count);
+    if (s->contributors > 1)
         s->sum_finite = s->sum_finite && tw_all_finite(sum, count);
-    }
     if (tw_shaping_needs_norm(&s->config.shaping))
         tw_add_squares(&s->squares, sum, count);
     return TW_SHARD_WORKED;
@@ -60,14 +70,17 @@ enum tw_shard_work tw_shard_reduce_next(struct tw_shard *s) {
 
 static void new_push(struct tw_shard_push *push) {
     push->whole = 0;
-    push->ended = push->voted = false;
+    push->ended = push->voted = push->again = false;
     push->bad_tensor = UINT32_MAX;
 }
 
 static void new_sums(struct tw_shard *s) {
     tw_shard_clear_sums(s);
     s->preparing = false;
-    memset(s->here, 0, s->chunks * sizeof(*s->here));
+    if (s->config.pool)
+        tw_shard_know_members(s); /* of a PERMIT there are none any more */
+    else
+        memset(s->here, 0, s->chunks * sizeof(*s->here));
 }
 
 /* Forgets what has come of an uncommitted push. Bytes that were summed
@@ -81,10 +94,14 @@ static void forget_push(struct tw_shard *s, uint32_t index, bool merged, bool st
         uint8_t *state = tw_shard_bytes_state(s, index, c);
         if (*state == TW_BYTES_HERE) {
             *state = TW_BYTES_EMPTY;
-            if (s->members_known && s->here[c])
+            if (s->config.pool)
+                tw_pool_let_go(s, index, c);
+            else if (s->members_known && s->here[c])
                 s->here[c]--;
         } else if (*state == TW_BYTES_MERGED && merged) {
             *state = TW_BYTES_EMPTY;
+            if (s->config.pool)
+                tw_pool_let_go(s, index, c);
         } else if (*state == TW_BYTES_MERGED) {
             push->whole++;
             push->bad_tensor = bad_tensor;
@@ -138,8 +155,11 @@ static void on_commit(struct tw_shard *s, const struct tw_record *record) {
         s->push[index].next = next;
         next = index;
         new_push(&s->push[index]);
-        memset(tw_shard_bytes_state(s, index, 0), TW_BYTES_COMMITTED, s->chunks);
+        memset(tw_shard_bytes_state(s, index, 0),
+               s->config.pool ? TW_BYTES_EMPTY : TW_BYTES_COMMITTED, s->chunks);
     }
+    if (s->config.pool)
+        tw_pool_commit(s);
     new_sums(s);
     struct tw_shard_item *item = add_work(s, record);
     item->push = next;
@@ -149,23 +169,49 @@ static void on_commit(struct tw_shard *s, const struct tw_record *record) {
     memcpy(item->scalars, record->scalars, sizeof(item->scalars));
 }
 
+/* Nothing of the update to come is here. Without a pool what is just being received may stay: the
+ * same incarnation sends the same bytes. */
+static void clear_sums(struct tw_shard *s) {
+    for (uint32_t i = 0; i < s->config.slots; i++)
+        forget_push(s, s->slot[i].open, true, s->config.pool > 0);
+    new_sums(s);
+}
+
 static void on_drop(struct tw_shard *s, const struct tw_record *record) {
+    bool all = s->members_known;
     for (uint32_t i = 0; i < record->count; i++) {
         uint32_t index = tw_shard_find_push(s, &record->contributions[i]);
+        all = all || tw_shard_is_permitted(s, record->contributions[i].slot);
         settle(s, &record->contributions[i]);
         forget_push(s, index, true, true);
         free_if_held(s, index);
         withdraw_release(s, record->contributions[i].slot);
     }
-    if (s->members_known)
+    if (all && s->config.pool)
+        clear_sums(s);
+    else if (all)
         new_sums(s);
 }
 
 static void on_regather(struct tw_shard *s, uint64_t position) {
     s->regather = position;
-    for (uint32_t i = 0; i < s->config.slots; i++) /* the same incarnation sends the same bytes */
-        forget_push(s, s->slot[i].open, true, false);
+    clear_sums(s);
+}
+
+/* Who contributes to the update to come; or, named by nobody, that those who did do not: they are
+ * to send again, when they have a new permit. */
+static void on_permit(struct tw_shard *s, const struct tw_record *record) {
+    for (uint32_t i = 0; i < s->contributors; i++) {
+        s->wants[s->contributor[i]] = false;
+        forget_push(s, s->contributor[i], true, true);
+    }
     new_sums(s);
+    if (!record->count)
+        s->regather = record->position;
+    for (uint32_t i = 0; i < record->count; i++)
+        s->contributor[i] = tw_shard_find_push(s, &record->contributions[i]);
+    s->contributors = record->count;
+    tw_pool_new_sums(s);
 }
 
 static void open_push(struct tw_shard *s, const struct tw_record *record) {
@@ -180,6 +226,8 @@ static void open_push(struct tw_shard *s, const struct tw_record *record) {
 
 /* Nothing of the slot that is not committed is left. */
 static void clear_slot(struct tw_shard *s, uint32_t index, bool merged) {
+    if (s->config.pool)
+        s->wants[index] = false;
     for (uint32_t i = 0; i < s->pushes; i++) {
         bool sweeping = *tw_shard_bytes_state(s, i, s->chunks - 1) == TW_BYTES_COMMITTED;
         if (!s->push[i].used || s->push[i].slot != index || (sweeping && !is_open(s, i)))
@@ -192,6 +240,9 @@ static void clear_slot(struct tw_shard *s, uint32_t index, bool merged) {
 /* A new process holds the slot, or one that was evicted is back. */
 static void on_join(struct tw_shard *s, const struct tw_record *record) {
     struct tw_shard_slot *slot = &s->slot[record->slot];
+    /* With a pool sums cannot lose one of theirs: a REGATHER follows. */
+    if (s->config.pool && s->members_known && (slot->evicted || record->incarnation > 1))
+        clear_sums(s);
     slot->incarnation = record->incarnation;
     clear_slot(s, record->slot, false);
     slot->step = slot->settled;
@@ -211,6 +262,8 @@ static void cancel_slot(struct tw_shard *s, uint32_t index) {
 
 /* Sums that count on its bytes are cleared by the REGATHER that follows. */
 static void on_evict(struct tw_shard *s, const struct tw_record *record) {
+    if (s->config.pool && s->members_known)
+        clear_sums(s);
     cancel_slot(s, record->slot);
     s->slot[record->slot].evicted = true;
     if (s->members_known)
@@ -241,6 +294,8 @@ static void on_release(struct tw_shard *s, const struct tw_record *record) {
             slot->open = take_free_push(s);
         else
             forget_push(s, slot->open, false, true);
+        if (s->config.pool)
+            s->wants[record->slot] = false;
         slot->step = record->step;
         open_push(s, record);
         pending = &slot->release;
@@ -255,6 +310,7 @@ static void on_release(struct tw_shard *s, const struct tw_record *record) {
 }
 
 void tw_shard_record(struct tw_shard *s, const struct tw_record *record) {
+    s->freed = true;
     switch (record->kind) {
     case TW_RECORD_JOIN:
         on_join(s, record);
@@ -270,6 +326,9 @@ void tw_shard_record(struct tw_shard *s, const struct tw_record *record) {
         break;
     case TW_RECORD_REGATHER:
         on_regather(s, record->position);
+        break;
+    case TW_RECORD_PERMIT:
+        on_permit(s, record);
         break;
     case TW_RECORD_DIAL:
         on_dial(s, record);
@@ -317,14 +376,39 @@ static struct tw_shard_item *add_work(struct tw_shard *s, const struct tw_record
 
 /* The copy that the update of a chunk writes into: the current one when nobody
  * is sending it, else a spare. UINT32_MAX: none is free. */
-static uint32_t writable_copy(const struct tw_shard *s, uint32_t chunk) {
-    uint32_t current = s->current[chunk];
-    if (!s->refs[current * s->chunks + chunk])
+static uint32_t writable_copy(struct tw_shard *s, uint32_t chunk) {
+    uint32_t current = s->current[chunk], copies = s->config.pool ? 0 : s->config.spares;
+    bool is_free = !s->refs[tw_shard_token(s, current, chunk)];
+    if (is_free && !s->config.pool)
         return current;
-    for (uint32_t copy = 0; copy <= s->config.spares; copy++)
-        if (!s->refs[copy * s->chunks + chunk])
-            return copy;
-    return UINT32_MAX;
+    for (uint32_t copy = 0; copy <= copies; copy++)
+        if (!s->refs[tw_shard_token(s, copy, chunk)])
+            return copy; /* with a pool: back to the plane as soon as that is possible */
+    if (is_free)
+        return current;
+    return s->config.pool ? tw_pool_take_copy(s, chunk) : UINT32_MAX;
+}
+
+/* The weights of this chunk are in another buffer now. */
+static void move_weights(struct tw_shard *s, uint32_t chunk, uint32_t copy) {
+    uint32_t old = s->current[chunk];
+    s->current[chunk] = copy;
+    if (s->config.pool && old && old != copy && !s->refs[tw_shard_token(s, old, chunk)])
+        tw_pool_free_copy(s, old);
+}
+
+/* The gradients that the COMMIT was made of are not needed any more. */
+static void leave_gradients(struct tw_shard *s, const struct tw_shard_item *item, uint32_t chunk) {
+    s->freed = true;
+    if (s->config.pool) {
+        tw_pool_swept(s, chunk);
+        return;
+    }
+    for (uint32_t i = item->push; i != UINT32_MAX; i = s->push[i].next) {
+        *tw_shard_bytes_state(s, i, chunk) = TW_BYTES_EMPTY;
+        if (chunk + 1 == s->chunks)
+            free_if_held(s, i);
+    }
 }
 
 /* Weights of this chunk are there only before the update. */
@@ -363,22 +447,19 @@ static bool apply(struct tw_shard *s, const struct tw_shard_item *item, uint32_t
     begin_sample(s, item, chunk, &work);
     tw_shaping_apply(&s->config.shaping, s->config.optimizer, &s->config.options, &terms,
                      tw_shard_chunk(s, chunk)->tensor, &work,
-                     tw_shard_gradient(s, item->push, chunk));
+                     s->config.pool ? tw_pool_sum(s, chunk)
+                                    : tw_shard_push_plane(s, item->push, chunk));
     end_sample(s, chunk, &work);
-    s->current[chunk] = copy;
-    s->encoded[copy * s->chunks + chunk] = false;
-    for (uint32_t i = item->push; i != UINT32_MAX; i = s->push[i].next) {
-        *tw_shard_bytes_state(s, i, chunk) = TW_BYTES_EMPTY;
-        if (chunk + 1 == s->chunks)
-            free_if_held(s, i);
-    }
+    move_weights(s, chunk, copy);
+    s->encoded[tw_shard_token(s, copy, chunk)] = false;
+    leave_gradients(s, item, chunk);
     return true;
 }
 
 /* The encoded copy of the weights that are in this buffer; made for the first who gets it. */
 static const void *encoded_weights(struct tw_shard *s, uint32_t copy, uint32_t chunk) {
     void *out = tw_shard_encoded(s, copy, chunk);
-    bool *is_made = &s->encoded[copy * s->chunks + chunk];
+    bool *is_made = &s->encoded[tw_shard_token(s, copy, chunk)];
     if (!*is_made)
         tw_encodings[s->config.pull].encode(out, tw_shard_buffer(s, copy, chunk),
                                             tw_shard_chunk(s, chunk)->count);
@@ -388,7 +469,7 @@ static const void *encoded_weights(struct tw_shard *s, uint32_t copy, uint32_t c
 
 static void send(struct tw_shard *s, const struct tw_shard_item *item, uint32_t chunk,
                  struct tw_shard_effect *effect) {
-    uint32_t copy = s->current[chunk], token = copy * s->chunks + chunk;
+    uint32_t copy = s->current[chunk], token = tw_shard_token(s, copy, chunk);
     bool plain = item->slot == TW_SLOT_EVALUATOR || !s->encoded_stride;
     uint32_t encoding = plain ? TW_ENCODING_F32 : s->config.pull;
     s->refs[token]++;

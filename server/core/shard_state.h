@@ -21,6 +21,7 @@ struct tw_shard_push {
     uint64_t step, position; /* of the RELEASE that it answers */
     uint32_t whole;          /* chunks HERE or MERGED */
     bool ended, voted, in_votes;
+    bool again; /* some of its bytes were thrown away: it is to be sent once more */
     uint64_t examples;
     double loss;
     uint32_t bad_tensor; /* UINT32_MAX: all finite so far */
@@ -47,6 +48,13 @@ struct tw_shard_item {
     double scalars[TW_RECORD_SCALARS];
 };
 
+/* A buffer of the pool. */
+struct tw_shard_spare {
+    uint32_t owner; /* a push, or COPY */
+    uint32_t chunk;
+    uint32_t next; /* of the same chunk, or of those that are free; UINT32_MAX: the last */
+};
+
 struct tw_shard {
     struct tw_shard_config config;
     bool members_known;     /* as the dial is now */
@@ -56,10 +64,11 @@ struct tw_shard {
     size_t *offset;         /* [chunks] of a chunk in a plane */
     float *planes;          /* weights, states, pushes, spare weights */
     size_t *encoded_offset; /* [chunks] in bytes, of a chunk in an encoded copy */
+    uint32_t push_planes;   /* planes of pushes; with a pool 1, of the sums */
     size_t encoded_stride;  /* floats that an encoded copy takes; 0: weights leave as they are */
 
     uint32_t *current; /* [chunks] plane that holds the weights */
-    uint32_t *refs;    /* [(1 + spares) * chunks] sends under way, per buffer */
+    uint32_t *refs;    /* [by tw_shard_token()] sends under way, per buffer */
     bool *encoded;     /* [the same] its encoded copy is of the weights that are in it */
 
     struct tw_shard_slot *slot; /* [slots] */
@@ -72,7 +81,8 @@ struct tw_shard {
     uint32_t *contributor; /* [pushes] of the update being reduced */
     uint32_t contributors; /* of all slots, when members are known; else of the PREPARE */
     const float **input;   /* [pushes] for the reduction */
-    uint32_t *here;        /* [chunks] contributors that have it, not yet reduced */
+    uint32_t *here;        /* [chunks] contributors that have it, not yet reduced; with a pool:
+                              that are in the sum */
     uint32_t *to_reduce;   /* ring [chunks] */
     bool *queued;          /* [chunks] is in that ring */
     uint32_t reduce_first, reduce_count, reduced;
@@ -89,6 +99,22 @@ struct tw_shard {
     uint32_t item, chunk; /* where the sweep stands */
     uint32_t evaluator_release;
 
+    /* With a pool (shard_pool.h) only. */
+    struct tw_shard_spare *spare;     /* [pool] */
+    uint32_t free_spare, free_spares; /* list of those that are free */
+    float *spare_floats;              /* [pool * spare_stride] */
+    size_t spare_stride;              /* floats between them, staggered too */
+    size_t spare_weights;             /* floats of one, before the encoded copy of them */
+    uint32_t *home;                   /* [chunks] push that has the chunk's own place */
+    uint32_t *held;                   /* [chunks] list of spare buffers */
+    uint32_t *turn;                   /* [slots] place among the contributors; UINT32_MAX: none */
+    uint32_t *order;                  /* [chunks] as the first contributor sent them */
+    uint32_t begun, focus;            /* how many it has sent; the first that is not summed */
+    bool *wants;                      /* [slots] has begun without a permit, and said so */
+    uint32_t *wanted;                 /* ring [slots] of those that are yet to be told */
+    uint32_t want_first, want_count;
+    bool freed; /* somebody who got TW_AGAIN may have a place now */
+
     struct tw_sample sample; /* of the COMMIT being swept: there is one at most */
     float *before;           /* [largest chunk] its weights before it, when they are sampled */
 };
@@ -96,27 +122,31 @@ struct tw_shard {
 static inline float *tw_shard_plane(const struct tw_shard *s, uint32_t plane, uint32_t chunk) {
     return s->planes + plane * s->stride + s->offset[chunk];
 }
-static inline float *tw_shard_gradient(const struct tw_shard *s, uint32_t push, uint32_t chunk) {
-    uint32_t plane = 1 + (uint32_t)s->config.optimizer->states + push;
-    return tw_shard_plane(s, plane, chunk);
-}
 static inline float *tw_shard_state(const struct tw_shard *s, uint32_t state, uint32_t chunk) {
     return tw_shard_plane(s, 1 + state, chunk);
 }
-/* Behind the pushes, so that memory never needed is never touched: the encoded copy of plane 0,
- * and then for each spare its weights and their encoded copy. */
+/* Of a push; with a pool plane 0 of these holds the sums. */
+static inline float *tw_shard_push_plane(const struct tw_shard *s, uint32_t push, uint32_t chunk) {
+    return tw_shard_plane(s, 1 + (uint32_t)s->config.optimizer->states + push, chunk);
+}
+/* Behind the pushes: the encoded copy of plane 0, and then for each spare its weights and their
+ * encoded copy. */
 static inline float *tw_shard_behind_pushes(const struct tw_shard *s, uint32_t copy) {
-    uint32_t before = 1 + (uint32_t)s->config.optimizer->states + s->pushes;
+    uint32_t before = 1 + (uint32_t)s->config.optimizer->states + s->push_planes;
     return s->planes + before * s->stride + copy * (s->stride + s->encoded_stride);
 }
-/* Buffers of weights: plane 0, and the spares. */
-static inline float *tw_shard_buffer(const struct tw_shard *s, uint32_t copy, uint32_t chunk) {
-    if (copy == 0)
-        return tw_shard_plane(s, 0, chunk);
-    return tw_shard_behind_pushes(s, copy) - s->stride + s->offset[chunk];
+/* Copies of weights: 0 is their plane; then come the spares, or the buffers of the pool. */
+float *tw_shard_buffer(const struct tw_shard *s, uint32_t copy, uint32_t chunk);
+void *tw_shard_encoded(const struct tw_shard *s, uint32_t copy, uint32_t chunk);
+/* What counts its sends: index in `refs`. */
+static inline uint32_t tw_shard_token(const struct tw_shard *s, uint32_t copy, uint32_t chunk) {
+    if (!s->config.pool)
+        return copy * s->chunks + chunk;
+    return copy ? s->chunks + copy - 1 : chunk;
 }
-static inline void *tw_shard_encoded(const struct tw_shard *s, uint32_t copy, uint32_t chunk) {
-    return (unsigned char *)tw_shard_behind_pushes(s, copy) + s->encoded_offset[chunk];
+/* Who contributes to the update to come is known before it is prepared. */
+static inline bool tw_shard_knows(const struct tw_shard *s) {
+    return s->members_known || s->config.pool;
 }
 static inline const struct tw_chunk *tw_shard_chunk(const struct tw_shard *s, uint32_t chunk) {
     return &s->config.layout->chunk[s->first + chunk];
@@ -125,7 +155,9 @@ static inline uint8_t *tw_shard_bytes_state(struct tw_shard *s, uint32_t push, u
     return &s->bytes[(size_t)push * s->chunks + chunk];
 }
 
-/* shard.c: the push of a slot's step that is here; UINT32_MAX: none is. */
+/* shard.c */
+float *tw_shard_gradient(const struct tw_shard *s, uint32_t push, uint32_t chunk);
+/* The push of a slot's step that is here; UINT32_MAX: none is. */
 uint32_t tw_shard_look_for_push(const struct tw_shard *s, uint32_t slot, uint64_t step);
 /* The same, of one that must be. */
 uint32_t tw_shard_find_push(const struct tw_shard *s, const struct tw_contribution *contribution);

@@ -110,7 +110,8 @@ static enum tw_status on_data(struct tw_connection *connection, const struct tw_
                                 : tw_node_data(server->node, link->number, frame, place, error);
     if (status != TW_OK && status != TW_AGAIN)
         leave_node(link, error->status, error->text);
-    /* It is not woken: TW_AGAIN means that something else must happen first. */
+    if (status == TW_AGAIN)
+        tw_pump_wake(server); /* it may have to ask for a permit */
     tw_pump_drain(server);
     return status;
 }

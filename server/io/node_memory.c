@@ -1,8 +1,6 @@
 /* The node's configuration and memory. All of it is one mapping: zeroed by the
  * kernel, and touched once here, so that no page is met for the first time on the
- * way of an update. Only what comes last stays untouched until it is needed: gradients that
- * wait in modes that the job does not name, but to which somebody may turn the dial, and the
- * spare copies of the weights. */
+ * way of an update. How much there is for gradients and copies: server/core/memory_plan.h. */
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -10,6 +8,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "server/core/memory_plan.h"
 #include "server/io/server_state.h"
 
 static uint64_t end_samples(const struct tw_server_config *config) {
@@ -22,7 +21,8 @@ uint32_t tw_server_width(const struct tw_server *server) {
     return (uint32_t)(job->slots / job->workers);
 }
 
-static void configure(struct tw_server *server, struct tw_node_config *out) {
+static void configure(struct tw_server *server, const struct tw_memory_plan *plan,
+                      struct tw_node_config *out) {
     const struct tw_server_config *config = server->config;
     const struct tw_job *job = config->job;
     uint32_t workers = (uint32_t)job->workers;
@@ -40,6 +40,7 @@ static void configure(struct tw_server *server, struct tw_node_config *out) {
                       .samples = config->train_samples,
                       .end_samples = end_samples(config),
                       .end_updates = (uint64_t)job->updates,
+                      .admission = plan->admission,
                       .evaluator = config->evaluator,
                       .inexact = config->inexact,
                       .goes_on = job->goes_on,
@@ -51,9 +52,9 @@ static void configure(struct tw_server *server, struct tw_node_config *out) {
                   .index = config->index,
                   .slots = workers,
                   .members_known = config->dial.members_known,
-                  .ahead = workers, /* enough for every mode */
-                  /* Everybody may be reading another version while one is written. */
-                  .spares = workers + 1,
+                  .ahead = plan->ahead,
+                  .spares = plan->spares,
+                  .pool = plan->pool,
                   .push = job->encoding.push,
                   .pull = job->encoding.pull,
                   .seed = job->seeds.init,
@@ -69,28 +70,6 @@ static void configure(struct tw_server *server, struct tw_node_config *out) {
     memcpy(out->terms.job, server->random, TW_JOB_ID_BYTES);
     tw_job_digest(job, config->train_samples, out->terms.digest);
     memcpy(server->digest, out->terms.digest, TW_DIGEST_BYTES);
-}
-
-static uint32_t most_ahead(const struct tw_sequencer_config *config) {
-    uint32_t most = tw_dial_ahead(&config->dial);
-    for (uint32_t i = 0; i < config->turn_count; i++)
-        if (tw_dial_ahead(&config->turns[i].dial) > most)
-            most = tw_dial_ahead(&config->turns[i].dial);
-    return most;
-}
-
-/* How much of the node's memory is for sure needed. What stands before the planes is counted
- * for all. */
-static size_t bytes_to_touch(struct tw_node_config config, size_t total) {
-    enum { PUSH_BYTES = 256 };
-    size_t chunks = config.shard.layout->chunks;
-    uint32_t ahead = most_ahead(&config.sequencer);
-    size_t before = config.shard.spares * chunks * sizeof(uint32_t) +
-                    2 * (config.shard.ahead - ahead) * (chunks + PUSH_BYTES);
-    config.shard.spares = 0;
-    config.shard.ahead = ahead;
-    size_t bytes = tw_node_bytes(&config) + before;
-    return bytes < total ? bytes : total;
 }
 
 static void touch(unsigned char *memory, size_t bytes) {
@@ -117,12 +96,17 @@ static enum tw_status make_layout(struct tw_server *server, struct tw_error *err
 
 enum tw_status tw_server_make_node(struct tw_server *server, struct tw_error *error) {
     struct tw_node_config config;
+    struct tw_memory_plan plan;
+    const struct tw_server_config *of = server->config;
     enum tw_status status = make_layout(server, error);
+    if (status == TW_OK)
+        status = tw_memory_plan(of->job, &server->layout, of->index, &of->dial, of->turns,
+                                of->turn_count, &plan, error);
     if (status == TW_OK && tw_random_bytes(server->random, sizeof(server->random)) != TW_OK)
         status = tw_error_set(error, TW_IO, "the system gives no random numbers");
     if (status != TW_OK)
         return status;
-    configure(server, &config);
+    configure(server, &plan, &config);
     size_t bytes = tw_node_bytes(&config);
     if (!bytes)
         return tw_error_set(error, TW_LIMIT,
@@ -137,7 +121,7 @@ enum tw_status tw_server_make_node(struct tw_server *server, struct tw_error *er
                             server->config->job->workers, bytes >> 20, strerror(errno));
     server->memory = memory;
     server->memory_bytes = bytes;
-    touch(memory, bytes_to_touch(config, bytes));
+    touch(memory, bytes);
     server->node = tw_node_init(memory, &config);
     return TW_OK;
 }

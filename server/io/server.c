@@ -74,6 +74,7 @@ static void on_tick(uv_timer_t *timer) {
     if (server->phase == TW_SERVER_RUNNING && !server->config->index) {
         tw_waits_tick(server, passed);
         tw_losses_tick(server, passed);
+        tw_permits_tick(server);
     }
     tw_narrator_tick(server);
     tw_shards_tick(server, awake);

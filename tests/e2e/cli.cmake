@@ -7,6 +7,7 @@ foreach(
   landscape
   losses
   models
+  memory
   optimizers
   replay
   servers

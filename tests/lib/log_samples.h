@@ -13,6 +13,11 @@ static const struct tw_contribution log_sample_contributions[] = {
     {.slot = 3, .step = UINT64_MAX, .read = 3, .staleness = 7, .examples = 63, .loss = -1e-300},
 };
 
+static const struct tw_contribution log_sample_pushes[] = {
+    {.slot = 0, .step = 2, .read = 6},
+    {.slot = 5, .step = 1, .read = 3},
+};
+
 static const struct tw_record log_samples[] = {
     {.position = 1, .kind = TW_RECORD_JOIN, .incarnation = 1, .numerics = "talweg 1 openblas 2 X"},
     {.position = 2, .kind = TW_RECORD_RELEASE, .step = 1},
@@ -36,6 +41,12 @@ static const struct tw_record log_samples[] = {
     {.position = 6, .kind = TW_RECORD_REGATHER, .version = 2},
     {.position = 7, .kind = TW_RECORD_DIAL, .version = 1, .mode = "k-batch-async:3"},
     {.position = 8, .kind = TW_RECORD_EVICT, .version = 1, .rank = 3, .slot = 12},
+    {.position = 9,
+     .kind = TW_RECORD_PERMIT,
+     .version = 1,
+     .count = 2,
+     .contributions = log_sample_pushes},
+    {.position = 10, .kind = TW_RECORD_PERMIT, .version = 1},
 };
 
 enum { LOG_SAMPLES = sizeof log_samples / sizeof log_samples[0] };

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/rng.h"
 #include "tests/sim/cluster.h"
 
 static inline void print_counters(const char *name, const struct cluster_counters *counters) {
@@ -42,6 +43,80 @@ static inline void check(const struct cluster_config *config, const struct clust
 static inline int seeds(int usual) {
     const char *is_long = getenv("TALWEG_LONG");
     return is_long && strcmp(is_long, "1") == 0 ? 20 * usual : usual;
+}
+
+/* Every kind of event must have happened, or the campaign tests less than it says. */
+static inline void insist(const struct cluster_counters *counters, const char *const *except) {
+#define X(field)                                                                                   \
+    do {                                                                                           \
+        bool excused = false;                                                                      \
+        for (int i = 0; except[i]; i++)                                                            \
+            excused = excused || strcmp(except[i], #field) == 0;                                   \
+        if (!counters->field && !excused)                                                          \
+            fail_msg("this campaign never saw: " #field);                                          \
+    } while (0);
+    CLUSTER_COUNTERS(X)
+#undef X
+}
+
+/* What is done around the rule: for half of all seeds nothing. */
+static inline struct tw_shaping draw_shaping(struct tw_rng *rng) {
+    static const struct tw_treatment treatment[] = {
+        {0, true}, {1, false}, {2, true}, {1, false}, {0, false}};
+    struct tw_shaping shaping = {.rates = 1, .rate = {1}};
+    if (tw_rng_below(rng, 2))
+        return shaping;
+    shaping.sum = tw_rng_below(rng, 3) == 0;
+    shaping.clip_norm = tw_rng_below(rng, 2) ? 5 * tw_rng_uniform(rng) : 0;
+    shaping.clip_value = tw_rng_below(rng, 3) == 0 ? tw_rng_uniform(rng) : 0;
+    shaping.l2 = tw_rng_below(rng, 3) == 0 ? 0.01 : 0;
+    shaping.decoupled = tw_rng_below(rng, 3) == 0 ? 0.1 : 0;
+    if (tw_rng_below(rng, 2))
+        return shaping;
+    shaping.rates = 3;
+    shaping.rate[1] = 0.1;
+    shaping.rate[2] = 1.7;
+    shaping.treatment = treatment;
+    return shaping;
+}
+
+/* A configuration drawn from the seed. */
+static inline struct cluster_config draw(uint64_t seed, const char *mode, double faults) {
+    static const char *const optimizers[] = {
+        "sgd lr=.05",
+        "momentum lr=.05 momentum=.5",
+        "nesterov lr=.05",
+        "nesterov lr=.05 nesterov=lookup",
+        "adagrad lr=.05",
+        "rmsprop lr=.05",
+        "rmsprop lr=.05 eps=.01 momentum=.5 centered=true nesterov=lookup",
+        "adadelta",
+        "adam lr=.05",
+        "adamax lr=.05",
+        "amsgrad lr=.05",
+        "adamw lr=.05",
+        "nadam lr=.05",
+        "radam lr=.05",
+        "lion lr=.05",
+        "ftrl-proximal alpha=.05 l1=.1",
+    };
+    const int count = sizeof optimizers / sizeof optimizers[0];
+    struct tw_rng rng;
+    tw_rng_init(&rng, seed, TW_STREAM_JITTER, 1, 0);
+    struct cluster_config config = {.seed = seed, .mode = mode, .chunk_bytes = 64 << 10};
+    config.workers = 1 + (uint32_t)tw_rng_below(&rng, 4);
+    config.servers = 1 + (uint32_t)tw_rng_below(&rng, 3);
+    config.optimizer = optimizers[tw_rng_below(&rng, (uint64_t)count)];
+    config.updates = 4 + tw_rng_below(&rng, 8);
+    config.epoch = tw_rng_below(&rng, 3) ? 0 : 20;
+    config.token = tw_rng_below(&rng, 2);
+    config.faults = faults * tw_rng_uniform(&rng);
+    config.shaping = draw_shaping(&rng);
+    if (tw_rng_below(&rng, 2)) {
+        config.push = (uint32_t)tw_rng_below(&rng, TW_ENCODINGS);
+        config.pull = (uint32_t)tw_rng_below(&rng, TW_ENCODINGS);
+    }
+    return config;
 }
 
 #endif

@@ -44,6 +44,9 @@
     X(not_finite)                                                                                  \
     X(blocked)                                                                                     \
     X(turns)                                                                                       \
+    X(permits)                                                                                     \
+    X(taken_back)                                                                                  \
+    X(sent_again)                                                                                  \
     X(evictions)                                                                                   \
     X(samples)
 
@@ -71,6 +74,9 @@ struct cluster_config {
     double lies;         /* probability that what a server says to another is wrong; see below */
     bool evict;          /* workers that are gone may be evicted, and some never come back */
     bool token;
+    uint32_t pool;     /* spare chunks beyond the least that a shard can live with, + 1; 0: room for
+                          everything */
+    bool out_of_order; /* workers push their tensors in any order */
 };
 
 struct cluster_result {

@@ -53,6 +53,7 @@ struct virtual_worker {
     float *weights[CLUSTER_TENSORS], *gradient[CLUSTER_TENSORS];
     uint64_t computed; /* position whose gradient was computed */
     int tensors;       /* pushed of it */
+    int first_tensor;  /* pushed first, where the order is any */
     uint64_t examples;
     double loss;
 };

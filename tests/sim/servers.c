@@ -64,6 +64,10 @@ static void count_record(struct cluster *c, const struct tw_record *record) {
     case TW_RECORD_REGATHER:
         c->counters->regathers++;
         break;
+    case TW_RECORD_PERMIT:
+        c->counters->permits += record->count > 0;
+        c->counters->taken_back += record->count == 0;
+        break;
     case TW_RECORD_DIAL:
         c->counters->turns++;
         break;
@@ -104,6 +108,7 @@ static void carry_out(struct cluster *c, uint32_t node, const struct tw_node_eff
     switch (effect->kind) {
     case TW_NODE_SEND:
         c->counters->cancels += effect->frame.body == TW_BODY_CANCEL;
+        c->counters->sent_again += effect->frame.body == TW_BODY_REGATHER;
         if (wire)
             wire_queue(c, wire, &effect->frame, effect->data, effect->token);
         else if (effect->frame.data_bytes)
@@ -149,9 +154,9 @@ static void say_goodbye(struct cluster *c) {
 
 void cluster_work(struct cluster *c, uint32_t node) {
     enum tw_shard_work work = tw_node_work(c->node[node].node);
-    cluster_drain(c, node);
     if (work == TW_SHARD_IDLE || work == TW_SHARD_BLOCKED)
         c->node[node].busy = false;
+    cluster_drain(c, node); /* may wake it again */
     c->counters->blocked += work == TW_SHARD_BLOCKED;
     c->counters->holds += tw_sequencer_holding(tw_node_sequencer(c->node[0].node));
     say_goodbye(c);

@@ -5,3 +5,4 @@ add_library(virtual_cluster STATIC ${sim}/cluster.c ${sim}/wire.c ${sim}/servers
 target_link_libraries(virtual_cluster PUBLIC tw_server_core tw_worker_core PkgConfig::CMOCKA)
 tw_test(test_bits sim SOURCES ${sim}/test_bits.c ROOMS virtual_cluster)
 tw_test(test_cluster sim SOURCES ${sim}/test_cluster.c ROOMS virtual_cluster)
+tw_test(test_tight sim SOURCES ${sim}/test_tight.c ROOMS virtual_cluster)

@@ -45,8 +45,10 @@ static enum tw_status node_data(void *context, const struct tw_frame *frame, voi
     struct end *end = context;
     struct tw_node *node = end->cluster->node[end->wire->node].node;
     enum tw_status status = tw_node_data(node, end->wire->connection, frame, place, error);
-    if (status == TW_AGAIN)
+    if (status == TW_AGAIN) {
         end->cluster->counters->pauses++;
+        end->cluster->node[end->wire->node].busy = true; /* it may have to ask for a permit */
+    }
     if (status == TW_OK && !*place)
         end->cluster->counters->duplicates++;
     return status;

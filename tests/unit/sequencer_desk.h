@@ -146,6 +146,10 @@ static inline void desk_note_record(struct desk *desk, const struct tw_record *r
         assert_int_equal(record->version, desk->version + 1);
         desk->regather = record->position;
         break;
+    case TW_RECORD_PERMIT:
+        if (!record->count)
+            desk->regather = record->position;
+        break;
     case TW_RECORD_DIAL:
         for (uint32_t i = 0; i < desk->config.workers; i++)
             desk_cancel(&desk->slot[i]);

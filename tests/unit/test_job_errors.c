@@ -79,7 +79,7 @@ static void what_stands_around_the_rule(void **state) {
 }
 
 static void keys_that_come_later(void **state) {
-    static const char *const keys[] = {"checkpoint", "durability", "memory"};
+    static const char *const keys[] = {"checkpoint", "durability"};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         char text[64], message[128];
         snprintf(text, sizeof text, "%s: {every: 3}", keys[i]);

@@ -157,7 +157,7 @@ static void corrupt_records_are_named(void **state) {
     CORRUPT("\x00", "a record of 0 bytes");
     CORRUPT("\x04\xff\xff\xff\xff", "not a valid message");
     CORRUPT("\x02\x08\x02", "of a kind that this version of Talweg does not know");
-    CORRUPT("\x04\x08\x02\x42\x00", "of a kind that this version of Talweg does not know");
+    CORRUPT("\x04\x08\x02\x5a\x00", "of a kind that this version of Talweg does not know");
     CORRUPT("\x04\x08\x02\x2a\x00", "no contributions");
     CORRUPT("\x04\x08\x02\x32\x00", "no contributions");
     CORRUPT("\x04\x08\x03\x3a\x00", "has position 3");

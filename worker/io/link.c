@@ -209,9 +209,11 @@ static enum tw_status open_link(struct tw_shell *shell, int number, struct tw_er
     enum tw_status found = find_server(shell, number, &to, error);
     if (found != TW_OK)
         return found;
+    struct tw_connection_host host = shell->host;
+    if (number != TW_CLIENT_CONTROL) /* control tells whether the servers are there */
+        host.stalled_send_ms = TW_BACKPRESSURE_MS;
     struct tw_link *link = calloc(1, sizeof(*link));
-    if (link == NULL ||
-        tw_connection_new(&link->connection, &shell->host, &events, link) != TW_OK) {
+    if (link == NULL || tw_connection_new(&link->connection, &host, &events, link) != TW_OK) {
         free(link);
         return tw_error_set(error, TW_NO_MEMORY, "out of memory");
     }
