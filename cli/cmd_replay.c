@@ -172,6 +172,42 @@ static bool train_alike(const struct tw_job *recorded, const struct tw_job *job)
     return memcmp(digest[0], digest[1], TW_SHA256_BYTES) == 0;
 }
 
+/* The job as it was recorded, and as it is to be replayed. */
+struct jobs {
+    struct tw_checked_job recorded, wanted;
+};
+
+static const char *option_of(const struct tw_variant *variant, const char *key) {
+    for (int i = 0; i < variant->count; i++)
+        if (strcmp(variant->options[i].key, key) == 0)
+            return variant->options[i].text;
+    return "";
+}
+
+/* Verdicts of the log are followed, so what they were made with is settled, too; how far each
+ * reduction goes may change, and so may everything else. */
+static enum tw_status check_plateau(const struct jobs *jobs, struct tw_error *error) {
+    static const char *const settled[] = {"patience", "threshold", "cooldown", "watch"};
+    const struct tw_variant *was = &jobs->recorded.job->schedule;
+    const struct tw_variant *is = &jobs->wanted.job->schedule;
+    static const char name[] = "reduce_on_plateau";
+    if (!is->name || strcmp(is->name, name) != 0)
+        return TW_OK;
+    if (!was->name || strcmp(was->name, name) != 0)
+        return tw_error_set(
+            error, TW_USAGE,
+            "schedule: the recorded run had no %s, so its log has no verdicts that a "
+            "replay could follow; run it anew",
+            name);
+    for (size_t i = 0; i < sizeof settled / sizeof *settled; i++)
+        if (strcmp(option_of(was, settled[i]), option_of(is, settled[i])) != 0)
+            return tw_error_set(error, TW_USAGE,
+                                "schedule.%s: a replay follows the recorded verdicts, which were "
+                                "made with it; factor and min_lr may change",
+                                settled[i]);
+    return TW_OK;
+}
+
 /* ---- the run's own model ---- */
 
 /* SHA-256 of a file, in hexadecimal; false when it cannot be read. */
@@ -218,11 +254,6 @@ static void compare_models(const char *run, bool inexact, struct tw_progress *pr
 }
 
 /* ---- replaying ---- */
-
-/* The job as it was recorded, and as it is to be replayed. */
-struct jobs {
-    struct tw_checked_job recorded, wanted;
-};
 
 static enum tw_status load_jobs(struct jobs *jobs, const struct tw_args *args,
                                 struct tw_error *error) {
@@ -312,7 +343,7 @@ static int replay_run(struct tw_args *args, char **again) {
     struct tw_summary summary = {0};
     int code;
     if (take_settings(args, own, &error) || tw_log_file_open(&log, args->job, &error) ||
-        load_jobs(&jobs, args, &error) ||
+        load_jobs(&jobs, args, &error) || check_plateau(&jobs, &error) ||
         tw_blas_core_pin(jobs.wanted.job->blas_core, again, &error) ||
         tw_gemm_start(jobs.wanted.job->blas_core, &error) ||
         make_folder(args, &jobs, folder, &error)) {

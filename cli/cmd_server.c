@@ -235,8 +235,9 @@ static enum tw_status serve(const struct tw_args *args, const struct tw_checked_
         .turns = checked->turns,
         .turn_count = checked->turn_count,
         .train_samples = checked->train_samples,
-        /* By hand, an evaluator may come or not. */
-        .evaluator = args->is_supervised && checked->job->has_test,
+        /* By hand, an evaluator may come or not, unless the schedule goes by what it says. */
+        .evaluator = (args->is_supervised || tw_pace_watches(&checked->pace, TW_WATCH_TEST)) &&
+                     checked->job->has_test,
         .listen = own->listen,
         .token = token->size ? token->bytes : NULL,
         .token_bytes = token->size,

@@ -170,6 +170,10 @@ static enum tw_status check_words(struct tw_checked_job *checked, struct tw_erro
                           checked->optimizer, &checked->optimizer_options, job->has_train, error);
     if (status)
         return status;
+    if (tw_pace_watches(&checked->pace, TW_WATCH_TEST) && !job->has_test)
+        return tw_job_error(error, job->schedule.where, "schedule.watch",
+                            "test, but the job has no data.test; give it some, or write watch: "
+                            "train");
     status = find_shaping(checked, error);
     if (status)
         return status;

@@ -57,6 +57,14 @@ static void add_clean(struct tw_text *out, const char *text) {
         tw_text_clean(out->at + start);
 }
 
+static void add_verdict(struct tw_text *out, const struct tw_verdict *verdict) {
+    tw_text_add(out, "loss %.6g, best %.6g, %" PRIu64 " epochs without a better one", verdict->loss,
+                verdict->best, verdict->bad);
+    if (verdict->cooldown)
+        tw_text_add(out, ", not counted for %" PRIu64 " more", verdict->cooldown);
+    tw_text_add(out, ", rate reduced %" PRIu64 " times", verdict->reductions);
+}
+
 void tw_record_to_text(struct tw_text *out, const struct tw_record *record) {
     tw_text_add(out, "%8" PRIu64 "  version %-7" PRIu64 " %-8s ", record->position, record->version,
                 tw_record_name(record->kind));
@@ -92,6 +100,9 @@ void tw_record_to_text(struct tw_text *out, const struct tw_record *record) {
     case TW_RECORD_EVICT:
         tw_text_add(out, "rank %u, slot %u", record->rank, record->slot);
         break;
+    case TW_RECORD_VERDICT:
+        add_verdict(out, &record->verdict);
+        break;
     }
     tw_text_add(out, "\n");
 }
@@ -100,7 +111,7 @@ void tw_record_to_text(struct tw_text *out, const struct tw_record *record) {
 
 void tw_record_csv_head(struct tw_text *out) {
     tw_text_add(out, "position,version,record,rank,incarnation,numerics,slot,step,read,staleness,"
-                     "examples,loss,scalars,rate,mode,divisor\n");
+                     "examples,loss,scalars,rate,mode,divisor,reductions\n");
 }
 
 static void add_scalars(struct tw_text *out, const struct tw_record *record) {
@@ -149,9 +160,16 @@ void tw_record_to_csv(struct tw_text *out, const struct tw_record *record) {
             tw_text_add(out, ",");
         } else if (record->kind == TW_RECORD_EVICT) {
             tw_text_add(out, "%u,,,%u,,,,,,,,,", record->rank, record->slot);
+        } else if (record->kind == TW_RECORD_VERDICT) {
+            tw_text_add(out, ",,,,,,,,");
+            tw_text_add_real(out, record->verdict.loss);
+            tw_text_add(out, ",,,,");
         } else {
             tw_text_add(out, ",,,,,,,,,,,,");
         }
+        tw_text_add(out, ",");
+        if (record->kind == TW_RECORD_VERDICT)
+            tw_text_add(out, "%" PRIu64, record->verdict.reductions);
         tw_text_add(out, "\n");
     }
 }
@@ -245,6 +263,13 @@ void tw_record_to_json(struct tw_text *out, const struct tw_record *record) {
     case TW_RECORD_EVICT:
         tw_json_unsigned(&json, "rank", record->rank);
         tw_json_unsigned(&json, "slot", record->slot);
+        break;
+    case TW_RECORD_VERDICT:
+        tw_json_real(&json, "loss", record->verdict.loss);
+        tw_json_real(&json, "best", record->verdict.best);
+        tw_json_unsigned(&json, "bad", record->verdict.bad);
+        tw_json_unsigned(&json, "cooldown", record->verdict.cooldown);
+        tw_json_unsigned(&json, "reductions", record->verdict.reductions);
         break;
     }
     tw_json_end_object(&json);

@@ -27,6 +27,7 @@ static const struct kind {
     [TW_REPORT_EVICTED] = {"evicted", HAS_MEMBER | HAS_TEXT},
     [TW_REPORT_WAITING] = {"waiting", HAS_TEXT},
     [TW_REPORT_STRAGGLER] = {"straggler", HAS_TEXT},
+    [TW_REPORT_NOTE] = {"note", HAS_TEXT},
     [TW_REPORT_STARTED] = {"started", HAS_COUNTS},
     [TW_REPORT_PROGRESS] = {"progress", HAS_COUNTS},
     [TW_REPORT_EPOCH] = {"epoch", HAS_COUNTS | HAS_TEST},

@@ -34,6 +34,7 @@ enum tw_record_kind {
     TW_RECORD_PERMIT,   /* contributions: these make the next update; none: they do not */
     TW_RECORD_DIAL,     /* mode: what is out or not committed of all slots is cancelled */
     TW_RECORD_EVICT,    /* rank, slot: likewise of this one, which takes part no more */
+    TW_RECORD_VERDICT = 13, /* verdict: of a loss, on the learning rate from here on */
 };
 
 /* A push that an update applies (or a DROP forgets). */
@@ -44,6 +45,14 @@ struct tw_contribution {
     uint64_t staleness; /* versions applied between that RELEASE and this COMMIT */
     uint64_t examples;
     double loss; /* sum over the examples */
+};
+
+/* What the schedule reduce_on_plateau goes by (server/core/plateau.h). */
+struct tw_verdict {
+    double loss, best;   /* the last one, and the best so far */
+    uint64_t bad;        /* epochs in a row without a better one */
+    uint64_t cooldown;   /* epochs to come for which that is not counted */
+    uint64_t reductions; /* of the learning rate so far */
 };
 
 /* The slot of a RELEASE that goes to the evaluator. */
@@ -67,6 +76,7 @@ struct tw_record {
     double rate;                                 /* COMMIT: the learning rate */
     double divisor;                              /* COMMIT: of the sum of the gradients, where it is
                                                     not the number of examples; 0: it is */
+    struct tw_verdict verdict;                   /* VERDICT */
     double scalars[TW_RECORD_SCALARS];           /* COMMIT: of the rule, for each learning rate */
 };
 

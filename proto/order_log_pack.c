@@ -18,7 +18,8 @@ static_assert((int)TW_RECORD_JOIN == (int)TALWEG__LOG__RECORD__BODY_JOIN &&
                   (int)TW_RECORD_REGATHER == (int)TALWEG__LOG__RECORD__BODY_REGATHER &&
                   (int)TW_RECORD_PERMIT == (int)TALWEG__LOG__RECORD__BODY_PERMIT &&
                   (int)TW_RECORD_DIAL == (int)TALWEG__LOG__RECORD__BODY_DIAL &&
-                  (int)TW_RECORD_EVICT == (int)TALWEG__LOG__RECORD__BODY_EVICT,
+                  (int)TW_RECORD_EVICT == (int)TALWEG__LOG__RECORD__BODY_EVICT &&
+                  (int)TW_RECORD_VERDICT == (int)TALWEG__LOG__RECORD__BODY_VERDICT,
               "kinds are numbered as the fields of Record");
 
 /* ---- packing ---- */
@@ -108,6 +109,16 @@ static size_t pack_evict(const struct tw_record *record, unsigned char *out) {
     return pack(&message.base, out);
 }
 
+static size_t pack_verdict(const struct tw_record *record, unsigned char *out) {
+    Talweg__Log__Verdict message = TALWEG__LOG__VERDICT__INIT;
+    message.loss = record->verdict.loss;
+    message.best = record->verdict.best;
+    message.bad = record->verdict.bad;
+    message.cooldown = record->verdict.cooldown;
+    message.reductions = record->verdict.reductions;
+    return pack(&message.base, out);
+}
+
 static size_t pack_release(const struct tw_record *record, unsigned char *out) {
     Talweg__Log__Release message = TALWEG__LOG__RELEASE__INIT;
     message.slot = record->slot;
@@ -134,6 +145,8 @@ static size_t pack_body(const struct tw_record *record, unsigned char *out) {
         return pack_dial(record, out);
     case TW_RECORD_EVICT:
         return pack_evict(record, out);
+    case TW_RECORD_VERDICT:
+        return pack_verdict(record, out);
     }
     return 0;
 }
@@ -254,6 +267,13 @@ static enum tw_status get_body(struct tw_record_arena *arena, const Talweg__Log_
     case TALWEG__LOG__RECORD__BODY_EVICT:
         record->rank = from->evict->rank;
         record->slot = from->evict->slot;
+        return TW_OK;
+    case TALWEG__LOG__RECORD__BODY_VERDICT:
+        record->verdict = (struct tw_verdict){.loss = from->verdict->loss,
+                                              .best = from->verdict->best,
+                                              .bad = from->verdict->bad,
+                                              .cooldown = from->verdict->cooldown,
+                                              .reductions = from->verdict->reductions};
         return TW_OK;
     default:
         return tw_error_set(error, TW_DATA,

@@ -11,6 +11,7 @@
 #include "common/base/tree_sum.h"
 #include "common/tensor/kernels.h"
 #include "server/core/dial.h"
+#include "server/core/plateau.h"
 #include "sim/replay_state.h"
 
 enum { LINE = 64, STAGGER = 17 * LINE };
@@ -67,6 +68,7 @@ enum tw_status tw_replay_new(struct tw_replay **out, const struct tw_replay_conf
         return tw_error_set(error, TW_NO_MEMORY, "out of memory");
     replay->config = *config;
     replay->total.train_loss = replay->total.border_staleness = (double)NAN;
+    replay->total.verdict = tw_plateau_start();
     for (int t = 0; t < config->model->list.count; t++)
         replay->elements += (size_t)config->model->list.tensors[t].elements;
     replay->slot = calloc(config->slots, sizeof *replay->slot);
@@ -449,6 +451,38 @@ static enum tw_status on_drop(struct tw_replay *replay, const struct tw_record *
     return status;
 }
 
+/* ---- VERDICT ---- */
+
+static enum tw_status check_verdict(const struct tw_replay *replay,
+                                    const struct tw_verdict *recorded, struct tw_error *error) {
+    const struct tw_pace *pace = &replay->config.pace;
+    struct tw_verdict ours = replay->total.verdict;
+    bool by_train = tw_pace_watches(pace, TW_WATCH_TRAIN);
+    if (!by_train && !tw_pace_watches(pace, TW_WATCH_TEST))
+        return tw_error_set(error, TW_DATA, "the job has no schedule that watches a loss");
+    tw_plateau_see(&ours, &pace->rate.options, recorded->loss);
+    if (memcmp(&ours.best, &recorded->best, sizeof ours.best) != 0 || ours.bad != recorded->bad ||
+        ours.cooldown != recorded->cooldown || ours.reductions != recorded->reductions)
+        return tw_error_set(error, TW_DATA, "it does not follow from the one before and the loss");
+    if (by_train && !replay->config.inexact &&
+        memcmp(&replay->total.train_loss, &recorded->loss, sizeof recorded->loss) != 0)
+        return tw_error_set(error, TW_NUMERICS,
+                            "the loss of the epoch was %.17g in the run and is %.17g here",
+                            recorded->loss, replay->total.train_loss);
+    return TW_OK;
+}
+
+/* The recorded verdict is followed, also by a run that is changed: what other weights would have
+ * lost on the test data nobody has seen. */
+static enum tw_status on_verdict(struct tw_replay *replay, const struct tw_record *record,
+                                 struct tw_error *error) {
+    enum tw_status status =
+        replay->config.changed ? TW_OK : check_verdict(replay, &record->verdict, error);
+    replay->total.verdict = record->verdict;
+    replay->config.pace.rate.options.reductions = record->verdict.reductions;
+    return status;
+}
+
 /* ---- records ---- */
 
 static enum tw_status check_place(const struct tw_replay *replay, const struct tw_record *record,
@@ -483,6 +517,8 @@ static enum tw_status carry_out(struct tw_replay *replay, const struct tw_record
         return on_dial(replay, record, error);
     case TW_RECORD_EVICT:
         return on_evict(replay, record, error);
+    case TW_RECORD_VERDICT:
+        return on_verdict(replay, record, error);
     case TW_RECORD_REGATHER:
     case TW_RECORD_PERMIT:
         break; /* they change no weights */

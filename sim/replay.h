@@ -65,6 +65,7 @@ struct tw_replay_total {
     double border_staleness; /* likewise the mean staleness, and the largest */
     uint64_t border_staleness_max;
     double rate;                       /* learning rate of the last update */
+    struct tw_verdict verdict;         /* of the schedule, the last one */
     uint64_t checked, checked_version; /* updates that were as expected, and the last of them */
 };
 

@@ -5,6 +5,10 @@
  * comes and the evaluator is still busy with the one before, training holds:
  * nothing is committed or released until it has asked again. After the last
  * update the run waits for the last evaluation in the same way.
+ *
+ * Where the learning rate goes by a loss (reduce_on_plateau), each border has a verdict: at
+ * once by the loss of training; by that of the test data when it has come, and until then
+ * training holds.
  */
 #include "server/core/sequencer_state.h"
 
@@ -18,6 +22,13 @@ static void finish_if_done(struct tw_sequencer *s) {
     tw_sequencer_emit(s, TW_SEQ_FINISHED)->finished.status = s->end_status;
 }
 
+static void decide(struct tw_sequencer *s, double loss) {
+    struct tw_schedule_options *options = &s->config.pace.rate.options;
+    tw_plateau_see(&s->verdict, options, loss);
+    options->reductions = s->verdict.reductions;
+    tw_sequencer_log(s, TW_RECORD_VERDICT)->verdict = s->verdict;
+}
+
 /* Gives the evaluator the weights of this position if one is due and it asks. */
 static void answer(struct tw_sequencer *s) {
     if (!s->due || !s->asking)
@@ -27,13 +38,22 @@ static void answer(struct tw_sequencer *s) {
     record->step = ++s->evaluations;
     s->due = s->asking = false;
     s->evaluating = true;
+    s->judging = s->verdict_due;
+    s->verdict_due = false;
 }
 
 static void stop_holding(struct tw_sequencer *s) {
-    if (!s->holding || s->due)
+    if (!s->holding || s->due || s->judging)
         return;
     s->holding = false;
     tw_sequencer_release_due(s);
+}
+
+/* Whether this border decides on the learning rate by that loss. */
+static bool is_judged_by(const struct tw_sequencer *s, enum tw_watch which) {
+    const struct tw_pace *pace = &s->config.pace;
+    return !s->ending && tw_pace_watches(pace, which) &&
+           tw_pace_has_begun(pace, s->version, s->total.examples);
 }
 
 static void border(struct tw_sequencer *s) {
@@ -45,9 +65,12 @@ static void border(struct tw_sequencer *s) {
     effect->border.stretch = s->stretch;
     effect->border.rate = s->rate;
     effect->border.evaluated = wanted;
+    if (is_judged_by(s, TW_WATCH_TRAIN))
+        decide(s, s->stretch.loss / (double)s->stretch.examples);
+    s->verdict_due = wanted && is_judged_by(s, TW_WATCH_TEST);
     s->stretch = (struct tw_stretch){0};
     answer(s);
-    s->holding = s->due && !s->ending;
+    s->holding = (s->due || s->judging) && !s->ending;
 }
 
 /* Whether the run has what it was to have. */
@@ -72,7 +95,7 @@ void tw_sequencer_after_commit(struct tw_sequencer *s, uint64_t samples_before) 
 void tw_sequencer_on_evaluator(struct tw_sequencer *s, bool present) {
     s->evaluator = present;
     if (!present)
-        s->asking = s->evaluating = s->due = false;
+        s->asking = s->evaluating = s->due = s->judging = s->verdict_due = false;
     tw_sequencer_maybe_start(s);
     stop_holding(s);
     finish_if_done(s);
@@ -88,8 +111,12 @@ void tw_sequencer_on_ask(struct tw_sequencer *s, uint64_t samples) {
     finish_if_done(s);
 }
 
-void tw_sequencer_on_evaluated(struct tw_sequencer *s) {
-    s->evaluating = false;
+void tw_sequencer_on_evaluated(struct tw_sequencer *s, double loss) {
+    bool decides = s->judging && !s->ending;
+    s->evaluating = s->judging = false;
+    if (decides)
+        decide(s, loss);
+    stop_holding(s);
     finish_if_done(s);
 }
 

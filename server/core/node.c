@@ -135,6 +135,13 @@ static void tell_evicted(struct tw_node *n, const struct tw_record *record) {
     event->version = record->version;
 }
 
+static void tell_verdict(struct tw_node *n, const struct tw_record *record) {
+    struct tw_node_event *event = tw_node_tell(n, TW_EVENT_VERDICT);
+    event->verdict = record->verdict;
+    event->version = record->version;
+    event->samples = tw_sequencer_total(n->sequencer).examples;
+}
+
 static void obey(struct tw_node *n, const struct tw_node_order *order) {
     switch (order->kind) {
     case TW_ORDER_RECORD:
@@ -189,6 +196,8 @@ static void carry_out(struct tw_node *n, const struct tw_sequencer_effect *effec
             tw_node_tell_turned(n, &effect->record);
         if (effect->record.kind == TW_RECORD_EVICT)
             tell_evicted(n, &effect->record);
+        if (effect->record.kind == TW_RECORD_VERDICT)
+            tell_verdict(n, &effect->record);
         break;
     case TW_SEQ_PREPARE:
         tw_node_tell(n, TW_EVENT_PREPARED)->version = effect->prepare.version;

@@ -89,6 +89,7 @@ enum tw_node_event_kind {
     TW_EVENT_QUERY,     /* connection, rank, ranks: answer, then say tw_node_answered() */
     TW_EVENT_TURNED,    /* version; text: the mode from here on */
     TW_EVENT_EVICTED,   /* rank, version */
+    TW_EVENT_VERDICT,   /* verdict, version, samples: of the schedule, after an epoch */
 };
 
 struct tw_node_event {
@@ -108,6 +109,7 @@ struct tw_node_event {
     size_t measures;                  /* MEASURED */
     const struct tw_measure *measure; /* [measures]; borrowed from the frame */
     const struct tw_sample *sample;   /* SAMPLED */
+    struct tw_verdict verdict;        /* VERDICT */
 };
 
 struct tw_node_effect {

@@ -331,7 +331,8 @@ static enum tw_status on_evaluation(struct tw_node *n, const struct tw_evaluatio
     event->version = n->evaluated_version;
     event->loss = evaluation->loss;
     event->accuracy = evaluation->accuracy;
-    tw_node_sequence(n, &(struct tw_sequencer_event){.kind = TW_SEQ_EVALUATED});
+    tw_node_sequence(
+        n, &(struct tw_sequencer_event){.kind = TW_SEQ_EVALUATED, .loss = evaluation->loss});
     return TW_OK;
 }
 

@@ -183,6 +183,7 @@ enum tw_status tw_record_check(const struct tw_shard *s, const struct tw_record 
     case TW_RECORD_DIAL:
         return check_dial(s, record, error);
     case TW_RECORD_REGATHER:
+    case TW_RECORD_VERDICT:
         return TW_OK;
     }
     return tw_error_set(error, TW_MALFORMED, "a record of an unknown kind");

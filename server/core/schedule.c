@@ -14,7 +14,7 @@ const struct tw_schedule *const tw_schedules[] = {
     &tw_schedule_constant,     &tw_schedule_linear,      &tw_schedule_step,
     &tw_schedule_multi_step,   &tw_schedule_exponential, &tw_schedule_inverse_time,
     &tw_schedule_inverse_sqrt, &tw_schedule_polynomial,  &tw_schedule_cosine,
-    &tw_schedule_cyclical,     &tw_schedule_one_cycle,
+    &tw_schedule_cyclical,     &tw_schedule_one_cycle,   &tw_schedule_reduce_on_plateau,
 };
 const int tw_schedule_count = (int)(sizeof tw_schedules / sizeof *tw_schedules);
 
@@ -28,12 +28,6 @@ static const struct tw_schedule *find(const struct tw_variant *words, struct tw_
         if (strcmp(tw_schedules[i]->name, words->name) == 0)
             return tw_schedules[i];
         names[i] = tw_schedules[i]->name;
-    }
-    if (strcmp(words->name, "reduce_on_plateau") == 0) { /* its verdicts must be in the log */
-        tw_job_error(error, words->where, words->path,
-                     "reduce_on_plateau is not available yet in Talweg " TALWEG_VERSION
-                     "; multi_step would be near to it");
-        return NULL;
     }
     tw_unknown_variant(words, "schedule", names, tw_schedule_count, sizeof names[0], error);
     return NULL;
@@ -69,6 +63,11 @@ static enum tw_status find_scheduled(struct tw_scheduled *out, const struct tw_v
     if (options->unit == TW_UNIT_EPOCH && !has_epochs)
         return wrong(words, "unit",
                      "epochs are passes over data, and this job has none; write update", error);
+    if (kind == &tw_schedule_reduce_on_plateau && !has_epochs)
+        return tw_job_error(error, words->where, words->path,
+                            "%s decides at the end of each pass over the data, and this job has "
+                            "none",
+                            kind->name);
     out->kind = kind;
     return TW_OK;
 }
@@ -112,6 +111,9 @@ static enum tw_status check_momentum(const struct tw_scheduled *momentum,
         return tw_job_error(error, words->where, words->path,
                             "optimizer %s has neither momentum nor beta1; take it out",
                             optimizer->name);
+    if (momentum->kind == &tw_schedule_reduce_on_plateau)
+        return tw_job_error(error, words->where, words->path, "%s is for the learning rate only",
+                            momentum->kind->name);
     if (lacks_velocity(optimizer, rule_options))
         return tw_job_error(error, words->where, words->path,
                             "with momentum: 0, %s has no velocity that a schedule could move; give "
@@ -159,6 +161,8 @@ static enum tw_status check_above_zero(const struct tw_scheduled *rate,
         zero = "to";
     else if (options->peak == 0 && has_option(rate->kind, "peak"))
         zero = "peak";
+    else if (options->min_lr == 0 && has_option(rate->kind, "min_lr"))
+        zero = "min_lr";
     else if (options->warmup > 0 && options->warmup_from == 0)
         zero = "warmup_from";
     if (zero == NULL)
@@ -202,13 +206,26 @@ static double value(const struct tw_scheduled *scheduled, double start, double t
     return (1 - share) * options->warmup_from + share * scheduled->kind->value(options, start, 0);
 }
 
+static double time_of(const struct tw_pace *pace, const struct tw_scheduled *scheduled,
+                      uint64_t updates, uint64_t samples) {
+    bool by_epoch = scheduled->options.unit == TW_UNIT_EPOCH && pace->epoch_samples > 0;
+    return by_epoch ? (double)samples / (double)pace->epoch_samples : (double)updates;
+}
+
 static double at(const struct tw_pace *pace, const struct tw_scheduled *scheduled, double start,
                  uint64_t updates, uint64_t samples) {
     if (scheduled->kind == NULL)
         return start;
-    bool by_epoch = scheduled->options.unit == TW_UNIT_EPOCH && pace->epoch_samples > 0;
-    return value(scheduled, start,
-                 by_epoch ? (double)samples / (double)pace->epoch_samples : (double)updates);
+    return value(scheduled, start, time_of(pace, scheduled, updates, samples));
+}
+
+bool tw_pace_watches(const struct tw_pace *pace, enum tw_watch which) {
+    return pace->rate.kind == &tw_schedule_reduce_on_plateau &&
+           pace->rate.options.watch == (int)which;
+}
+
+bool tw_pace_has_begun(const struct tw_pace *pace, uint64_t updates, uint64_t samples) {
+    return time_of(pace, &pace->rate, updates, samples) >= pace->rate.options.warmup;
 }
 
 double tw_pace_rate(const struct tw_pace *pace, const struct tw_optimizer_options *options,

@@ -1,7 +1,8 @@
 /* Schedules: how the learning rate (and momentum) move while a run goes on. Each is a
  * const table of a few lines; adding one is a table and one line in schedule.c.
  *
- * A schedule is a pure function of the value it starts from and of t, which counts
+ * A schedule is a pure function of the value it starts from (reduce_on_plateau also of the verdicts
+ * that stand in the order log) and of t, which counts
  * updates, or epochs as a real number, applied BEFORE the update that the value is
  * for: the first update has t = 0. It is computed in double by the sequencer at each
  * COMMIT, with + - * / and common/base/realmath only, so the same bits everywhere;
@@ -26,7 +27,14 @@ struct tw_schedule_options {
     int form, unit;
     bool restart;
     double warmup, warmup_from;
+    double threshold, min_lr; /* of reduce_on_plateau: */
+    int64_t patience, cooldown;
+    int watch;           /* enum tw_watch */
+    uint64_t reductions; /* no option: what its verdicts amount to so far (plateau.h) */
 };
+
+/* Which loss of an epoch reduce_on_plateau goes by. */
+enum tw_watch { TW_WATCH_TEST, TW_WATCH_TRAIN };
 
 struct tw_schedule {
     const char *name;
@@ -61,11 +69,18 @@ struct tw_pace {
 /* Finds the schedules that a job names and reads their options; NULL or a name of NULL:
  * none. epoch_samples is left to the caller; `has_epochs`: the job has data. TW_JOB as
  * tw_options_read(), and: `at` that does not increase, a momentum outside [0, 1), a rule
- * without momentum, epochs without data, a learning rate of 0 where the rule divides by it. */
+ * without momentum, epochs without data, a learning rate of 0 where the rule divides by it, a
+ * momentum that would go by a loss. */
 enum tw_status tw_pace_find(struct tw_pace *out, const struct tw_variant *rate,
                             const struct tw_variant *momentum, const struct tw_optimizer *optimizer,
                             const struct tw_optimizer_options *options, bool has_epochs,
                             struct tw_error *error);
+
+/* Whether the learning rate goes by this loss of each epoch. */
+bool tw_pace_watches(const struct tw_pace *pace, enum tw_watch which);
+
+/* Whether the schedule of the rate has begun: its warm-up is over. */
+bool tw_pace_has_begun(const struct tw_pace *pace, uint64_t updates, uint64_t samples);
 
 /* The rules of the schedule of this name, for struct tw_rule_book; NULL: there is none. */
 const struct tw_option_rule *tw_schedule_rules(const char *name, int *count);

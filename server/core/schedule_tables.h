@@ -17,6 +17,7 @@
     .type = TW_OPTION_REAL, .min = 0, .min_open = true, .max = 1, .max_open = true
 
 extern const char *const tw_schedule_units[];
+extern const struct tw_schedule tw_schedule_reduce_on_plateau; /* the one that watches a loss */
 
 /* What every schedule has, at the end of its own rules. */
 #define TW_SCHEDULE_COMMON                                                                         \

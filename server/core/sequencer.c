@@ -47,6 +47,7 @@ struct tw_sequencer *tw_sequencer_init(void *memory, const struct tw_sequencer_c
     struct tw_sequencer *s = carve(&at, sizeof(*s));
     s->config = *config;
     s->live = n;
+    s->verdict = tw_plateau_start();
     s->slot = carve(&at, n * sizeof(*s->slot));
     s->member = carve(&at, n * sizeof(*s->member));
     s->want = carve(&at, n * sizeof(*s->want));
@@ -106,7 +107,7 @@ static void dispatch(struct tw_sequencer *s, const struct tw_sequencer_event *ev
         tw_sequencer_on_ask(s, event->samples);
         break;
     case TW_SEQ_EVALUATED:
-        tw_sequencer_on_evaluated(s);
+        tw_sequencer_on_evaluated(s, event->loss);
         break;
     case TW_SEQ_TURN:
         tw_sequencer_on_turn(s, &event->turn);
@@ -189,6 +190,9 @@ struct tw_stretch tw_sequencer_total(const struct tw_sequencer *s) {
 }
 struct tw_stretch tw_sequencer_stretch(const struct tw_sequencer *s) {
     return s->stretch;
+}
+const struct tw_pace *tw_sequencer_pace(const struct tw_sequencer *s) {
+    return &s->config.pace;
 }
 const struct tw_dial *tw_sequencer_dial(const struct tw_sequencer *s) {
     return &s->config.dial;

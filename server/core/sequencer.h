@@ -61,7 +61,7 @@ enum tw_sequencer_event_kind {
     TW_SEQ_SUMS,      /* sums */
     TW_SEQ_EVALUATOR, /* present: an evaluator is attached, or gone */
     TW_SEQ_ASK,       /* samples: the evaluator wants weights, at the next border >= samples */
-    TW_SEQ_EVALUATED, /* the evaluator has answered the last RELEASE */
+    TW_SEQ_EVALUATED, /* loss: the evaluator has answered the last RELEASE */
     TW_SEQ_TURN,      /* turn: the dial is to have another setting; answered by TURNED */
     TW_SEQ_EVICT,     /* evict: this rank has been gone for long enough */
     TW_SEQ_STOP,      /* stop now, as after a signal */
@@ -95,6 +95,7 @@ struct tw_sequencer_event {
         struct tw_sequencer_turn turn;
         bool present;
         uint64_t samples;
+        double loss;
         uint32_t evict;
     };
 };
@@ -192,6 +193,9 @@ struct tw_stretch tw_sequencer_total(const struct tw_sequencer *sequencer);
 /* Since the last border. */
 struct tw_stretch tw_sequencer_stretch(const struct tw_sequencer *sequencer);
 struct tw_staleness tw_sequencer_staleness(const struct tw_sequencer *sequencer);
+
+/* What moves, with the verdicts so far. */
+const struct tw_pace *tw_sequencer_pace(const struct tw_sequencer *sequencer);
 
 /* The setting of the dial now. */
 const struct tw_dial *tw_sequencer_dial(const struct tw_sequencer *sequencer);

@@ -11,6 +11,7 @@
 #ifndef TW_CORE_SEQUENCER_STATE_H
 #define TW_CORE_SEQUENCER_STATE_H
 
+#include "server/core/plateau.h"
 #include "server/core/sequencer.h"
 
 /* One step's effects can hold a COMMIT, what it left behind, DROPs of what is not
@@ -102,6 +103,9 @@ struct tw_sequencer {
 
     bool evaluator, asking, evaluating, due, holding;
     uint64_t ask_samples, evaluations;
+    struct tw_verdict verdict; /* of reduce_on_plateau */
+    bool verdict_due;          /* the evaluation that is due decides on the learning rate, */
+    bool judging;              /* ... or the one that is under way: training holds */
 
     bool ending;   /* the condition is met; perhaps a last evaluation */
     bool finished; /* told */
@@ -194,7 +198,7 @@ bool tw_sequencer_at_end(const struct tw_sequencer *s);
 void tw_sequencer_after_commit(struct tw_sequencer *s, uint64_t samples_before);
 void tw_sequencer_on_evaluator(struct tw_sequencer *s, bool present);
 void tw_sequencer_on_ask(struct tw_sequencer *s, uint64_t samples);
-void tw_sequencer_on_evaluated(struct tw_sequencer *s);
+void tw_sequencer_on_evaluated(struct tw_sequencer *s, double loss);
 void tw_sequencer_end(struct tw_sequencer *s, enum tw_status status);
 
 #endif

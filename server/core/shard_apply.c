@@ -336,6 +336,8 @@ void tw_shard_record(struct tw_shard *s, const struct tw_record *record) {
     case TW_RECORD_EVICT:
         on_evict(s, record);
         break;
+    case TW_RECORD_VERDICT:
+        break; /* rates come with each COMMIT */
     }
 }
 

@@ -40,8 +40,8 @@ static void add_hint(const struct tw_server *server, char *text, size_t room) {
     char limit[256] = "";
     size_t used = strlen(text);
     double rate =
-        tw_pace_rate(&config->pace, &config->optimizer_options, tw_sequencer_version(sequencer),
-                     tw_sequencer_total(sequencer).examples);
+        tw_pace_rate(tw_sequencer_pace(sequencer), &config->optimizer_options,
+                     tw_sequencer_version(sequencer), tw_sequencer_total(sequencer).examples);
     add_limit(config, limit, sizeof(limit));
     bool narrow = config->job->encoding.push == TW_ENCODING_F16;
     snprintf(text + used, room - used, ". Lower the learning rate (%s %g%s)%s%s",

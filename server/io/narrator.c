@@ -262,6 +262,24 @@ static void on_evaluator(struct tw_server *server, bool present) {
         tw_narrator_let_go(server);
 }
 
+/* The learning rate goes down after an epoch. */
+static void on_verdict(struct tw_server *server, const struct tw_node_event *event) {
+    const struct tw_server_config *config = server->config;
+    const struct tw_pace *pace = tw_sequencer_pace(tw_node_sequencer(server->node));
+    struct tw_report report = {.kind = TW_REPORT_NOTE};
+    if (event->verdict.reductions == server->narrator.reductions)
+        return;
+    server->narrator.reductions = event->verdict.reductions;
+    snprintf(report.text, sizeof(report.text),
+             "no better %s loss than %.6g for %" PRId64
+             " epochs: the learning rate is %.6g from update %" PRIu64 " on",
+             pace->rate.options.watch == TW_WATCH_TRAIN ? "train" : "test", event->verdict.best,
+             pace->rate.options.patience + 1,
+             tw_pace_rate(pace, &config->optimizer_options, event->version, event->samples),
+             event->version + 1);
+    tw_narrator_tell(server, &report);
+}
+
 /* ---- what is not finite ---- */
 
 /* All of the first, and then each time that they are twice as many: there may be no end of them. */
@@ -319,6 +337,9 @@ void tw_narrator_event(struct tw_server *server, const struct tw_node_event *eve
         break; /* for the trace */
     case TW_EVENT_DROPPED:
         on_dropped(server, event);
+        break;
+    case TW_EVENT_VERDICT:
+        on_verdict(server, event);
         break;
     case TW_EVENT_TURNED:
         tw_say("the dial is turned to %s after update %" PRIu64, event->text, event->version);

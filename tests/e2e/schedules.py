@@ -95,6 +95,86 @@ class Schedules(Case):
         self.assertEqual(again["model_sha256"], self.train("third")["model_sha256"])
         self.assertEqual([m["lr"] for m in self.metrics("again")], [0.1] * 3)
 
+    # ---- reduce_on_plateau
+
+    PLATEAU = "schedule={name: reduce_on_plateau, factor: 0.5, patience: 0, threshold: 0.3%s}"
+
+    def records(self, run, kind):
+        code, text, _ = self.talweg("log", run, "--json")
+        self.assertEqual(code, 0)
+        return [r for r in map(json.loads, text.splitlines()) if r["record"] == kind]
+
+    def plateau(self, losses, threshold):
+        """Reductions after each loss, with patience 0."""
+        best, count = math.inf, 0
+        for loss in losses:
+            better = loss < best * (1 - threshold)
+            best, count = (loss, count) if better else (best, count + 1)
+            yield count
+
+    def assert_verdicts(self, run, losses, threshold=0.3):
+        verdicts = self.records(run, "VERDICT")
+        counts = list(self.plateau(losses, threshold))
+        self.assertEqual([v["loss"] for v in verdicts], losses)
+        self.assertEqual([v["reductions"] for v in verdicts], counts)
+        self.assertGreater(counts[-1], 0)
+        for commit in self.commits(run):
+            passed = sum(v["version"] < commit["version"] for v in verdicts)
+            self.assertEqual(commit["rate"], 0.1 * 0.5 ** ([0] + counts)[passed])
+
+    def test_a_plateau_of_the_test_loss_lowers_the_rate(self):
+        arguments = ("--set", self.PLATEAU % "", "--set", "epochs=6")
+        first = self.train("out", *arguments)
+        losses = [m["test_loss"] for m in self.metrics("out")][:-1]
+        self.assert_verdicts("out", losses)
+        self.assertEqual(self.train("again", *arguments, "--servers", "2", "--set",
+                                    "chunk=64KiB")["model_sha256"], first["model_sha256"])
+        self.assertEqual(self.replay("out")["model_sha256"], first["model_sha256"])
+        late = self.train("late", *arguments, "--mode", "async", "--workers", "3", "--set",
+                          "schedule.threshold=0.9")
+        self.assert_verdicts("late", [m["test_loss"] for m in self.metrics("late")][:-1], 0.9)
+        self.assertEqual(self.replay("late")["model_sha256"], late["model_sha256"])
+
+    def test_a_plateau_of_the_train_loss_lowers_the_rate(self):
+        recorded = self.train("out", "--set", self.PLATEAU % ", watch: train", "--set", "epochs=6")
+        self.assert_verdicts("out", [m["train_loss"] for m in self.metrics("out")][:-1])
+        self.assertEqual(self.replay("out")["model_sha256"], recorded["model_sha256"])
+
+    def test_a_changed_replay_follows_the_recorded_verdicts(self):
+        run = self.start("run", "job.yaml", "--out", "out", "--set",
+                         "optimizer={name: sgd, lr: 0.1}", "--set", self.PLATEAU % "", "--set",
+                         "epochs=6")
+        code, _, err = run.end()
+        self.assertEqual(code, 0, err)
+        self.assertRegex(err, r"no better test loss than [0-9.]+ for 1 epochs: the learning rate "
+                              r"is 0\.05 from update [0-9]+ on")
+        rates = [m["lr"] for m in self.metrics("out")]
+        self.replay("out", "--set", "optimizer={name: momentum, lr: 0.01}", "--out", "momentum")
+        self.assertEqual([m["lr"] for m in self.metrics("momentum")], [r / 10 for r in rates])
+        self.replay("out", "--set", "schedule.factor=0.1", "--out", "steeper")
+        for steep, rate in zip(self.metrics("steeper"), rates):
+            self.assertTrue(math.isclose(steep["lr"], 0.1 ** (1 - math.log(rate / 0.1, 2)),
+                                         rel_tol=1e-9))
+        self.replay("out", "--set", "schedule=constant", "--out", "constant")
+        self.assertEqual([m["lr"] for m in self.metrics("constant")], [0.1] * 6)
+        for setting, words in ((["schedule.patience=3"], "schedule.patience: a replay follows the"),
+                               (["schedule.watch=train"], "schedule.watch: a replay follows")):
+            code, _, err = self.talweg("replay", "out", "--set", *setting)
+            self.assertEqual(code, 2)
+            self.assertIn(words, err)
+        self.train("plain")
+        code, _, err = self.talweg("replay", "plain", "--set", self.PLATEAU % "")
+        self.assertEqual(code, 2)
+        self.assertIn("the recorded run had no reduce_on_plateau", err)
+
+    def test_a_plateau_needs_the_loss_that_it_watches(self):
+        with open(self.path("job.yaml")) as file:
+            lines = [line for line in file if "test-images" not in line]
+        self.write("untested.yaml", "".join(lines) + "schedule: reduce_on_plateau\n")
+        code, _, err = self.talweg("run", "untested.yaml")
+        self.assertEqual(code, 2)
+        self.assertIn("untested.yaml:17: schedule.watch: test, but the job has no data.test", err)
+
     def test_what_is_wrong_is_said_with_its_line(self):
         with open(self.path("job.yaml"), "a") as file:
             file.write("schedule: {name: multi_step,\n  at: [20, 10]}\n")

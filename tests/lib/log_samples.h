@@ -47,6 +47,10 @@ static const struct tw_record log_samples[] = {
      .count = 2,
      .contributions = log_sample_pushes},
     {.position = 10, .kind = TW_RECORD_PERMIT, .version = 1},
+    {.position = 11,
+     .kind = TW_RECORD_VERDICT,
+     .version = 1,
+     .verdict = {.loss = 0.5, .best = 0.25, .bad = 3, .cooldown = 1, .reductions = 2}},
 };
 
 enum { LOG_SAMPLES = sizeof log_samples / sizeof log_samples[0] };

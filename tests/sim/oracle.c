@@ -338,6 +338,8 @@ void oracle_record(struct oracle *o, const struct tw_record *record) {
     case TW_RECORD_REGATHER:
     case TW_RECORD_PERMIT:
         break;
+    case TW_RECORD_VERDICT:
+        break;
     case TW_RECORD_DIAL:
         for (uint32_t i = 0; i < o->ranks; i++)
             cancel(o, i);

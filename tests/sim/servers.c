@@ -68,6 +68,8 @@ static void count_record(struct cluster *c, const struct tw_record *record) {
         c->counters->permits += record->count > 0;
         c->counters->taken_back += record->count == 0;
         break;
+    case TW_RECORD_VERDICT:
+        break;
     case TW_RECORD_DIAL:
         c->counters->turns++;
         break;

@@ -150,6 +150,8 @@ static inline void desk_note_record(struct desk *desk, const struct tw_record *r
         if (!record->count)
             desk->regather = record->position;
         break;
+    case TW_RECORD_VERDICT:
+        break;
     case TW_RECORD_DIAL:
         for (uint32_t i = 0; i < desk->config.workers; i++)
             desk_cancel(&desk->slot[i]);
@@ -331,6 +333,10 @@ static inline void desk_ask(struct desk *desk, uint64_t samples) {
 }
 static inline void desk_evaluated(struct desk *desk) {
     desk_step(desk, &(struct tw_sequencer_event){.kind = TW_SEQ_EVALUATED});
+}
+/* ... and says how large the loss is. */
+static inline void desk_evaluated_as(struct desk *desk, double loss) {
+    desk_step(desk, &(struct tw_sequencer_event){.kind = TW_SEQ_EVALUATED, .loss = loss});
 }
 static inline void desk_stop(struct desk *desk) {
     desk_step(desk, &(struct tw_sequencer_event){.kind = TW_SEQ_STOP});

@@ -1,4 +1,5 @@
 /* Borders of epochs, the evaluator, holding, and the last evaluation. */
+#include "tests/lib/variant_text.h"
 #include "tests/unit/sequencer_desk.h"
 
 /* Two workers in sync, 20 examples an update, an epoch of 40, ends at `updates`. */
@@ -276,6 +277,125 @@ static void test_stop_ends_holding(void **state) {
     desk_fini(&desk);
 }
 
+/* ---- the learning rate goes by a loss ---- */
+
+/* As evaluated_desk(), with patience 0: each loss that is no better halves the rate of 0.5. */
+static void judged_desk(struct desk *desk, const char *schedule) {
+    struct tw_error error;
+    struct tw_sequencer_config config = desk_config("sync", 2, 1);
+    if (tw_pace_find(&config.pace, tw_test_variant(schedule), NULL, tw_optimizers[0], &desk_options,
+                     true, &error))
+        fail_msg("%s", error.text);
+    config.samples = 40;
+    config.end_updates = 100;
+    config.evaluator = true;
+    desk_init(desk, &config);
+    desk_evaluator(desk, true);
+    desk_start(desk);
+}
+
+static const struct tw_verdict *verdict(const struct desk *desk) {
+    return &desk_record(desk, TW_RECORD_VERDICT, 0)->verdict;
+}
+
+static double rate_of_next(struct desk *desk) {
+    desk_update(desk);
+    return desk_record(desk, TW_RECORD_COMMIT, 0)->rate;
+}
+
+/* An epoch whose test loss is this. */
+static void judged_epoch(struct desk *desk, double loss) {
+    desk_ask(desk, 40);
+    desk_update(desk);
+    desk_update(desk);
+    assert_non_null(evaluator_release(desk));
+    assert_false(workers_go_on(desk));
+    assert_true(tw_sequencer_holding(desk->sequencer));
+    desk_evaluated_as(desk, loss);
+    assert_true(workers_go_on(desk));
+}
+
+static void test_training_waits_for_the_verdict_and_obeys_it(void **state) {
+    struct desk desk;
+    judged_desk(&desk, "reduce_on_plateau factor=.5 patience=0");
+    judged_epoch(&desk, 1.0);
+    assert_true(verdict(&desk)->loss == 1 && verdict(&desk)->best == 1);
+    assert_int_equal(verdict(&desk)->reductions, 0);
+    judged_epoch(&desk, 1.0);
+    assert_int_equal(verdict(&desk)->reductions, 1);
+    assert_int_equal(desk_record(&desk, TW_RECORD_VERDICT, 0)->version, 4);
+    assert_true(rate_of_next(&desk) == 0.25);
+    desk_fini(&desk);
+}
+
+static void test_the_loss_of_training_decides_at_once(void **state) {
+    struct desk desk;
+    judged_desk(&desk, "reduce_on_plateau factor=.5 patience=0 watch=train");
+    desk_ask(&desk, 40);
+    desk_update(&desk);
+    desk_update(&desk);
+    assert_true(verdict(&desk)->loss == 0.1); /* 1 for 10 examples */
+    assert_true(workers_go_on(&desk));
+    desk_update(&desk);
+    desk_update(&desk);
+    assert_int_equal(verdict(&desk)->reductions, 1);
+    desk_evaluated_as(&desk, 7);
+    assert_false(desk_logs(&desk, TW_RECORD_VERDICT));
+    desk_ask(&desk, 80); /* the second epoch's evaluation, which training waits for */
+    assert_true(workers_go_on(&desk));
+    assert_true(rate_of_next(&desk) == 0.25);
+    desk_fini(&desk);
+}
+
+static void test_a_warm_up_has_no_verdicts(void **state) {
+    struct desk desk;
+    judged_desk(&desk, "reduce_on_plateau patience=0 warmup=3 warmup_from=.1");
+    desk_ask(&desk, 40);
+    desk_update(&desk);
+    desk_update(&desk);
+    assert_true(workers_go_on(&desk));
+    desk_update(&desk);
+    desk_update(&desk); /* a second border, while the first is being evaluated */
+    assert_false(workers_go_on(&desk));
+    desk_evaluated_as(&desk, 1);
+    assert_false(desk_logs(&desk, TW_RECORD_VERDICT));
+    assert_false(workers_go_on(&desk));
+    desk_ask(&desk, 80);
+    assert_non_null(evaluator_release(&desk));
+    assert_false(workers_go_on(&desk));
+    desk_evaluated_as(&desk, 2);
+    assert_true(verdict(&desk)->loss == 2);
+    assert_true(workers_go_on(&desk));
+    desk_fini(&desk);
+}
+
+static void test_an_evaluator_that_is_lost_decides_nothing(void **state) {
+    struct desk desk;
+    judged_desk(&desk, "reduce_on_plateau patience=0");
+    desk_ask(&desk, 40);
+    desk_update(&desk);
+    desk_update(&desk);
+    assert_false(workers_go_on(&desk));
+    desk_evaluator(&desk, false);
+    assert_false(desk_logs(&desk, TW_RECORD_VERDICT));
+    assert_true(workers_go_on(&desk));
+    desk_evaluated_as(&desk, 1);
+    assert_int_equal(desk.effects, 0);
+    desk_fini(&desk);
+}
+
+static void test_after_the_end_nothing_is_decided(void **state) {
+    struct desk desk;
+    judged_desk(&desk, "reduce_on_plateau patience=0");
+    desk_ask(&desk, 40);
+    desk_update(&desk);
+    desk_update(&desk);
+    desk_stop(&desk);
+    desk_evaluated_as(&desk, 1);
+    assert_false(desk_logs(&desk, TW_RECORD_VERDICT));
+    desk_fini(&desk);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_no_update_before_the_evaluator_is_there),
@@ -294,6 +414,11 @@ int main(void) {
         cmocka_unit_test(test_losing_the_evaluator_ends_the_run_that_waits_for_it),
         cmocka_unit_test(test_stop_does_not_wait_for_the_evaluator),
         cmocka_unit_test(test_stop_ends_holding),
+        cmocka_unit_test(test_training_waits_for_the_verdict_and_obeys_it),
+        cmocka_unit_test(test_the_loss_of_training_decides_at_once),
+        cmocka_unit_test(test_a_warm_up_has_no_verdicts),
+        cmocka_unit_test(test_an_evaluator_that_is_lost_decides_nothing),
+        cmocka_unit_test(test_after_the_end_nothing_is_decided),
     };
     return cmocka_run_group_tests_name("evaluation", tests, NULL, NULL);
 }

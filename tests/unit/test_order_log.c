@@ -56,6 +56,8 @@ static void assert_same(const struct tw_record *a, const struct tw_record *b) {
     if (a->mode != NULL)
         assert_string_equal(a->mode, b->mode);
     assert_memory_equal(&a->divisor, &b->divisor, sizeof a->divisor);
+    assert_memory_equal(&a->verdict, &b->verdict, sizeof a->verdict);
+    assert_int_equal(a->not_finite, b->not_finite);
     assert_int_equal(a->count, b->count);
     if (a->numerics || b->numerics)
         assert_string_equal(a->numerics, b->numerics);

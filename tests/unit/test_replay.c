@@ -141,6 +141,13 @@ static void turns_and_evictions_that_cannot_be(void **state) {
     assert_wrong(d, &record, TW_DATA, "slot 2, but the job has 2");
 }
 
+static void verdicts_that_cannot_be(void **state) {
+    struct tw_record record;
+    struct desk *d = begin(&record);
+    record = desk_record(d, TW_RECORD_VERDICT);
+    assert_wrong(d, &record, TW_DATA, "the job has no schedule that watches a loss");
+}
+
 /* Slot 1 had step 1, slot 0 step 2. */
 static void after_a_turn_what_was_out_is_over(void **state) {
     struct tw_record late;
@@ -300,6 +307,7 @@ int main(void) {
         cmocka_unit_test(the_log_of_these_tests_is_good),
         cmocka_unit_test(contributions_that_cannot_be),
         cmocka_unit_test(turns_and_evictions_that_cannot_be),
+        cmocka_unit_test(verdicts_that_cannot_be),
         cmocka_unit_test(after_a_turn_what_was_out_is_over),
         cmocka_unit_test(what_was_recorded_is_compared),
         cmocka_unit_test(places_that_cannot_be),

@@ -6,6 +6,7 @@
 #include <cmocka.h>
 #include <math.h>
 
+#include "server/core/plateau.h"
 #include "server/core/schedule.h"
 #include "tests/lib/variant_text.h"
 
@@ -196,6 +197,60 @@ static void without_schedules_nothing_moves(void **state) {
     assert_memory_equal(got, exact, sizeof got);
 }
 
+/* What torch.optim.lr_scheduler.ReduceLROnPlateau (1.13) says after each of these losses. */
+static void plateaus_are_those_of_torch(void **state) {
+    static const double losses[] = {2.5,  2.0,  1.9,    1.95, 1.9, 1.8999, 1.7, 1.71,
+                                    1.72, 1.73, 1.74,   1.75, 1.6, 1.6,    1.6, 1.6,
+                                    1.6,  1.6,  1.5999, 1.0,  NAN, 1.1,    1.2, 1.3};
+    enum { LOSSES = sizeof losses / sizeof *losses };
+    static const struct {
+        const char *line;
+        double rates[LOSSES];
+    } rows[] = {
+        {"reduce_on_plateau factor=.5 patience=1",
+         {.1,      .1,      .1,       .1,       .05,      .05,       .05,       .05,
+          .025,    .025,    .0125,    .0125,    .0125,    .0125,     .00625,    .00625,
+          .003125, .003125, .0015625, .0015625, .0015625, .00078125, .00078125, .000390625}},
+        {"reduce_on_plateau patience=2 threshold=.01 cooldown=2 min_lr=1e-3",
+         {.1,   .1,   .1,   .1,   .1,   .01,  .01,  .01,  .01,  .01,  .001, .001,
+          .001, .001, .001, .001, .001, .001, .001, .001, .001, .001, .001, .001}},
+        {"reduce_on_plateau factor=.5 patience=0 threshold=0 cooldown=1 min_lr=.02",
+         {.1,  .1,  .1,  .05, .05, .05, .05, .025, .025, .02, .02, .02,
+          .02, .02, .02, .02, .02, .02, .02, .02,  .02,  .02, .02, .02}},
+        {"reduce_on_plateau", {.1, .1, .1, .1, .1, .1, .1, .1, .1, .1, .1, .1,
+                               .1, .1, .1, .1, .1, .1, .1, .1, .1, .1, .1, .1}},
+    };
+    for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
+        take(rows[r].line);
+        struct tw_verdict verdict = tw_plateau_start();
+        for (int i = 0; i < LOSSES; i++) {
+            tw_plateau_see(&verdict, &pace.rate.options, losses[i]);
+            pace.rate.options.reductions = verdict.reductions;
+            assert_near(rate(.1, (uint64_t)i), rows[r].rates[i]);
+        }
+    }
+}
+
+static void a_plateau_never_raises_the_rate(void **state) {
+    take("reduce_on_plateau min_lr=.5 patience=0");
+    pace.rate.options.reductions = 3;
+    assert_true(rate(.1, 9) == .1);
+    assert_true(rate(.9, 9) == .5);
+}
+
+static void a_warm_up_stands_in_front_of_a_plateau_too(void **state) {
+    take("reduce_on_plateau factor=.5 warmup=10 warmup_from=.02");
+    assert_near(rate(.1, 5), .06);
+    assert_false(tw_pace_has_begun(&pace, 9, 0));
+    assert_true(tw_pace_has_begun(&pace, 10, 0));
+    pace.rate.options.reductions = 2;
+    assert_near(rate(.1, 10), .025);
+    assert_true(tw_pace_watches(&pace, TW_WATCH_TEST));
+    assert_false(tw_pace_watches(&pace, TW_WATCH_TRAIN));
+    take("linear to=0 over=5");
+    assert_false(tw_pace_watches(&pace, TW_WATCH_TEST));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(linear_ends_at_its_floor_and_stays_there),
@@ -211,6 +266,9 @@ int main(void) {
         cmocka_unit_test(epochs_are_applied_examples_of_all),
         cmocka_unit_test(scalars_are_the_rules_own_with_what_has_moved),
         cmocka_unit_test(without_schedules_nothing_moves),
+        cmocka_unit_test(plateaus_are_those_of_torch),
+        cmocka_unit_test(a_plateau_never_raises_the_rate),
+        cmocka_unit_test(a_warm_up_stands_in_front_of_a_plateau_too),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

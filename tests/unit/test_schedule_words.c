@@ -24,7 +24,7 @@ static enum tw_status find(const char *line, bool of_momentum, const char *rule,
 }
 
 static void every_schedule_is_complete(void **state) {
-    assert_int_equal(tw_schedule_count, 11);
+    assert_int_equal(tw_schedule_count, 12);
     for (int i = 0; i < tw_schedule_count; i++) {
         const struct tw_schedule *s = tw_schedules[i];
         int count;
@@ -45,7 +45,14 @@ static void what_a_table_does_not_allow_is_refused_by_key(void **state) {
         const char *line, *words;
     } wrong[] = {
         {"linera to=0 over=1", "unknown schedule \"linera\"; did you mean \"linear\"?"},
-        {"reduce_on_plateau", "reduce_on_plateau is not available yet"},
+        {"reduce_on_plataeu", "did you mean \"reduce_on_plateau\""},
+        {"reduce_on_plateau factor=1", ".factor"},
+        {"reduce_on_plateau patience=-1", ".patience"},
+        {"reduce_on_plateau patience=1.5", ".patience"},
+        {"reduce_on_plateau threshold=-1", ".threshold"},
+        {"reduce_on_plateau cooldown=x", ".cooldown"},
+        {"reduce_on_plateau min_lr=-1", ".min_lr"},
+        {"reduce_on_plateau watch=loss", ".watch: \"loss\" is not known here"},
         {"linear over=1", ".to: missing"},
         {"linear to=0", ".over: missing"},
         {"linear to=0 over=0", ".over"},
@@ -84,6 +91,9 @@ static void epochs_need_data(void **state) {
     assert_int_equal(find("step every=1 unit=epoch", false, "sgd", true), TW_OK);
     assert_int_equal(find("step every=1 unit=epoch", false, "sgd", false), TW_JOB);
     assert_non_null(strstr(error.text, "unit: epochs are passes over data"));
+    assert_int_equal(find("reduce_on_plateau", false, "sgd", true), TW_OK);
+    assert_int_equal(find("reduce_on_plateau", false, "sgd", false), TW_JOB);
+    assert_non_null(strstr(error.text, "decides at the end of each pass over the data"));
 }
 
 static void momentum_stays_a_momentum(void **state) {
@@ -97,6 +107,8 @@ static void momentum_stays_a_momentum(void **state) {
     assert_non_null(strstr(error.text, ".peak: a momentum must be"));
     assert_int_equal(find("constant warmup=2 warmup_from=1", true, "momentum", true), TW_JOB);
     assert_int_equal(find("step every=2 factor=1.1", true, "momentum", true), TW_JOB);
+    assert_int_equal(find("reduce_on_plateau", true, "momentum", true), TW_JOB);
+    assert_non_null(strstr(error.text, "reduce_on_plateau is for the learning rate only"));
 }
 
 static void a_momentum_of_0_that_keeps_no_velocity_cannot_move(void **state) {
@@ -120,10 +132,12 @@ static void a_momentum_of_0_that_keeps_no_velocity_cannot_move(void **state) {
 }
 
 static void a_rule_that_divides_by_the_rate_gets_none_of_0(void **state) {
-    static const char *const wrong[] = {"linear to=0 over=5", "cosine over=5", "polynomial over=5",
-                                        "cyclical peak=0 over=5", "constant warmup=5"};
+    static const char *const wrong[] = {"linear to=0 over=5", "cosine over=5",
+                                        "polynomial over=5",  "cyclical peak=0 over=5",
+                                        "constant warmup=5",  "reduce_on_plateau"};
     static const char *const right[] = {"linear to=.1 over=5", "exponential decay=1",
-                                        "step every=2", "constant warmup=5 warmup_from=.1"};
+                                        "step every=2", "constant warmup=5 warmup_from=.1",
+                                        "reduce_on_plateau min_lr=1e-6"};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         assert_int_equal(find(wrong[i], false, "ftrl-proximal", true), TW_JOB);
         assert_non_null(strstr(error.text, "ftrl-proximal divides by the learning rate"));
