@@ -509,7 +509,8 @@ static void conclude(struct launcher *launcher) {
 static void no_result(struct tw_result *result) {
     memset(result, 0, sizeof *result);
     result->status = TW_INTERNAL;
-    result->train_loss = result->test_loss = result->test_accuracy = (double)NAN;
+    result->train_loss = result->train_accuracy = result->test_loss = result->test_accuracy =
+        (double)NAN;
     result->staleness_mean = (double)NAN;
 }
 

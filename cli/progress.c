@@ -238,6 +238,7 @@ static void epoch_line(struct tw_progress *progress, const struct tw_report *rep
     if (epochs > 0 && part <= 0.05)
         tw_text_add(&out, "/%.0f", epochs);
     tw_add_number(&out, "train loss", report->train_loss);
+    tw_add_number(&out, "train accuracy", report->train_accuracy);
     tw_add_number(&out, "test loss", report->test_loss);
     tw_add_number(&out, "test accuracy", report->test_accuracy);
     if (isfinite(report->staleness_mean))

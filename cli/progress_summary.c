@@ -24,6 +24,7 @@ static void quality_line(struct tw_progress *progress, const struct tw_result *r
     struct tw_text pieces = {0}, out = {0};
     tw_add_number(&pieces, "test accuracy", result->test_accuracy);
     tw_add_number(&pieces, "test loss", result->test_loss);
+    tw_add_number(&pieces, "train accuracy", result->train_accuracy);
     tw_add_number(&pieces, "train loss", result->train_loss);
     add_first(&out, &pieces);
     if (out.size)

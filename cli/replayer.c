@@ -166,6 +166,7 @@ static struct tw_report report_of(const struct replaying *r, enum tw_report_kind
         .seconds = passed,
         .samples_per_second = passed > 0 ? (double)total->samples / passed : 0,
         .train_loss = total->train_loss,
+        .train_accuracy = total->train_accuracy,
         .test_loss = (double)NAN,
         .test_accuracy = (double)NAN,
         .staleness_mean = total->border_staleness,
@@ -196,6 +197,7 @@ static enum tw_status tell_border(struct replaying *r, struct tw_error *error) {
             .samples_per_second = since > 0 ? samples / since : (double)NAN,
             .lr = total->rate,
             .train_loss = total->train_loss,
+            .train_accuracy = total->train_accuracy,
             .test_loss = report.test_loss,
             .test_accuracy = report.test_accuracy,
             .staleness_mean = total->border_staleness,
@@ -355,6 +357,9 @@ static void add_counts(struct replaying *r) {
     result->train_loss = total->train_loss;
     if (isnan(result->train_loss) && total->samples)
         result->train_loss = total->loss / (double)total->samples;
+    result->train_accuracy = total->train_accuracy;
+    if (isnan(result->train_accuracy) && total->samples && r->train)
+        result->train_accuracy = (double)total->correct / (double)total->samples;
     result->test_loss = scored ? r->test_loss : (double)NAN;
     result->test_accuracy = scored ? r->test_accuracy : (double)NAN;
     result->staleness_mean =

@@ -13,7 +13,7 @@ enum {
     HAS_MEMBER = 1 << 1,  /* rank, incarnation, peer */
     HAS_TEXT = 1 << 2,
     HAS_COUNTS = 1 << 3, /* updates ... train_loss */
-    HAS_TEST = 1 << 4,   /* test_loss, test_accuracy, staleness_mean */
+    HAS_TEST = 1 << 4,   /* train_accuracy, test_loss, test_accuracy, staleness_mean */
     HAS_RESULT = 1 << 5,
 };
 
@@ -44,6 +44,7 @@ static void write_result(struct tw_json *json, const struct tw_result *result) {
     tw_json_real(json, "seconds", result->seconds);
     tw_json_real(json, "samples_per_second", result->samples_per_second);
     tw_json_real(json, "train_loss", result->train_loss);
+    tw_json_real(json, "train_accuracy", result->train_accuracy);
     tw_json_real(json, "test_loss", result->test_loss);
     tw_json_real(json, "test_accuracy", result->test_accuracy);
     tw_json_real(json, "staleness_mean", result->staleness_mean);
@@ -85,6 +86,7 @@ void tw_report_to_json(struct tw_text *text, const struct tw_report *report) {
     if (kind->has & HAS_COUNTS)
         write_counts(&json, report);
     if (kind->has & HAS_TEST) {
+        tw_json_real(&json, "train_accuracy", report->train_accuracy);
         tw_json_real(&json, "test_loss", report->test_loss);
         tw_json_real(&json, "test_accuracy", report->test_accuracy);
         tw_json_real(&json, "staleness_mean", report->staleness_mean);
@@ -146,6 +148,7 @@ static void read_result(struct reader *reader, struct tw_result *result) {
     result->seconds = read_real(reader, "seconds");
     result->samples_per_second = read_real(reader, "samples_per_second");
     result->train_loss = read_real(reader, "train_loss");
+    result->train_accuracy = read_real(reader, "train_accuracy");
     result->test_loss = read_real(reader, "test_loss");
     result->test_accuracy = read_real(reader, "test_accuracy");
     result->staleness_mean = read_real(reader, "staleness_mean");
@@ -182,6 +185,7 @@ static void read_fields(struct reader *reader, unsigned has, struct tw_report *r
     if (has & HAS_COUNTS)
         read_counts(reader, report);
     if (has & HAS_TEST) {
+        report->train_accuracy = read_real(reader, "train_accuracy");
         report->test_loss = read_real(reader, "test_loss");
         report->test_accuracy = read_real(reader, "test_accuracy");
         report->staleness_mean = read_real(reader, "staleness_mean");
@@ -261,6 +265,7 @@ void tw_summary_to_json(struct tw_text *text, const struct tw_summary *summary) 
     tw_json_real(&json, "train_loss", known ? result->train_loss : none);
     tw_json_real(&json, "test_loss", known ? result->test_loss : none);
     tw_json_real(&json, "test_accuracy", known ? result->test_accuracy : none);
+    tw_json_real(&json, "train_accuracy", known ? result->train_accuracy : none);
     tw_json_real(&json, "staleness_mean", known ? result->staleness_mean : none);
     write_count(&json, "staleness_max", known, result->staleness_max);
     write_count(&json, "not_finite", known, result->not_finite);

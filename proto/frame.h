@@ -149,6 +149,7 @@ struct tw_end {
     uint32_t frames;
     uint64_t examples;
     double loss;
+    uint64_t correct; /* 1 + how many of them the model got right; 0: nobody counts */
 };
 struct tw_weights {
     uint64_t position, version;
@@ -230,6 +231,7 @@ struct tw_ready {
     double loss;       /* sum over the examples */
     bool finite;
     uint32_t bad_tensor; /* when not finite: the first such tensor; TW_TENSORS_MAX: the loss */
+    uint64_t correct;    /* as in tw_end */
 };
 struct tw_sums_frame {
     uint64_t version;

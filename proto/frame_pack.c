@@ -86,9 +86,10 @@ static const struct field push[] = {
     FIELD(push, Push, epoch), FIELD(push, Push, step),        FIELD(push, Push, chunk),
 };
 static const struct field end[] = {
-    FIELD(end, End, slot),   FIELD(end, End, incarnation), FIELD(end, End, generation),
-    FIELD(end, End, epoch),  FIELD(end, End, step),        FIELD(end, End, read),
-    FIELD(end, End, frames), FIELD(end, End, examples),    FIELD(end, End, loss),
+    FIELD(end, End, slot),    FIELD(end, End, incarnation), FIELD(end, End, generation),
+    FIELD(end, End, epoch),   FIELD(end, End, step),        FIELD(end, End, read),
+    FIELD(end, End, frames),  FIELD(end, End, examples),    FIELD(end, End, loss),
+    FIELD(end, End, correct),
 };
 static const struct field weights[] = {
     FIELD(weights, Weights, position),   FIELD(weights, Weights, version),
@@ -141,9 +142,10 @@ static const struct field serve[] = {
 };
 static const struct field served[] = {FIELD(served, Served, job)};
 static const struct field ready[] = {
-    FIELD(ready, Ready, slot), FIELD(ready, Ready, incarnation), FIELD(ready, Ready, step),
-    FIELD(ready, Ready, read), FIELD(ready, Ready, examples),    FIELD(ready, Ready, regather),
-    FIELD(ready, Ready, loss), FIELD(ready, Ready, finite),      FIELD(ready, Ready, bad_tensor),
+    FIELD(ready, Ready, slot),    FIELD(ready, Ready, incarnation), FIELD(ready, Ready, step),
+    FIELD(ready, Ready, read),    FIELD(ready, Ready, examples),    FIELD(ready, Ready, regather),
+    FIELD(ready, Ready, loss),    FIELD(ready, Ready, finite),      FIELD(ready, Ready, bad_tensor),
+    FIELD(ready, Ready, correct),
 };
 static const struct field sums[] = {
     FIELD(sums, Sums, version),

@@ -67,6 +67,7 @@ enum tw_status tw_replay_new(struct tw_replay **out, const struct tw_replay_conf
     if (replay == NULL)
         return tw_error_set(error, TW_NO_MEMORY, "out of memory");
     replay->config = *config;
+    replay->total.train_accuracy = (double)NAN;
     replay->total.train_loss = replay->total.border_staleness = (double)NAN;
     replay->total.verdict = tw_plateau_start();
     for (int t = 0; t < config->model->list.count; t++)
@@ -313,6 +314,8 @@ static void account(struct tw_replay *replay, uint64_t staleness, const struct t
     total->staleness_sum += staleness;
     if (staleness > total->staleness_max)
         total->staleness_max = staleness;
+    total->correct += (uint64_t)score->correct;
+    replay->stretch_correct += (uint64_t)score->correct;
     replay->stretch_samples += (uint64_t)score->examples;
     replay->stretch_staleness += staleness;
     replay->stretch_contributions++;
@@ -331,6 +334,9 @@ static void pass_border(struct tw_replay *replay, uint64_t samples_before) {
         return;
     total->borders++;
     total->train_loss = replay->stretch_loss / (double)replay->stretch_samples;
+    if (config->train != NULL)
+        total->train_accuracy = (double)replay->stretch_correct / (double)replay->stretch_samples;
+    replay->stretch_correct = 0;
     total->border_staleness =
         (double)replay->stretch_staleness / (double)replay->stretch_contributions;
     total->border_staleness_max = replay->stretch_staleness_max;
@@ -356,6 +362,7 @@ static enum tw_status add_contribution(struct tw_replay *replay, const struct tw
         if (status == TW_OK)
             status = tw_replay_add(replay, base, 1, i + 1 == width, error);
         score->examples += share.examples;
+        score->correct += share.correct;
         tw_tree_sum_add(&loss, share.loss);
     }
     score->loss = tw_tree_sum_total(&loss);

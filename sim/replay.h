@@ -62,6 +62,8 @@ struct tw_replay_total {
     double loss;             /* sum over the samples */
     uint64_t borders;        /* ends of epochs, and of the run, that were passed */
     double train_loss;       /* mean over the samples between the last two borders; NaN: none yet */
+    double train_accuracy;   /* likewise; NaN also of an objective */
+    uint64_t correct;        /* samples that the model got right */
     double border_staleness; /* likewise the mean staleness, and the largest */
     uint64_t border_staleness_max;
     double rate;                       /* learning rate of the last update */

@@ -50,6 +50,7 @@ struct tw_replay {
     struct tw_replay_total total;
     bool over; /* a record failed */
     double stretch_loss;
+    uint64_t stretch_correct;
     uint64_t stretch_samples, stretch_contributions, stretch_staleness, stretch_staleness_max;
     size_t elements;
     uint32_t planes; /* made so far */

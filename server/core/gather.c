@@ -191,6 +191,7 @@ void tw_sequencer_on_ready(struct tw_sequencer *s, const struct tw_ready *ready)
         return;
     if (!slot->votes) {
         read->examples = ready->examples;
+        read->correct = ready->correct;
         read->loss = ready->loss;
     }
     if (!ready->finite && read->finite) {
@@ -265,6 +266,10 @@ void tw_sequencer_form(struct tw_sequencer *s) {
 static void account(struct tw_stretch *stretch, uint64_t staleness, const struct tw_whole *whole) {
     stretch->contributions++;
     stretch->examples += whole->examples;
+    if (whole->correct) {
+        stretch->scored += whole->examples;
+        stretch->correct += whole->correct - 1;
+    }
     stretch->staleness_sum += staleness;
     if (staleness > stretch->staleness_max)
         stretch->staleness_max = staleness;

@@ -113,6 +113,10 @@ enum tw_status tw_vote_of_frame(const struct tw_frame *frame, uint32_t shard,
         vote->kind = TW_VOTE_READY;
         vote->ready = frame->ready;
         vote->ready.shard = shard;
+        if (vote->ready.correct && vote->ready.correct - 1 > vote->ready.examples)
+            return tw_error_set(error, TW_MALFORMED, "a Ready with %llu of %llu examples right",
+                                (unsigned long long)vote->ready.correct - 1,
+                                (unsigned long long)vote->ready.examples);
     } else if (frame->body == TW_BODY_SUMS) {
         vote->kind = TW_VOTE_SUMS;
         return sums_of(&frame->sums, shard, &vote->sums, error);

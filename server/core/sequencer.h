@@ -26,6 +26,8 @@
 #ifndef TW_CORE_SEQUENCER_H
 #define TW_CORE_SEQUENCER_H
 
+#include <math.h>
+
 #include "common/base/limits.h"
 #include "server/core/dial.h"
 #include "server/core/record.h"
@@ -104,10 +106,17 @@ struct tw_sequencer_event {
 struct tw_stretch {
     uint64_t updates, contributions, examples;
     uint64_t staleness_sum, staleness_max;
-    uint64_t dropped;    /* pushes and reads that were over without being applied */
-    uint64_t not_finite; /* times that a push, or a whole update, was left out for that */
-    double loss;         /* sum over the examples */
+    uint64_t dropped;         /* pushes and reads that were over without being applied */
+    uint64_t scored, correct; /* examples of workers that count, and those that were right */
+    uint64_t not_finite;      /* times that a push, or a whole update, was left out for that */
+    double loss;              /* sum over the examples */
 };
+
+/* The share of its examples that was right; NaN: none were applied, or not all were counted. */
+static inline double tw_stretch_accuracy(const struct tw_stretch *stretch) {
+    bool known = stretch->examples && stretch->scored == stretch->examples;
+    return known ? (double)stretch->correct / (double)stretch->examples : (double)NAN;
+}
 
 enum tw_sequencer_effect_kind {
     TW_SEQ_RECORD,   /* record: to every shard, and to the log */

@@ -25,7 +25,7 @@ struct tw_whole {
     bool finite;   /* on all shards */
     uint32_t bad_tensor;
     uint64_t step, read_position, read_version;
-    uint64_t examples;
+    uint64_t examples, correct; /* correct: as in tw_end */
     double loss;
 };
 

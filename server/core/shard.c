@@ -374,10 +374,16 @@ enum tw_status tw_shard_end(struct tw_shard *s, const struct tw_end *end, struct
     if (end->examples < 1 || end->examples > (uint64_t)TW_ELEMENTS_MAX)
         return tw_error_set(error, TW_MALFORMED, "rank %u, step %llu: %llu examples", end->slot,
                             (unsigned long long)end->step, (unsigned long long)end->examples);
+    if (end->correct > end->examples + 1)
+        return tw_error_set(
+            error, TW_MALFORMED, "rank %u, step %llu: %llu of %llu examples are said to be right",
+            end->slot, (unsigned long long)end->step, (unsigned long long)end->correct - 1,
+            (unsigned long long)end->examples);
     if (push->ended || push->again)
         return TW_OK;
     push->ended = true;
     push->examples = end->examples;
+    push->correct = end->correct;
     push->loss = end->loss;
     vote_if_whole(s, s->slot[end->slot].open);
     return TW_OK;
@@ -434,6 +440,7 @@ static bool give_vote(struct tw_shard *s, struct tw_shard_effect *effect) {
                       .step = push->step,
                       .read = push->position,
                       .examples = push->examples,
+                      .correct = push->correct,
                       .regather = s->regather,
                       .loss = push->loss,
                       .finite = push->bad_tensor == UINT32_MAX && loss_finite,

@@ -21,8 +21,8 @@ struct tw_shard_push {
     uint64_t step, position; /* of the RELEASE that it answers */
     uint32_t whole;          /* chunks HERE or MERGED */
     bool ended, voted, in_votes;
-    bool again; /* some of its bytes were thrown away: it is to be sent once more */
-    uint64_t examples;
+    bool again;                 /* some of its bytes were thrown away: it is to be sent once more */
+    uint64_t examples, correct; /* as in tw_end */
     double loss;
     uint32_t bad_tensor; /* UINT32_MAX: all finite so far */
     uint32_t next;       /* contributor of the same COMMIT; UINT32_MAX: the last */

@@ -115,6 +115,9 @@ static void add_counts(struct tw_server *server) {
     result->train_loss = narrator->train_loss;
     if (isnan(result->train_loss) && total.examples)
         result->train_loss = total.loss / (double)total.examples;
+    result->train_accuracy = narrator->train_accuracy;
+    if (isnan(result->train_accuracy))
+        result->train_accuracy = tw_stretch_accuracy(&total);
     /* An evaluation of an earlier version says nothing of this model. */
     bool evaluated = narrator->evaluated_version == result->updates;
     result->test_loss = evaluated ? narrator->test_loss : (double)NAN;

@@ -22,7 +22,8 @@ static double ratio(double a, double b) {
 
 enum tw_status tw_narrator_init(struct tw_server *server) {
     struct tw_narrator *narrator = &server->narrator;
-    narrator->train_loss = narrator->test_loss = narrator->test_accuracy = none;
+    narrator->train_loss = narrator->train_accuracy = none;
+    narrator->test_loss = narrator->test_accuracy = none;
     narrator->rank = calloc((size_t)server->config->job->workers, sizeof(*narrator->rank));
     return narrator->rank ? TW_OK : TW_NO_MEMORY;
 }
@@ -133,7 +134,8 @@ static void add_counts(const struct tw_server *server, struct tw_report *report,
     report->samples = samples;
     report->samples_total = samples_total(server->config);
     report->epoch = n ? (double)samples / (double)n : 0;
-    report->test_loss = report->test_accuracy = report->staleness_mean = none;
+    report->train_accuracy = report->test_loss = report->test_accuracy = none;
+    report->staleness_mean = none;
 }
 
 /* Over the last ticks; at the beginning, since the start. */
@@ -181,6 +183,7 @@ static void tell_border(struct tw_server *server, const struct tw_border *border
     report.seconds = border->seconds;
     report.samples_per_second = border->samples_per_second;
     report.train_loss = border->train_loss;
+    report.train_accuracy = border->train_accuracy;
     report.test_loss = border->test_loss;
     report.test_accuracy = border->test_accuracy;
     report.staleness_mean = border->staleness_mean;
@@ -215,6 +218,7 @@ static void on_border(struct tw_server *server, const struct tw_node_event *even
     if (narrator->holds == TW_HELD_BORDERS)
         tw_narrator_let_go(server);
     narrator->train_loss = ratio(stretch->loss, (double)stretch->examples);
+    narrator->train_accuracy = tw_stretch_accuracy(stretch);
     narrator->held[narrator->holds++] = (struct tw_border){
         .version = event->version,
         .samples = event->samples,
@@ -224,6 +228,7 @@ static void on_border(struct tw_server *server, const struct tw_node_event *even
         .samples_per_second = ratio(samples - before, seconds - narrator->border_seconds),
         .lr = event->rate,
         .train_loss = narrator->train_loss,
+        .train_accuracy = narrator->train_accuracy,
         .test_loss = none,
         .test_accuracy = none,
         .staleness_mean = ratio((double)stretch->staleness_sum, (double)stretch->contributions),

@@ -21,9 +21,9 @@ enum tw_report_kind {
     TW_REPORT_NOTE,      /* text: what else people should know as it happens */
     TW_REPORT_STARTED,   /* all workers are there */
     TW_REPORT_PROGRESS, /* updates, samples, epoch, train_loss, samples_per_second: <= 10 a second */
-    TW_REPORT_EPOCH,    /* the same, with test_loss, test_accuracy, staleness_mean */
-    TW_REPORT_TIMES,    /* text: at the end, where the time of a worker (or of all) went */
-    TW_REPORT_DONE,     /* result */
+    TW_REPORT_EPOCH, /* the same, with train_accuracy, test_loss, test_accuracy, staleness_mean */
+    TW_REPORT_TIMES, /* text: at the end, where the time of a worker (or of all) went */
+    TW_REPORT_DONE,  /* result */
 };
 
 /* The summary of a run; what DESIGN.md §7 lists for --json. */
@@ -32,7 +32,7 @@ struct tw_result {
     char error[TW_ERROR_TEXT];
     uint64_t updates, samples;
     double seconds, samples_per_second;
-    double train_loss, test_loss, test_accuracy; /* NaN: there is none */
+    double train_loss, train_accuracy, test_loss, test_accuracy; /* NaN: there is none */
     double staleness_mean;
     uint64_t staleness_max;
     uint64_t dropped;    /* gradients that were over without being applied; not in --json */
@@ -54,7 +54,7 @@ struct tw_report {
     double epoch;           /* samples / n; with updates only: 0 */
     double seconds;         /* of training so far */
     double samples_per_second;
-    double train_loss, test_loss, test_accuracy, staleness_mean;
+    double train_loss, train_accuracy, test_loss, test_accuracy, staleness_mean;
     struct tw_result result;
 };
 

@@ -45,6 +45,7 @@ static void write_line(struct tw_text *text, const struct tw_border *border) {
     tw_json_real(&json, "samples_per_second", border->samples_per_second);
     tw_json_real(&json, "lr", border->lr);
     tw_json_real(&json, "train_loss", border->train_loss);
+    tw_json_real(&json, "train_accuracy", border->train_accuracy);
     tw_json_real(&json, "test_loss", border->test_loss);
     tw_json_real(&json, "test_accuracy", border->test_accuracy);
     tw_json_real(&json, "staleness_mean", border->staleness_mean);

@@ -29,6 +29,7 @@ struct tw_border {
     double epoch; /* samples / n; 0: the job has no epochs */
     bool whole;   /* a whole epoch is over, else the run ends here */
     double seconds, samples_per_second, lr, train_loss;
+    double train_accuracy;           /* likewise */
     double test_loss, test_accuracy; /* NaN: there is none */
     double staleness_mean;
     uint64_t staleness_max;

@@ -131,9 +131,9 @@ struct tw_narrator {
     int holds;
     double border_seconds; /* at the last border */
     uint64_t border_samples;
-    double train_loss;         /* of the last whole stretch; NaN: there is none */
-    double samples_per_second; /* as told last */
-    uint64_t reductions;       /* of the learning rate, as told last */
+    double train_loss, train_accuracy; /* of the last whole stretch; NaN: there is none */
+    double samples_per_second;         /* as told last */
+    uint64_t reductions;               /* of the learning rate, as told last */
     uint64_t evaluated_version;
     double test_loss, test_accuracy; /* of that version; NaN: there is none */
     struct {

@@ -21,7 +21,7 @@ TALWEG = os.path.abspath(os.environ.get("TALWEG", "build/talweg"))
 PATIENCE = 300
 
 FIELDS = """status error mode servers workers updates samples seconds samples_per_second
-train_loss test_loss test_accuracy staleness_mean staleness_max not_finite model
+train_loss test_loss test_accuracy train_accuracy staleness_mean staleness_max not_finite model
 model_sha256 run""".split()
 
 JOB = """\

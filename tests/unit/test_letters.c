@@ -25,13 +25,14 @@ static struct tw_node_vote round_trip(const struct tw_node_vote *vote, uint32_t 
 
 static void votes_come_back(void **state) {
     struct tw_node_vote vote = {.kind = TW_VOTE_READY};
-    vote.ready = (struct tw_ready){3, 7, 2, UINT64_MAX, 5, 6, 1ULL << 40, -0.5, true, 9};
+    vote.ready = (struct tw_ready){3, 7, 2, UINT64_MAX, 5, 6, 1ULL << 40, -0.5, true, 9, 7};
     struct tw_node_vote back = round_trip(&vote, 3);
     assert_int_equal(back.ready.shard, 3);
     assert_int_equal(back.ready.slot, 7);
     assert_int_equal(back.ready.incarnation, 2);
     assert_true(back.ready.step == UINT64_MAX && back.ready.read == 5);
-    assert_true(back.ready.examples == 6 && back.ready.regather == 1ULL << 40);
+    assert_true(back.ready.correct == 7 && back.ready.examples == 6);
+    assert_true(back.ready.regather == 1ULL << 40);
     assert_true(back.ready.loss == -0.5 && back.ready.finite && back.ready.bad_tensor == 9);
     vote = (struct tw_node_vote){.kind = TW_VOTE_SUMS, .sums = {2, 11, true, {{0}, false}}};
     for (uint64_t i = 0; i < TW_EXACT_SUM_WORDS - 1; i++)

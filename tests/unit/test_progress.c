@@ -42,6 +42,7 @@ static int begin(void **state) {
         .train_loss = 0.34567,
         .test_loss = 0.41234,
         .test_accuracy = 0.8512,
+        .train_accuracy = 0.9012,
         .staleness_mean = 0,
     };
     look(fixture, true, false, 80);
@@ -240,7 +241,8 @@ static void absurd_numbers_are_survived(void **state) {
     show(fixture, TW_REPORT_PROGRESS, 1000);
     assert_in_range(fixture->shown.size, 1, 80 + strlen("\r\x1b[K"));
     show(fixture, TW_REPORT_EPOCH, 1001);
-    assert_non_null(strstr(fixture->shown.at, "train loss 1.000e+300  test loss -1.000e+300"));
+    assert_non_null(strstr(fixture->shown.at,
+                           "train loss 1.000e+300  train accuracy 0.9012  test loss -1.000e+300"));
 }
 
 static void waiting_and_leaving_are_said(void **state) {

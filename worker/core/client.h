@@ -100,7 +100,7 @@ enum tw_client_event_kind {
     TW_CLIENT_ON_SENT,   /* all that was handed out of a push is with the kernel */
     TW_CLIENT_ON_PULL,   /* the application: */
     TW_CLIENT_ON_PUSH,   /* tensor, gradient */
-    TW_CLIENT_ON_END,    /* examples, loss */
+    TW_CLIENT_ON_END,    /* examples, loss, correct */
     TW_CLIENT_ON_REPORT, /* loss, accuracy */
     TW_CLIENT_ON_LEAVE,
 };
@@ -118,6 +118,7 @@ struct tw_client_event {
     const float *gradient; /* borrowed until the next set of weights is complete */
     uint64_t examples;
     double loss, accuracy;
+    uint64_t correct; /* as in tw_end */
 };
 
 /* ---- effects ---- */
@@ -209,7 +210,7 @@ struct tw_client {
     /* The push of step held.step; `live` until the servers have settled it. */
     bool live, end;
     int pushed; /* tensors */
-    uint64_t examples;
+    uint64_t examples, correct;
     double loss;
     uint32_t segments;
     uint32_t shard_segment[TW_SERVERS_MAX + 1]; /* shard s has segments [s], [s+1) */

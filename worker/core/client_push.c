@@ -87,6 +87,7 @@ enum tw_status tw_client_on_end(struct tw_client_turn *turn) {
     client->end = true;
     client->examples = turn->event->examples;
     client->loss = turn->event->loss;
+    client->correct = turn->event->correct;
     client->measuring = true;
     tw_measures_computed(&client->measures, turn->event->now_ns);
     tw_client_set_work(client, TW_CLIENT_PUSHING);
@@ -136,6 +137,7 @@ static void fill_end(const struct tw_client *client, uint32_t shard, struct tw_f
         .frames = first[shard + 1] - first[shard],
         .examples = client->examples,
         .loss = client->loss,
+        .correct = client->correct,
     };
 }
 

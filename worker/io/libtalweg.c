@@ -18,6 +18,7 @@ struct talweg {
     struct tw_error error;
     struct talweg_place place;
     uint64_t version, samples, answered_ns;
+    uint64_t correct; /* of the push that is to end: 1 + ..., 0: not said */
     /* Copies of what the configuration pointed to. */
     char *server, *numerics;
     void *token;
@@ -274,10 +275,21 @@ int talweg_push_tensor(struct talweg *talweg, int tensor, const float *gradient)
                                                            .gradient = gradient});
 }
 
+int talweg_push_correct(struct talweg *talweg, uint64_t correct) {
+    if (!talweg->ready || correct == UINT64_MAX)
+        return fault(talweg, "talweg_push_correct() with no number, or without a successful "
+                             "talweg_join()");
+    talweg->correct = 1 + correct;
+    return TALWEG_OK;
+}
+
 int talweg_push_end(struct talweg *talweg, uint64_t examples, double loss) {
-    return enter_and_tell(
-        talweg,
-        (struct tw_client_event){.kind = TW_CLIENT_ON_END, .examples = examples, .loss = loss});
+    uint64_t correct = talweg->correct;
+    talweg->correct = 0;
+    return enter_and_tell(talweg, (struct tw_client_event){.kind = TW_CLIENT_ON_END,
+                                                           .examples = examples,
+                                                           .loss = loss,
+                                                           .correct = correct});
 }
 
 /* What came since the last call waits in the sockets, unless the helper is driving and

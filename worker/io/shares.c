@@ -25,7 +25,7 @@ struct tw_shares {
     int depth;       /* log2 of width */
     size_t *offset;  /* [tensors] of each in a partial sum */
     struct tw_tree_sum loss;
-    uint64_t examples;
+    uint64_t examples, correct;
 };
 
 /* ---- making ---- */
@@ -168,6 +168,7 @@ static enum tw_status forward(struct tw_shares *shares, uint32_t i, uint64_t ste
         return TW_STALE;
     tw_tree_sum_add(&shares->loss, score.loss);
     shares->examples += (uint64_t)score.examples;
+    shares->correct += (uint64_t)score.correct;
     return TW_OK;
 }
 
@@ -197,7 +198,7 @@ enum tw_status tw_shares_begin(struct tw_shares *shares, uint64_t step, struct t
     int first, tensors;
     enum tw_status status = tw_shares_ready(shares, step, error);
     shares->loss = (struct tw_tree_sum){0};
-    shares->examples = 0;
+    shares->examples = shares->correct = 0;
     shares->gathered = 0; /* the net uses its input up */
     for (uint32_t i = 0; status == TW_OK; i++) {
         status = forward(shares, i, step);
@@ -225,4 +226,8 @@ uint64_t tw_shares_examples(const struct tw_shares *shares) {
 
 double tw_shares_loss(const struct tw_shares *shares) {
     return tw_tree_sum_total(&shares->loss);
+}
+
+uint64_t tw_shares_correct(const struct tw_shares *shares) {
+    return shares->correct;
 }

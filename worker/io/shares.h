@@ -64,5 +64,7 @@ const float *tw_shares_gradient(const struct tw_shares *shares, int tensor);
 /* Of the whole step: how many, and the sum of their losses, by the same tree. */
 uint64_t tw_shares_examples(const struct tw_shares *shares);
 double tw_shares_loss(const struct tw_shares *shares);
+/* How many of them the model got right. */
+uint64_t tw_shares_correct(const struct tw_shares *shares);
 
 #endif

@@ -103,6 +103,10 @@ TALWEG_API uint64_t talweg_answered_ns(const struct talweg *talweg);
  * interruption). */
 TALWEG_API int talweg_push_tensor(struct talweg *talweg, int tensor, const float *gradient);
 
+/* How many of the step's examples the model got right, before talweg_push_end(): where all
+ * workers say so, the run has a train_accuracy. Leave it out when there is no such thing. */
+TALWEG_API int talweg_push_correct(struct talweg *talweg, uint64_t correct);
+
 /* Ends the push: all tensors are sent; `examples` of them, `loss` their sum. */
 TALWEG_API int talweg_push_end(struct talweg *talweg, uint64_t examples, double loss);
 

@@ -232,6 +232,10 @@ static int push(struct trainee *trainee) {
         }
     }
     trainee->computed++;
+    if (trainee->model->objective == NULL)
+        result = talweg_push_correct(trainee->talweg, tw_shares_correct(shares));
+    if (result != TALWEG_OK)
+        return result;
     return talweg_push_end(trainee->talweg, tw_shares_examples(shares), tw_shares_loss(shares));
 }
 

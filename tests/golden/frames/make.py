@@ -60,7 +60,7 @@ FRAMES = {
     "refuse": dict(status=14, name="rank-taken", text="rank 3 is held by 10.0.0.7:5123"),
     "push": dict(slot=1, incarnation=2, generation=3, epoch=4, step=5000000000, chunk=6),
     "end": dict(
-        slot=1, incarnation=2, generation=3, epoch=4, step=5, read=6, frames=7, examples=8, loss=9.25
+        slot=1, incarnation=2, generation=3, epoch=4, step=5, read=6, frames=7, examples=8, loss=9.25, correct=8
     ),
     "weights": dict(position=6000000000, version=5, generation=4, epoch=3, step=2, chunk=1),
     "ask": dict(samples=60000),
@@ -133,6 +133,7 @@ FRAMES = {
         loss=7.25,
         finite=True,
         bad_tensor=8,
+        correct=4,
     ),
     "sums": dict(version=3000000000, finite=True, squares=b"sum-of-squares"),
     "reach": dict(rank=1, attempt=2, attached=True),
