@@ -231,13 +231,13 @@ static bool hash_file(const char *path, char out[TW_SHA256_HEX]) {
 
 /* A whole replay of an unchanged run ends with the run's own bits. A run without a model
  * (its server was killed) has nothing to compare. */
-static void compare_models(const char *run, bool inexact, struct tw_progress *progress,
-                           struct tw_result *result) {
+static void compare_model(const char *run, const char *name, const char *ours, bool inexact,
+                          struct tw_progress *progress, struct tw_result *result) {
     char path[TW_PATH_MAX], theirs[TW_SHA256_HEX];
     struct tw_text line = {0};
-    if (tw_path_join(path, sizeof path, run, "model.safetensors") || !hash_file(path, theirs))
+    if (tw_path_join(path, sizeof path, run, name) || !hash_file(path, theirs))
         return;
-    if (strcmp(theirs, result->model_sha256) == 0) {
+    if (strcmp(theirs, ours) == 0) {
         tw_text_add(&line, "the same bits as %s", path);
         tw_progress_text(progress, TW_TONE_GOOD, &line);
     } else if (inexact) {
@@ -251,6 +251,14 @@ static void compare_models(const char *run, bool inexact, struct tw_progress *pr
             "not of the end of this log",
             path, theirs);
     }
+}
+
+static void compare_models(const char *run, bool inexact, struct tw_progress *progress,
+                           struct tw_result *result) {
+    compare_model(run, "model.safetensors", result->model_sha256, inexact, progress, result);
+    if (*result->model_ema_sha256)
+        compare_model(run, "model-ema.safetensors", result->model_ema_sha256, inexact, progress,
+                      result);
 }
 
 /* ---- replaying ---- */

@@ -30,6 +30,8 @@ static const char keys[] =
     "  clip                 {norm: N} of the whole gradient, or {value: V} of its elements\n"
     "  weight_decay         {l2: A}, part of the gradient, or {decoupled: A}, beside it\n"
     "  groups               [{tensors: PATTERN, lr: MULTIPLE, decay: true | false}, ...]\n"
+    "  average              {ema: 0.999, evaluate: weights | average}: an average of the weights\n"
+    "                       over updates, saved beside them\n"
     "  consistency.mode     sync, async, ssp:3, ... (docs/consistency.md)\n"
     "  consistency.turns    turns of the dial: [{update: 500, mode: async}, ...]\n"
     "  cluster.servers      server processes\n"

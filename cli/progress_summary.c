@@ -91,4 +91,8 @@ void tw_progress_summary(struct tw_progress *progress, const struct tw_summary *
         tw_text_add(&out, "no model was written; the logs are in %s", summary->run);
     if (out.size)
         tw_progress_text(progress, TW_TONE_PLAIN, &out);
+    if (*result->model_ema)
+        tw_text_add(&out, "its weights averaged over updates lie in %s", result->model_ema);
+    if (out.size)
+        tw_progress_text(progress, TW_TONE_PLAIN, &out);
 }

@@ -54,6 +54,8 @@ static void write_result(struct tw_json *json, const struct tw_result *result) {
     tw_json_unsigned(json, "evicted", result->evicted);
     tw_json_string(json, "model", result->model);
     tw_json_string(json, "model_sha256", result->model_sha256);
+    tw_json_string(json, "model_ema", result->model_ema);
+    tw_json_string(json, "model_ema_sha256", result->model_ema_sha256);
 }
 
 static void write_counts(struct tw_json *json, const struct tw_report *report) {
@@ -158,6 +160,9 @@ static void read_result(struct reader *reader, struct tw_result *result) {
     result->evicted = read_unsigned(reader, "evicted", INT64_MAX);
     read_string(reader, "model", result->model, sizeof result->model);
     read_string(reader, "model_sha256", result->model_sha256, sizeof result->model_sha256);
+    read_string(reader, "model_ema", result->model_ema, sizeof result->model_ema);
+    read_string(reader, "model_ema_sha256", result->model_ema_sha256,
+                sizeof result->model_ema_sha256);
 }
 
 static void read_counts(struct reader *reader, struct tw_report *report) {
@@ -271,6 +276,8 @@ void tw_summary_to_json(struct tw_text *text, const struct tw_summary *summary) 
     write_count(&json, "not_finite", known, result->not_finite);
     tw_json_string(&json, "model", or_null(result->model));
     tw_json_string(&json, "model_sha256", or_null(result->model_sha256));
+    tw_json_string(&json, "model_ema", or_null(result->model_ema));
+    tw_json_string(&json, "model_ema_sha256", or_null(result->model_ema_sha256));
     tw_json_string(&json, "run", or_null(summary->run));
     tw_json_end_object(&json);
     tw_text_add_bytes(text, "\n", 1);

@@ -246,6 +246,9 @@ struct tw_order {
     struct tw_view record; /* a part of it */
     bool more, prepare;
 };
+struct tw_collect {
+    bool average; /* of the weights, instead of them */
+};
 struct tw_sample_frame {
     uint64_t version, hash;
     bool hashed, summed;
@@ -289,6 +292,7 @@ struct tw_frame {
         struct tw_reach reach;
         struct tw_order order;
         struct tw_member_frame member;
+        struct tw_collect collect;
         struct tw_sample_frame sample;
     };
     size_t data_bytes; /* of tensor bytes; 0: none */

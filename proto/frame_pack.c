@@ -152,6 +152,7 @@ static const struct field sums[] = {
     FIELD(sums, Sums, finite),
     FIELD(sums, Sums, squares),
 };
+static const struct field collect[] = {FIELD(collect, Collect, average)};
 static const struct field reach[] = {
     FIELD(reach, Reach, rank),
     FIELD(reach, Reach, attempt),
@@ -212,7 +213,7 @@ static const struct body {
     BODY(TW_BODY_REACH, Reach, reach),
     BODY(TW_BODY_ORDER, Order, order),
     BODY(TW_BODY_MEMBER, Member, member),
-    [TW_BODY_COLLECT] = {"Collect", &talweg__collect__descriptor, NULL, 0},
+    BODY(TW_BODY_COLLECT, Collect, collect),
     BODY(TW_BODY_SAMPLE, Sample, sample),
 #undef BODY
 };

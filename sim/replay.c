@@ -32,6 +32,24 @@ enum tw_status tw_replay_plane(struct tw_replay *replay, struct tw_plane *plane,
 
 /* ---- making ---- */
 
+/* It starts as the weights. */
+static enum tw_status make_average(struct tw_replay *replay, struct tw_error *error) {
+    const struct tw_tensor_list *list = &replay->config.model->list;
+    enum tw_status status = tw_replay_plane(replay, &replay->average, error);
+    if (status != TW_OK)
+        return status;
+    memcpy(replay->average.at, replay->current->plane.at, replay->elements * sizeof(float));
+    replay->average_tensors = calloc((size_t)list->count, sizeof *replay->average_tensors);
+    if (replay->average_tensors == NULL)
+        return tw_error_set(error, TW_NO_MEMORY, "out of memory");
+    size_t at = 0;
+    for (int t = 0; t < list->count; t++) {
+        replay->average_tensors[t] = replay->average.at + at;
+        at += (size_t)list->tensors[t].elements;
+    }
+    return TW_OK;
+}
+
 /* Weights and state as they start. */
 static enum tw_status make_weights(struct tw_replay *replay, struct tw_error *error) {
     const struct tw_tensor_list *list = &replay->config.model->list;
@@ -54,7 +72,7 @@ static enum tw_status make_weights(struct tw_replay *replay, struct tw_error *er
         else
             memset(replay->state[i].at, 0, bytes);
     }
-    return TW_OK;
+    return replay->config.shaping.average > 0 ? make_average(replay, error) : TW_OK;
 }
 
 enum tw_status tw_replay_new(struct tw_replay **out, const struct tw_replay_config *config,
@@ -122,6 +140,8 @@ void tw_replay_free(struct tw_replay *replay) {
     }
     for (int i = 0; i < TW_OPTIMIZER_STATES; i++)
         free(replay->state[i].memory);
+    free(replay->average.memory);
+    free(replay->average_tensors);
     for (int i = 0; i < TW_SUMS_MAX; i++)
         free(replay->sum[i].memory);
     tw_net_free(replay->net[0]);
@@ -553,6 +573,9 @@ const struct tw_replay_total *tw_replay_total(const struct tw_replay *replay) {
 }
 const float *tw_replay_weights(const struct tw_replay *replay) {
     return replay->current->plane.at;
+}
+const float *tw_replay_average(const struct tw_replay *replay) {
+    return replay->average.at;
 }
 size_t tw_replay_elements(const struct tw_replay *replay) {
     return replay->elements;

@@ -106,10 +106,13 @@ const struct tw_replay_total *tw_replay_total(const struct tw_replay *replay);
 
 /* The weights as they are now, tensor after tensor without gaps. */
 const float *tw_replay_weights(const struct tw_replay *replay);
+/* Their average, likewise; NULL: the job has none. */
+const float *tw_replay_average(const struct tw_replay *replay);
 /* How many they are. */
 size_t tw_replay_elements(const struct tw_replay *replay);
 
-/* Scores them on a data set that fits the model, in the one shape that evaluates.
+/* Scores them, or their average if the job says so, on a data set that fits the model, in the one
+ * shape that evaluates.
  * TW_NO_MEMORY. */
 enum tw_status tw_replay_evaluate(struct tw_replay *replay, const struct tw_dataset *test,
                                   struct tw_score *score, struct tw_error *error);

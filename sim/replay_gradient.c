@@ -105,7 +105,8 @@ enum tw_status tw_replay_evaluate(struct tw_replay *replay, const struct tw_data
             return status;
     }
     struct tw_net *net = replay->evaluation;
-    tw_net_bind(net, replay->current->tensors);
+    tw_net_bind(net, replay->config.shaping.scores_average ? replay->average_tensors
+                                                           : replay->current->tensors);
     *score = (struct tw_score){0};
     for (uint32_t first = 0; first < test->count; first += rows) {
         uint32_t here = test->count - first < rows ? test->count - first : rows;

@@ -57,8 +57,10 @@ struct tw_replay {
     struct tw_version *current, *unused;
     struct tw_version *received; /* what arrives of a version; NULL until it is needed */
     struct tw_plane state[TW_OPTIMIZER_STATES];
-    struct tw_replay_slot *slot; /* [slots] */
-    struct tw_replay_rank *rank; /* [ranks] */
+    struct tw_plane average;       /* of the weights, where the job has one */
+    const float **average_tensors; /* [tensors] into it */
+    struct tw_replay_slot *slot;   /* [slots] */
+    struct tw_replay_rank *rank;   /* [ranks] */
     uint32_t ranks;
     struct tw_read *read_memory; /* [2 * ranks]: one that is open each, and a gather */
     struct tw_read *unused_read;

@@ -117,6 +117,9 @@ static void apply_piece(struct tw_replay *replay, uint32_t tensor, size_t first,
         work.state[i] = replay->state[i].at + first;
     tw_shaping_apply(&config->shaping, config->optimizer, &config->options, terms, tensor, &work,
                      replay->gradient + first);
+    float *average = replay->average.at;
+    if (average != NULL)
+        tw_shaping_average(&config->shaping, average + first, to + first, average + first, count);
 }
 
 enum tw_status tw_replay_apply(struct tw_replay *replay, const struct tw_update_terms *terms,

@@ -69,6 +69,10 @@ struct tw_job {
     double clip_norm, clip_value; /* 0: none; not both */
     double l2, decoupled;         /* weight decay, likewise */
     struct tw_where decay_where;
+    struct {
+        double ema;    /* decay of the average of the weights; 0: none is kept */
+        bool evaluate; /* it is scored instead of them */
+    } average;
     int group_count;
     struct tw_job_group *groups;                   /* of a tensor the first that fits counts */
     struct tw_variant schedule, schedule_momentum; /* name NULL: constant */

@@ -75,6 +75,10 @@ static void add_update(struct tw_sha256 *sha, const struct tw_job *job) {
     add_real(sha, "clip value", job->clip_value);
     add_real(sha, "l2", job->l2);
     add_real(sha, "decoupled", job->decoupled);
+    if (job->average.ema > 0) {
+        add_real(sha, "average", job->average.ema);
+        add_number(sha, "average scored", job->average.evaluate);
+    }
     add_number(sha, "groups", job->group_count);
     for (int i = 0; i < job->group_count; i++) {
         add(sha, job->groups[i].pattern);

@@ -71,7 +71,7 @@ enum tw_status tw_read_variant(const struct tw_job_reader *reader, const struct 
 /* model: {...} into job->model (job_model.c). */
 enum tw_status tw_read_model(const struct tw_job_reader *reader, const struct tw_yaml *root);
 
-/* gradient, clip, weight_decay, groups (job_update.c). */
+/* gradient, clip, weight_decay, groups, average (job_update.c). */
 enum tw_status tw_read_update(const struct tw_job_reader *reader);
 
 /* on_worker_loss: a word, or {action: ..., after: ...}; on_divergence: a word (job_loss.c). */

@@ -1,14 +1,12 @@
-/* What a job says of its updates around the rule: gradient, clip, weight_decay, groups. */
+/* What a job says of its updates around the rule: gradient, clip, weight_decay, groups, average. */
 #include <math.h>
 #include <string.h>
 
 #include "common/job/job_read.h"
 
-/* A real number above 0 at `key`; unchanged when it is not given. */
-static enum tw_status read_positive(const struct tw_job_reader *reader, const struct tw_yaml *map,
-                                    const char *key, double *inout) {
-    static const struct tw_option_rule rule = {
-        .key = "", .type = TW_OPTION_REAL, .min_open = true, .max = INFINITY, .max_open = true};
+/* A real number at `key`; unchanged when it is not given. */
+static enum tw_status read_real(const struct tw_job_reader *reader, const struct tw_yaml *map,
+                                const char *key, const struct tw_option_rule *rule, double *inout) {
     const struct tw_yaml *node = tw_yaml_find(map, key);
     char path[TW_YAML_PATH];
     struct tw_option option;
@@ -18,10 +16,18 @@ static enum tw_status read_positive(const struct tw_job_reader *reader, const st
     enum tw_status status = tw_need_scalar(reader, node, &option);
     if (status == TW_OK)
         status =
-            tw_option_value_read(&value, tw_yaml_path(node, path), &rule, &option, reader->error);
+            tw_option_value_read(&value, tw_yaml_path(node, path), rule, &option, reader->error);
     if (status == TW_OK)
         *inout = value.real;
     return status;
+}
+
+/* One above 0. */
+static enum tw_status read_positive(const struct tw_job_reader *reader, const struct tw_yaml *map,
+                                    const char *key, double *inout) {
+    static const struct tw_option_rule rule = {
+        .key = "", .type = TW_OPTION_REAL, .min_open = true, .max = INFINITY, .max_open = true};
+    return read_real(reader, map, key, &rule, inout);
 }
 
 /* {one: x} or {other: x}, not both. */
@@ -39,6 +45,31 @@ static enum tw_status read_either(const struct tw_job_reader *reader, const char
     if (status == TW_OK)
         status = read_positive(reader, node, names[0], one);
     return status == TW_OK ? read_positive(reader, node, names[1], other) : status;
+}
+
+static enum tw_status read_average(const struct tw_job_reader *reader) {
+    static const char *const names[] = {"ema", "evaluate", NULL};
+    static const char *const scored[] = {"weights", "average", NULL};
+    static const struct tw_option_rule rule = {
+        .key = "", .type = TW_OPTION_REAL, .min_open = true, .max = 1, .max_open = true};
+    struct tw_job *job = reader->job;
+    const struct tw_yaml *node = tw_yaml_find(reader->root, "average");
+    int evaluate = 0;
+    if (!node)
+        return TW_OK;
+    enum tw_status status = tw_need_kind(reader, node, TW_YAML_MAP, "{ema: 0.999}");
+    if (status == TW_OK)
+        status = tw_need_keys(reader, node, names);
+    if (status == TW_OK && !tw_yaml_find(node, "ema"))
+        return tw_missing_error(reader, node, "ema",
+                                "which share of itself the average keeps with each update, such as "
+                                "0.999");
+    if (status == TW_OK)
+        status = read_real(reader, node, "ema", &rule, &job->average.ema);
+    if (status == TW_OK)
+        status = tw_read_name(reader, node, "evaluate", scored, &evaluate);
+    job->average.evaluate = evaluate;
+    return status;
 }
 
 static enum tw_status read_pattern(const struct tw_job_reader *reader, const struct tw_yaml *group,
@@ -115,5 +146,7 @@ enum tw_status tw_read_update(const struct tw_job_reader *reader) {
     const struct tw_yaml *decay = tw_yaml_find(reader->root, "weight_decay");
     if (decay)
         job->decay_where = decay->where;
+    if (status == TW_OK)
+        status = read_average(reader);
     return status == TW_OK ? read_groups(reader) : status;
 }

@@ -238,6 +238,14 @@ static void add_update(struct tw_text *out, const struct tw_job *job) {
     }
 }
 
+static void add_average(struct tw_text *out, const struct tw_job *job) {
+    if (job->average.ema == 0)
+        return;
+    tw_text_add(out, "average: {ema: ");
+    tw_text_add_real(out, job->average.ema);
+    tw_text_add(out, ", evaluate: %s}\n", job->average.evaluate ? "average" : "weights");
+}
+
 static void add_loss(struct tw_text *out, const struct tw_job *job) {
     tw_text_add(
         out, "on_worker_loss: {action: %s, after: ", tw_loss_actions[job->on_worker_loss.action]);
@@ -287,6 +295,7 @@ enum tw_status tw_job_write(const struct tw_job *job, const char *const *notes, 
     add_variant(&text, "name", &job->optimizer);
     add_schedule(&text, job);
     add_update(&text, job);
+    add_average(&text, job);
     tw_text_add(&text, "consistency: {mode: ");
     add_word(&text, job->mode);
     add_turns(&text, job);

@@ -37,6 +37,11 @@ void tw_add_multiple(float *x, const float *y, float factor, size_t count);
 /* out[i] = factor * x[i]; `out` may be `x`, but not overlap it in part. */
 void tw_multiply(float *out, const float *x, float factor, size_t count);
 
+/* out[i] = keep * average[i] + rest * x[i], each product and the sum rounded once; `out` may be
+ * `average`, but not overlap it in part. */
+void tw_average(float *out, const float *average, const float *x, float keep, float rest,
+                size_t count);
+
 /* No infinity and no NaN among them. True when count is 0. */
 bool tw_all_finite(const float *x, size_t count);
 

@@ -104,6 +104,8 @@ enum tw_status tw_shaping_find(struct tw_shaping *out, const struct tw_job *job,
                                .clip_value = job->clip_value,
                                .l2 = job->l2,
                                .decoupled = job->decoupled,
+                               .average = job->average.ema,
+                               .scores_average = job->average.evaluate,
                                .rates = 1,
                                .rate = {1},
                                .treatment = job->group_count ? treatment : NULL};
@@ -162,4 +164,10 @@ void tw_shaping_apply(const struct tw_shaping *shaping, const struct tw_optimize
     work->gradient = gradient;
     work->scalars = terms->scalars + (size_t)treatment.rate * TW_OPTIMIZER_SCALARS;
     optimizer->apply_float(options, work);
+}
+
+void tw_shaping_average(const struct tw_shaping *shaping, const float *average,
+                        const float *weights, float *out, size_t count) {
+    tw_average(out, average, weights, (float)shaping->average, (float)(1 - shaping->average),
+               count);
 }

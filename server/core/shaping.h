@@ -8,6 +8,7 @@
  *     g = g + l2 w                               L2 penalty
  *     w = w (1 - rate decoupled)                 decoupled decay
  *     rule(g, w)
+ *     a = average a + (1 - average) w            averaged weights, kept beside w
  *
  * The norm is that of the whole gradient, over all tensors and servers: each shard adds the
  * squares of its part of the reduced gradient (tw_add_squares() of common/tensor/sample.h) into
@@ -36,6 +37,8 @@ struct tw_shaping {
     double l2, decoupled;         /* weight decay; 0: none */
     uint32_t rates;               /* learning rates, as multiples of the schedule's; 0: only 1 */
     double rate[TW_RATES_MAX];    /* [rates], the first is 1 */
+    double average;      /* decay of the average of the weights beside them; 0: there is none */
+    bool scores_average; /* the evaluator gets it instead of the weights */
     const struct tw_treatment *treatment; /* [tensors], borrowed; NULL: all have rate 0 and decay */
 };
 
@@ -46,6 +49,12 @@ enum tw_status tw_shaping_find(struct tw_shaping *out, const struct tw_job *job,
                                const struct tw_optimizer *optimizer,
                                const struct tw_tensor_list *list, struct tw_treatment *treatment,
                                struct tw_error *error);
+
+/* After an update: the average that goes with these weights, of elements that are side by side.
+ * It starts as the first weights, and then each time: keep `average` of itself, take the rest from
+ * the weights. `out` may be `average`. */
+void tw_shaping_average(const struct tw_shaping *shaping, const float *average,
+                        const float *weights, float *out, size_t count);
 
 /* What an update applies with: of its COMMIT. */
 struct tw_update_terms {

@@ -49,9 +49,14 @@ static uint32_t push_count(const struct tw_shard_config *config) {
     return config->pool ? config->slots : config->slots + 2 * config->ahead;
 }
 
+/* One is written while the evaluator is sent the other. */
+static uint32_t average_count(const struct tw_shard_config *config) {
+    return config->shaping.average > 0 ? 1 + config->shaping.scores_average : 0;
+}
+
 static uint32_t plane_count(const struct tw_shard_config *config) {
     uint32_t others = config->pool ? 1 : config->spares + push_count(config);
-    return 1 + (uint32_t)config->optimizer->states + others;
+    return 1 + (uint32_t)config->optimizer->states + average_count(config) + others;
 }
 
 static size_t largest_floats(const struct tw_shard_config *config) {
@@ -102,9 +107,10 @@ static size_t carve(struct tw_shard *s, unsigned char *memory) {
     } while (0)
     CARVE(offset, chunks);
     CARVE(current, chunks);
-    size_t tokens = pool ? (size_t)chunks + pool : (1 + (size_t)s->config.spares) * chunks;
-    CARVE(refs, tokens);
-    CARVE(encoded, tokens);
+    s->tokens = pool ? (size_t)chunks + pool : (1 + (size_t)s->config.spares) * chunks;
+    CARVE(refs, s->tokens + (size_t)s->averages * chunks);
+    CARVE(averaged, chunks);
+    CARVE(encoded, s->tokens);
     CARVE(encoded_offset, chunks);
     CARVE(slot, slots);
     CARVE(push, s->pushes);
@@ -135,6 +141,7 @@ static void measure(struct tw_shard *s, const struct tw_shard_config *config) {
     const uint32_t *first = &config->layout->shard_first[config->index];
     *s = (struct tw_shard){.config = *config, .first = first[0], .chunks = first[1] - first[0]};
     s->pushes = push_count(config);
+    s->averages = average_count(config);
     s->plane = plane_floats(config);
     s->stride = s->plane + STAGGER_FLOATS;
     s->push_planes = config->pool ? 1 : s->pushes;
@@ -172,6 +179,8 @@ static void fill_weights(struct tw_shard *s) {
         for (int i = 0; i < s->config.optimizer->states; i++)
             if (s->config.optimizer->state[i].start == TW_STATE_WEIGHTS)
                 memcpy(tw_shard_state(s, (uint32_t)i, c), weights, chunk->count * sizeof(float));
+        if (s->averages)
+            memcpy(tw_shard_average_buffer(s, 0, c), weights, chunk->count * sizeof(float));
     }
 }
 
@@ -197,6 +206,11 @@ const float *tw_shard_weights(const struct tw_shard *s, uint32_t chunk) {
     return tw_shard_buffer(s, s->current[chunk - s->first], chunk - s->first);
 }
 
+const float *tw_shard_average(const struct tw_shard *s, uint32_t chunk) {
+    uint32_t c = chunk - s->first;
+    return s->averages ? tw_shard_average_buffer(s, s->averaged[c], c) : NULL;
+}
+
 float *tw_shard_buffer(const struct tw_shard *s, uint32_t copy, uint32_t chunk) {
     if (!copy)
         return tw_shard_plane(s, 0, chunk);
@@ -214,7 +228,8 @@ void *tw_shard_encoded(const struct tw_shard *s, uint32_t copy, uint32_t chunk) 
 /* Old weights that nobody is sending any more. */
 void tw_shard_sent(struct tw_shard *s, uint32_t token) {
     assert(s->refs[token] > 0);
-    if (--s->refs[token] || !s->config.pool || token < s->chunks)
+    bool of_pool = s->config.pool && token >= s->chunks && token < s->tokens;
+    if (--s->refs[token] || !of_pool)
         return;
     uint32_t copy = token - s->chunks + 1;
     if (s->current[s->spare[copy - 1].chunk] != copy)

@@ -160,4 +160,7 @@ enum tw_shard_work tw_shard_next(struct tw_shard *shard, struct tw_shard_effect 
 /* The weights of a chunk of this shard as they are now (complete when IDLE). */
 const float *tw_shard_weights(const struct tw_shard *shard, uint32_t chunk);
 
+/* The average of them, likewise; NULL: the job has none. */
+const float *tw_shard_average(const struct tw_shard *shard, uint32_t chunk);
+
 #endif

@@ -413,6 +413,26 @@ static void leave_gradients(struct tw_shard *s, const struct tw_shard_item *item
     }
 }
 
+/* Likewise for the average, which only the evaluator is sent. */
+static uint32_t token_of_average(const struct tw_shard *s, uint32_t which, uint32_t chunk) {
+    return (uint32_t)s->tokens + which * s->chunks + chunk;
+}
+
+static uint32_t writable_average(const struct tw_shard *s, uint32_t chunk) {
+    uint32_t which = s->averaged[chunk];
+    for (uint32_t i = 0; i < s->averages; i++, which = (which + 1) % s->averages)
+        if (!s->refs[token_of_average(s, which, chunk)])
+            return which;
+    return UINT32_MAX;
+}
+
+static void average(struct tw_shard *s, uint32_t chunk, uint32_t into, const float *weights) {
+    tw_shaping_average(&s->config.shaping, tw_shard_average_buffer(s, s->averaged[chunk], chunk),
+                       weights, tw_shard_average_buffer(s, into, chunk),
+                       tw_shard_chunk(s, chunk)->count);
+    s->averaged[chunk] = (uint8_t)into;
+}
+
 /* Weights of this chunk are there only before the update. */
 static void begin_sample(struct tw_shard *s, const struct tw_shard_item *item, uint32_t chunk,
                          const struct tw_optimizer_float *work) {
@@ -431,7 +451,8 @@ static void end_sample(struct tw_shard *s, uint32_t chunk, const struct tw_optim
 }
 
 static bool apply(struct tw_shard *s, const struct tw_shard_item *item, uint32_t chunk) {
-    uint32_t copy = writable_copy(s, chunk);
+    uint32_t into = s->averages ? writable_average(s, chunk) : 0;
+    uint32_t copy = into == UINT32_MAX ? UINT32_MAX : writable_copy(s, chunk);
     if (copy == UINT32_MAX)
         return false;
     size_t count = tw_shard_chunk(s, chunk)->count;
@@ -454,6 +475,8 @@ static bool apply(struct tw_shard *s, const struct tw_shard_item *item, uint32_t
     end_sample(s, chunk, &work);
     move_weights(s, chunk, copy);
     s->encoded[tw_shard_token(s, copy, chunk)] = false;
+    if (s->averages)
+        average(s, chunk, into, work.weights_out);
     leave_gradients(s, item, chunk);
     return true;
 }
@@ -471,7 +494,10 @@ static const void *encoded_weights(struct tw_shard *s, uint32_t copy, uint32_t c
 
 static void send(struct tw_shard *s, const struct tw_shard_item *item, uint32_t chunk,
                  struct tw_shard_effect *effect) {
-    uint32_t copy = s->current[chunk], token = tw_shard_token(s, copy, chunk);
+    bool averaged = item->slot == TW_SLOT_EVALUATOR && s->config.shaping.scores_average;
+    uint32_t copy = s->current[chunk];
+    uint32_t token =
+        averaged ? token_of_average(s, s->averaged[chunk], chunk) : tw_shard_token(s, copy, chunk);
     bool plain = item->slot == TW_SLOT_EVALUATOR || !s->encoded_stride;
     uint32_t encoding = plain ? TW_ENCODING_F32 : s->config.pull;
     s->refs[token]++;
@@ -482,7 +508,9 @@ static void send(struct tw_shard *s, const struct tw_shard_item *item, uint32_t 
                  .version = item->version,
                  .step = item->step,
                  .chunk = s->first + chunk,
-                 .data = plain ? tw_shard_buffer(s, copy, chunk) : encoded_weights(s, copy, chunk),
+                 .data = averaged ? tw_shard_average_buffer(s, s->averaged[chunk], chunk)
+                         : plain  ? tw_shard_buffer(s, copy, chunk)
+                                  : encoded_weights(s, copy, chunk),
                  .bytes = tw_encoding_bytes(encoding, tw_shard_chunk(s, chunk)->count),
                  .token = token}};
 }

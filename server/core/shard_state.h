@@ -68,8 +68,11 @@ struct tw_shard {
     size_t encoded_stride;  /* floats that an encoded copy takes; 0: weights leave as they are */
 
     uint32_t *current; /* [chunks] plane that holds the weights */
-    uint32_t *refs;    /* [by tw_shard_token()] sends under way, per buffer */
-    bool *encoded;     /* [the same] its encoded copy is of the weights that are in it */
+    size_t tokens;     /* of weights, by tw_shard_token(); those of averages follow */
+    uint32_t *refs;    /* [tokens + averages * chunks] sends under way, per buffer */
+    bool *encoded;     /* [tokens] its encoded copy is of the weights that are in it */
+    uint32_t averages; /* buffers of averaged weights: 2 where they are sent, 1, or 0 */
+    uint8_t *averaged; /* [chunks] which of them holds the average */
 
     struct tw_shard_slot *slot; /* [slots] */
     uint32_t pushes;
@@ -122,17 +125,25 @@ struct tw_shard {
 static inline float *tw_shard_plane(const struct tw_shard *s, uint32_t plane, uint32_t chunk) {
     return s->planes + plane * s->stride + s->offset[chunk];
 }
+/* Planes that stand beside the weights: states of the rule, and averages. */
+static inline uint32_t tw_shard_kept(const struct tw_shard *s) {
+    return (uint32_t)s->config.optimizer->states + s->averages;
+}
+static inline float *tw_shard_average_buffer(const struct tw_shard *s, uint32_t which,
+                                             uint32_t chunk) {
+    return tw_shard_plane(s, 1 + (uint32_t)s->config.optimizer->states + which, chunk);
+}
 static inline float *tw_shard_state(const struct tw_shard *s, uint32_t state, uint32_t chunk) {
     return tw_shard_plane(s, 1 + state, chunk);
 }
 /* Of a push; with a pool plane 0 of these holds the sums. */
 static inline float *tw_shard_push_plane(const struct tw_shard *s, uint32_t push, uint32_t chunk) {
-    return tw_shard_plane(s, 1 + (uint32_t)s->config.optimizer->states + push, chunk);
+    return tw_shard_plane(s, 1 + tw_shard_kept(s) + push, chunk);
 }
 /* Behind the pushes: the encoded copy of plane 0, and then for each spare its weights and their
  * encoded copy. */
 static inline float *tw_shard_behind_pushes(const struct tw_shard *s, uint32_t copy) {
-    uint32_t before = 1 + (uint32_t)s->config.optimizer->states + s->push_planes;
+    uint32_t before = 1 + tw_shard_kept(s) + s->push_planes;
     return s->planes + before * s->stride + copy * (s->stride + s->encoded_stride);
 }
 /* Copies of weights: 0 is their plane; then come the spares, or the buffers of the pool. */

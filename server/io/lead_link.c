@@ -157,7 +157,10 @@ static enum tw_status serving(struct tw_server *server, const struct tw_frame *f
     case TW_BODY_MEMBER:
         return on_order(server, frame, error);
     case TW_BODY_COLLECT:
+        if (frame->collect.average && server->config->shaping.average == 0)
+            return tw_error_set(error, TW_UNEXPECTED, "Collect of an average that the job has not");
         server->lead.collecting = true;
+        server->lead.collects_average = frame->collect.average;
         tw_pump_wake(server);
         return TW_OK;
     case TW_BODY_STOP:
@@ -300,12 +303,15 @@ void tw_lead_idle(struct tw_server *server) {
     if (!server->lead.collecting || !server->lead.connection)
         return;
     server->lead.collecting = false;
+    const struct tw_shard *shard = tw_node_shard(server->node);
     for (uint32_t c = layout->shard_first[index]; c < layout->shard_first[index + 1]; c++) {
         struct tw_frame frame = {.body = TW_BODY_WEIGHTS};
         frame.weights.chunk = c;
         frame.data_bytes = layout->chunk[c].count * sizeof(float);
         (void)tw_connection_send(server->lead.connection, &frame,
-                                 tw_shard_weights(tw_node_shard(server->node), c), NULL);
+                                 server->lead.collects_average ? tw_shard_average(shard, c)
+                                                               : tw_shard_weights(shard, c),
+                                 NULL);
     }
 }
 

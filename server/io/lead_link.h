@@ -33,7 +33,8 @@ struct tw_lead_link {
     char address[TW_SERVER_ADDRESS]; /* where we are found */
     uint8_t nonce[TW_NONCE_BYTES], proof[TW_PROOF_BYTES], layout[TW_DIGEST_BYTES];
     struct tw_order_inbox *inbox;
-    bool collecting; /* the lead wants our weights as soon as all work is done */
+    bool collecting;       /* the lead wants our weights as soon as all work is done, */
+    bool collects_average; /* ... or their average */
     uint64_t pings;
 };
 

@@ -40,6 +40,8 @@ struct tw_result {
     uint64_t evicted;    /* times that a worker was; not in --json */
     char model[4096];    /* path; "" when none was written */
     char model_sha256[65];
+    char model_ema[4096]; /* likewise of the averaged weights */
+    char model_ema_sha256[65];
 };
 
 struct tw_report {

@@ -13,7 +13,8 @@ enum tw_status tw_run_directory_open(struct tw_run_directory *directory, const c
                                      struct tw_error *error) {
     *directory = (struct tw_run_directory){.folder = folder, .metrics = -1};
     if (tw_path_join(directory->metrics_path, TW_PATH_MAX, folder, "metrics.jsonl") != TW_OK ||
-        tw_path_join(directory->model_path, TW_PATH_MAX, folder, "model.safetensors") != TW_OK)
+        tw_path_join(directory->model_path, TW_PATH_MAX, folder, "model.safetensors") != TW_OK ||
+        tw_path_join(directory->ema_path, TW_PATH_MAX, folder, "model-ema.safetensors") != TW_OK)
         return tw_error_set(error, TW_LIMIT, "the path of the run directory is too long");
     int flags = O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC;
     directory->metrics = open(directory->metrics_path, flags, 0666);

@@ -1,5 +1,5 @@
 /* The server's files in the run directory: metrics.jsonl, which grows by a line
- * at each border; where model.safetensors will be (shards.c writes it). The directory
+ * at each border; where model.safetensors and model-ema.safetensors will be (shards.c writes them). The directory
  * itself, job.yaml and logs are made by cli/.
  *
  * A disk that is full does not stop training: the first failure is remembered in
@@ -43,7 +43,7 @@ struct tw_run_directory {
     const char *folder; /* borrowed */
     int metrics;        /* file; -1: none */
     int64_t metrics_bytes;
-    char metrics_path[TW_PATH_MAX], model_path[TW_PATH_MAX];
+    char metrics_path[TW_PATH_MAX], model_path[TW_PATH_MAX], ema_path[TW_PATH_MAX];
     struct tw_text line;    /* kept for reuse */
     struct tw_error failed; /* the first failure of a line; TW_OK: none */
 };

@@ -77,6 +77,8 @@ void tw_shards_event(struct tw_server *server, const struct tw_node_event *event
 
 /* ---- the model ---- */
 
+static void collect(struct tw_server *server, bool average);
+
 static void done(struct tw_server *server, const struct tw_error *error) {
     struct tw_result *result = &server->result;
     struct tw_error failure = {.status = TW_OK};
@@ -87,11 +89,18 @@ static void done(struct tw_server *server, const struct tw_error *error) {
         tw_safetensors_commit(&server->shards.file, sha, &failure);
     tw_safetensors_discard(&server->shards.file);
     server->shards.collecting = false;
-    if (failure.status == TW_OK) {
+    if (failure.status != TW_OK) {
+        tw_error_wrap(&failure, "the model could not be saved");
+    } else if (server->shards.averages) {
+        snprintf(result->model_ema, sizeof(result->model_ema), "%s", server->directory.ema_path);
+        tw_hex(sha, sizeof(sha), result->model_ema_sha256);
+    } else {
         snprintf(result->model, sizeof(result->model), "%s", server->directory.model_path);
         tw_hex(sha, sizeof(sha), result->model_sha256);
-    } else {
-        tw_error_wrap(&failure, "the model could not be saved");
+        if (server->config->shaping.average > 0) {
+            collect(server, true);
+            return;
+        }
     }
     tw_server_collected(server, &failure);
 }
@@ -100,14 +109,15 @@ static enum tw_status write_chunk(struct tw_server *server, const float *weights
                                   struct tw_error *error) {
     uint32_t chunk = server->shards.next_chunk++;
     const struct tw_chunk *c = &server->layout.chunk[chunk];
-    tw_sample_hash(&server->shards.sample, c->tensor, c->first, weights, c->count);
+    if (!server->shards.averages)
+        tw_sample_hash(&server->shards.sample, c->tensor, c->first, weights, c->count);
     return tw_safetensors_write(&server->shards.file, weights, server->layout.chunk[chunk].count,
                                 error);
 }
 
 static void ask_next(struct tw_server *server) {
     struct tw_shards *shards = &server->shards;
-    struct tw_frame frame = {.body = TW_BODY_COLLECT};
+    struct tw_frame frame = {.body = TW_BODY_COLLECT, .collect = {.average = shards->averages}};
     struct tw_error error;
     if (++shards->from == server->layout.servers) {
         done(server, NULL);
@@ -125,21 +135,31 @@ static void ask_next(struct tw_server *server) {
     tw_pump_queue(server, link, &frame);
 }
 
-void tw_shards_collect(struct tw_server *server) {
+/* One file: the weights, or their average. */
+static void collect(struct tw_server *server, bool average) {
     struct tw_shards *shards = &server->shards;
+    const struct tw_shard *shard = tw_node_shard(server->node);
+    const char *path = average ? server->directory.ema_path : server->directory.model_path;
     struct tw_error error = {.status = TW_OK};
     shards->collecting = true;
+    shards->averages = average;
     shards->from = shards->next_chunk = 0;
-    shards->sample = (struct tw_sample){.version = server->result.updates, .hashed = true};
-    enum tw_status status = tw_safetensors_open(&shards->file, server->directory.model_path,
-                                                server->layout.list, &error);
-    while (status == TW_OK && shards->next_chunk < server->layout.shard_first[1])
+    enum tw_status status = tw_safetensors_open(&shards->file, path, server->layout.list, &error);
+    while (status == TW_OK && shards->next_chunk < server->layout.shard_first[1]) {
+        uint32_t chunk = shards->next_chunk;
         status = write_chunk(
-            server, tw_shard_weights(tw_node_shard(server->node), shards->next_chunk), &error);
+            server, average ? tw_shard_average(shard, chunk) : tw_shard_weights(shard, chunk),
+            &error);
+    }
     if (status == TW_OK)
         ask_next(server);
     else
         done(server, &error);
+}
+
+void tw_shards_collect(struct tw_server *server) {
+    server->shards.sample = (struct tw_sample){.version = server->result.updates, .hashed = true};
+    collect(server, false);
 }
 
 enum tw_status tw_shards_place(struct tw_link *link, const struct tw_frame *frame, void **place,

@@ -13,6 +13,7 @@ struct tw_shards {
     struct tw_order_outbox *outbox; /* NULL: one server */
     struct tw_safetensors file;     /* the model, while it is collected */
     bool collecting;
+    bool averages;           /* it is that of the averaged weights, which comes second */
     uint32_t from;           /* server whose weights are coming */
     uint32_t next_chunk;     /* the next to be written */
     struct tw_sample sample; /* hash of the weights so far */
@@ -34,7 +35,7 @@ void tw_shards_order(struct tw_server *server, const struct tw_node_order *order
 /* A server has come, or is lost: then `lost` is set. */
 void tw_shards_event(struct tw_server *server, const struct tw_node_event *event);
 
-/* Writes the model, server by server; tw_server_collected() follows, perhaps at once. */
+/* Writes the model, and that of averaged weights if the job has them, server by server; tw_server_collected() follows, perhaps at once. */
 void tw_shards_collect(struct tw_server *server);
 /* Weights that arrive for it, as on_data and on_frame of a connection. */
 enum tw_status tw_shards_place(struct tw_link *link, const struct tw_frame *frame, void **place,

@@ -96,7 +96,7 @@ const struct frame_sample frame_samples[FRAME_SAMPLES] = {
     {"member",
      {.body = TW_BODY_MEMBER, .member = {TW_ROLE_EVALUATOR, 1, 2, 3, TEXT("session-session-")}},
      NULL},
-    {"collect", {.body = TW_BODY_COLLECT}, NULL},
+    {"collect", {.body = TW_BODY_COLLECT, .collect = {true}}, NULL},
     {"sample",
      {.body = TW_BODY_SAMPLE, .sample = {1, 2000000000000, true, true, TEXT("sums-sums")}},
      NULL},

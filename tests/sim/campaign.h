@@ -71,6 +71,8 @@ static inline struct tw_shaping draw_shaping(struct tw_rng *rng) {
     shaping.clip_value = tw_rng_below(rng, 3) == 0 ? tw_rng_uniform(rng) : 0;
     shaping.l2 = tw_rng_below(rng, 3) == 0 ? 0.01 : 0;
     shaping.decoupled = tw_rng_below(rng, 3) == 0 ? 0.1 : 0;
+    shaping.average = tw_rng_below(rng, 2) ? 0.75 : 0;
+    shaping.scores_average = tw_rng_below(rng, 2);
     if (tw_rng_below(rng, 2))
         return shaping;
     shaping.rates = 3;

@@ -36,6 +36,7 @@ struct oracle {
     uint32_t push, pull;
     uint64_t position, version;
     float **weights;
+    float **average; /* NULL: there is none */
     float **state[TW_OPTIMIZER_STATES];
     struct read *reads;
     uint64_t *settled; /* [ranks] the last step */
@@ -81,6 +82,10 @@ struct oracle *oracle_new(const struct tw_tensor_list *list, uint64_t seed, uint
         if (optimizer->state[i].start == TW_STATE_WEIGHTS)
             copy_set(list, o->state[i], o->weights);
     }
+    if (shaping->average > 0) {
+        o->average = make_set(list);
+        copy_set(list, o->average, o->weights);
+    }
     o->settled = calloc(ranks, sizeof(*o->settled));
     return o;
 }
@@ -124,6 +129,8 @@ void oracle_free(struct oracle *o) {
     for (int i = 0; i < o->optimizer->states; i++)
         free_set(o->list, o->state[i]);
     free_set(o->list, o->weights);
+    if (o->average)
+        free_set(o->list, o->average);
     free(o->settled);
     free(o);
 }
@@ -272,6 +279,11 @@ static void apply(struct oracle *o, const struct tw_record *record, int t, float
     for (int i = 0; i < o->optimizer->states; i++)
         work.state[i] = o->state[i][t];
     o->optimizer->apply_float(&o->options, &work);
+    float keep = (float)o->shaping.average, rest = (float)(1 - o->shaping.average);
+    for (size_t i = 0; i < n && o->average; i++) {
+        float kept = keep * o->average[t][i], taken = rest * o->weights[t][i];
+        o->average[t][i] = kept + taken;
+    }
     tw_sample_change(&o->sample, before, o->weights[t], n);
     tw_sample_hash(&o->sample, (uint32_t)t, 0, o->weights[t], n);
     free(before);
@@ -363,4 +375,8 @@ void oracle_check_sample(const struct oracle *o, const struct tw_sample *sample)
 
 const float *oracle_weights(const struct oracle *o, int tensor) {
     return o->weights[tensor];
+}
+
+const float *oracle_average(const struct oracle *o, int tensor) {
+    return o->average ? o->average[tensor] : NULL;
 }

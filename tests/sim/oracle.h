@@ -40,5 +40,7 @@ void oracle_check_sample(const struct oracle *oracle, const struct tw_sample *sa
 
 /* The weights at the end, tensor after tensor. */
 const float *oracle_weights(const struct oracle *oracle, int tensor);
+/* Their average; NULL: there is none. */
+const float *oracle_average(const struct oracle *oracle, int tensor);
 
 #endif

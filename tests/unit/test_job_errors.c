@@ -30,8 +30,8 @@ static void check_rows(const struct row *rows, size_t count) {
 
 #define TOP_KEYS                                                                                   \
     "known: model, data, batch, epochs, updates, optimizer, schedule, gradient, clip, "            \
-    "weight_decay, groups, consistency, cluster, on_worker_loss, on_divergence, slots, seed, "     \
-    "seeds, chunk, encoding, worker, trace"
+    "weight_decay, groups, average, consistency, cluster, on_worker_loss, on_divergence, slots, "  \
+    "seed, seeds, chunk, encoding, worker, trace, memory"
 
 static void keys_that_nobody_knows(void **state) {
     static const struct row rows[] = {

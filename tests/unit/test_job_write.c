@@ -265,6 +265,7 @@ static void what_must_agree_is_in_the_digest(void **state) {
         {"data.train.images", "elsewhere", false},
         {"data.test", "{format: idx, images: a, labels: b}", false},
         {"worker.blas_core", "Zen", false},
+        {"average", "{ema: 0.9}", true},
         {"on_divergence", "go_on", false},
         {"on_worker_loss", "evict", false},
         {"on_worker_loss", "{action: wait, after: 0}", false},

@@ -20,6 +20,7 @@ struct set {
     void (*clamp)(float *, float, size_t);
     void (*add_multiple)(float *, const float *, float, size_t);
     void (*multiply)(float *, const float *, float, size_t);
+    void (*average)(float *, const float *, const float *, float, float, size_t);
     bool (*all_finite)(const float *, size_t);
     void (*squares)(const float *, size_t, double *);
 };
@@ -29,13 +30,14 @@ struct set {
     void prefix##_tw_clamp(float *, float, size_t);                                                \
     void prefix##_tw_add_multiple(float *, const float *, float, size_t);                          \
     void prefix##_tw_multiply(float *, const float *, float, size_t);                              \
+    void prefix##_tw_average(float *, const float *, const float *, float, float, size_t);         \
     bool prefix##_tw_all_finite(const float *, size_t);                                            \
     void prefix##_tw_block_sums_of_squares(const float *, size_t, double *);
 #define SET(prefix)                                                                                \
     {                                                                                              \
 #prefix, prefix##_tw_sum_tree, prefix##_tw_divide, prefix##_tw_clamp,                      \
-            prefix##_tw_add_multiple, prefix##_tw_multiply, prefix##_tw_all_finite,                \
-            prefix##_tw_block_sums_of_squares                                                      \
+            prefix##_tw_add_multiple, prefix##_tw_multiply, prefix##_tw_average,                   \
+            prefix##_tw_all_finite, prefix##_tw_block_sums_of_squares                              \
     }
 DECLARE(plain)
 DECLARE(fast)
@@ -45,8 +47,8 @@ DECLARE(v4)
 #endif
 
 static const struct set sets[] = {
-    {"shipped", tw_sum_tree, tw_divide, tw_clamp, tw_add_multiple, tw_multiply, tw_all_finite,
-     tw_block_sums_of_squares},
+    {"shipped", tw_sum_tree, tw_divide, tw_clamp, tw_add_multiple, tw_multiply, tw_average,
+     tw_all_finite, tw_block_sums_of_squares},
     SET(plain),
     SET(fast),
 #if defined(__x86_64__)
@@ -301,6 +303,12 @@ static void clamps_and_multiples_are_element_wise(void **state) {
         set->multiply(z, y, 0.3f, COUNT);
         for (int i = 0; i < COUNT; i++)
             assert_true(z[i] == 0.3f * y[i]);
+        set->average(z, x, y, 0.9f, 0.1f, COUNT);
+        for (int i = 6; i < COUNT; i++) {
+            float kept = 0.9f * x[i], taken = 0.1f * y[i];
+            assert_true(z[i] == kept + taken);
+        }
+        set->multiply(z, y, 0.3f, COUNT);
         set->multiply(z, z, 2, COUNT);
         for (int i = 0; i < COUNT; i++)
             assert_true(z[i] == 2 * (0.3f * y[i]));

@@ -162,10 +162,11 @@ static void line_wipes_the_bar_and_it_comes_back(void **state) {
     show(fixture, TW_REPORT_PROGRESS, 1000);
     tw_text_clear(&fixture->shown);
     show(fixture, TW_REPORT_EPOCH, 2000);
-    assert_shown(fixture, "\r\x1b[Kepoch 2.50  train loss 0.3457  test loss 0.4123"
-                          "  test accuracy 0.8512  mean staleness 0.00  3.1 s\n"
-                          "\r\x1b[Kepoch 3/10 #####...............  25%"
-                          "  48,321 samples/s  loss 0.3457  9.3 s left");
+    assert_shown(fixture,
+                 "\r\x1b[Kepoch 2.50  train loss 0.3457  train accuracy 0.9012  test loss 0.4123"
+                 "  test accuracy 0.8512  mean staleness 0.00  3.1 s\n"
+                 "\r\x1b[Kepoch 3/10 #####...............  25%"
+                 "  48,321 samples/s  loss 0.3457  9.3 s left");
 }
 
 static void resizing_draws_anew(void **state) {
@@ -215,7 +216,8 @@ static void whole_epochs_are_counted_without_decimals(void **state) {
     fixture->report.epoch = 60032.0 / 60000;
     fixture->report.staleness_mean = 0.987;
     show(fixture, TW_REPORT_EPOCH, 1000);
-    assert_shown(fixture, "epoch  1/10  train loss 0.3457  test loss 0.4123  test accuracy 0.8512"
+    assert_shown(fixture, "epoch  1/10  train loss 0.3457  train accuracy 0.9012  test loss 0.4123 "
+                          " test accuracy 0.8512"
                           "  mean staleness 0.99  3.1 s\n");
 }
 
@@ -223,7 +225,7 @@ static void what_is_not_known_is_not_shown(void **state) {
     struct fixture *fixture = *state;
     fixture->report = (struct tw_report){.updates = 12345, .seconds = 75};
     fixture->report.train_loss = fixture->report.test_loss = fixture->report.test_accuracy =
-        fixture->report.staleness_mean = (double)NAN;
+        fixture->report.train_accuracy = fixture->report.staleness_mean = (double)NAN;
     show(fixture, TW_REPORT_PROGRESS, 1000);
     assert_shown(fixture, "\r\x1b[Kupdate 12,345");
     show(fixture, TW_REPORT_EPOCH, 1001);
@@ -282,6 +284,7 @@ static struct tw_summary good_summary(void) {
         .train_loss = 0.2212,
         .test_loss = 0.3321,
         .test_accuracy = 0.8834,
+        .train_accuracy = 0.9123,
         .model = "runs/mlp-1/model.safetensors",
     };
     return summary;
@@ -293,11 +296,13 @@ static void summary_of_a_good_run(void **state) {
     show(fixture, TW_REPORT_PROGRESS, 1000);
     tw_text_clear(&fixture->shown);
     tw_progress_summary(&fixture->progress, &summary);
-    assert_shown(fixture, "\r\x1b[Kdone\n"
-                          "4,690 updates, 600,320 samples in 12 s  48,413 samples/s\n"
-                          "test accuracy 0.8834  test loss 0.3321  train loss 0.2212\n"
-                          "staleness 0: every gradient was computed on fresh weights\n"
-                          "the model lies in runs/mlp-1/model.safetensors\n");
+    assert_shown(fixture,
+                 "\r\x1b[Kdone\n"
+                 "4,690 updates, 600,320 samples in 12 s  48,413 samples/s\n"
+                 "test accuracy 0.8834  test loss 0.3321  train accuracy 0.9123  train loss "
+                 "0.2212\n"
+                 "staleness 0: every gradient was computed on fresh weights\n"
+                 "the model lies in runs/mlp-1/model.safetensors\n");
 }
 
 static void summary_says_how_stale_gradients_were(void **state) {

@@ -40,6 +40,7 @@ static struct tw_report full_report(enum tw_report_kind kind) {
         .train_loss = 1,
         .test_loss = 2,
         .test_accuracy = 0.5,
+        .train_accuracy = 0.75,
         .staleness_mean = 3.5,
         .staleness_max = 7,
         .dropped = 9,
@@ -49,6 +50,8 @@ static struct tw_report full_report(enum tw_report_kind kind) {
     strcpy(report.result.error, "no space left");
     strcpy(report.result.model, "runs/x/model.safetensors");
     strcpy(report.result.model_sha256, "ab");
+    strcpy(report.result.model_ema, "runs/x/model-ema.safetensors");
+    strcpy(report.result.model_ema_sha256, "cd");
     return report;
 }
 
@@ -113,6 +116,9 @@ static void result_comes_back(void **state) {
     assert_int_equal(back.result.evicted, 4);
     assert_string_equal(back.result.model, "runs/x/model.safetensors");
     assert_string_equal(back.result.model_sha256, "ab");
+    assert_string_equal(back.result.model_ema, "runs/x/model-ema.safetensors");
+    assert_string_equal(back.result.model_ema_sha256, "cd");
+    assert_true(back.result.train_accuracy == 0.75);
 }
 
 static void each_kind_comes_back(void **state) {
@@ -191,27 +197,29 @@ static void summary_has_the_fields_of_the_contract(void **state) {
         .counted = true, .mode = "sync", .servers = 1, .workers = 2, .run = "runs/x"};
     summary.result = full_report(TW_REPORT_DONE).result;
     summary.result.status = TW_OK;
-    assert_summary(
-        &summary,
-        "{\"status\":\"done\",\"error\":null,\"mode\":\"sync\",\"servers\":1,"
-        "\"workers\":2,\"updates\":11,\"samples\":12,\"seconds\":0.25,"
-        "\"samples_per_second\":48,\"train_loss\":1,\"test_loss\":2,"
-        "\"test_accuracy\":0.5,\"staleness_mean\":3.5,\"staleness_max\":7,\"not_finite\":4,"
-        "\"model\":\"runs/x/model.safetensors\",\"model_sha256\":\"ab\","
-        "\"run\":\"runs/x\"}\n");
+    assert_summary(&summary,
+                   "{\"status\":\"done\",\"error\":null,\"mode\":\"sync\",\"servers\":1,"
+                   "\"workers\":2,\"updates\":11,\"samples\":12,\"seconds\":0.25,"
+                   "\"samples_per_second\":48,\"train_loss\":1,\"test_loss\":2,"
+                   "\"test_accuracy\":0.5,\"train_accuracy\":0.75,\"staleness_mean\":3.5,"
+                   "\"staleness_max\":7,\"not_finite\":4,"
+                   "\"model\":\"runs/x/model.safetensors\",\"model_sha256\":\"ab\","
+                   "\"model_ema\":\"runs/x/model-ema.safetensors\",\"model_ema_sha256\":\"cd\","
+                   "\"run\":\"runs/x\"}\n");
 }
 
 static void summary_without_a_run_has_nulls(void **state) {
     struct tw_summary summary = {0};
     summary.result.status = TW_JOB;
     strcpy(summary.result.error, "job.yaml:3: batch: what?");
-    assert_summary(&summary,
-                   "{\"status\":\"failed\",\"error\":\"job.yaml:3: batch: what?\",\"mode\":null,"
-                   "\"servers\":null,\"workers\":null,\"updates\":null,\"samples\":null,"
-                   "\"seconds\":null,\"samples_per_second\":null,\"train_loss\":null,"
-                   "\"test_loss\":null,\"test_accuracy\":null,\"staleness_mean\":null,"
-                   "\"staleness_max\":null,\"not_finite\":null,\"model\":null,\"model_sha256\":"
-                   "null,\"run\":null}\n");
+    assert_summary(
+        &summary,
+        "{\"status\":\"failed\",\"error\":\"job.yaml:3: batch: what?\",\"mode\":null,"
+        "\"servers\":null,\"workers\":null,\"updates\":null,\"samples\":null,"
+        "\"seconds\":null,\"samples_per_second\":null,\"train_loss\":null,"
+        "\"test_loss\":null,\"test_accuracy\":null,\"train_accuracy\":null,\"staleness_mean\":null,"
+        "\"staleness_max\":null,\"not_finite\":null,\"model\":null,\"model_sha256\":"
+        "null,\"model_ema\":null,\"model_ema_sha256\":null,\"run\":null}\n");
 }
 
 static void each_end_has_its_word(void **state) {

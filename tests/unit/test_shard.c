@@ -322,6 +322,8 @@ static void test_ends_that_cannot_be_are_refused(void **state) {
     refuse_end(&desk, end, TW_MALFORMED, "0 examples");
     end = good, end.examples = UINT64_MAX;
     refuse_end(&desk, end, TW_MALFORMED, "examples");
+    end = good, end.correct = end.examples + 2;
+    refuse_end(&desk, end, TW_MALFORMED, "examples are said to be right");
     end = good, end.step = 2;
     refuse_end(&desk, end, TW_UNEXPECTED, "pushes step 2");
     end = good, end.incarnation = 2;

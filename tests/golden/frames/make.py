@@ -139,7 +139,7 @@ FRAMES = {
     "reach": dict(rank=1, attempt=2, attached=True),
     "order": dict(record=b"part of a record", more=True, prepare=True),
     "member": dict(role=1, rank=1, incarnation=2, attempt=3, session=b"session-session-"),
-    "collect": {},
+    "collect": dict(average=True),
     "sample": dict(version=1, hashed=True, summed=True, hash=2000000000000, sums=b"sums-sums"),
 }
 

@@ -1,0 +1,157 @@
+#!/usr/bin/python3
+"""Averaged weights, and train_accuracy: exact, the same bits for every chunk size, number of
+servers and in replay, and saved beside the model."""
+import json
+import os
+import struct
+import sys
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
+from talweg_e2e import JOB, Case  # noqa: E402
+
+QUADRATIC = """\
+model: {objective: {name: quadratic, spectrum: [1, 0.5], start: [1, -2]}}
+updates: 50
+optimizer: {name: sgd, lr: 0.1}
+average: {ema: 0.9}
+"""
+
+
+def f32(x):
+    """Rounded to float32."""
+    return struct.unpack("<f", struct.pack("<f", x))[0]
+
+
+def weights_of(path):
+    with open(path, "rb") as file:
+        data = file.read()
+    size = 8 + struct.unpack("<Q", data[:8])[0]
+    tensors = json.loads(data[8:size])
+    return {name: struct.unpack(f"<{(end - start) // 4}f", data[size + start:size + end])
+            for name, (start, end) in ((n, t["data_offsets"]) for n, t in tensors.items())}
+
+
+class Averages(Case):
+    def train(self, out, *arguments, job="job.yaml"):
+        code, text, err = self.talweg("run", job, "--json", "--out", out, *arguments)
+        self.assertEqual(code, 0, err)
+        return self.result(text)
+
+    def replay(self, run, *arguments):
+        code, text, err = self.talweg("replay", run, "--json", *arguments)
+        self.assertEqual(code, 0, err)
+        return self.result(text)
+
+    def metrics(self, run):
+        with open(self.path(run, "metrics.jsonl")) as file:
+            return [json.loads(line) for line in file]
+
+    def test_it_is_what_the_formula_says(self):
+        """Element by element, in float32, each operation rounded once."""
+        self.write("quadratic.yaml", QUADRATIC)
+        found = self.train("out", job="quadratic.yaml")
+        lr, keep, rest = f32(0.1), f32(0.9), f32(1 - 0.9)
+        for i, (curvature, x) in enumerate(((1, 1.0), (0.5, -2.0))):
+            average = x
+            for _ in range(50):
+                x = f32(x - f32(lr * f32(curvature * x)))
+                average = f32(f32(keep * average) + f32(rest * x))
+            self.assertEqual(weights_of(self.path("out", "model.safetensors"))["x"][i], x)
+            self.assertEqual(weights_of(self.path("out", "model-ema.safetensors"))["x"][i], average)
+        self.assertEqual(found["model_ema"], os.path.join("out", "model-ema.safetensors"))
+        again = self.replay("out", "--out", "again")
+        self.assertEqual(again["model_ema_sha256"], found["model_ema_sha256"])
+        self.assertEqual(weights_of(self.path("again", "model-ema.safetensors")),
+                         weights_of(self.path("out", "model-ema.safetensors")))
+
+    def test_same_bits_however_it_is_cut(self):
+        self.write("job.yaml", JOB.replace("dense: 8", "dense: 2048\n    - relu\n    - dense: 64")
+                   .replace("epochs: 3", "updates: 12") + "average: {ema: 0.8}\n")
+        plain = self.train("plain", "--set", "average.ema=0.5")
+        runs = [self.train(name, *arguments) for name, arguments in (
+            ("one", []), ("small", ["--set", "chunk=64KiB"]), ("two", ["--servers", "2"]),
+            ("three", ["--servers", "3", "--set", "chunk=64KiB"]))]
+        self.assertEqual(len({run["model_ema_sha256"] for run in runs}), 1)
+        self.assertEqual({run["model_sha256"] for run in runs}, {plain["model_sha256"]})
+        self.assertNotEqual(runs[0]["model_ema_sha256"], plain["model_ema_sha256"])
+        self.assertNotEqual(runs[0]["model_ema_sha256"], runs[0]["model_sha256"])
+        late = self.train("late", "--mode", "async", "--workers", "3", "--servers", "2")
+        self.assertEqual(self.replay("late")["model_ema_sha256"], late["model_ema_sha256"])
+
+    def test_the_evaluator_may_score_it(self):
+        scores = {}
+        for what in "weights", "average":
+            for servers in "1", "2":
+                out = what + servers
+                found = self.train(out, "--servers", servers, "--set",
+                                   f"average={{ema: 0.95, evaluate: {what}}}")
+                again = self.replay(out, "--out", out + "-again")
+                for field in "test_loss", "test_accuracy", "model_sha256", "model_ema_sha256":
+                    self.assertEqual(again[field], found[field], field)
+                self.assertEqual([m["test_loss"] for m in self.metrics(out)],
+                                 [m["test_loss"] for m in self.metrics(out + "-again")])
+                scores.setdefault(what, set()).add((found["test_loss"], found["model_sha256"]))
+        self.assertEqual([len(found) for found in scores.values()], [1, 1])
+        (weights_loss, sha), = scores["weights"]
+        (average_loss, same), = scores["average"]
+        self.assertEqual(sha, same)
+        self.assertNotEqual(weights_loss, average_loss)
+
+    def test_without_one_there_is_none(self):
+        found = self.train("out")
+        self.assertIsNone(found["model_ema"])
+        self.assertIsNone(found["model_ema_sha256"])
+        self.assertFalse(os.path.exists(self.path("out", "model-ema.safetensors")))
+
+    def test_what_is_wrong_is_said_with_its_line(self):
+        for text, words in (("average: {ema: 1}", "job.yaml:18: average.ema: 1 is out of range"),
+                            ("average: {ema: 0}", "job.yaml:18: average.ema: 0 is out of range"),
+                            ("average: {evaluate: average}", "job.yaml:18: average.ema: missing"),
+                            ("average: {ema: 0.9, evaluate: both}", "average.evaluate: \"both\" is"),
+                            ("average: 0.9", "job.yaml:18: average: a single value where")):
+            self.write("job.yaml", JOB + text + "\n")
+            code, _, err = self.talweg("run", "job.yaml")
+            self.assertEqual(code, 2)
+            self.assertIn(words, err)
+
+
+class TrainAccuracy(Case):
+    def test_is_counted_where_the_gradients_are_computed(self):
+        rows = {}
+        for name, arguments in (("one", ["--workers", "1"]), ("two", ["--workers", "2"]),
+                                ("servers", ["--servers", "2"]),
+                                ("late", ["--mode", "async", "--workers", "3"])):
+            code, text, err = self.talweg("run", "job.yaml", "--json", "--out", name, *arguments,
+                                          *(["--set", "slots=2"] if name == "one" else []))
+            self.assertEqual(code, 0, err)
+            found = self.result(text)
+            with open(self.path(name, "metrics.jsonl")) as file:
+                lines = [json.loads(line) for line in file]
+            rows[name] = [line["train_accuracy"] for line in lines]
+            self.assertEqual(found["train_accuracy"], rows[name][-1])
+            self.assertRegex(err, r"epoch 3/3  train loss [0-9.]+  train accuracy [0-9.]+  test loss")
+            self.assertGreater(rows[name][-1], 0.9)
+            self.assertLess(rows[name][0], 1)
+            samples = [0] + [line["samples"] for line in lines]
+            for accuracy, end, start in zip(rows[name], samples[1:], samples):
+                correct = accuracy * (end - start)  # a whole number of those of the epoch
+                self.assertAlmostEqual(correct, round(correct), 9)
+            code, text, err = self.talweg("replay", name, "--json", "--out", name + "-again")
+            self.assertEqual(code, 0, err)
+            self.assertEqual(self.result(text)["train_accuracy"], found["train_accuracy"])
+            with open(self.path(name + "-again", "metrics.jsonl")) as file:
+                self.assertEqual([json.loads(line)["train_accuracy"] for line in file], rows[name])
+        self.assertEqual(rows["one"], rows["two"])
+        self.assertEqual(rows["servers"], rows["two"])
+
+    def test_an_objective_has_none(self):
+        self.write("quadratic.yaml", QUADRATIC)
+        code, text, err = self.talweg("run", "quadratic.yaml", "--json", "--out", "out")
+        self.assertEqual(code, 0, err)
+        self.assertIsNone(self.result(text)["train_accuracy"])
+        self.assertNotIn("accuracy", err)
+
+
+if __name__ == "__main__":
+    unittest.main()
