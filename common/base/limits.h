@@ -78,6 +78,8 @@
 #define TW_JOB_OPTIONS_MAX 64             /* of one optimizer, layer, ... */
 #define TW_OPTION_LIST_MAX 64             /* numbers of an option that is a list */
 #define TW_JOB_MEMORY_MAX (64u << 20)
+#define TW_SAFETENSORS_HEADER_MAX (16u << 20)
+#define TW_SAFETENSORS_ENTRIES_MAX (16 * TW_TENSORS_MAX)
 #define TW_JOB_EVERY_MAX 1000000000 /* of something that is done every so many updates */
 
 /* Non-finite updates in a row that stop a job; and one that is told to go on: the weights have been

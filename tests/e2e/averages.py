@@ -1,7 +1,9 @@
 #!/usr/bin/python3
-"""Averaged weights, and train_accuracy: exact, the same bits for every chunk size, number of
+"""Averaged weights, `talweg average`, and train_accuracy: exact, the same bits for every chunk size, number of
 servers and in replay, and saved beside the model."""
+import hashlib
 import json
+import math
 import os
 import struct
 import sys
@@ -114,6 +116,106 @@ class Averages(Case):
             code, _, err = self.talweg("run", "job.yaml")
             self.assertEqual(code, 2)
             self.assertIn(words, err)
+
+
+def safetensors(header, data, length=None):
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(text) if length is None else length) + text + data
+
+
+class Mean(Case):
+    """`talweg average`."""
+
+    X = {"x": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}
+
+    def put(self, name, *values, header=None):
+        with open(self.path(name), "wb") as file:
+            file.write(safetensors(header or self.X, struct.pack(f"<{len(values)}f", *values)))
+        return name
+
+    def refuse(self, words, *models):
+        code, out, err = self.talweg("average", *models, "--out", "mean", "--json")
+        self.assertEqual(code, 2, err)
+        found = json.loads(out)
+        self.assertEqual((found["status"], list(found)), ("failed", ["status", "error"]))
+        self.assertIn(words, err)
+        self.assertFalse(os.path.exists(self.path("mean")))
+        self.assert_no_temporary_files()
+
+    def test_of_runs_is_the_mean_of_each_element(self):
+        for seed in "1", "2", "3":
+            code, _, err = self.talweg("run", "job.yaml", "--out", seed, "--set", f"seed={seed}",
+                                       "--set", "epochs=1")
+            self.assertEqual(code, 0, err)
+        code, out, err = self.talweg("average", "1", "2/model.safetensors", "3", "--out",
+                                     "mean.safetensors", "--json")
+        self.assertEqual(code, 0, err)
+        found, mean = json.loads(out), weights_of(self.path("mean.safetensors"))
+        models = [weights_of(self.path(seed, "model.safetensors")) for seed in "123"]
+        self.assertEqual((found["status"], found["models"], found["tensors"]), ("done", 3, 4))
+        self.assertEqual(list(mean), list(models[0]))
+        for name, values in mean.items():
+            for i, value in enumerate(values):
+                self.assertEqual(value, f32(sum(model[name][i] for model in models) / 3))
+        with open(self.path("mean.safetensors"), "rb") as file:
+            digest = hashlib.sha256(file.read()).hexdigest()
+        self.assertEqual(found["model_sha256"], digest)
+        code, _, err = self.talweg("average", "1", "2", "--out", "mean.safetensors")
+        self.assertEqual(code, 2)
+        self.assertIn("there is such a file already", err)
+
+    def test_tensors_are_found_by_name(self):
+        two = {"y": {"dtype": "F32", "shape": [], "data_offsets": [0, 4]},
+               "x": {"dtype": "F32", "shape": [2], "data_offsets": [4, 12]}}
+        swapped = {"x": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]},
+                   "y": {"dtype": "F32", "shape": [], "data_offsets": [8, 12]}}
+        self.put("a", 1, 2, 3, header=two)
+        self.put("b", 4, 5, 6, header=swapped)
+        code, _, err = self.talweg("average", "a", "b", "--out", "mean")
+        self.assertEqual(code, 0, err)
+        self.assertEqual(weights_of(self.path("mean")), {"y": (3.5,), "x": (3, 4)})
+
+    def test_models_that_are_unlike_are_refused(self):
+        self.put("a", 1, 2)
+        self.refuse("at least two models", "a")
+        self.refuse("No such file", "a", "nowhere")
+        self.refuse("regular file", "a", "/dev/null")
+        other = {"x": {"dtype": "F32", "shape": [1, 2], "data_offsets": [0, 8]}}
+        self.refuse('tensor "x" is [1, 2], in a it is [2]', "a", self.put("b", 1, 2, header=other))
+        named = {"z": self.X["x"]}
+        self.refuse('has no tensor "x"', "a", self.put("b", 1, 2, header=named))
+        more = {**self.X, "y": {"dtype": "F32", "shape": [1], "data_offsets": [8, 12]}}
+        self.refuse("has 2 tensors, a has 1", "a", self.put("b", 1, 2, 3, header=more))
+        whole = {"x": {"dtype": "I64", "shape": [1], "data_offsets": [0, 8]}}
+        self.refuse("has type I64; only F32", "a", self.put("b", 1, 2, header=whole))
+        self.refuse("is not finite", "a", self.put("b", 1, math.nan))
+        self.refuse("is not finite", "a", self.put("b", math.inf, 1))
+
+    def test_hostile_files_are_refused(self):
+        self.put("a", 1, 2)
+        good = safetensors(self.X, bytes(8))
+        entry = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
+        rows = [good[:cut] for cut in range(len(good))]
+        rows += [good + b"\0", b"\xff" * 64, safetensors(b"", b""), safetensors({}, b""),
+                 safetensors(self.X, bytes(8), length=2 ** 64 - 1),
+                 safetensors(self.X, bytes(8), length=2 ** 63),
+                 safetensors(b"[" * 100000, b""), safetensors(b'{"x":' * 50000, b""),
+                 safetensors(b'{"x": 1, "x": 1}', b""), safetensors(b"{\"x\": {}}", b"")]
+        for change in ({"shape": [2 ** 64]}, {"shape": [2 ** 63, 2]}, {"shape": [-2]},
+                       {"shape": [0]}, {"shape": [1] * 100}, {"shape": "x"}, {"shape": [2.5]},
+                       {"data_offsets": [8, 0]}, {"data_offsets": [0, 2 ** 64]},
+                       {"data_offsets": [4, 8]}, {"data_offsets": [0]}, {"data_offsets": [0, 8, 9]},
+                       {"dtype": "F31"}, {"dtype": 4}, {"extra": 1}):
+            rows.append(safetensors({"x": {**entry, **change}}, bytes(8)))
+        for name in ("", "x" * 5000, "a b", "../x", "x\n", "\u0000"):
+            rows.append(safetensors({name: entry}, bytes(8)))
+        for number, row in enumerate(rows):
+            with open(self.path("b"), "wb") as file:
+                file.write(row)
+            code, _, err = self.talweg("average", "b", "a", "--out", "mean")
+            self.assertEqual(code, 2, (number, row[:80], err))
+            self.assertRegex(err, r"^talweg average: ")
+            self.assertFalse(os.path.exists(self.path("mean")), number)
 
 
 class TrainAccuracy(Case):

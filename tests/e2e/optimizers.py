@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """`talweg optimizer`, and every update rule through a real cluster: trained, replayed to
-the bit, and the same bits from more workers that share the slots."""
+the bit, and the same bits from more workers that share the slots, and from several servers."""
 import json
 import os
 import sys
@@ -151,6 +151,8 @@ class Cluster(Case):
                 self.assertLess(two["train_loss"], 1.05)  # log 3 = 1.0986 knows nothing
                 one = self.train(name + "-1", "--workers", "1", *rule)
                 self.assertEqual(one["model_sha256"], two["model_sha256"])
+                servers = self.train(name + "-s", "--servers", "2", "--set", "chunk=64KiB", *rule)
+                self.assertEqual(servers["model_sha256"], two["model_sha256"])
                 code, text, err = self.talweg("replay", name, "--json")
                 self.assertEqual(code, 0, err)
                 self.assertEqual(self.result(text)["model_sha256"], two["model_sha256"])
