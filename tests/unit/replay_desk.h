@@ -9,6 +9,7 @@
 
 #include "common/base/rng.h"
 #include "common/base/tree_sum.h"
+#include "common/tensor/encoding.h"
 #include "common/tensor/kernels.h"
 #include "sim/replay.h"
 #include "tests/unit/net_job.h"
@@ -168,20 +169,31 @@ static void desk_apply(struct desk *d, float *sum, uint64_t examples, const doub
 static void desk_update(struct desk *d, struct tw_record *record, const uint32_t *reads) {
     uint32_t width = d->config.width, leaves = 0;
     float *gradient[DESK_READS * 2], *sum = calloc(d->elements, sizeof(float));
+    float *received = calloc(d->elements, sizeof(float));
     for (uint32_t i = 0; i < record->count; i++) {
         struct tw_contribution *c = &d->contribution[i];
         const struct desk_read *read = &d->read[reads[i]];
         struct tw_tree_sum loss = {0};
+        uint32_t first = leaves;
+        tw_encoding_round(d->config.pull, received, d->config.fresh ? d->weights : read->weights,
+                          d->elements);
         for (uint32_t k = 0; k < width; k++) {
             struct tw_score score;
             gradient[leaves] = calloc(d->elements, sizeof(float));
-            desk_gradient(d, c->slot + k, c->step, d->config.fresh ? d->weights : read->weights,
-                          gradient[leaves++], &score);
+            desk_gradient(d, c->slot + k, c->step, received, gradient[leaves++], &score);
             c->examples += (uint64_t)score.examples;
             tw_tree_sum_add(&loss, score.loss);
         }
         c->loss = tw_tree_sum_total(&loss);
         record->examples += c->examples;
+        if (d->config.push == TW_ENCODING_F32)
+            continue;
+        /* Shorter than float32 a push is rounded as a whole. */
+        tw_sum_tree(gradient[first], (const float *const *)gradient + first, (int)width,
+                    d->elements);
+        tw_encoding_round(d->config.push, gradient[first], gradient[first], d->elements);
+        while (leaves > first + 1)
+            free(gradient[--leaves]);
     }
     tw_sum_tree(sum, (const float *const *)gradient, (int)leaves, d->elements);
     d->config.optimizer->prepare(&d->config.options, record->version, 0.05, record->scalars);
@@ -190,6 +202,7 @@ static void desk_update(struct desk *d, struct tw_record *record, const uint32_t
     for (uint32_t i = 0; i < leaves; i++)
         free(gradient[i]);
     free(sum);
+    free(received);
 }
 
 /* ---- records ---- */

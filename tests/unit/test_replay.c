@@ -27,6 +27,21 @@ static void every_log_gives_the_bits_of_the_reference(void **state) {
             }
 }
 
+static void with_every_encoding_too(void **state) {
+    static const struct { uint32_t slots, width; } shapes[] = {{3, 1}, {4, 4}, {8, 2}};
+    for (uint32_t way = 1; way < TW_ENCODINGS * TW_ENCODINGS; way++)
+        for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
+            struct desk *d = desk_new(shapes[i].slots, shapes[i].width, 0, 1 + i * 10 + way);
+            d->config.push = way % TW_ENCODINGS;
+            d->config.pull = way / TW_ENCODINGS;
+            d->config.fresh = d->config.changed = way % 2;
+            desk_start(d);
+            while (d->version < 25)
+                desk_happens(d);
+            desk_free(d);
+        }
+}
+
 static void scalars_are_those_of_the_log_unless_the_rule_is_another(void **state) {
     for (int own = 0; own < 2; own++) {
         struct desk *d = desk_new(1, 1, 0, 3);
@@ -303,6 +318,7 @@ static int start(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_log_gives_the_bits_of_the_reference),
+        cmocka_unit_test(with_every_encoding_too),
         cmocka_unit_test(scalars_are_those_of_the_log_unless_the_rule_is_another),
         cmocka_unit_test(the_log_of_these_tests_is_good),
         cmocka_unit_test(contributions_that_cannot_be),
