@@ -12,7 +12,7 @@ tw_test(test_layer_vectors_double unit SOURCES unit/test_layer_vectors.c ROOMS t
 add_test(NAME integration/layer_vectors
          COMMAND /usr/bin/python3 ${CMAKE_CURRENT_LIST_DIR}/../golden/layers/make_vectors.py
                  --check)
-set_tests_properties(integration/layer_vectors PROPERTIES LABELS integration TIMEOUT 300
+set_tests_properties(integration/layer_vectors PROPERTIES LABELS integration TIMEOUT ${TALWEG_TEST_SECONDS}
                                                      SKIP_RETURN_CODE 77)
 
 include(${CMAKE_CURRENT_LIST_DIR}/../lib/kernel_sets.cmake)
