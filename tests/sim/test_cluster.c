@@ -20,7 +20,7 @@
 #include "tests/sim/campaign.h"
 
 /* Of runs with room for everything. */
-#define PERMITS "permits", "taken_back"
+#define PERMITS "permits", "taken_back", "sent_again"
 
 static void campaign(const char *name, const char *mode, double faults, double not_finite,
                      int count, const char *const *except) {
