@@ -1,5 +1,5 @@
 # Tests of worker/nn.
-foreach(name gemm gemm_faulty loss layers layer_vectors model net)
+foreach(name gemm gemm_faulty loss layers layer_vectors lenet model net)
   tw_test(test_${name} unit SOURCES unit/test_${name}.c ROOMS tw_nn LIBRARIES m)
 endforeach()
 
@@ -7,6 +7,8 @@ endforeach()
 tw_test(test_layer_slopes unit SOURCES unit/test_layer_slopes.c ROOMS tw_nn_double LIBRARIES m)
 tw_test(test_layer_vectors_double unit SOURCES unit/test_layer_vectors.c ROOMS tw_nn_double
         LIBRARIES m)
+
+tw_test(test_lenet_double unit SOURCES unit/test_lenet.c ROOMS tw_nn_double LIBRARIES m)
 
 # That the numbers are still those of torch, where it is installed.
 add_test(NAME integration/layer_vectors

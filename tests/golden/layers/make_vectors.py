@@ -10,6 +10,8 @@ A line of a layer:
     each tensor
 and of a loss:
     the loss | outputs | label | seed | the loss, three sums over the gradient
+lenet5.txt has the losses of 100 steps of SGD, one per line; lenet_losses() says of what.
+
 A sum is of elements times numbers from -1 to 1 of its own: an element that is wrong is seen
 in all three, and a file stays small. numbers() deals inputs, weights, gradients by the
 outputs, in this order, and again, from seed + 1, what the sums multiply with.
@@ -181,6 +183,53 @@ def loss_line(torch, name, dice):
     return [words, str(outputs), str(label), str(seed)], found
 
 
+# ---- a whole net ----
+
+LENET = [(6, 1, 5, 5), (6,), (16, 6, 5, 5), (16,), (400, 120), (120,), (120, 84), (84,),
+         (84, 10), (10,)]
+LENET_STEPS, LENET_ROWS, LENET_RATE = 100, 16, 0.05
+
+
+def lenet_weights(torch):
+    """Tensor t from numbers(t): he_uniform, biases 0."""
+    weights = []
+    for t, shape in enumerate(LENET):
+        inputs = shape[0] if len(shape) == 2 else shape[1] * 25 if len(shape) == 4 else 0
+        values = take(torch, numbers(t), shape).detach()
+        weights.append(values * ((6 / inputs) ** .5 if inputs else 0))
+    return [w.requires_grad_(True) for w in weights]
+
+
+def lenet_batch(torch, step, patterns):
+    """Row r has label (7 step + r) % 10; its pixels are half the label's pattern, half noise."""
+    labels = [(7 * step + row) % 10 for row in range(LENET_ROWS)]
+    noise = take(torch, numbers(1000 + step), [LENET_ROWS, 1, 28, 28]).detach()
+    return (torch.stack([patterns[label] for label in labels]) + noise) / 2, torch.tensor(labels)
+
+
+def lenet_loss(torch, w, x, labels):
+    f = torch.nn.functional
+    x = f.max_pool2d(torch.relu(f.conv2d(x, w[0], w[1], padding=2)), 2)
+    x = f.max_pool2d(torch.relu(f.conv2d(x, w[2], w[3])), 2).flatten(1)
+    x = torch.relu(x @ w[4] + w[5])
+    x = torch.relu(x @ w[6] + w[7])
+    return f.cross_entropy(x @ w[8] + w[9], labels)
+
+
+def lenet_losses(torch):
+    weights = lenet_weights(torch)
+    patterns = [take(torch, numbers(100 + label), [1, 28, 28]).detach() for label in range(10)]
+    optimizer = torch.optim.SGD(weights, lr=LENET_RATE)
+    losses = []
+    for step in range(LENET_STEPS):
+        loss = lenet_loss(torch, weights, *lenet_batch(torch, step, patterns))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
 # ---- files ----
 
 def lines_of(torch, name):
@@ -198,6 +247,8 @@ def write(torch):
         with open(path_of(name), "w", encoding="ascii") as file:
             for fields, found in lines_of(torch, name):
                 file.write("|".join(fields + [" ".join(f"{x:.17g}" for x in found)]) + "\n")
+    with open(path_of("lenet5"), "w", encoding="ascii") as file:
+        file.writelines(f"{loss:.17g}\n" for loss in lenet_losses(torch))
 
 
 def check(torch):
@@ -210,6 +261,9 @@ def check(torch):
             assert old[:-1] == fields, (name, fields)
             for was, x in zip(map(float, old[-1].split()), found, strict=True):
                 assert abs(was - x) <= 1e-11 * max(1, abs(x)), (name, fields, was, x)
+    with open(path_of("lenet5"), encoding="ascii") as file:
+        for was, loss in zip(map(float, file), lenet_losses(torch), strict=True):
+            assert abs(was - loss) <= 1e-9 * loss, ("lenet5", was, loss)
 
 
 def main():
