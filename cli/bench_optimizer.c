@@ -40,10 +40,12 @@ static const struct line {
     {"radam", "radam", "lr", "0.001"},
     {"lion", "lion", "lr", "0.001"},
     {"ftrl-proximal", "ftrl-proximal", "alpha", "0.1"},
+    {"lars", "lars", "lr", "0.001"},
+    {"lamb", "lamb", "lr", "0.001"},
     {"rmsprop centered", "rmsprop", "centered", "true"},
     {"rmsprop momentum", "rmsprop", "momentum", "0.9"},
 };
-enum { LINES = sizeof lines / sizeof lines[0], USUAL = 14 };
+enum { LINES = sizeof lines / sizeof lines[0], USUAL = 16 };
 
 struct desk {
     float *array[ARRAYS];
@@ -94,7 +96,8 @@ static void update(struct runner *runner, float *const *array, size_t count) {
                                       .gradient = array[0],
                                       .weights_in = array[1],
                                       .weights_out = array[1],
-                                      .scalars = scalars};
+                                      .scalars = scalars,
+                                      .ratio = 1};
     for (int s = 0; s < runner->rule->states; s++)
         work.state[s] = array[2 + s];
     runner->rule->prepare(&runner->options, ++runner->t, runner->options.lr, scalars);

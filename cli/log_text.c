@@ -30,6 +30,20 @@ static void add_contributions(struct tw_text *out, const struct tw_record *recor
     }
 }
 
+static double lowest(const struct tw_record *record) {
+    double least = record->ratios[0];
+    for (uint32_t t = 1; t < record->ratio_count; t++)
+        least = fmin(least, record->ratios[t]);
+    return least;
+}
+
+static double highest(const struct tw_record *record) {
+    double most = record->ratios[0];
+    for (uint32_t t = 1; t < record->ratio_count; t++)
+        most = fmax(most, record->ratios[t]);
+    return most;
+}
+
 static void add_commit(struct tw_text *out, const struct tw_record *record) {
     tw_text_add(out, "%" PRIu64 " examples", record->examples);
     if (record->examples > 0)
@@ -37,6 +51,8 @@ static void add_commit(struct tw_text *out, const struct tw_record *record) {
     tw_text_add(out, ", rate %.6g", record->rate);
     if (record->divisor != 0)
         tw_text_add(out, ", divided by %.6g", record->divisor);
+    if (record->ratio_count)
+        tw_text_add(out, ", ratios %.3g to %.3g", lowest(record), highest(record));
     tw_text_add(out, ":");
     add_contributions(out, record);
 }
@@ -111,13 +127,20 @@ void tw_record_to_text(struct tw_text *out, const struct tw_record *record) {
 
 void tw_record_csv_head(struct tw_text *out) {
     tw_text_add(out, "position,version,record,rank,incarnation,numerics,slot,step,read,staleness,"
-                     "examples,loss,scalars,rate,mode,divisor,reductions\n");
+                     "examples,loss,scalars,rate,mode,divisor,ratios,reductions\n");
 }
 
 static void add_scalars(struct tw_text *out, const struct tw_record *record) {
     for (int i = 0; i < scalar_count(record); i++) {
         tw_text_add(out, "%s", i ? " " : "");
         tw_text_add_real(out, record->scalars[i]);
+    }
+}
+
+static void add_ratios(struct tw_text *out, const struct tw_record *record) {
+    for (uint32_t t = 0; t < record->ratio_count; t++) {
+        tw_text_add(out, "%s", t ? " " : "");
+        tw_text_add_real(out, record->ratios[t]);
     }
 }
 
@@ -168,6 +191,8 @@ void tw_record_to_csv(struct tw_text *out, const struct tw_record *record) {
             tw_text_add(out, ",,,,,,,,,,,,");
         }
         tw_text_add(out, ",");
+        add_ratios(out, record);
+        tw_text_add(out, ",");
         if (record->kind == TW_RECORD_VERDICT)
             tw_text_add(out, "%" PRIu64, record->verdict.reductions);
         tw_text_add(out, "\n");
@@ -213,6 +238,12 @@ static void write_commit(struct tw_json *json, const struct tw_record *record) {
     tw_json_begin_array(json, "scalars");
     for (int i = 0; i < scalar_count(record); i++)
         tw_json_real(json, NULL, record->scalars[i]);
+    tw_json_end_array(json);
+    if (!record->ratio_count)
+        return;
+    tw_json_begin_array(json, "ratios");
+    for (uint32_t t = 0; t < record->ratio_count; t++)
+        tw_json_real(json, NULL, record->ratios[t]);
     tw_json_end_array(json);
 }
 

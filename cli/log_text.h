@@ -14,7 +14,7 @@ void tw_record_to_text(struct tw_text *out, const struct tw_record *record);
 void tw_record_csv_head(struct tw_text *out);
 
 /* A line; of a record with contributions, one for each. Scalars are one field, with
- * blanks between. Reals are the shortest that read back as the same bits. */
+ * blanks between, and so are ratios. Reals are the shortest that read back as the same bits. */
 void tw_record_to_csv(struct tw_text *out, const struct tw_record *record);
 
 /* One object on one line, with the fields that its kind has. */

@@ -11,7 +11,7 @@ void tw_optimizer_follow(const struct tw_optimizer *rule,
     for (int s = 0; s < rule->states; s++)
         state[s] = rule->state[s].start == TW_STATE_WEIGHTS ? x0 : 0;
     for (size_t i = 0; i < count; i++) {
-        double before = x;
+        double before = x, scratch;
         struct tw_optimizer_double work = {.count = 1,
                                            .gradient = &step[i].gradient,
                                            .weights_in = &x,
@@ -20,7 +20,7 @@ void tw_optimizer_follow(const struct tw_optimizer *rule,
         for (int s = 0; s < rule->states; s++)
             work.state[s] = &state[s];
         rule->prepare(options, i + 1, options->lr, scalars);
-        rule->apply_double(options, &work);
+        step[i].ratio = tw_optimizer_apply_tensor(rule, options, &work, &scratch);
         step[i].x = x;
         step[i].update = x - before;
         for (int s = 0; s < rule->states; s++)
@@ -28,8 +28,12 @@ void tw_optimizer_follow(const struct tw_optimizer *rule,
     }
 }
 
-/* The columns behind t: gradient, the states, update, x. */
-enum { COLUMNS_MAX = TW_OPTIMIZER_STATES + 3, NUMBER_BYTES = 32 };
+/* The columns behind t: gradient, the states, of layer-wise rules the ratio, update, x. */
+enum { COLUMNS_MAX = TW_OPTIMIZER_STATES + 4, NUMBER_BYTES = 32 };
+
+static int column_count(const struct tw_optimizer *rule) {
+    return rule->states + (rule->ratio ? 4 : 3);
+}
 
 static double cell(const struct tw_optimizer *rule, const struct tw_optimizer_step *step,
                    int column) {
@@ -37,7 +41,9 @@ static double cell(const struct tw_optimizer *rule, const struct tw_optimizer_st
         return step->gradient;
     if (column <= rule->states)
         return step->state[column - 1];
-    return column == rule->states + 1 ? step->update : step->x;
+    if (column + 1 == column_count(rule))
+        return step->x;
+    return column + 2 == column_count(rule) ? step->update : step->ratio;
 }
 
 static const char *head(const struct tw_optimizer *rule, int column) {
@@ -45,12 +51,14 @@ static const char *head(const struct tw_optimizer *rule, int column) {
         return "gradient";
     if (column <= rule->states)
         return rule->state[column - 1].name;
-    return column == rule->states + 1 ? "update" : "x";
+    if (column + 1 == column_count(rule))
+        return "x";
+    return column + 2 == column_count(rule) ? "update" : "ratio";
 }
 
 void tw_optimizer_steps_text(struct tw_text *out, const struct tw_optimizer *rule,
                              const struct tw_optimizer_step *step, size_t count) {
-    int width[COLUMNS_MAX], columns = rule->states + 3;
+    int width[COLUMNS_MAX], columns = column_count(rule);
     char number[NUMBER_BYTES];
     tw_text_add(out, "   t");
     for (int c = 0; c < columns; c++) {
@@ -83,6 +91,8 @@ void tw_optimizer_steps_json(struct tw_text *out, const struct tw_optimizer *rul
         tw_json_real(&json, "gradient", step[i].gradient);
         tw_json_real(&json, "x", step[i].x);
         tw_json_real(&json, "update", step[i].update);
+        if (rule->ratio)
+            tw_json_real(&json, "ratio", step[i].ratio);
         tw_json_begin_object(&json, "state");
         for (int s = 0; s < rule->states; s++)
             tw_json_real(&json, rule->state[s].name, step[i].state[s]);

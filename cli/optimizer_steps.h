@@ -9,6 +9,7 @@
 
 struct tw_optimizer_step {
     double gradient, update, x; /* x after the update */
+    double ratio;               /* of layer-wise rules, for which x is a tensor of its own */
     double state[TW_OPTIMIZER_STATES];
 };
 

@@ -17,7 +17,7 @@ void tw_descent_begin(struct tw_descent *descent, const double *start) {
 
 void tw_descent_step(struct tw_descent *descent) {
     int n = descent->surface->n;
-    double gradient[TW_OBJECTIVE_MAX], scalars[TW_OPTIMIZER_SCALARS];
+    double gradient[TW_OBJECTIVE_MAX], scratch[TW_OBJECTIVE_MAX], scalars[TW_OPTIMIZER_SCALARS];
     float noise[TW_OBJECTIVE_MAX];
     descent->objective->value(descent->surface, descent->weights, gradient);
     if (descent->surface->noise > 0) {
@@ -34,7 +34,7 @@ void tw_descent_step(struct tw_descent *descent) {
         work.state[s] = descent->state[s];
     descent->t++;
     descent->rule->prepare(descent->rule_options, descent->t, descent->rule_options->lr, scalars);
-    descent->rule->apply_double(descent->rule_options, &work);
+    tw_optimizer_apply_tensor(descent->rule, descent->rule_options, &work, scratch);
 }
 
 const double *tw_descent_point(const struct tw_descent *descent) {

@@ -61,8 +61,9 @@ enum tw_body {
     TW_BODY_MEMBER = 31,
     TW_BODY_COLLECT = 32,
     TW_BODY_SAMPLE = 33,
+    TW_BODY_SQUARES = 34,
 };
-#define TW_BODY_LAST TW_BODY_SAMPLE
+#define TW_BODY_LAST TW_BODY_SQUARES
 
 enum tw_role { TW_ROLE_WORKER = 0, TW_ROLE_EVALUATOR = 1, TW_ROLE_OPERATOR = 2 };
 
@@ -249,6 +250,12 @@ struct tw_order {
 struct tw_collect {
     bool average; /* of the weights, instead of them */
 };
+struct tw_squares_frame {
+    uint64_t version;
+    uint32_t tensor;
+    bool applied;
+    struct tw_view sums;
+};
 struct tw_sample_frame {
     uint64_t version, hash;
     bool hashed, summed;
@@ -294,6 +301,7 @@ struct tw_frame {
         struct tw_member_frame member;
         struct tw_collect collect;
         struct tw_sample_frame sample;
+        struct tw_squares_frame squares;
     };
     size_t data_bytes; /* of tensor bytes; 0: none */
 };

@@ -169,6 +169,12 @@ static const struct field member[] = {
     FIELD(member, Member, session),
 };
 
+static const struct field squares[] = {
+    FIELD(squares, Squares, version),
+    FIELD(squares, Squares, tensor),
+    FIELD(squares, Squares, applied),
+    FIELD(squares, Squares, sums),
+};
 static const struct field sample[] = {
     FIELD(sample, Sample, version), FIELD(sample, Sample, hashed), FIELD(sample, Sample, summed),
     FIELD(sample, Sample, hash),    FIELD(sample, Sample, sums),
@@ -215,6 +221,7 @@ static const struct body {
     BODY(TW_BODY_MEMBER, Member, member),
     BODY(TW_BODY_COLLECT, Collect, collect),
     BODY(TW_BODY_SAMPLE, Sample, sample),
+    BODY(TW_BODY_SQUARES, Squares, squares),
 #undef BODY
 };
 

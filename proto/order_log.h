@@ -78,6 +78,8 @@ struct tw_record {
                                                     not the number of examples; 0: it is */
     struct tw_verdict verdict;                   /* VERDICT */
     double scalars[TW_RECORD_SCALARS];           /* COMMIT: of the rule, for each learning rate */
+    uint32_t ratio_count;                        /* COMMIT, of layer-wise rules: tensors; else 0 */
+    const double *ratios;                        /* [ratio_count] of their steps; borrowed */
 };
 
 /* A COMMIT has at most one of each slot, or a whole gather; a DROP may have both. */

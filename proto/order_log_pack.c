@@ -71,6 +71,8 @@ static size_t pack_commit(const struct tw_record *record, unsigned char *out) {
     tail.divisor = record->divisor;
     tail.n_scalars = scalar_count(record);
     tail.scalars = (double *)(uintptr_t)record->scalars;
+    tail.n_ratios = record->ratio_count;
+    tail.ratios = (double *)(uintptr_t)record->ratios;
     size_t size = pack_contributions(record, out);
     return size + pack(&tail.base, out != NULL ? out + size : NULL);
 }
@@ -213,6 +215,11 @@ static enum tw_status get_commit(struct tw_record_arena *arena, const Talweg__Lo
     if (from->n_scalars > TW_RECORD_SCALARS)
         return tw_error_set(error, TW_DATA, "%zu scalars; there are at most %d", from->n_scalars,
                             TW_RECORD_SCALARS);
+    if (from->n_ratios > TW_TENSORS_MAX)
+        return tw_error_set(error, TW_DATA, "ratios of %zu tensors; there are at most %d",
+                            from->n_ratios, TW_TENSORS_MAX);
+    record->ratio_count = (uint32_t)from->n_ratios;
+    record->ratios = from->ratios;
     if (from->n_scalars > 0)
         memcpy(record->scalars, from->scalars, from->n_scalars * sizeof *from->scalars);
     record->examples = from->examples;

@@ -12,6 +12,7 @@ void tw_replay_expect(struct tw_replay *replay, const struct tw_replay_expected 
 /* Over whole tensors: it is the same as over the chunks of shards. */
 void tw_replay_sample(struct tw_replay *replay, const float *before, const float *after) {
     const struct tw_tensor_list *list = &replay->config.model->list;
+    struct tw_tensor_squares tensor = {0}; /* nobody asks for it */
     size_t at = 0;
     replay->sample = (struct tw_sample){.version = replay->expected.version,
                                         .hashed = replay->expected.hashed,
@@ -19,7 +20,7 @@ void tw_replay_sample(struct tw_replay *replay, const float *before, const float
     for (int t = 0; t < list->count; t++) {
         size_t count = (size_t)list->tensors[t].elements;
         tw_sample_gradient(&replay->sample, replay->gradient + at, count);
-        tw_sample_change(&replay->sample, before + at, after + at, count);
+        tw_sample_change(&replay->sample, &tensor, before + at, after + at, count);
         tw_sample_hash(&replay->sample, (uint32_t)t, 0, after + at, count);
         at += count;
     }

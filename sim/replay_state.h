@@ -102,6 +102,10 @@ enum tw_status tw_replay_add(struct tw_replay *replay, int base, uint32_t slots,
 void tw_replay_round(struct tw_replay *replay);
 /* The sum of squares of replay->gradient, as clipping by norm takes it. */
 double tw_replay_squares(const struct tw_replay *replay);
+/* What a layer-wise rule makes of replay->gradient, with the terms of its update but for the
+ * ratios: those, [tensors]. TW_NOT_FINITE. */
+enum tw_status tw_replay_ratios(const struct tw_replay *replay, const struct tw_update_terms *terms,
+                                double *ratios, struct tw_error *error);
 /* Applies replay->gradient. */
 enum tw_status tw_replay_apply(struct tw_replay *replay, const struct tw_update_terms *terms,
                                struct tw_error *error);

@@ -3,14 +3,15 @@
  * Weights are copy-on-write: a version that slots still read stays as it is, and the
  * update writes the next one elsewhere; nothing is ever copied. */
 #include <assert.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/tensor/kernels.h"
 #include "sim/replay_state.h"
 
-/* An update goes through the weights in pieces that stay in the cache. */
-#define PIECE ((size_t)16 << 10)
+/* An update goes through the weights in pieces that stay in the cache: blocks. */
+#define PIECE ((size_t)TW_BLOCK_FLOATS)
 
 /* ---- versions ---- */
 
@@ -102,6 +103,45 @@ double tw_replay_squares(const struct tw_replay *replay) {
     for (int t = 0; t < list->count; at += list->tensors[t].elements, t++)
         tw_add_squares(&sum, at, (size_t)list->tensors[t].elements);
     return tw_exact_sum_value(&sum);
+}
+
+/* The step of some elements, which it adds to those of its tensor. */
+static void add_step(const struct tw_replay *replay, uint32_t tensor, size_t first, size_t count,
+                     const struct tw_update_terms *terms, struct tw_tensor_squares *squares) {
+    const struct tw_replay_config *config = &replay->config;
+    float step[PIECE];
+    struct tw_optimizer_float work = {
+        .count = count,
+        .weights_in = replay->current->plane.at + first,
+        .weights_out = step,
+    };
+    for (int i = 0; i < config->optimizer->states; i++)
+        work.state[i] = replay->state[i].at + first;
+    tw_shaping_step(&config->shaping, config->optimizer, &config->options, terms, tensor, &work,
+                    replay->gradient + first);
+    tw_add_squares(&squares->weights, work.weights_in, count);
+    tw_add_squares(&squares->step, step, count);
+}
+
+enum tw_status tw_replay_ratios(const struct tw_replay *replay, const struct tw_update_terms *terms,
+                                double *ratios, struct tw_error *error) {
+    const struct tw_replay_config *config = &replay->config;
+    const struct tw_tensor_list *list = &config->model->list;
+    size_t first = 0, end = 0;
+    for (int t = 0; t < list->count; t++) {
+        struct tw_tensor_squares squares = {0};
+        end += (size_t)list->tensors[t].elements;
+        for (size_t count; first < end; first += count) {
+            count = end - first < PIECE ? end - first : PIECE;
+            add_step(replay, (uint32_t)t, first, count, terms, &squares);
+        }
+        ratios[t] = tw_shaping_ratio(&config->shaping, config->optimizer, terms->scalars,
+                                     (uint32_t)t, &squares);
+        if (!isfinite(ratios[t]))
+            return tw_error_set(error, TW_NOT_FINITE, "the step of tensor %s is not finite",
+                                list->tensors[t].name);
+    }
+    return TW_OK;
 }
 
 /* One that lies in one tensor. */

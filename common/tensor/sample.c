@@ -142,17 +142,26 @@ void tw_sample_gradient(struct tw_sample *sample, const float *gradient, size_t 
         tw_add_squares(&sample->gradient, gradient, count);
 }
 
-void tw_sample_change(struct tw_sample *sample, const float *before, const float *after,
-                      size_t count) {
+void tw_sample_change(struct tw_sample *sample, struct tw_tensor_squares *tensor,
+                      const float *before, const float *after, size_t count) {
     double blocks[BLOCKS];
+    struct tw_tensor_squares part = {0};
     if (!sample->summed)
         return;
-    tw_add_squares(&sample->weights, after, count);
+    tw_add_squares(&part.weights, after, count);
     for (size_t at = 0; at < count; at += BLOCKS * TW_BLOCK_FLOATS) {
         size_t size = piece(count - at);
         tw_block_sums_of_squared_changes(before + at, after + at, size, blocks);
-        add_blocks(&sample->update, blocks, tw_block_count(size));
+        add_blocks(&part.step, blocks, tw_block_count(size));
     }
+    tw_exact_sum_merge(&sample->weights, &part.weights);
+    tw_exact_sum_merge(&sample->update, &part.step);
+    tw_tensor_squares_merge(tensor, &part);
+}
+
+void tw_tensor_squares_merge(struct tw_tensor_squares *into, const struct tw_tensor_squares *from) {
+    tw_exact_sum_merge(&into->weights, &from->weights);
+    tw_exact_sum_merge(&into->step, &from->step);
 }
 
 void tw_sample_merge(struct tw_sample *into, const struct tw_sample *from) {

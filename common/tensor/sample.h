@@ -16,6 +16,12 @@
 
 #include "common/base/exact_sum.h"
 
+/* Sums of squares over a tensor, or over a part of it: of its weights and of a step that they
+ * take. */
+struct tw_tensor_squares {
+    struct tw_exact_sum weights, step;
+};
+
 struct tw_sample {
     uint64_t version;
     bool hashed, summed; /* which of the two it has */
@@ -30,16 +36,21 @@ void tw_sample_begin(struct tw_sample *sample, uint64_t version, uint64_t hash_e
 
 /* A run of whole blocks of a tensor, from element `first` on: the last block of the tensor may
  * be partial. The second is of the gradient that the update rule got, the third of the
- * weights before and after it; they do nothing when the sample has no sums. */
+ * weights before and after it, whose squares are added to those of their tensor, too: after it,
+ * and of their change. They do nothing when the sample has no sums. */
 void tw_sample_hash(struct tw_sample *sample, uint32_t tensor, int64_t first, const float *weights,
                     size_t count);
 void tw_sample_gradient(struct tw_sample *sample, const float *gradient, size_t count);
-void tw_sample_change(struct tw_sample *sample, const float *before, const float *after,
-                      size_t count);
+void tw_sample_change(struct tw_sample *sample, struct tw_tensor_squares *tensor,
+                      const float *before, const float *after, size_t count);
 
 /* Adds the squares of a run of whole blocks, as above: of each block in float64, in the order of
- * tw_block_sums_of_squares(), the blocks exactly. Also what clipping by norm is decided from. */
+ * tw_block_sums_of_squares(), the blocks exactly. Also what clipping by norm and trust ratios are
+ * decided from. */
 void tw_add_squares(struct tw_exact_sum *sum, const float *x, size_t count);
+
+/* Another part of the same tensor. */
+void tw_tensor_squares_merge(struct tw_tensor_squares *into, const struct tw_tensor_squares *from);
 
 /* Another part of the same version. */
 void tw_sample_merge(struct tw_sample *into, const struct tw_sample *from);

@@ -1,5 +1,6 @@
 /* Votes become whole pushes, whole pushes an update, and an update a COMMIT. */
 #include <assert.h>
+#include <math.h>
 #include <string.h>
 
 #include "common/base/tree_sum.h"
@@ -242,6 +243,25 @@ static bool take(struct tw_sequencer *s) {
     return finite;
 }
 
+/* The update's scalars are decided here: a shard may need them to answer. */
+static void prepare(struct tw_sequencer *s) {
+    struct tw_prepare *prepare = &tw_sequencer_emit(s, TW_SEQ_PREPARE)->prepare;
+    s->preparing = true;
+    s->sums = 0;
+    s->sums_finite = true;
+    s->squares = (struct tw_exact_sum){0};
+    memset(s->tensor, 0, s->tensors * sizeof(*s->tensor));
+    prepare->version = s->version + 1;
+    prepare->count = s->prepared_count;
+    prepare->contributions = contributions_prepared(s);
+    for (uint32_t i = 0; i < prepare->count; i++)
+        prepare->examples += prepare->contributions[i].examples;
+    prepare->rate =
+        tw_shaping_prepare(&s->config.shaping, &s->config.pace, s->config.optimizer,
+                           &s->config.options, s->version, s->total.examples, prepare->scalars);
+    s->terms = *prepare;
+}
+
 void tw_sequencer_form(struct tw_sequencer *s) {
     while (s->started && !s->preparing && !s->ending && !s->holding) {
         accept(s);
@@ -252,14 +272,7 @@ void tw_sequencer_form(struct tw_sequencer *s) {
             drop_prepared(s);
             continue;
         }
-        s->preparing = true;
-        s->sums = 0;
-        s->sums_finite = true;
-        s->squares = (struct tw_exact_sum){0};
-        struct tw_prepare *prepare = &tw_sequencer_emit(s, TW_SEQ_PREPARE)->prepare;
-        prepare->version = s->version + 1;
-        prepare->count = s->prepared_count;
-        prepare->contributions = contributions_prepared(s);
+        prepare(s);
     }
 }
 
@@ -303,10 +316,13 @@ static void commit(struct tw_sequencer *s) {
     struct tw_record *record = tw_sequencer_log(s, TW_RECORD_COMMIT);
     record->count = count;
     record->contributions = contribution;
-    s->rate =
-        tw_shaping_prepare(&s->config.shaping, &s->config.pace, s->config.optimizer,
-                           &s->config.options, s->version - 1, before_examples, record->scalars);
-    record->rate = s->rate;
+    record->rate = s->rate = s->terms.rate;
+    memcpy(record->scalars, s->terms.scalars, sizeof record->scalars);
+    record->examples = s->terms.examples;
+    record->divisor =
+        tw_shaping_divisor(&s->config.shaping, record->examples, tw_exact_sum_value(&s->squares));
+    record->ratio_count = s->tensors;
+    record->ratios = s->ratio;
     s->total.updates++;
     s->stretch.updates++;
     for (uint32_t i = 0; i < count; i++)
@@ -314,9 +330,6 @@ static void commit(struct tw_sequencer *s) {
     record->loss = loss_of(contribution, count);
     s->total.loss += record->loss;
     s->stretch.loss += record->loss;
-    record->examples = s->total.examples - before_examples;
-    record->divisor =
-        tw_shaping_divisor(&s->config.shaping, record->examples, tw_exact_sum_value(&s->squares));
     s->prepared_count = 0;
     tw_sequencer_spend_permits(s);
     if (!tw_sequencer_turn_if_due(s)) /* a turn leaves nothing */
@@ -325,6 +338,24 @@ static void commit(struct tw_sequencer *s) {
     for (uint32_t i = 0; i < count; i++)
         s->slot[contribution[i].slot].release_due = true;
     tw_sequencer_release_due(s);
+}
+
+void tw_sequencer_on_squares(struct tw_sequencer *s, const struct tw_squares *squares) {
+    if (!s->preparing || squares->version != s->version + 1 || squares->shard >= s->config.shards ||
+        s->sums >> squares->shard & 1 || squares->tensor >= s->tensors)
+        return;
+    tw_tensor_squares_merge(&s->tensor[squares->tensor], &squares->of);
+}
+
+/* False: not all of them are finite numbers. */
+static bool find_ratios(struct tw_sequencer *s) {
+    bool finite = true;
+    for (uint32_t t = 0; t < s->tensors; t++) {
+        s->ratio[t] = tw_shaping_ratio(&s->config.shaping, s->config.optimizer, s->terms.scalars, t,
+                                       &s->tensor[t]);
+        finite = finite && isfinite(s->ratio[t]);
+    }
+    return finite;
 }
 
 void tw_sequencer_on_sums(struct tw_sequencer *s, const struct tw_sums *sums) {
@@ -337,7 +368,7 @@ void tw_sequencer_on_sums(struct tw_sequencer *s, const struct tw_sums *sums) {
     if (s->sums != UINT64_MAX >> (64 - s->config.shards))
         return;
     s->preparing = false;
-    if (s->sums_finite)
+    if (s->sums_finite && find_ratios(s))
         commit(s);
     else
         drop_prepared(s);

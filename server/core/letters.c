@@ -84,6 +84,30 @@ static enum tw_status sums_of(const struct tw_sums_frame *frame, uint32_t shard,
     return TW_OK;
 }
 
+static void squares_frame(const struct tw_squares *squares, struct tw_frame *frame,
+                          uint8_t *scratch) {
+    frame->body = TW_BODY_SQUARES;
+    frame->squares = (struct tw_squares_frame){.version = squares->version,
+                                               .tensor = squares->tensor,
+                                               .applied = squares->applied,
+                                               .sums = {scratch, TW_TENSOR_SUMS_BYTES}};
+    put_sum(put_sum(scratch, &squares->of.weights), &squares->of.step);
+}
+
+/* Sums that run over together are not finite, and so is the update. */
+static enum tw_status squares_of(const struct tw_squares_frame *frame, uint32_t shard,
+                                 struct tw_squares *squares, struct tw_error *error) {
+    if (frame->sums.size != TW_TENSOR_SUMS_BYTES)
+        return tw_error_set(error, TW_MALFORMED, "Squares with sums of %zu bytes, not %d",
+                            frame->sums.size, TW_TENSOR_SUMS_BYTES);
+    *squares = (struct tw_squares){.shard = shard,
+                                   .tensor = frame->tensor,
+                                   .version = frame->version,
+                                   .applied = frame->applied};
+    get_sum(get_sum(frame->sums.bytes, &squares->of.weights), &squares->of.step);
+    return TW_OK;
+}
+
 void tw_vote_frame(const struct tw_node_vote *vote, struct tw_frame *frame,
                    uint8_t scratch[TW_SAMPLE_SUMS_BYTES]) {
     *frame = (struct tw_frame){.body = TW_BODY_REACH};
@@ -97,6 +121,9 @@ void tw_vote_frame(const struct tw_node_vote *vote, struct tw_frame *frame,
         break;
     case TW_VOTE_SAMPLE:
         sample_frame(&vote->sample, frame, scratch);
+        break;
+    case TW_VOTE_SQUARES:
+        squares_frame(&vote->squares, frame, scratch);
         break;
     case TW_VOTE_ATTACHED:
     case TW_VOTE_LOST:
@@ -123,6 +150,9 @@ enum tw_status tw_vote_of_frame(const struct tw_frame *frame, uint32_t shard,
     } else if (frame->body == TW_BODY_SAMPLE) {
         vote->kind = TW_VOTE_SAMPLE;
         return sample_of(&frame->sample, &vote->sample, error);
+    } else if (frame->body == TW_BODY_SQUARES) {
+        vote->kind = TW_VOTE_SQUARES;
+        return squares_of(&frame->squares, shard, &vote->squares, error);
     } else {
         vote->kind = frame->reach.attached ? TW_VOTE_ATTACHED : TW_VOTE_LOST;
         vote->rank = frame->reach.rank;
@@ -146,6 +176,9 @@ void tw_order_put(struct tw_order_outbox *outbox, const struct tw_node_order *or
         commit_to_be.version = order->prepare.version;
         commit_to_be.count = order->prepare.count;
         commit_to_be.contributions = order->prepare.contributions;
+        commit_to_be.examples = order->prepare.examples;
+        commit_to_be.rate = order->prepare.rate;
+        memcpy(commit_to_be.scalars, order->prepare.scalars, sizeof commit_to_be.scalars);
         record = &commit_to_be;
     }
     assert(tw_record_message_bytes(record) <= sizeof(outbox->bytes));
@@ -230,7 +263,11 @@ enum tw_status tw_order_take(struct tw_order_inbox *inbox, const struct tw_frame
         return tw_error_set(error, TW_MALFORMED, "a %s that is to be prepared",
                             tw_record_name(record.kind));
     order->kind = TW_ORDER_PREPARE;
-    order->prepare = (struct tw_prepare){
-        .version = record.version, .count = record.count, .contributions = record.contributions};
+    order->prepare = (struct tw_prepare){.version = record.version,
+                                         .count = record.count,
+                                         .contributions = record.contributions,
+                                         .examples = record.examples,
+                                         .rate = record.rate};
+    memcpy(order->prepare.scalars, record.scalars, sizeof record.scalars);
     return TW_OK;
 }

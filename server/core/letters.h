@@ -16,6 +16,7 @@
 
 #define TW_SQUARES_BYTES (TW_EXACT_SUM_WORDS * 8)
 #define TW_SAMPLE_SUMS_BYTES (3 * (TW_SQUARES_BYTES + 1))
+#define TW_TENSOR_SUMS_BYTES (2 * (TW_SQUARES_BYTES + 1))
 
 /* 2^50 elements (common/base/limits.h), each below 2^128. Those of all shards together, too, stay
  * within an exact sum. */
@@ -25,7 +26,7 @@
 void tw_vote_frame(const struct tw_node_vote *vote, struct tw_frame *frame,
                    uint8_t scratch[TW_SAMPLE_SUMS_BYTES]);
 
-/* A frame Ready, Sums, Reach or Sample from shard `shard`. TW_MALFORMED: its sums are none, or
+/* A frame Ready, Sums, Reach, Sample or Squares from shard `shard`. TW_MALFORMED: its sums are none, or
  * are not below TW_SQUARES_LIMIT. */
 enum tw_status tw_vote_of_frame(const struct tw_frame *frame, uint32_t shard,
                                 struct tw_node_vote *vote, struct tw_error *error);

@@ -17,6 +17,10 @@ static uint32_t effect_room(const struct tw_node_config *config) {
     return 10 * config->shard.slots + 2 * config->connections + 64;
 }
 
+static size_t steps_bytes(const struct tw_node_config *config) {
+    return (size_t)config->shard.layout->list->count * sizeof(struct tw_tensor_squares);
+}
+
 size_t tw_node_bytes(const struct tw_node_config *config) {
     size_t sequencer = tw_sequencer_bytes(&config->sequencer);
     size_t shard = tw_shard_bytes(&config->shard);
@@ -25,7 +29,8 @@ size_t tw_node_bytes(const struct tw_node_config *config) {
     return aligned(sizeof(struct tw_node)) + aligned(sequencer) +
            aligned(config->shard.slots * sizeof(struct tw_node_member)) +
            aligned(config->connections * sizeof(struct tw_node_connection)) +
-           aligned(effect_room(config) * sizeof(struct tw_node_effect)) + shard;
+           aligned(effect_room(config) * sizeof(struct tw_node_effect)) +
+           aligned(steps_bytes(config)) + shard;
 }
 
 struct tw_node *tw_node_init(void *memory, const struct tw_node_config *config) {
@@ -46,6 +51,8 @@ struct tw_node *tw_node_init(void *memory, const struct tw_node_config *config) 
     n->effect = (void *)at;
     n->effect_room = effect_room(config);
     at += aligned(n->effect_room * sizeof(*n->effect));
+    n->steps = (void *)at;
+    at += aligned(steps_bytes(config));
     n->shard = tw_shard_init(at, &config->shard);
     for (uint32_t i = 0; i < config->shard.slots; i++)
         n->member[i].control = n->member[i].bulk = TW_NO_CONNECTION;
@@ -267,6 +274,17 @@ void tw_node_vote(struct tw_node *n, const struct tw_node_vote *vote) {
         tw_node_emit(n, TW_NODE_TO_LEAD)->vote = *vote;
 }
 
+/* Likewise, each before the sample that it is part of. */
+static void collect_steps(struct tw_node *n, const struct tw_squares *squares) {
+    uint32_t tensors = (uint32_t)n->config.shard.layout->list->count;
+    if (squares->tensor >= tensors)
+        return;
+    if (n->steps_version != squares->version)
+        memset(n->steps, 0, tensors * sizeof(*n->steps));
+    n->steps_version = squares->version;
+    tw_tensor_squares_merge(&n->steps[squares->tensor], &squares->of);
+}
+
 /* A shard tells its sample of an update before it answers PREPARE for the next one, so there
  * are never two versions at once; from one that does what it likes, the sample under way is lost. */
 static void collect_sample(struct tw_node *n, const struct tw_sample *part) {
@@ -279,7 +297,9 @@ static void collect_sample(struct tw_node *n, const struct tw_sample *part) {
     if (++n->samples < n->config.servers)
         return;
     n->samples = 0;
-    tw_node_tell(n, TW_EVENT_SAMPLED)->sample = &n->sample;
+    struct tw_node_event *event = tw_node_tell(n, TW_EVENT_SAMPLED);
+    event->sample = &n->sample;
+    event->steps = n->steps_version == n->sample.version ? n->steps : NULL;
 }
 
 void tw_node_hear_vote(struct tw_node *n, const struct tw_node_vote *vote) {
@@ -302,6 +322,14 @@ void tw_node_hear_vote(struct tw_node *n, const struct tw_node_vote *vote) {
     case TW_VOTE_SAMPLE:
         collect_sample(n, &vote->sample);
         return;
+    case TW_VOTE_SQUARES:
+        if (vote->squares.applied) {
+            collect_steps(n, &vote->squares);
+            return;
+        }
+        event.kind = TW_SEQ_SQUARES;
+        event.squares = vote->squares;
+        break;
     case TW_VOTE_LOST: /* a bulk connection on another server: the worker is lost to us */
         tw_node_drop_worker(n, vote->rank, vote->attempt, "lost its connection to a server");
         return;
@@ -407,6 +435,11 @@ enum tw_shard_work tw_node_work(struct tw_node *n) {
         if (n->lead)
             tw_node_sequence(
                 n, &(struct tw_sequencer_event){.kind = TW_SEQ_WANT, .want = effect.want});
+        break;
+    case TW_SHARD_SQUARES:
+        vote.kind = TW_VOTE_SQUARES;
+        vote.squares = effect.squares;
+        tw_node_vote(n, &vote);
         break;
     case TW_SHARD_SEND:
         send_weights(n, &effect.send);

@@ -48,11 +48,19 @@ enum tw_node_effect_kind {
 
 /* Shard to sequencer, and back. */
 struct tw_node_vote {
-    enum { TW_VOTE_READY, TW_VOTE_SUMS, TW_VOTE_ATTACHED, TW_VOTE_LOST, TW_VOTE_SAMPLE } kind;
+    enum {
+        TW_VOTE_READY,
+        TW_VOTE_SUMS,
+        TW_VOTE_ATTACHED,
+        TW_VOTE_LOST,
+        TW_VOTE_SAMPLE,
+        TW_VOTE_SQUARES
+    } kind;
     union {
         struct tw_ready ready;
         struct tw_sums sums;
         struct tw_sample sample; /* of one shard's chunks; not for the sequencer */
+        struct tw_squares squares;
         struct {
             uint32_t rank, attempt, shard;
         };
@@ -101,15 +109,16 @@ struct tw_node_event {
     enum tw_status status;
     uint64_t version, samples;
     double loss, accuracy;
-    bool evaluated;                   /* BORDER: an evaluation of it will come */
-    struct tw_stretch stretch;        /* BORDER */
-    double rate;                      /* BORDER */
-    uint32_t slot, tensor;            /* DROPPED; the first slot of the push */
-    uint64_t step;                    /* DROPPED, ARRIVED */
-    size_t measures;                  /* MEASURED */
-    const struct tw_measure *measure; /* [measures]; borrowed from the frame */
-    const struct tw_sample *sample;   /* SAMPLED */
-    struct tw_verdict verdict;        /* VERDICT */
+    bool evaluated;                        /* BORDER: an evaluation of it will come */
+    struct tw_stretch stretch;             /* BORDER */
+    double rate;                           /* BORDER */
+    uint32_t slot, tensor;                 /* DROPPED; the first slot of the push */
+    uint64_t step;                         /* DROPPED, ARRIVED */
+    size_t measures;                       /* MEASURED */
+    const struct tw_measure *measure;      /* [measures]; borrowed from the frame */
+    const struct tw_sample *sample;        /* SAMPLED */
+    const struct tw_tensor_squares *steps; /* SAMPLED with sums: [tensors], weights and changes */
+    struct tw_verdict verdict;             /* VERDICT */
 };
 
 struct tw_node_effect {

@@ -116,6 +116,9 @@ enum tw_status tw_node_on_vote(struct tw_node *n, uint32_t shard, const struct t
         return tw_error_set(error, TW_UNEXPECTED, "there is no rank %u", vote.rank);
     if (vote.kind == TW_VOTE_READY && vote.ready.slot >= n->config.shard.slots)
         return tw_error_set(error, TW_UNEXPECTED, "there is no slot %u", vote.ready.slot);
+    if (vote.kind == TW_VOTE_SQUARES &&
+        vote.squares.tensor >= (uint32_t)n->config.shard.layout->list->count)
+        return tw_error_set(error, TW_UNEXPECTED, "there is no tensor %u", vote.squares.tensor);
     tw_node_hear_vote(n, &vote);
     return TW_OK;
 }

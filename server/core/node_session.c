@@ -440,6 +440,7 @@ enum tw_status tw_node_frame(struct tw_node *n, uint32_t connection, const struc
     case TW_BODY_SUMS:
     case TW_BODY_REACH:
     case TW_BODY_SAMPLE:
+    case TW_BODY_SQUARES:
         return tw_node_on_vote(n, session->rank, frame, error);
     case TW_BODY_PUSH:
     case TW_BODY_END:

@@ -55,6 +55,8 @@ struct tw_node {
     enum tw_status refused;
     struct tw_error turn_error;               /* text of a CLOSE in flight */
     uint64_t turned_position, turned_version; /* of the last DIAL */
+    struct tw_tensor_squares *steps;          /* [tensors] of the update that is told now: */
+    uint64_t steps_version;                   /* this one */
     struct tw_sample sample;                  /* of the shards that have told so far; */
     uint32_t samples;                         /* so many */
     char refusal[TW_ERROR_TEXT];              /* text of a CLOSE in flight */

@@ -8,6 +8,9 @@
  * float32 with contraction off: the same bits for any split of the elements and
  * for every instruction set. The double-precision instance is made from the same
  * source and serves tests and `talweg optimizer`.
+ *
+ * A layer-wise rule needs norms of whole tensors between the two: each shard says the squares of
+ * its part, the sequencer makes of them one number for each tensor, which travels in the COMMIT.
  */
 #ifndef TW_CORE_OPTIMIZER_H
 #define TW_CORE_OPTIMIZER_H
@@ -23,7 +26,7 @@ enum tw_state_start { TW_STATE_ZERO, TW_STATE_WEIGHTS };
 /* Options of all rules in one struct; a rule's table names those it has. */
 struct tw_optimizer_options {
     double lr, momentum, dampening, beta1, beta2, eps;
-    double rho, lr_decay, momentum_decay, weight_decay, beta, l1, l2;
+    double rho, lr_decay, momentum_decay, weight_decay, beta, l1, l2, trust;
     int eps_at, bias, lr_at, nesterov, form; /* enums of docs/optimizers.md */
     bool centered;
 };
@@ -35,12 +38,14 @@ struct tw_optimizer_float {
     float *weights_out;
     float *state[TW_OPTIMIZER_STATES]; /* updated in place */
     const double *scalars;             /* [TW_OPTIMIZER_SCALARS], from prepare() */
+    double ratio;                      /* of this tensor, from ratio(); unused by other rules */
 };
 struct tw_optimizer_double { /* the same, in double */
     size_t count;
     const double *gradient, *weights_in;
     double *weights_out, *state[TW_OPTIMIZER_STATES];
     const double *scalars;
+    double ratio;
 };
 
 /* Up to which learning rate a rule shrinks the error along a direction of curvature lambda, in the
@@ -75,14 +80,29 @@ struct tw_optimizer {
                         const struct tw_optimizer_float *work);
     void (*apply_double)(const struct tw_optimizer_options *options,
                          const struct tw_optimizer_double *work);
+    /* Layer-wise rules; NULL in all others. They ask for two norms of each tensor before an update
+     * is applied: of its weights, and of a step. step_*() writes that step to weights_out and
+     * touches nothing else; it may depend on weights, states, gradient and the scalars. ratio()
+     * makes of the norms what apply_*() then finds in `ratio`: finite, and not negative. */
+    void (*step_float)(const struct tw_optimizer_options *options,
+                       const struct tw_optimizer_float *work);
+    void (*step_double)(const struct tw_optimizer_options *options,
+                        const struct tw_optimizer_double *work);
+    double (*ratio)(const double *scalars, double weights, double step);
 };
+
+/* apply_double() for weights that are one whole tensor, with the ratio that it needs; `scratch`
+ * [count], for layer-wise rules. Returns the ratio; 1 for other rules. */
+double tw_optimizer_apply_tensor(const struct tw_optimizer *optimizer,
+                                 const struct tw_optimizer_options *options,
+                                 struct tw_optimizer_double *work, double *scratch);
 
 /* All rules, in the order of --help. */
 extern const struct tw_optimizer *const tw_optimizers[];
 extern const int tw_optimizer_count;
 
 /* Finds the rule that `variant` names and reads its options; TW_JOB as
- * tw_options_read(), TW_UNSUPPORTED for a rule that is known but not here. */
+ * tw_options_read(). */
 enum tw_status tw_optimizer_find(const struct tw_optimizer **out,
                                  struct tw_optimizer_options *options,
                                  const struct tw_variant *variant, struct tw_error *error);

@@ -14,6 +14,7 @@
  *                    same array
  *     s0, s1, s2, s3 the rule's states, updated in place; NULL where it has none
  *     scalars        what prepare() made for this update
+ *     ratio          of this tensor, of layer-wise rules, in double
  *     EACH_ELEMENT   for i = 0 ... count - 1, in any order
  *
  * What keeps the bits the same for every split and instruction set: an element
@@ -46,6 +47,7 @@
         typedef type real;                                                                         \
         const size_t count = work->count;                                                          \
         const double *const scalars = work->scalars;                                               \
+        const double ratio = work->ratio;                                                          \
         const real *const g = work->gradient;                                                      \
         const real *const w_in = work->weights_in;                                                 \
         real *const w_out = work->weights_out;                                                     \
@@ -53,7 +55,7 @@
         real *const s1 = work->state[1];                                                           \
         real *const s2 = work->state[2];                                                           \
         real *const s3 = work->state[3];                                                           \
-        (void)options, (void)s0, (void)s1, (void)s2, (void)s3;                                     \
+        (void)options, (void)ratio, (void)s0, (void)s1, (void)s2, (void)s3;                        \
         __VA_ARGS__                                                                                \
     }
 
@@ -75,5 +77,10 @@
 /* base^t by squaring: unlike pow() the same bits with every C library. Its relative
  * error, about t / 2^53, is that of rounding the base in the first place. */
 double tw_integer_power(double base, uint64_t t);
+
+/* trust * weights / step, of norms; 1 where one of them is 0: weights that start at 0 could never
+ * leave it, and a step of 0 is one anyhow. At most 2^100, so that no product with a step of that
+ * size is infinite. */
+double tw_trust_ratio(double trust, double weights, double step);
 
 #endif

@@ -26,6 +26,12 @@ void tw_adam_scalars(const struct tw_optimizer_options *options, double lr, doub
                    [TW_ADAM_OUTSIDE] = eps.outside);
 }
 
+double tw_trust_ratio(double trust, double weights, double step) {
+    if (weights == 0 || step == 0)
+        return 1;
+    return fmin(trust * weights / step, 0x1p100);
+}
+
 /* By squaring: unlike pow() the same bits with every C library. */
 double tw_integer_power(double base, uint64_t t) {
     double result = 1;

@@ -2,6 +2,8 @@
  * a peer like any other: what would trip an assertion here ends the link with a sentence. */
 #include "server/core/order_check.h"
 
+#include <math.h>
+
 #include "server/core/dial.h"
 #include "server/core/shard_state.h"
 
@@ -110,10 +112,25 @@ static enum tw_status check_release(const struct tw_shard *s, const struct tw_re
     return TW_OK;
 }
 
+static enum tw_status check_ratios(const struct tw_shard *s, const struct tw_record *record,
+                                   struct tw_error *error) {
+    uint32_t wanted = tw_shard_is_layer_wise(s) ? (uint32_t)s->config.layout->list->count : 0;
+    if (record->ratio_count != wanted)
+        return tw_error_set(error, TW_UNEXPECTED, "COMMIT with ratios of %u tensors, not %u",
+                            record->ratio_count, wanted);
+    for (uint32_t t = 0; t < wanted; t++)
+        if (!isfinite(record->ratios[t]) || record->ratios[t] < 0)
+            return tw_error_set(error, TW_UNEXPECTED, "COMMIT with a ratio of %g",
+                                record->ratios[t]);
+    return TW_OK;
+}
+
 static enum tw_status check_commit(const struct tw_shard *s, const struct tw_record *record,
                                    struct tw_error *error) {
     enum tw_status status =
         check_contributions(s, "COMMIT", record->contributions, record->count, error);
+    if (status == TW_OK)
+        status = check_ratios(s, record, error);
     if (status != TW_OK)
         return status;
     bool prepared = !s->preparing && s->prepare_version == record->version && record->count &&

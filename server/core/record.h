@@ -8,6 +8,7 @@
  *      shard                      sequencer
  *        | -- READY(push) ---------> |        it holds all of a push
  *        | <-- PREPARE(v, pushes) -- |        the dial's condition is met
+ *        | -- SQUARES(v, tensor) --> |        of each tensor, if the rule is layer-wise
  *        | -- SUMS(v) -------------> |        reduced; finite or not
  *        | <-- COMMIT(v, ...) ------ |        the update's one commit point
  *        | <-- RELEASE(slot, step) - |        weights at this position go out
@@ -23,7 +24,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "common/base/exact_sum.h"
+#include "common/tensor/sample.h"
 #include "proto/frame.h"
 #include "proto/order_log.h"
 #include "server/core/optimizer.h"
@@ -43,11 +44,23 @@ struct tw_want {
     uint64_t step;
 };
 
-/* Sequencer to shard: reduce exactly these. */
+/* Shard to sequencer, of its chunks of one tensor: the weights, and a step that they take. Before
+ * its SUMS: the step that the rule would take in this update. Also for people: of an update that
+ * was applied, the step taken and the weights behind it. */
+struct tw_squares {
+    uint32_t shard, tensor;
+    uint64_t version;
+    bool applied;
+    struct tw_tensor_squares of;
+};
+
+/* Sequencer to shard: reduce exactly these. The rest is what the COMMIT will say. */
 struct tw_prepare {
     uint64_t version;
     uint32_t count;
     const struct tw_contribution *contributions; /* [count], in slot order */
+    uint64_t examples;
+    double rate, scalars[TW_RECORD_SCALARS];
 };
 
 #endif

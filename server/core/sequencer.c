@@ -22,12 +22,19 @@ static size_t aligned(size_t bytes) {
     return (bytes + 15) & ~(size_t)15;
 }
 
+/* Those that have ratios. */
+static uint32_t ratios(const struct tw_sequencer_config *config) {
+    return config->optimizer->ratio ? config->tensors : 0;
+}
+
 size_t tw_sequencer_bytes(const struct tw_sequencer_config *config) {
     uint32_t n = config->workers;
     if (n < 1 || n > TW_WORKERS_MAX || config->shards < 1 || config->shards > TW_SERVERS_MAX ||
         config->dial.gather < 1 || config->dial.gather > n)
         return 0;
-    return aligned(sizeof(struct tw_sequencer)) + aligned(n * sizeof(struct tw_slot_state)) +
+    uint32_t tensors = ratios(config);
+    return aligned(tensors * sizeof(struct tw_tensor_squares)) + aligned(tensors * sizeof(double)) +
+           aligned(sizeof(struct tw_sequencer)) + aligned(n * sizeof(struct tw_slot_state)) +
            aligned(n * sizeof(struct tw_member)) + aligned(n * sizeof(uint32_t)) +
            2 * aligned(ready_room(config) * sizeof(struct tw_whole)) +
            TW_CONTRIBUTION_SIDES * aligned(ready_room(config) * sizeof(struct tw_contribution)) +
@@ -58,6 +65,9 @@ struct tw_sequencer *tw_sequencer_init(void *memory, const struct tw_sequencer_c
         s->contribution[i] = carve(&at, s->ready_room * sizeof(*s->contribution[i]));
     s->effect_room = effect_room(n);
     s->effect = carve(&at, s->effect_room * sizeof(*s->effect));
+    s->tensors = ratios(config);
+    s->tensor = carve(&at, s->tensors * sizeof(*s->tensor));
+    s->ratio = carve(&at, s->tensors * sizeof(*s->ratio));
     return s;
 }
 
@@ -99,6 +109,9 @@ static void dispatch(struct tw_sequencer *s, const struct tw_sequencer_event *ev
         break;
     case TW_SEQ_SUMS:
         tw_sequencer_on_sums(s, &event->sums);
+        break;
+    case TW_SEQ_SQUARES:
+        tw_sequencer_on_squares(s, &event->squares);
         break;
     case TW_SEQ_EVALUATOR:
         tw_sequencer_on_evaluator(s, event->present);

@@ -40,6 +40,7 @@ struct tw_sequencer_config {
     uint32_t turn_count;
     uint32_t workers;     /* ranks; each owns the slot of its number */
     uint32_t shards;      /* <= TW_SERVERS_MAX */
+    uint32_t tensors;     /* of the model; what layer-wise rules need */
     uint64_t samples;     /* n of the data set: an epoch; 0: no epochs */
     uint64_t end_samples; /* end when so many examples are applied; 0: no such end */
     uint64_t end_updates; /* end at this version; 0: no such end */
@@ -61,6 +62,7 @@ enum tw_sequencer_event_kind {
     TW_SEQ_READY,     /* ready */
     TW_SEQ_WANT,      /* want: bytes of this push wait at the lead's shard */
     TW_SEQ_SUMS,      /* sums */
+    TW_SEQ_SQUARES,   /* squares, of a step that would be taken */
     TW_SEQ_EVALUATOR, /* present: an evaluator is attached, or gone */
     TW_SEQ_ASK,       /* samples: the evaluator wants weights, at the next border >= samples */
     TW_SEQ_EVALUATED, /* loss: the evaluator has answered the last RELEASE */
@@ -94,6 +96,7 @@ struct tw_sequencer_event {
         struct tw_ready ready;
         struct tw_want want;
         struct tw_sums sums;
+        struct tw_squares squares;
         struct tw_sequencer_turn turn;
         bool present;
         uint64_t samples;

@@ -92,8 +92,12 @@ struct tw_sequencer {
     bool preparing;
     uint64_t sums; /* bit per shard that answered */
     bool sums_finite;
-    struct tw_exact_sum squares; /* of those that answered */
-    int side;                    /* which of the arrays below is in use */
+    struct tw_exact_sum squares;      /* of those that answered */
+    uint32_t tensors;                 /* of a layer-wise rule; else 0 */
+    struct tw_tensor_squares *tensor; /* [tensors] of the shards that have said so */
+    double *ratio;                    /* [tensors] of the last COMMIT */
+    struct tw_prepare terms;          /* of the update under way; its contributions are elsewhere */
+    int side;                         /* which of the arrays below is in use */
     struct tw_contribution *contribution[TW_CONTRIBUTION_SIDES]; /* [ready_room + workers] */
     uint32_t not_finite_in_a_row;
 
@@ -157,6 +161,7 @@ bool tw_sequencer_in_prepare(const struct tw_sequencer *s, uint32_t slot);
 /* gather.c */
 void tw_sequencer_on_ready(struct tw_sequencer *s, const struct tw_ready *ready);
 void tw_sequencer_on_sums(struct tw_sequencer *s, const struct tw_sums *sums);
+void tw_sequencer_on_squares(struct tw_sequencer *s, const struct tw_squares *squares);
 void tw_sequencer_form(struct tw_sequencer *s);
 void tw_sequencer_regather(struct tw_sequencer *s);
 

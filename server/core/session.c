@@ -200,7 +200,8 @@ enum tw_status tw_session_allows(const struct tw_session *session, enum tw_body 
         break;
     case TW_SESSION_SERVER:
         allowed = BIT(TW_BODY_READY) | BIT(TW_BODY_SUMS) | BIT(TW_BODY_REACH) |
-                  BIT(TW_BODY_SAMPLE) | BIT(TW_BODY_PING) | BIT(TW_BODY_PONG) | BIT(TW_BODY_BYE);
+                  BIT(TW_BODY_SAMPLE) | BIT(TW_BODY_SQUARES) | BIT(TW_BODY_PING) |
+                  BIT(TW_BODY_PONG) | BIT(TW_BODY_BYE);
         expected = "Ready, Sums, Reach, Sample, Ping, Pong or Bye";
         break;
     }

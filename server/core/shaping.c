@@ -32,13 +32,22 @@ static bool fits(const char *pattern, const char *name) {
 }
 
 /* The index of a rate; TW_RATES_MAX: there are too many. */
-static uint32_t rate_index(struct tw_shaping *shaping, double rate) {
+static uint32_t rate_index(struct tw_shaping *shaping, double rate, bool bare) {
     uint32_t i = 0;
-    while (i < shaping->rates && shaping->rate[i] != rate)
+    while (i < shaping->rates && (shaping->rate[i] != rate || shaping->bare[i] != bare))
         i++;
-    if (i == shaping->rates && i < TW_RATES_MAX)
-        shaping->rate[shaping->rates++] = rate;
-    return i;
+    if (i < shaping->rates || i == TW_RATES_MAX)
+        return i;
+    shaping->rate[i] = rate;
+    shaping->bare[i] = bare;
+    return shaping->rates++;
+}
+
+static bool has_option(const struct tw_optimizer *optimizer, const char *key) {
+    for (int i = 0; i < optimizer->rule_count; i++)
+        if (strcmp(optimizer->rules[i].key, key) == 0)
+            return true;
+    return false;
 }
 
 static enum tw_status no_tensor(const struct tw_job_group *group, int index,
@@ -54,12 +63,14 @@ static enum tw_status no_tensor(const struct tw_job_group *group, int index,
 }
 
 static enum tw_status take_group(struct tw_shaping *shaping, const struct tw_job_group *group,
-                                 int index, const struct tw_tensor_list *list, bool *taken,
+                                 int index, const struct tw_optimizer *optimizer,
+                                 const struct tw_tensor_list *list, bool *taken,
                                  struct tw_treatment *treatment, struct tw_error *error) {
-    bool any = false;
-    uint32_t rate = rate_index(shaping, group->rate);
+    bool any = false, bare = !group->decay && has_option(optimizer, "weight_decay");
+    uint32_t rate = rate_index(shaping, group->rate, bare);
     if (rate == TW_RATES_MAX)
-        return tw_job_error(error, group->where, "groups", "more than %d different learning rates",
+        return tw_job_error(error, group->where, "groups",
+                            "more than %d different learning rates, with and without weight decay",
                             TW_RATES_MAX);
     for (int t = 0; t < list->count; t++) {
         if (!fits(group->pattern, list->tensors[t].name))
@@ -72,15 +83,27 @@ static enum tw_status take_group(struct tw_shaping *shaping, const struct tw_job
     return any ? TW_OK : no_tensor(group, index, list, error);
 }
 
+/* Both would need to know of each other first: the clip, how long the gradient is; the ratios,
+ * the step that is made of the clipped one. */
+static enum tw_status check_clip(const struct tw_job *job, const struct tw_optimizer *optimizer,
+                                 struct tw_error *error) {
+    if (job->clip_norm == 0 || optimizer->ratio == NULL)
+        return TW_OK;
+    return tw_job_error(error, (struct tw_where){job->path, 0}, "clip.norm",
+                        "not together with optimizer %s, which sets the length of each tensor's "
+                        "step itself; take it out, or use clip.value",
+                        optimizer->name);
+}
+
 static enum tw_status check_decay(const struct tw_job *job, const struct tw_optimizer *optimizer,
                                   struct tw_error *error) {
+    static const char *const keys[] = {"weight_decay", "l2"};
     const char *own = NULL;
     if (job->l2 == 0 && job->decoupled == 0)
         return TW_OK;
-    for (int i = 0; i < optimizer->rule_count; i++)
-        if (strcmp(optimizer->rules[i].key, "weight_decay") == 0 ||
-            strcmp(optimizer->rules[i].key, "l2") == 0)
-            own = optimizer->rules[i].key;
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
+        if (has_option(optimizer, keys[i]))
+            own = keys[i];
     if (own)
         return tw_job_error(error, job->decay_where, "weight_decay",
                             "optimizer %s has one of its own; give optimizer.%s instead",
@@ -109,11 +132,13 @@ enum tw_status tw_shaping_find(struct tw_shaping *out, const struct tw_job *job,
                                .rates = 1,
                                .rate = {1},
                                .treatment = job->group_count ? treatment : NULL};
-    enum tw_status status = check_decay(job, optimizer, error);
+    enum tw_status status = check_clip(job, optimizer, error);
+    if (status == TW_OK)
+        status = check_decay(job, optimizer, error);
     for (int t = 0; t < list->count; t++)
         treatment[t] = (struct tw_treatment){.rate = 0, .decay = true};
     for (int i = 0; status == TW_OK && i < job->group_count; i++)
-        status = take_group(out, &job->groups[i], i, list, taken, treatment, error);
+        status = take_group(out, &job->groups[i], i, optimizer, list, taken, treatment, error);
     return status;
 }
 
@@ -135,24 +160,61 @@ double tw_shaping_prepare(const struct tw_shaping *shaping, const struct tw_pace
                           uint64_t samples, double out[TW_RECORD_SCALARS]) {
     memset(out, 0, TW_RECORD_SCALARS * sizeof *out);
     double rate = tw_pace_prepare(pace, optimizer, options, 1, updates, samples, out);
-    for (uint32_t i = 1; i < shaping->rates; i++)
-        tw_pace_prepare(pace, optimizer, options, shaping->rate[i], updates, samples,
+    for (uint32_t i = 1; i < shaping->rates; i++) {
+        struct tw_optimizer_options own = *options;
+        own.weight_decay = shaping->bare[i] ? 0 : own.weight_decay;
+        tw_pace_prepare(pace, optimizer, &own, shaping->rate[i], updates, samples,
                         out + (size_t)i * TW_OPTIMIZER_SCALARS);
+    }
     return rate;
+}
+
+static struct tw_treatment treatment_of(const struct tw_shaping *shaping, uint32_t tensor) {
+    return shaping->treatment != NULL ? shaping->treatment[tensor]
+                                      : (struct tw_treatment){.rate = 0, .decay = true};
+}
+
+static const double *scalars_of(const double *scalars, struct tw_treatment treatment) {
+    return scalars + (size_t)treatment.rate * TW_OPTIMIZER_SCALARS;
+}
+
+/* From a sum to the gradient that decay and rule begin with. */
+static void scale(const struct tw_shaping *shaping, const struct tw_update_terms *terms,
+                  float *gradient, size_t count) {
+    float divisor = (float)(terms->divisor > 0 ? terms->divisor : (double)terms->examples);
+    if (divisor != 1)
+        tw_divide(gradient, divisor, count);
+    if (shaping->clip_value > 0)
+        tw_clamp(gradient, (float)shaping->clip_value, count);
+}
+
+void tw_shaping_step(const struct tw_shaping *shaping, const struct tw_optimizer *optimizer,
+                     const struct tw_optimizer_options *options,
+                     const struct tw_update_terms *terms, uint32_t tensor,
+                     struct tw_optimizer_float *work, const float *gradient) {
+    memcpy(work->weights_out, gradient, work->count * sizeof *gradient);
+    scale(shaping, terms, work->weights_out, work->count);
+    work->gradient = work->weights_out;
+    work->scalars = scalars_of(terms->scalars, treatment_of(shaping, tensor));
+    optimizer->step_float(options, work);
+}
+
+double tw_shaping_ratio(const struct tw_shaping *shaping, const struct tw_optimizer *optimizer,
+                        const double *scalars, uint32_t tensor,
+                        const struct tw_tensor_squares *squares) {
+    double weights = sqrt(tw_exact_sum_value(&squares->weights));
+    double step = sqrt(tw_exact_sum_value(&squares->step));
+    if (!isfinite(weights) || !isfinite(step))
+        return NAN;
+    return optimizer->ratio(scalars_of(scalars, treatment_of(shaping, tensor)), weights, step);
 }
 
 void tw_shaping_apply(const struct tw_shaping *shaping, const struct tw_optimizer *optimizer,
                       const struct tw_optimizer_options *options,
                       const struct tw_update_terms *terms, uint32_t tensor,
                       struct tw_optimizer_float *work, float *gradient) {
-    struct tw_treatment treatment = {.rate = 0, .decay = true};
-    if (shaping->treatment != NULL)
-        treatment = shaping->treatment[tensor];
-    float divisor = (float)(terms->divisor > 0 ? terms->divisor : (double)terms->examples);
-    if (divisor != 1)
-        tw_divide(gradient, divisor, work->count);
-    if (shaping->clip_value > 0)
-        tw_clamp(gradient, (float)shaping->clip_value, work->count);
+    struct tw_treatment treatment = treatment_of(shaping, tensor);
+    scale(shaping, terms, gradient, work->count);
     if (shaping->l2 > 0 && treatment.decay)
         tw_add_multiple(gradient, work->weights_in, (float)shaping->l2, work->count);
     if (shaping->decoupled > 0 && treatment.decay) {
@@ -162,7 +224,8 @@ void tw_shaping_apply(const struct tw_shaping *shaping, const struct tw_optimize
         work->weights_in = work->weights_out;
     }
     work->gradient = gradient;
-    work->scalars = terms->scalars + (size_t)treatment.rate * TW_OPTIMIZER_SCALARS;
+    work->scalars = scalars_of(terms->scalars, treatment);
+    work->ratio = terms->ratios != NULL ? terms->ratios[tensor] : 1;
     optimizer->apply_float(options, work);
 }
 

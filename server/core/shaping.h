@@ -22,13 +22,14 @@
 #define TW_CORE_SHAPING_H
 
 #include "common/job/job.h"
+#include "common/tensor/sample.h"
 #include "proto/order_log.h"
 #include "server/core/schedule.h"
 
 /* How one tensor is treated. */
 struct tw_treatment {
-    uint32_t rate; /* index into tw_shaping.rates */
-    bool decay;    /* weight decay holds for it */
+    uint32_t rate; /* index into tw_shaping.rate and .bare */
+    bool decay;    /* weight decay that is not the rule's own holds for it */
 };
 
 struct tw_shaping {
@@ -39,6 +40,7 @@ struct tw_shaping {
     double rate[TW_RATES_MAX];    /* [rates], the first is 1 */
     double average;      /* decay of the average of the weights beside them; 0: there is none */
     bool scores_average; /* the evaluator gets it instead of the weights */
+    bool bare[TW_RATES_MAX]; /* [rates] of tensors without the weight decay of the rule itself */
     const struct tw_treatment *treatment; /* [tensors], borrowed; NULL: all have rate 0 and decay */
 };
 
@@ -62,6 +64,7 @@ struct tw_update_terms {
     double divisor;        /* as tw_record.divisor */
     double rate;           /* learning rate before multiples */
     const double *scalars; /* [rates][TW_OPTIMIZER_SCALARS] */
+    const double *ratios;  /* [tensors], of layer-wise rules */
 };
 
 /* Whether SUMS must have the squares. */
@@ -79,6 +82,19 @@ double tw_shaping_prepare(const struct tw_shaping *shaping, const struct tw_pace
                           const struct tw_optimizer *optimizer,
                           const struct tw_optimizer_options *options, uint64_t updates,
                           uint64_t samples, double out[TW_RECORD_SCALARS]);
+
+/* The step that a layer-wise rule would take, for some elements of tensor number `tensor`, into
+ * work->weights_out: an array of its own, the only one that is written. In `work`: weights and
+ * states. */
+void tw_shaping_step(const struct tw_shaping *shaping, const struct tw_optimizer *optimizer,
+                     const struct tw_optimizer_options *options,
+                     const struct tw_update_terms *terms, uint32_t tensor,
+                     struct tw_optimizer_float *work, const float *gradient);
+
+/* The ratio of a tensor, from all of its squares; not finite where they are not. */
+double tw_shaping_ratio(const struct tw_shaping *shaping, const struct tw_optimizer *optimizer,
+                        const double *scalars, uint32_t tensor,
+                        const struct tw_tensor_squares *squares);
 
 /* Applies an update to some elements of tensor number `tensor`. In `work`: the summed gradient,
  * which is overwritten, weights and states; its scalars are set here. */

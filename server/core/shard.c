@@ -129,7 +129,9 @@ static size_t carve(struct tw_shard *s, unsigned char *memory) {
     CARVE(turn, pool_slots);
     CARVE(wants, pool_slots);
     CARVE(wanted, pool_slots);
-    CARVE(before, s->config.sums_every ? s->config.layout->chunk_bytes / sizeof(float) : 0);
+    bool layer_wise = tw_shard_is_layer_wise(s), scratch = layer_wise || s->config.sums_every;
+    CARVE(ratios, layer_wise ? s->config.layout->list->count : 0);
+    CARVE(scratch, scratch ? s->config.layout->chunk_bytes / sizeof(float) : 0);
     CARVE(planes, s->stride * plane_count(&s->config) +
                       s->encoded_stride * (pool ? 1 : 1 + s->config.spares));
     CARVE(spare_floats, s->spare_stride * pool);
@@ -470,6 +472,7 @@ void tw_shard_prepare(struct tw_shard *s, const struct tw_prepare *prepare) {
     assert(!s->preparing);
     s->preparing = true;
     s->prepare_version = prepare->version;
+    tw_shard_begin_steps(s, prepare);
     if (tw_shard_knows(s))
         return;
     s->contributors = prepare->count;
@@ -482,16 +485,18 @@ void tw_shard_prepare(struct tw_shard *s, const struct tw_prepare *prepare) {
     }
 }
 
-static bool answer_prepare(struct tw_shard *s, struct tw_shard_effect *effect) {
+static enum tw_shard_work answer_prepare(struct tw_shard *s, struct tw_shard_effect *effect) {
     if (!s->preparing || s->reduced < s->chunks)
-        return false;
+        return TW_SHARD_IDLE;
+    if (!tw_shard_has_steps(s))
+        return tw_shard_step_next(s, effect);
     s->preparing = false;
     *effect = (struct tw_shard_effect){.kind = TW_SHARD_SUMS,
                                        .sums = {.shard = s->config.index,
                                                 .version = s->prepare_version,
                                                 .finite = s->sum_finite,
                                                 .squares = s->squares}};
-    return true;
+    return TW_SHARD_EFFECT;
 }
 
 /* One who has begun to push without a permit, and still wants one. */
@@ -521,5 +526,5 @@ enum tw_shard_work tw_shard_next(struct tw_shard *s, struct tw_shard_effect *eff
         return work;
     if (s->reduce_count)
         return tw_shard_reduce_next(s);
-    return answer_prepare(s, effect) ? TW_SHARD_EFFECT : TW_SHARD_IDLE;
+    return answer_prepare(s, effect);
 }

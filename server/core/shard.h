@@ -69,6 +69,7 @@ enum tw_shard_effect_kind {
     TW_SHARD_READY,   /* ready: to the sequencer */
     TW_SHARD_SUMS,    /* sums: to the sequencer */
     TW_SHARD_WANT,    /* want: this slot has begun to push, and has no permit */
+    TW_SHARD_SQUARES, /* squares: to the sequencer, or, applied, to whom the sample is told */
     TW_SHARD_SEND,    /* send: weights to a slot; answer with tw_shard_sent(token) */
     TW_SHARD_APPLIED, /* applied: the update of this version is in all of its chunks */
 };
@@ -93,6 +94,7 @@ struct tw_shard_effect {
         struct tw_ready ready;
         struct tw_sums sums;
         struct tw_want want;
+        struct tw_squares squares;
         struct tw_shard_send send;
         struct tw_applied applied;
     };

@@ -167,6 +167,8 @@ static void on_commit(struct tw_shard *s, const struct tw_record *record) {
     item->divisor = record->divisor;
     item->rate = record->rate;
     memcpy(item->scalars, record->scalars, sizeof(item->scalars));
+    if (tw_shard_is_layer_wise(s))
+        memcpy(s->ratios, record->ratios, record->ratio_count * sizeof *s->ratios);
 }
 
 /* Nothing of the update to come is here. Without a pool what is just being received may stay: the
@@ -433,33 +435,19 @@ static void average(struct tw_shard *s, uint32_t chunk, uint32_t into, const flo
     s->averaged[chunk] = (uint8_t)into;
 }
 
-/* Weights of this chunk are there only before the update. */
-static void begin_sample(struct tw_shard *s, const struct tw_shard_item *item, uint32_t chunk,
-                         const struct tw_optimizer_float *work) {
-    if (chunk == 0)
-        tw_sample_begin(&s->sample, item->version, s->config.hash_every, s->config.sums_every);
-    if (s->sample.summed)
-        memcpy(s->before, work->weights_in, work->count * sizeof(float));
-}
-
-/* `work` as the rule got it: the gradient is the shaped one. */
-static void end_sample(struct tw_shard *s, uint32_t chunk, const struct tw_optimizer_float *work) {
-    const struct tw_chunk *at = tw_shard_chunk(s, chunk);
-    tw_sample_gradient(&s->sample, work->gradient, work->count);
-    tw_sample_hash(&s->sample, at->tensor, at->first, work->weights_out, work->count);
-    tw_sample_change(&s->sample, s->before, work->weights_out, work->count);
-}
-
-static bool apply(struct tw_shard *s, const struct tw_shard_item *item, uint32_t chunk) {
+/* One chunk of an update. */
+static enum tw_shard_work apply(struct tw_shard *s, const struct tw_shard_item *item,
+                                uint32_t chunk, struct tw_shard_effect *effect) {
     uint32_t into = s->averages ? writable_average(s, chunk) : 0;
     uint32_t copy = into == UINT32_MAX ? UINT32_MAX : writable_copy(s, chunk);
     if (copy == UINT32_MAX)
-        return false;
+        return TW_SHARD_BLOCKED;
     size_t count = tw_shard_chunk(s, chunk)->count;
     const struct tw_update_terms terms = {.examples = item->examples,
                                           .divisor = item->divisor,
                                           .rate = item->rate,
-                                          .scalars = item->scalars};
+                                          .scalars = item->scalars,
+                                          .ratios = tw_shard_is_layer_wise(s) ? s->ratios : NULL};
     struct tw_optimizer_float work = {
         .count = count,
         .weights_in = tw_shard_buffer(s, s->current[chunk], chunk),
@@ -467,18 +455,19 @@ static bool apply(struct tw_shard *s, const struct tw_shard_item *item, uint32_t
     };
     for (int i = 0; i < s->config.optimizer->states; i++)
         work.state[i] = tw_shard_state(s, (uint32_t)i, chunk);
-    begin_sample(s, item, chunk, &work);
+    tw_shard_begin_sample(s, item->version, chunk, &work);
     tw_shaping_apply(&s->config.shaping, s->config.optimizer, &s->config.options, &terms,
                      tw_shard_chunk(s, chunk)->tensor, &work,
                      s->config.pool ? tw_pool_sum(s, chunk)
                                     : tw_shard_push_plane(s, item->push, chunk));
-    end_sample(s, chunk, &work);
+    bool effects = tw_shard_end_sample(s, chunk, &work, effect);
     move_weights(s, chunk, copy);
     s->encoded[tw_shard_token(s, copy, chunk)] = false;
     if (s->averages)
         average(s, chunk, into, work.weights_out);
     leave_gradients(s, item, chunk);
-    return true;
+    s->applied_due = chunk + 1 == s->chunks;
+    return effects ? TW_SHARD_EFFECT : TW_SHARD_WORKED;
 }
 
 /* The encoded copy of the weights that are in this buffer; made for the first who gets it. */
@@ -515,12 +504,13 @@ static void send(struct tw_shard *s, const struct tw_shard_item *item, uint32_t 
                  .token = token}};
 }
 
-static void tell_applied(const struct tw_shard *s, const struct tw_shard_item *item,
-                         struct tw_shard_effect *effect) {
+/* `sample` is that of the last COMMIT, also when nothing is measured. */
+static void tell_applied(struct tw_shard *s, struct tw_shard_effect *effect) {
     bool sampled = s->sample.hashed || s->sample.summed;
     *effect = (struct tw_shard_effect){.kind = TW_SHARD_APPLIED};
-    effect->applied.version = item->version;
+    effect->applied.version = s->sample.version;
     effect->applied.sample = sampled ? &s->sample : NULL;
+    s->applied_due = false;
 }
 
 /* Moves the sweep on by one; false when the batch is done. */
@@ -537,6 +527,10 @@ static void advance(struct tw_shard *s) {
 }
 
 enum tw_shard_work tw_shard_sweep_next(struct tw_shard *s, struct tw_shard_effect *effect) {
+    if (s->applied_due) { /* behind the squares of its last tensor */
+        tell_applied(s, effect);
+        return TW_SHARD_EFFECT;
+    }
     if (!s->batch) {
         squeeze(s, 0); /* so that a batch holds one RELEASE per slot at most */
         s->batch = s->works;
@@ -547,12 +541,9 @@ enum tw_shard_work tw_shard_sweep_next(struct tw_shard *s, struct tw_shard_effec
     const struct tw_shard_item *item = &s->work[s->item];
     enum tw_shard_work result = TW_SHARD_WORKED;
     if (item->kind == TW_RECORD_COMMIT) {
-        if (!apply(s, item, s->chunk))
-            return TW_SHARD_BLOCKED;
-        if (s->chunk + 1 == s->chunks) {
-            tell_applied(s, item, effect);
-            result = TW_SHARD_EFFECT;
-        }
+        result = apply(s, item, s->chunk, effect);
+        if (result == TW_SHARD_BLOCKED)
+            return result;
     } else if (!item->superseded) {
         send(s, item, s->chunk, effect);
         result = TW_SHARD_EFFECT;

@@ -1,5 +1,6 @@
 /* A shard's insides, shared by shard.c (memory, pushes, votes), shard_apply.c (records,
- * reducing, sweeping) and order_check.c, which only looks. Private to them. */
+ * reducing, sweeping), shard_squares.c (norms of tensors) and order_check.c, which only looks.
+ * Private to them. */
 #ifndef TW_CORE_SHARD_STATE_H
 #define TW_CORE_SHARD_STATE_H
 
@@ -93,8 +94,11 @@ struct tw_shard {
     bool sum_finite;             /* of the chunks that are reduced */
     struct tw_exact_sum squares; /* of the same, when the update may be clipped by norm */
     bool preparing;
-    uint64_t prepare_version;
-    uint64_t version; /* of the last COMMIT */
+    uint64_t prepare_version, prepare_examples;
+    double prepare_rate, prepare_scalars[TW_RECORD_SCALARS];
+    uint32_t measured; /* chunks of it whose steps are summed, of a layer-wise rule */
+    struct tw_tensor_squares step_sum; /* of the tensor that these have come to */
+    uint64_t version;                  /* of the last COMMIT */
 
     struct tw_shard_item *work; /* [work_room] */
     uint32_t works, work_room;
@@ -118,8 +122,11 @@ struct tw_shard {
     uint32_t want_first, want_count;
     bool freed; /* somebody who got TW_AGAIN may have a place now */
 
-    struct tw_sample sample; /* of the COMMIT being swept: there is one at most */
-    float *before;           /* [largest chunk] its weights before it, when they are sampled */
+    struct tw_sample sample;             /* of the COMMIT being swept: there is one at most */
+    struct tw_tensor_squares change_sum; /* of the tensor that the sweep has come to */
+    bool applied_due;                    /* the update's last chunk is done; to be told */
+    double *ratios;                      /* [tensors] of that COMMIT, of a layer-wise rule */
+    float *scratch; /* [largest chunk] a step, or weights before their update, when sampled */
 };
 
 static inline float *tw_shard_plane(const struct tw_shard *s, uint32_t plane, uint32_t chunk) {
@@ -172,6 +179,18 @@ float *tw_shard_gradient(const struct tw_shard *s, uint32_t push, uint32_t chunk
 uint32_t tw_shard_look_for_push(const struct tw_shard *s, uint32_t slot, uint64_t step);
 /* The same, of one that must be. */
 uint32_t tw_shard_find_push(const struct tw_shard *s, const struct tw_contribution *contribution);
+
+/* shard_squares.c: the update being prepared; has_steps: there is nothing (more) to measure */
+bool tw_shard_is_layer_wise(const struct tw_shard *s);
+void tw_shard_begin_steps(struct tw_shard *s, const struct tw_prepare *prepare);
+bool tw_shard_has_steps(const struct tw_shard *s);
+enum tw_shard_work tw_shard_step_next(struct tw_shard *s, struct tw_shard_effect *effect);
+/* ... and the one that is swept, around its work on a chunk; `work` as the rule got it, with the
+ * shaped gradient. True: *effect is to be carried out. */
+void tw_shard_begin_sample(struct tw_shard *s, uint64_t version, uint32_t chunk,
+                           const struct tw_optimizer_float *work);
+bool tw_shard_end_sample(struct tw_shard *s, uint32_t chunk, const struct tw_optimizer_float *work,
+                         struct tw_shard_effect *effect);
 
 /* shard_apply.c */
 void tw_shard_know_members(struct tw_shard *s);

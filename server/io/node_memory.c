@@ -37,6 +37,7 @@ static void configure(struct tw_server *server, const struct tw_memory_plan *pla
                       .turn_count = config->turn_count,
                       .workers = workers,
                       .shards = (uint32_t)job->servers,
+                      .tensors = (uint32_t)server->layout.list->count,
                       .samples = config->train_samples,
                       .end_samples = end_samples(config),
                       .end_updates = (uint64_t)job->updates,

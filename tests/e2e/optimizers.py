@@ -25,6 +25,8 @@ RULES = {
     "radam": "lr: 0.05",
     "lion": "lr: 0.003",
     "ftrl-proximal": "alpha: 0.5, l1: 0.001",
+    "lars": "lr: 5, trust: 0.02",
+    "lamb": "lr: 0.02",
 }
 
 # From 60 digits of decimal arithmetic: lr .1, the moments' options as below, x after 5.
@@ -99,6 +101,14 @@ class Command(Case):
             self.assertEqual(found, [step["t"], step["gradient"], *step["state"].values(),
                                      step["update"], step["x"]])
 
+    def test_layer_wise_rules_show_the_ratio(self):
+        """The one weight is a tensor of its own."""
+        step, = self.steps("lars lr=1 momentum=0 trust=.01 weight_decay=0", "5", "--x0", "-2")
+        self.assertAlmostEqual(step["ratio"], .01 * 2 / 5, delta=1e-16)
+        self.assertAlmostEqual(step["x"], -2 - .01 * 2, delta=1e-15)
+        out, _ = self.ask("lamb", "--x0", "3", "--gradients", "1")
+        self.assertRegex(out, r"^   t +gradient +m +v +ratio +update +x\n")
+
     def test_what_is_not_finite_is_null(self):
         step, = self.steps("adagrad eps=0", "0")
         self.assertIsNone(step["x"])
@@ -116,7 +126,7 @@ class Command(Case):
     def test_wrong_words_are_refused(self):
         self.assert_refused(["adma"], 'did you mean "adam"', "known: sgd")
         self.assert_refused(["lasr"], "unknown optimizer")
-        self.assert_refused(["lars", "lr=1"], "lars is not available yet")
+        self.assert_refused(["lars"], "lr")
         self.assert_refused(["adam", "bata1=.9"], 'did you mean "beta1"')
         self.assert_refused(["adam", "lr"], "lr: is not KEY=VALUE")
         self.assert_refused(["adam", "lr=1", "lr=2"], "lr is given twice")

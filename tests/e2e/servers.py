@@ -2,9 +2,11 @@
 """Several servers: the same bits whatever their number, and what happens when one is lost,
 lies, or is not there."""
 import json
+import math
 import os
 import re
 import signal
+import struct
 import socket
 import sys
 import unittest
@@ -19,7 +21,7 @@ from talweg_e2e import JOB, Case, children_of  # noqa: E402
 WIDE = JOB.replace("dense: 8", "dense: 4000")
 
 
-class SameBits(Case):
+class Wide(Case):
     def setUp(self):
         super().setUp()
         self.write("job.yaml", WIDE)
@@ -29,6 +31,19 @@ class SameBits(Case):
         self.assertEqual(code, 0, err)
         return self.result(stdout)
 
+    def commits(self, out, field):
+        code, stdout, err = self.talweg("log", out, "--json")
+        self.assertEqual(code, 0, err)
+        records = [json.loads(line) for line in stdout.splitlines()]
+        return [r[field] for r in records if r["record"] == "COMMIT"]
+
+    def replay(self, out, *arguments):
+        code, stdout, err = self.talweg("replay", out, "--json", *arguments)
+        self.assertEqual(code, 0, err)
+        return self.result(stdout)
+
+
+class SameBits(Wide):
     def test_sync_gives_the_same_model_on_any_number_of_servers(self):
         one = self.train("one")
         for servers, chunk in ((2, 65536), (3, 262144), (5, 65536), (2, 4194304)):
@@ -47,21 +62,13 @@ class SameBits(Case):
             with self.subTest(mode=mode, servers=servers):
                 out = f"{mode.replace(':', '-')}-{servers}"
                 ran = self.train(out, "--servers", str(servers), "--mode", mode)
-                code, stdout, err = self.talweg("replay", out, "--json")
-                self.assertEqual(code, 0, err)
-                self.assertEqual(self.result(stdout)["model_sha256"], ran["model_sha256"])
-
-    def divisors(self, out):
-        code, stdout, err = self.talweg("log", out, "--json")
-        self.assertEqual(code, 0, err)
-        records = [json.loads(line) for line in stdout.splitlines()]
-        return [r["divisor"] for r in records if r["record"] == "COMMIT"]
+                self.assertEqual(self.replay(out)["model_sha256"], ran["model_sha256"])
 
     def test_clipped_by_norm_it_is_the_same_model_too(self):
         """Some updates are clipped, some are not; the log says by how much, to the last bit."""
         clip = ("--set", "clip.norm=0.3", "--set", "updates=30", "--set", "optimizer={name: sgd, lr: 0.1}")
         one = self.train("one", *clip)
-        divisors = self.divisors("one")
+        divisors = self.commits("one", "divisor")
         self.assertTrue(0 < sum(d > 0 for d in divisors) < 30, divisors)
         unclipped = self.train("unclipped", *clip[2:])
         self.assertNotEqual(unclipped["model_sha256"], one["model_sha256"])
@@ -70,17 +77,64 @@ class SameBits(Case):
                 out = f"many-{servers}-{chunk}"
                 many = self.train(out, *clip, "--servers", str(servers), "--set", f"chunk={chunk}")
                 self.assertEqual(many["model_sha256"], one["model_sha256"])
-                self.assertEqual(self.divisors(out), divisors)
-                code, stdout, err = self.talweg("replay", out, "--json")
-                self.assertEqual(code, 0, err)
-                self.assertEqual(self.result(stdout)["model_sha256"], one["model_sha256"])
+                self.assertEqual(self.commits(out, "divisor"), divisors)
+                self.assertEqual(self.replay(out)["model_sha256"], one["model_sha256"])
 
     def test_clipped_by_norm_async_replays(self):
         ran = self.train("out", "--mode", "async", "--servers", "3", "--set", "clip.norm=0.3")
-        self.assertTrue(any(d > 0 for d in self.divisors("out")))
-        code, stdout, err = self.talweg("replay", "out", "--json")
-        self.assertEqual(code, 0, err)
-        self.assertEqual(self.result(stdout)["model_sha256"], ran["model_sha256"])
+        self.assertTrue(any(d > 0 for d in self.commits("out", "divisor")))
+        self.assertEqual(self.replay("out")["model_sha256"], ran["model_sha256"])
+
+
+class LayerWise(Wide):
+    """Rules that need the norms of whole tensors, which servers share."""
+    RULES = {"lars": "{name: lars, lr: 5, trust: 0.02}", "lamb": "{name: lamb, lr: 0.02}"}
+
+    def test_sync_gives_the_same_model_on_any_number_of_servers(self):
+        for name, rule in self.RULES.items():
+            rule = ("--set", f"optimizer={rule}", "--set", "updates=12", "--set",
+                    "groups=[{tensors: \"*.bias\", lr: 0.5, decay: false}]")
+            one = self.train(name, *rule)
+            ratios = self.commits(name, "ratios")
+            self.assertEqual([len(r) for r in ratios], [4] * 12)
+            self.assertGreater(len(set(sum(ratios, []))), 12)
+            for servers, chunk in ((2, 65536), (3, 131072), (5, 65536)):
+                with self.subTest(rule=name, servers=servers, chunk=chunk):
+                    out = f"{name}-{servers}"
+                    many = self.train(out, *rule, "--servers", str(servers), "--set",
+                                      f"chunk={chunk}")
+                    self.assertEqual(many["model_sha256"], one["model_sha256"])
+                    self.assertEqual(self.commits(out, "ratios"), ratios)
+            self.assertEqual(self.replay(f"{name}-3")["model_sha256"], one["model_sha256"])
+
+    def test_other_modes_replay_to_the_same_bits(self):
+        for name, mode, servers in (("lars", "async", 3), ("lamb", "k-batch-async:2", 2)):
+            with self.subTest(rule=name, mode=mode):
+                ran = self.train(name, "--set", f"optimizer={self.RULES[name]}", "--mode", mode,
+                                 "--servers", str(servers), "--set", "updates=30")
+                self.assertEqual(self.replay(name)["model_sha256"], ran["model_sha256"])
+        other = self.replay("lamb", "--set", "optimizer.weight_decay=0.3")
+        self.assertNotEqual(other["model_sha256"], ran["model_sha256"])
+
+    def test_a_wrong_ratio_in_the_log_is_found(self):
+        self.train("out", "--set", f"optimizer={self.RULES['lamb']}", "--set", "updates=3")
+        ratio = next(r for r in self.commits("out", "ratios")[1] if r != 1)
+        path = self.path("out", "order.log")
+        with open(path, "rb") as file:
+            log = file.read()
+        wrong = struct.pack("<d", math.nextafter(ratio, math.inf))
+        with open(path, "wb") as file:
+            file.write(log.replace(struct.pack("<d", ratio), wrong, 1))
+        code, _, err = self.talweg("replay", "out")
+        self.assertEqual(code, 1)
+        self.assertIn("update 2 is the first that differs: the ratio of tensor ", err)
+
+    def test_clipping_by_norm_is_refused(self):
+        for name, rule in self.RULES.items():
+            code, _, err = self.talweg("run", "job.yaml", "--set", f"optimizer={rule}", "--set",
+                                       "clip.norm=1")
+            self.assertEqual(code, 2)
+            self.assertIn(f"clip.norm: not together with optimizer {name}", err)
 
 
 class Endings(Case):

@@ -100,4 +100,5 @@ const struct frame_sample frame_samples[FRAME_SAMPLES] = {
     {"sample",
      {.body = TW_BODY_SAMPLE, .sample = {1, 2000000000000, true, true, TEXT("sums-sums")}},
      NULL},
+    {"squares", {.body = TW_BODY_SQUARES, .squares = {5000000000, 6, true, TEXT("sums")}}, NULL},
 };

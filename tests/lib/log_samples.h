@@ -18,6 +18,8 @@ static const struct tw_contribution log_sample_pushes[] = {
     {.slot = 5, .step = 1, .read = 3},
 };
 
+static const double log_sample_ratios[] = {0, 1, 5e-324, 0x1p100};
+
 static const struct tw_record log_samples[] = {
     {.position = 1, .kind = TW_RECORD_JOIN, .incarnation = 1, .numerics = "talweg 1 openblas 2 X"},
     {.position = 2, .kind = TW_RECORD_RELEASE, .step = 1},
@@ -31,7 +33,9 @@ static const struct tw_record log_samples[] = {
      .loss = 0.1,
      .rate = 1e-3,
      .divisor = 130.5,
-     .scalars = {1e-3, 0, -0.0, 5e-324, 0.1}},
+     .scalars = {1e-3, 0, -0.0, 5e-324, 0.1},
+     .ratio_count = 4,
+     .ratios = log_sample_ratios},
     {.position = 5,
      .kind = TW_RECORD_DROP,
      .version = 1,

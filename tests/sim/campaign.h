@@ -101,6 +101,8 @@ static inline struct cluster_config draw(uint64_t seed, const char *mode, double
         "radam lr=.05",
         "lion lr=.05",
         "ftrl-proximal alpha=.05 l1=.1",
+        "lars lr=.5 trust=.1",
+        "lamb lr=.05",
     };
     const int count = sizeof optimizers / sizeof optimizers[0];
     struct tw_rng rng;
@@ -118,6 +120,8 @@ static inline struct cluster_config draw(uint64_t seed, const char *mode, double
         config.push = (uint32_t)tw_rng_below(&rng, TW_ENCODINGS);
         config.pull = (uint32_t)tw_rng_below(&rng, TW_ENCODINGS);
     }
+    if (strncmp(config.optimizer, "la", 2) == 0) /* their decay is their own */
+        config.shaping.clip_norm = config.shaping.l2 = config.shaping.decoupled = 0;
     return config;
 }
 

@@ -133,6 +133,7 @@ static void make_nodes(struct cluster *c) {
     }
     node.sequencer.workers = config->workers;
     node.sequencer.shards = config->servers;
+    node.sequencer.tensors = (uint32_t)c->layout.list->count;
     node.sequencer.samples = config->epoch;
     node.sequencer.end_updates = config->updates;
     node.sequencer.evaluator = config->epoch > 0;

@@ -25,6 +25,7 @@
     X(releases)                                                                                    \
     X(commits)                                                                                     \
     X(clipped)                                                                                     \
+    X(ratios)                                                                                      \
     X(drops)                                                                                       \
     X(regathers)                                                                                   \
     X(prepares)                                                                                    \

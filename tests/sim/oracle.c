@@ -41,6 +41,7 @@ struct oracle {
     struct read *reads;
     uint64_t *settled; /* [ranks] the last step */
     struct tw_sample sample;
+    struct tw_tensor_squares *steps; /* [tensors] that belong to it */
 };
 
 static float **make_set(const struct tw_tensor_list *list) {
@@ -74,6 +75,7 @@ struct oracle *oracle_new(const struct tw_tensor_list *list, uint64_t seed, uint
                          .options = *options,
                          .shaping = *shaping,
                          .not_finite = not_finite};
+    o->steps = calloc((size_t)list->count, sizeof(*o->steps));
     o->weights = make_set(list);
     for (int t = 0; t < list->count; t++)
         tw_tensor_fill(&list->tensors[t], t, seed, 0, list->tensors[t].elements, o->weights[t]);
@@ -131,6 +133,7 @@ void oracle_free(struct oracle *o) {
     free_set(o->list, o->weights);
     if (o->average)
         free_set(o->list, o->average);
+    free(o->steps);
     free(o->settled);
     free(o);
 }
@@ -264,6 +267,36 @@ static void shape(const struct oracle *o, const struct tw_record *record, int t,
     }
 }
 
+/* The ratio of a layer-wise rule, over the whole tensor at once. */
+static void check_ratio(const struct oracle *o, const struct tw_record *record, int t,
+                        const float *sum) {
+    size_t n = (size_t)o->list->tensors[t].elements;
+    uint32_t rate = o->shaping.treatment ? o->shaping.treatment[t].rate : 0;
+    float divisor = (float)(record->divisor != 0 ? record->divisor : (double)record->examples);
+    float *g = malloc(n * sizeof(float)), *step = malloc(n * sizeof(float));
+    struct tw_exact_sum of_weights = {0}, of_step = {0};
+    for (size_t i = 0; i < n; i++) {
+        g[i] = sum[i] / divisor;
+        if (o->shaping.clip_value > 0)
+            g[i] = fmaxf(fminf(g[i], (float)o->shaping.clip_value), -(float)o->shaping.clip_value);
+    }
+    struct tw_optimizer_float work = {.count = n,
+                                      .gradient = g,
+                                      .weights_in = o->weights[t],
+                                      .weights_out = step,
+                                      .scalars = record->scalars + rate * TW_OPTIMIZER_SCALARS};
+    for (int i = 0; i < o->optimizer->states; i++)
+        work.state[i] = o->state[i][t];
+    o->optimizer->step_float(&o->options, &work);
+    tw_add_squares(&of_weights, o->weights[t], n);
+    tw_add_squares(&of_step, step, n);
+    double ratio = o->optimizer->ratio(work.scalars, sqrt(tw_exact_sum_value(&of_weights)),
+                                       sqrt(tw_exact_sum_value(&of_step)));
+    assert_memory_equal(&record->ratios[t], &ratio, sizeof ratio);
+    free(g);
+    free(step);
+}
+
 static void apply(struct oracle *o, const struct tw_record *record, int t, float *sum) {
     size_t n = (size_t)o->list->tensors[t].elements;
     float *before = malloc(n * sizeof(float));
@@ -275,7 +308,8 @@ static void apply(struct oracle *o, const struct tw_record *record, int t, float
                                       .gradient = sum,
                                       .weights_in = o->weights[t],
                                       .weights_out = o->weights[t],
-                                      .scalars = record->scalars + rate * TW_OPTIMIZER_SCALARS};
+                                      .scalars = record->scalars + rate * TW_OPTIMIZER_SCALARS,
+                                      .ratio = record->ratio_count ? record->ratios[t] : 1};
     for (int i = 0; i < o->optimizer->states; i++)
         work.state[i] = o->state[i][t];
     o->optimizer->apply_float(&o->options, &work);
@@ -284,7 +318,7 @@ static void apply(struct oracle *o, const struct tw_record *record, int t, float
         float kept = keep * o->average[t][i], taken = rest * o->weights[t][i];
         o->average[t][i] = kept + taken;
     }
-    tw_sample_change(&o->sample, before, o->weights[t], n);
+    tw_sample_change(&o->sample, &o->steps[t], before, o->weights[t], n);
     tw_sample_hash(&o->sample, (uint32_t)t, 0, o->weights[t], n);
     free(before);
 }
@@ -295,6 +329,9 @@ static void apply_all(struct oracle *o, const struct tw_record *record) {
         sum_up(o, record, t, sum[t]);
     double divisor = divisor_of(o, sum, record->examples);
     assert_memory_equal(&record->divisor, &divisor, sizeof divisor);
+    assert_int_equal(record->ratio_count, o->optimizer->ratio ? o->list->count : 0);
+    for (int t = 0; t < o->list->count && record->ratio_count; t++)
+        check_ratio(o, record, t, sum[t]);
     for (int t = 0; t < o->list->count; t++)
         apply(o, record, t, sum[t]);
     free_set(o->list, sum);
@@ -324,6 +361,7 @@ static void on_commit(struct oracle *o, const struct tw_record *record) {
     }
     assert_int_equal(record->examples, total);
     tw_sample_begin(&o->sample, record->version, 1, 1);
+    memset(o->steps, 0, (size_t)o->list->count * sizeof *o->steps);
     apply_all(o, record);
     for (uint32_t i = 0; i < record->count; i++)
         settle(o, &record->contributions[i]);
@@ -362,7 +400,8 @@ void oracle_record(struct oracle *o, const struct tw_record *record) {
     }
 }
 
-void oracle_check_sample(const struct oracle *o, const struct tw_sample *sample) {
+void oracle_check_sample(const struct oracle *o, const struct tw_sample *sample,
+                         const struct tw_tensor_squares *steps) {
     assert_int_equal(sample->version, o->version);
     if (sample->hashed)
         assert_true(sample->hash == o->sample.hash);
@@ -371,6 +410,7 @@ void oracle_check_sample(const struct oracle *o, const struct tw_sample *sample)
     assert_memory_equal(&sample->gradient, &o->sample.gradient, sizeof sample->gradient);
     assert_memory_equal(&sample->update, &o->sample.update, sizeof sample->update);
     assert_memory_equal(&sample->weights, &o->sample.weights, sizeof sample->weights);
+    assert_memory_equal(steps, o->steps, (size_t)o->list->count * sizeof *steps);
 }
 
 const float *oracle_weights(const struct oracle *o, int tensor) {

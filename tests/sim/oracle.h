@@ -34,9 +34,10 @@ void oracle_gradient(const struct tw_tensor_list *list, uint64_t seed, uint32_t 
  * COMMIT of a push whose read is not the slot's last RELEASE. */
 void oracle_record(struct oracle *oracle, const struct tw_record *record);
 
-/* What the servers say of the weights of the last COMMIT, put together from all shards: the
- * oracle computes it of whole tensors. */
-void oracle_check_sample(const struct oracle *oracle, const struct tw_sample *sample);
+/* What the servers say of the weights of the last COMMIT and of each tensor, put together from
+ * all shards: the oracle computes it of whole tensors. */
+void oracle_check_sample(const struct oracle *oracle, const struct tw_sample *sample,
+                         const struct tw_tensor_squares *steps);
 
 /* The weights at the end, tensor after tensor. */
 const float *oracle_weights(const struct oracle *oracle, int tensor);

@@ -55,6 +55,7 @@ static void count_record(struct cluster *c, const struct tw_record *record) {
         break;
     case TW_RECORD_COMMIT:
         c->counters->commits++;
+        c->counters->ratios += record->ratio_count;
         c->counters->clipped +=
             c->config->shaping.clip_norm > 0 && record->divisor > (c->config->shaping.sum ? 1 : 0);
         break;
@@ -97,7 +98,7 @@ static void on_event(struct cluster *c, const struct tw_node_event *event) {
     if (event->kind == TW_EVENT_SAMPLED) {
         c->counters->samples++;
         if (!c->lied)
-            oracle_check_sample(c->oracle, event->sample);
+            oracle_check_sample(c->oracle, event->sample, event->steps);
     }
     if (event->kind == TW_EVENT_FINISHED) {
         c->finished = true;

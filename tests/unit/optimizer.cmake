@@ -2,6 +2,7 @@ tw_test(test_optimizer_golden unit SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_optimi
         tw_server_core)
 tw_test(test_optimizer_forms unit SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_optimizer_forms.c ROOMS
         tw_server_core)
+tw_test(test_layer_wise unit SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_layer_wise.c ROOMS tw_server_core)
 tw_test(test_optimizer_options unit SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_optimizer_options.c ROOMS
         tw_server_core)
 
@@ -13,7 +14,7 @@ set(rule_symbols
     tw_optimizers tw_optimizer_count tw_optimizer_find
     # of optimizer_moments.c
     tw_eps_at_names tw_eps_at_hat_names tw_bias_names tw_lr_at_names tw_bias_divisor tw_eps_place
-    tw_adam_scalars tw_integer_power)
+    tw_adam_scalars tw_integer_power tw_trust_ratio tw_optimizer_apply_tensor)
 foreach(file IN LISTS rule_files)
   get_filename_component(name ${file} NAME_WE)
   list(APPEND rule_symbols tw_${name}) # optimizer_adam.c defines tw_optimizer_adam

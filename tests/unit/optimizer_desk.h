@@ -41,7 +41,8 @@ static inline void apply(struct point *point, const double *scalars, double grad
     for (int s = 0; s < point->rule->states; s++) {
         work.state[s] = &point->state[s];
     }
-    point->rule->apply_double(&point->options, &work);
+    double scratch;
+    tw_optimizer_apply_tensor(point->rule, &point->options, &work, &scratch);
 }
 
 static inline void step(struct point *point, double lr, double gradient) {

@@ -4,6 +4,7 @@
 #ifndef TW_TESTS_REPLAY_DESK_H
 #define TW_TESTS_REPLAY_DESK_H
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -42,6 +43,7 @@ struct desk {
     uint64_t begun[DESK_SLOTS], settled[DESK_SLOTS]; /* by rank */
     uint64_t position, version, samples;
     struct tw_contribution contribution[DESK_READS];
+    double ratios[8]; /* of its few tensors, in the last update of a layer-wise rule */
     struct tw_error error;
 };
 
@@ -148,6 +150,20 @@ static void desk_gradient(struct desk *d, uint32_t slot, uint64_t step, const fl
     tw_sampler_free(sampler);
 }
 
+/* Of a layer-wise rule; over the whole tensor. */
+static double desk_ratio(const struct desk *d, const struct tw_optimizer_float *work) {
+    const struct tw_optimizer *rule = d->config.optimizer;
+    struct tw_tensor_squares squares = {0};
+    struct tw_optimizer_float step = *work;
+    step.weights_out = calloc(work->count, sizeof(float));
+    rule->step_float(&d->config.options, &step);
+    tw_add_squares(&squares.weights, work->weights_in, work->count);
+    tw_add_squares(&squares.step, step.weights_out, work->count);
+    free(step.weights_out);
+    return rule->ratio(work->scalars, sqrt(tw_exact_sum_value(&squares.weights)),
+                       sqrt(tw_exact_sum_value(&squares.step)));
+}
+
 static void desk_apply(struct desk *d, float *sum, uint64_t examples, const double *scalars) {
     const struct tw_tensor_list *list = &d->model->list;
     size_t at = 0;
@@ -160,6 +176,8 @@ static void desk_apply(struct desk *d, float *sum, uint64_t examples, const doub
                                           .scalars = scalars};
         for (int i = 0; i < d->config.optimizer->states; i++)
             work.state[i] = d->state[i] + at;
+        if (d->config.optimizer->ratio)
+            work.ratio = d->ratios[t] = desk_ratio(d, &work);
         d->config.optimizer->apply_float(&d->config.options, &work);
         at += work.count;
     }
@@ -197,7 +215,10 @@ static void desk_update(struct desk *d, struct tw_record *record, const uint32_t
     }
     tw_sum_tree(sum, (const float *const *)gradient, (int)leaves, d->elements);
     d->config.optimizer->prepare(&d->config.options, record->version, 0.05, record->scalars);
+    assert_true(d->model->list.count <= 8);
     desk_apply(d, sum, record->examples, record->scalars);
+    record->ratio_count = d->config.optimizer->ratio ? (uint32_t)d->model->list.count : 0;
+    record->ratios = d->ratios;
     d->samples += record->examples;
     for (uint32_t i = 0; i < leaves; i++)
         free(gradient[i]);

@@ -2,5 +2,6 @@
 foreach(what dial sequencer clocks membership evaluation shard shard_weights session node node_work
         node_operator late cancel shard_turn shard_encoding turn waiting tempo absence order_check
         letters clip admission shard_pool)
+        letters clip ratios shard_squares)
   tw_test(test_${what} unit SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_${what}.c ROOMS tw_server_core)
 endforeach()

@@ -43,6 +43,7 @@ struct desk {
     void *memory;
     struct desk_slot slot[DESK_SLOTS];
     uint64_t position, version, regather;
+    double ratios[DESK_TENSORS];            /* of layer-wise rules, in every COMMIT */
     struct tw_shard_effect said[DESK_SAID]; /* everything since desk_forget() */
     int said_count;
     struct tw_applied applied; /* the last; */
@@ -226,7 +227,11 @@ static inline void desk_prepare(struct desk *desk, uint32_t first, uint32_t coun
     struct tw_contribution contributions[DESK_SLOTS];
     struct tw_prepare prepare = {.version = desk->version + 1,
                                  .count = desk_contributions(desk, first, count, contributions),
-                                 .contributions = contributions};
+                                 .contributions = contributions,
+                                 .examples = (uint64_t)count * DESK_EXAMPLES,
+                                 .rate = desk->config.options.lr};
+    desk->config.optimizer->prepare(&desk->config.options, desk->version + 1, prepare.rate,
+                                    prepare.scalars);
     tw_shard_prepare(desk->shard, &prepare);
 }
 
@@ -240,6 +245,8 @@ static inline void desk_settle(struct desk *desk, enum tw_record_kind kind, uint
     record.examples = (uint64_t)count * DESK_EXAMPLES;
     desk->config.optimizer->prepare(&desk->config.options, desk->version, desk->config.options.lr,
                                     record.scalars);
+    record.ratio_count = desk->config.optimizer->ratio ? DESK_TENSORS : 0;
+    record.ratios = desk->ratios;
     for (uint32_t i = first; i < first + count; i++)
         desk->slot[i].settled = desk->slot[i].step;
     tw_shard_record(desk->shard, &record);

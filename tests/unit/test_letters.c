@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <math.h>
+
 #include <cmocka.h>
 
 #include "server/core/letters.h"
@@ -83,6 +85,31 @@ static void samples_come_back_and_not_with_other_sizes(void **state) {
     for (size_t size = 0; size < TW_SAMPLE_SUMS_BYTES; size++) {
         frame.sample.sums.size = size;
         assert_int_equal(tw_vote_of_frame(&frame, 1, &back, &error), TW_MALFORMED);
+    }
+}
+
+static void squares_come_back_and_not_with_other_sizes(void **state) {
+    struct tw_node_vote vote = {.kind = TW_VOTE_SQUARES};
+    vote.squares = (struct tw_squares){.shard = 2, .tensor = 1023, .version = 1ULL << 40};
+    tw_exact_sum_add(&vote.squares.of.weights, 0x1p-298);
+    tw_exact_sum_add(&vote.squares.of.weights, 0x1.8p255);
+    tw_exact_sum_add(&vote.squares.of.step, INFINITY);
+    for (int applied = 0; applied < 2; applied++) {
+        vote.squares.applied = applied;
+        struct tw_node_vote back = round_trip(&vote, 2);
+        assert_int_equal(back.squares.shard, 2);
+        assert_true(back.squares.tensor == 1023 && back.squares.version == 1ULL << 40);
+        assert_int_equal(back.squares.applied, applied);
+        assert_memory_equal(back.squares.of.weights.word, vote.squares.of.weights.word,
+                            sizeof(vote.squares.of.weights.word));
+        assert_true(back.squares.of.step.not_finite && !back.squares.of.weights.not_finite);
+    }
+    uint8_t sums[TW_SAMPLE_SUMS_BYTES] = {0};
+    struct tw_error error;
+    for (size_t size = 0; size <= sizeof(sums); size++) {
+        struct tw_frame frame = {.body = TW_BODY_SQUARES, .squares = {.sums = {sums, size}}};
+        assert_int_equal(tw_vote_of_frame(&frame, 1, &vote, &error),
+                         size == TW_TENSOR_SUMS_BYTES ? TW_OK : TW_MALFORMED);
     }
 }
 
@@ -165,6 +192,9 @@ static void assert_contributions(const struct desk *desk, const struct tw_contri
 static void records_come_back(void **state) {
     struct desk *desk = new_desk();
     const uint32_t counts[] = {1, 2, TW_SLOTS_MAX};
+    double ratios[TW_TENSORS_MAX];
+    for (int t = 0; t < TW_TENSORS_MAX; t++)
+        ratios[t] = 1.0 / (t + 1);
     for (int i = 0; i < 3; i++) {
         desk->order.kind = TW_ORDER_RECORD;
         desk->order.record = (struct tw_record){.position = 99,
@@ -175,7 +205,9 @@ static void records_come_back(void **state) {
                                                 .examples = 77,
                                                 .loss = 0.1,
                                                 .rate = 1e-3,
-                                                .scalars = {1.5, -2}};
+                                                .scalars = {1.5, -2},
+                                                .ratio_count = i ? TW_TENSORS_MAX : 0,
+                                                .ratios = ratios};
         int frames = send(desk);
         const struct tw_record *back = &desk->back.record;
         assert_true(i < 2 ? frames == 1 : frames > 1);
@@ -184,6 +216,9 @@ static void records_come_back(void **state) {
         assert_true(back->loss == 0.1 && back->rate == 1e-3);
         assert_memory_equal(back->scalars, desk->order.record.scalars, sizeof(back->scalars));
         assert_contributions(desk, back->contributions, counts[i]);
+        assert_int_equal(back->ratio_count, i ? TW_TENSORS_MAX : 0);
+        if (i)
+            assert_memory_equal(back->ratios, ratios, sizeof(ratios));
     }
     free(desk);
 }
@@ -191,9 +226,13 @@ static void records_come_back(void **state) {
 static void what_is_to_be_prepared_comes_back(void **state) {
     struct desk *desk = new_desk();
     desk->order.kind = TW_ORDER_PREPARE;
-    desk->order.prepare = (struct tw_prepare){31, TW_SLOTS_MAX, desk->contributions};
+    desk->order.prepare =
+        (struct tw_prepare){31, TW_SLOTS_MAX, desk->contributions, 1ULL << 40, 0.1, {2.5, 0, -1}};
     assert_true(send(desk) > 1);
     assert_true(desk->back.prepare.version == 31 && desk->back.prepare.count == TW_SLOTS_MAX);
+    assert_true(desk->back.prepare.examples == 1ULL << 40 && desk->back.prepare.rate == 0.1);
+    assert_memory_equal(desk->back.prepare.scalars, desk->order.prepare.scalars,
+                        sizeof(desk->order.prepare.scalars));
     assert_contributions(desk, desk->back.prepare.contributions, TW_SLOTS_MAX);
     free(desk);
 }
@@ -262,6 +301,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(votes_come_back),
         cmocka_unit_test(samples_come_back_and_not_with_other_sizes),
+        cmocka_unit_test(squares_come_back_and_not_with_other_sizes),
         cmocka_unit_test(squares_that_cannot_be_are_refused),
         cmocka_unit_test(records_come_back),
         cmocka_unit_test(what_is_to_be_prepared_comes_back),

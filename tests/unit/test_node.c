@@ -1,5 +1,6 @@
 /* A node: joining, attaching, coming back, and what is refused on the way. Pushes and
  * evaluations are in test_node_work.c. */
+#include "server/core/letters.h"
 #include "tests/unit/node_desk.h"
 
 /* ---- joining ---- */
@@ -437,6 +438,40 @@ static void test_a_worker_that_comes_before_a_server_is_told_to_try_again(void *
     desk_fini(&desk);
 }
 
+/* A server that is there, on this connection. */
+static uint32_t serve(struct desk *desk) {
+    uint8_t layout[TW_DIGEST_BYTES];
+    struct tw_frame frame = {.body = TW_BODY_SERVE};
+    tw_layout_digest(&desk->layout, layout);
+    frame.serve.index = 1;
+    frame.serve.servers = 2;
+    frame.serve.digest = (struct tw_view){desk->config.terms.digest, TW_DIGEST_BYTES};
+    frame.serve.layout = (struct tw_view){layout, sizeof(layout)};
+    frame.serve.address = (struct tw_view){":1", 2};
+    uint32_t at = desk_known(desk);
+    assert_int_equal(desk_say(desk, at, &frame, NULL), TW_OK);
+    return at;
+}
+
+static void test_squares_of_a_tensor_that_is_not_there_are_refused(void **state) {
+    for (int way = 0; way < 4; way++) {
+        struct desk desk;
+        struct tw_node_config config = desk_config(&desk, "sync", 2);
+        uint8_t sums[TW_TENSOR_SUMS_BYTES] = {0};
+        config.servers = 2;
+        desk_init(&desk, &config);
+        uint32_t at = serve(&desk), tensors = (uint32_t)desk.list.count;
+        struct tw_frame frame = {.body = TW_BODY_SQUARES};
+        frame.squares.version = 1;
+        frame.squares.applied = way & 1;
+        frame.squares.tensor = way & 2 ? tensors : tensors - 1;
+        frame.squares.sums = (struct tw_view){sums, sizeof(sums)};
+        enum tw_status status = desk_say(&desk, at, &frame, NULL);
+        assert_int_equal(status, way & 2 ? TW_UNEXPECTED : TW_OK);
+        desk_fini(&desk);
+    }
+}
+
 /* All its connections break, and both servers notice. */
 static void test_a_worker_that_two_servers_lose_leaves_once(void **state) {
     for (int told_first = 0; told_first < 2; told_first++) {
@@ -485,6 +520,7 @@ int main(void) {
         cmocka_unit_test(test_an_attach_that_waits_with_a_wrong_key_is_fenced),
         cmocka_unit_test(test_only_the_lead_takes_joins),
         cmocka_unit_test(test_a_worker_that_comes_before_a_server_is_told_to_try_again),
+        cmocka_unit_test(test_squares_of_a_tensor_that_is_not_there_are_refused),
         cmocka_unit_test(test_a_worker_that_two_servers_lose_leaves_once),
     };
     return cmocka_run_group_tests_name("node", tests, NULL, NULL);

@@ -72,6 +72,10 @@ static const char *const lines[] = {
     "radam beta2=.9",
     "lion weight_decay=.3",
     "ftrl-proximal alpha=1 l1=.01 l2=.01",
+    "lars lr=.1",
+    "lars lr=.1 lr_at=outside weight_decay=.3",
+    "lamb",
+    "lamb eps_at=inside weight_decay=.3",
 };
 #define LINES (sizeof lines / sizeof lines[0])
 
@@ -98,18 +102,31 @@ static struct arrays arrays_before(const struct tw_optimizer *rule) {
     return a;
 }
 
-static void apply_part(const struct tw_optimizer *rule, const struct tw_optimizer_options *options,
-                       const double *scalars, struct arrays *a, int in, int out, size_t first,
-                       size_t count) {
+typedef void kernel(const struct tw_optimizer_options *, const struct tw_optimizer_float *);
+
+static void apply_part(const struct tw_optimizer *rule, kernel *apply,
+                       const struct tw_optimizer_options *options, const double *scalars,
+                       struct arrays *a, int in, int out, size_t first, size_t count) {
     struct tw_optimizer_float work = {.count = count,
                                       .gradient = a->at[0] + first,
                                       .weights_in = a->at[in] + first,
                                       .weights_out = a->at[out] + first,
-                                      .scalars = scalars};
+                                      .scalars = scalars,
+                                      .ratio = 0.37};
     for (int s = 0; s < rule->states; s++) {
         work.state[s] = a->at[3 + s] + first;
     }
-    rule->apply_float(options, &work);
+    apply(options, &work);
+}
+
+/* The first part has `size` elements, the others have others. */
+static void apply_parts(const struct tw_optimizer *rule, kernel *apply,
+                        const struct tw_optimizer_options *options, const double *scalars,
+                        struct arrays *a, int out, size_t size) {
+    for (size_t at = 0; at < COUNT; at += size, size = size * 7 % 101 + 1) {
+        size_t left = COUNT - at;
+        apply_part(rule, apply, options, scalars, a, 1, out, at, left < size ? left : size);
+    }
 }
 
 enum way { IN_PLACE, COPY_ON_WRITE, SPLIT };
@@ -122,15 +139,15 @@ static struct arrays run(const struct tw_optimizer *rule,
         double scalars[TW_OPTIMIZER_SCALARS];
         rule->prepare(options, t, options->lr / (double)t, scalars);
         if (way == COPY_ON_WRITE) {
-            apply_part(rule, options, scalars, &a, 1, 2, 0, COUNT);
+            apply_part(rule, rule->apply_float, options, scalars, &a, 1, 2, 0, COUNT);
             memcpy(a.at[1], a.at[2], sizeof a.at[1]);
             memset(a.at[2], 0, sizeof a.at[2]);
         } else {
-            size_t size = way == SPLIT ? t : COUNT;
-            for (size_t at = 0; at < COUNT; at += size, size = size * 7 % 101 + 1) {
-                size_t left = COUNT - at;
-                apply_part(rule, options, scalars, &a, 1, 1, at, left < size ? left : size);
-            }
+            apply_parts(rule, rule->apply_float, options, scalars, &a, 1, way == SPLIT ? t : COUNT);
+        }
+        if (rule->step_float != NULL) {
+            apply_parts(rule, rule->step_float, options, scalars, &a, 2,
+                        way == SPLIT ? t + 1 : COUNT);
         }
         for (int i = 0; i < COUNT; i++) { /* another gradient next time */
             a.at[0][i] = a.at[0][i] * -0.75f + 0.01f * a.at[1][i];
@@ -251,8 +268,8 @@ static double distance(const char *line, struct tw_rng *rng, int round) {
     }
     double gd = g, wd = w, new_wd, sd[TW_OPTIMIZER_STATES], scalars[TW_OPTIMIZER_SCALARS];
     rule->prepare(&options, 1 + (uint64_t)round % 50, options.lr, scalars);
-    struct tw_optimizer_float one = {1, &g, &w, &new_w, {0}, scalars};
-    struct tw_optimizer_double two = {1, &gd, &wd, &new_wd, {0}, scalars};
+    struct tw_optimizer_float one = {1, &g, &w, &new_w, {0}, scalars, 0.37};
+    struct tw_optimizer_double two = {1, &gd, &wd, &new_wd, {0}, scalars, 0.37};
     for (int k = 0; k < rule->states; k++) {
         s[k] = state_value(&rule->state[k], rng, g, w);
         sd[k] = s[k];

@@ -179,7 +179,7 @@ static void under_a_constant_gradient_centered_rmsprop_divides_by_what_is_left(v
     for (uint64_t t = 1; t <= 3000; t++) {
         double scalars[TW_OPTIMIZER_SCALARS];
         rule->prepare(&options, t, options.lr, scalars);
-        struct tw_optimizer_float work = {1, &g, &w, &w, {&r, &m}, scalars};
+        struct tw_optimizer_float work = {1, &g, &w, &w, {&r, &m}, scalars, 1};
         rule->apply_float(&options, &work);
     }
     assert_true(isfinite(w) && w < 0);

@@ -46,20 +46,52 @@ static struct vector read_vector(char *line) {
     return vector;
 }
 
+struct tensor {
+    const struct tw_optimizer *rule;
+    struct tw_optimizer_options options;
+    double x[SIZE], state[TW_OPTIMIZER_STATES][SIZE];
+};
+
+static void begin(struct tensor *tensor, const struct vector *vector) {
+    *tensor = (struct tensor){0};
+    assert_int_equal(
+        tw_optimizer_find(&tensor->rule, &tensor->options, tw_test_variant(vector->options), NULL),
+        TW_OK);
+    for (int i = 0; i < SIZE; i++)
+        tensor->x[i] = ((double)(vector->seed >> 8 * i & 0xff) - 128) / 64;
+    for (int s = 0; s < tensor->rule->states; s++)
+        if (tensor->rule->state[s].start == TW_STATE_WEIGHTS)
+            memcpy(tensor->state[s], tensor->x, sizeof tensor->x);
+}
+
+static void update(struct tensor *tensor, uint64_t t, double lr, const double *gradient) {
+    double scalars[TW_OPTIMIZER_SCALARS], scratch[SIZE];
+    struct tw_optimizer_double work = {.count = SIZE,
+                                       .gradient = gradient,
+                                       .weights_in = tensor->x,
+                                       .weights_out = tensor->x,
+                                       .scalars = scalars};
+    for (int s = 0; s < tensor->rule->states; s++)
+        work.state[s] = tensor->state[s];
+    tensor->rule->prepare(&tensor->options, t, lr, scalars);
+    tw_optimizer_apply_tensor(tensor->rule, &tensor->options, &work, scratch);
+}
+
 /* The largest distance, as a part of |x| or of 1. */
 static double run(const struct vector *vector) {
-    struct point point[SIZE];
+    struct tensor tensor;
     uint64_t state = vector->seed;
     double worst = 0;
-    for (int i = 0; i < SIZE; i++)
-        point[i] = start(vector->options, ((double)(vector->seed >> 8 * i & 0xff) - 128) / 64);
+    begin(&tensor, vector);
     for (int t = 1, mark = 0; t <= STEPS; t++) {
-        double lr = point[0].options.lr / (vector->fall && t > vector->fall ? 10 : 1);
+        double gradient[SIZE];
         for (int i = 0; i < SIZE; i++)
-            step(&point[i], lr, next_gradient(&state));
+            gradient[i] = next_gradient(&state);
+        update(&tensor, (uint64_t)t,
+               tensor.options.lr / (vector->fall && t > vector->fall ? 10 : 1), gradient);
         for (int i = 0; t == marks[mark] && i < SIZE; i++) {
             double x = vector->x[mark][i];
-            worst = fmax(worst, fabs(point[i].x - x) / fmax(1, fabs(x)));
+            worst = fmax(worst, fabs(tensor.x[i] - x) / fmax(1, fabs(x)));
         }
         mark += t == marks[mark];
     }
@@ -95,8 +127,8 @@ static void rules_follow_torch(void **state) {
 }
 
 static void rules_follow_their_papers(void **state) {
-    static const char *const names[] = {"nadam", "lion", "ftrl-proximal", "rmsprop_nesterov",
-                                        "adam_inside"};
+    static const char *const names[] = {"nadam",       "lion", "ftrl-proximal", "rmsprop_nesterov",
+                                        "adam_inside", "lars", "lamb"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         compare(names[i], 1e-12);
 }

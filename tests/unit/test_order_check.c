@@ -1,5 +1,7 @@
 /* What a lead that lies is refused, with a sentence, before it reaches the shard; what an
  * honest one says is not: tests/sim has every order checked, too. */
+#include <math.h>
+
 #include "server/core/order_check.h"
 #include "tests/unit/shard_desk.h"
 
@@ -121,6 +123,34 @@ static void only_what_was_prepared_is_committed(void **state) {
     record_is(&desk, settling(&desk, TW_RECORD_COMMIT, 2, c), "there is none to be settled");
     record_is(&desk, settling(&desk, TW_RECORD_DROP, 2, c), "there is none to be settled");
     desk_fini(&desk);
+}
+
+/* One finite ratio for each tensor, where the rule is layer-wise; else none. */
+static void ratios_are_those_of_the_rule(void **state) {
+    static const double good[] = {0, 1, 1e30, 4}, bad[] = {1, INFINITY, 1}, below[] = {1, 1, -1};
+    for (int layer_wise = 0; layer_wise < 2; layer_wise++) {
+        struct desk desk;
+        struct tw_contribution c[2];
+        desk_init_shard(&desk, false, 2, TW_CHUNK_BYTES_MIN, 1, 0, layer_wise ? "lamb" : "adam");
+        desk_start(&desk);
+        desk_push_all(&desk, 0);
+        desk_work(&desk);
+        desk_contributions(&desk, 0, 1, c);
+        desk_prepare(&desk, 0, 1);
+        desk_work(&desk);
+        struct tw_record commit = settling(&desk, TW_RECORD_COMMIT, 1, c);
+        record_is(&desk, commit, layer_wise ? "ratios of 0 tensors, not 3" : NULL);
+        commit.ratios = good;
+        commit.ratio_count = 4;
+        record_is(&desk, commit, "ratios of 4 tensors");
+        commit.ratio_count = 3;
+        record_is(&desk, commit, layer_wise ? NULL : "ratios of 3 tensors, not 0");
+        commit.ratios = layer_wise ? bad : good;
+        record_is(&desk, commit, layer_wise ? "a ratio of inf" : "ratios of 3 tensors");
+        commit.ratios = layer_wise ? below : good;
+        record_is(&desk, commit, layer_wise ? "a ratio of -1" : "ratios of 3 tensors");
+        desk_fini(&desk);
+    }
 }
 
 /* What is prepared anew takes the place of what was prepared before. */
@@ -277,6 +307,7 @@ int main(void) {
         cmocka_unit_test(only_whole_pushes_are_prepared),
         cmocka_unit_test(pushes_are_known_and_in_order),
         cmocka_unit_test(only_what_was_prepared_is_committed),
+        cmocka_unit_test(ratios_are_those_of_the_rule),
         cmocka_unit_test(what_was_summed_is_not_prepared_again),
         cmocka_unit_test(sums_alone_are_not_committed),
         cmocka_unit_test(sums_that_are_cleared_are_not_committed),

@@ -66,6 +66,41 @@ static void scalars_are_those_of_the_log_unless_the_rule_is_another(void **state
     }
 }
 
+static int find_rule(const char *name) {
+    for (int i = 0; i < tw_optimizer_count; i++)
+        if (strcmp(tw_optimizers[i]->name, name) == 0)
+            return i;
+    fail_msg("no rule %s", name);
+    return 0;
+}
+
+/* Each ratio of a layer-wise rule is compared, and a log of another rule is not for it. */
+static void ratios_are_those_of_the_log_and_compared(void **state) {
+    for (int wrong = 0; wrong < 4; wrong++) {
+        struct desk *d = desk_new(1, 1, find_rule(wrong == 3 ? "adam" : "lamb"), 3);
+        d->config.changed = wrong == 2;
+        desk_start(d);
+        desk_release(d, 0, false);
+        struct tw_record record = desk_record(d, TW_RECORD_COMMIT);
+        d->contribution[0] = (struct tw_contribution){.step = 1, .read = 1};
+        record.version = 1;
+        record.count = 1;
+        record.contributions = d->contribution;
+        desk_update(d, &record, (const uint32_t[]){0});
+        if (wrong == 3)
+            record.ratio_count = 1;
+        else
+            d->ratios[1] = wrong ? 0 : d->ratios[1];
+        enum tw_status status = tw_replay_record(d->replay, &record, &d->error);
+        assert_int_equal(status, wrong == 1 ? TW_NUMERICS : wrong == 3 ? TW_DATA : TW_OK);
+        if (wrong == 1)
+            assert_non_null(strstr(d->error.text, "the ratio of tensor "));
+        if (wrong == 3)
+            assert_non_null(strstr(d->error.text, "ratios of 1 tensors, where 0"));
+        desk_free(d);
+    }
+}
+
 /* ---- logs that cannot be ---- */
 
 /* Two slots have read at positions 1 and 2, update 1 was made of slot 0's first step
@@ -319,6 +354,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_log_gives_the_bits_of_the_reference),
         cmocka_unit_test(with_every_encoding_too),
+        cmocka_unit_test(ratios_are_those_of_the_log_and_compared),
         cmocka_unit_test(scalars_are_those_of_the_log_unless_the_rule_is_another),
         cmocka_unit_test(the_log_of_these_tests_is_good),
         cmocka_unit_test(contributions_that_cannot_be),

@@ -71,10 +71,12 @@ static void every_bit_matters(void **state) {
     assert_true(tw_block_hash(0, 0, two, 3) != tw_block_hash(0, 0, two, 4)); /* padding */
 }
 
+static struct tw_tensor_squares squares; /* of all that was taken since it was cleared */
+
 static void take(struct tw_sample *sample, size_t from, size_t to) {
     tw_sample_hash(sample, 2, (int64_t)from, y + from, to - from);
     tw_sample_gradient(sample, x + from, to - from);
-    tw_sample_change(sample, x + from, y + from, to - from);
+    tw_sample_change(sample, &squares, x + from, y + from, to - from);
 }
 
 static void chunks_and_servers_change_no_bit(void **state) {
@@ -99,6 +101,7 @@ static void sums_are_those_of_squares(void **state) {
     double gradient = 0, update = 0, weights = 0;
     tw_sample_begin(&sample, 1, 0, 1);
     assert_false(sample.hashed);
+    squares = (struct tw_tensor_squares){0};
     take(&sample, 0, COUNT);
     for (int i = 0; i < COUNT; i++) {
         gradient += (double)x[i] * (double)x[i];
@@ -109,6 +112,8 @@ static void sums_are_those_of_squares(void **state) {
     assert_true(fabs(tw_exact_sum_value(&sample.update) / update - 1) < 1e-12);
     assert_true(fabs(tw_exact_sum_value(&sample.weights) / weights - 1) < 1e-12);
     assert_true(sample.hash == 0);
+    assert_memory_equal(&squares.step, &sample.update, sizeof squares.step);
+    assert_memory_equal(&squares.weights, &sample.weights, sizeof squares.weights);
 }
 
 static void a_version_is_sampled_every_so_often(void **state) {

@@ -284,7 +284,7 @@ static const struct {
     {TW_SESSION_BULK, TW_ROLE_EVALUATOR, 0, "only nothing may come"},
     {TW_SESSION_SERVER, TW_ROLE_WORKER,
      BIT(TW_BODY_READY) | BIT(TW_BODY_SUMS) | BIT(TW_BODY_REACH) | BIT(TW_BODY_SAMPLE) |
-         BIT(TW_BODY_PING) | BIT(TW_BODY_PONG) | BIT(TW_BODY_BYE),
+         BIT(TW_BODY_SQUARES) | BIT(TW_BODY_PING) | BIT(TW_BODY_PONG) | BIT(TW_BODY_BYE),
      "only Ready, Sums, Reach, Sample, Ping, Pong or Bye may come"},
 };
 

@@ -141,6 +141,7 @@ FRAMES = {
     "member": dict(role=1, rank=1, incarnation=2, attempt=3, session=b"session-session-"),
     "collect": dict(average=True),
     "sample": dict(version=1, hashed=True, summed=True, hash=2000000000000, sums=b"sums-sums"),
+    "squares": dict(version=5000000000, tensor=6, applied=True, sums=b"sums"),
 }
 
 for name, fields in FRAMES.items():

@@ -4,7 +4,7 @@
 100 updates.
 
 From torch.optim (1.13) for every rule that it has right; by the formulas of papers, in
-plain Python, for those that it does not have (lion, ftrl-proximal), has wrong (nadam: 1.13
+plain Python, for those that it does not have (lion, ftrl-proximal, lars, lamb), has wrong (nadam: 1.13
 multiplies one mu twice; here as torch 2) or has only in part (Nesterov's momentum in
 RMSProp, eps elsewhere).
 
@@ -166,12 +166,57 @@ PAPERS = {
 }
 
 
+# ---- layer-wise: of a whole tensor, x and g are lists ----
+
+def norm(x):
+    return math.sqrt(sum(value * value for value in x))
+
+
+def trust(factor, weights, step):
+    """The papers do not say what 0 / 0 is; programs take 1."""
+    return factor * weights / step if weights and step else 1.0
+
+
+def lars(x, s, g, t, lr, o):
+    """You, Gitman and Ginsburg 2017, algorithm 1; outside: lr is taken out of v."""
+    inside = o.get("lr_at", "inside") == "inside"
+    decay = o["weight_decay"]
+    local = trust(o["trust"], norm(x), norm(g) + decay * norm(x))
+    before = s.get("v", [0] * SIZE)
+    s["v"] = [o["momentum"] * v + (lr if inside else 1) * local * (gi + decay * xi)
+              for v, gi, xi in zip(before, g, x)]
+    return [xi - (1 if inside else lr) * v for xi, v in zip(x, s["v"])]
+
+
+def lamb(x, s, g, t, lr, o):
+    """You et al. 2019, algorithm 2, phi(z) = z."""
+    s["m"] = [o["beta1"] * m + (1 - o["beta1"]) * gi for m, gi in zip(s.get("m", [0] * SIZE), g)]
+    s["v"] = [o["beta2"] * v + (1 - o["beta2"]) * gi * gi
+              for v, gi in zip(s.get("v", [0] * SIZE), g)]
+    c1, c2 = 1 - o["beta1"] ** t, 1 - o["beta2"] ** t
+    step = [m / c1 / (math.sqrt(v / c2) + o["eps"]) + o["weight_decay"] * xi
+            for m, v, xi in zip(s["m"], s["v"], x)]
+    ratio = trust(1, norm(x), norm(step))
+    return [xi - lr * ratio * ri for xi, ri in zip(x, step)]
+
+
+LAYERS = {
+    "lars": ("lars", ["lr", "momentum", "trust", "weight_decay", "?lr_at"], lars),
+    "lamb": ("lamb", ["lr", "beta1", "beta2", "eps", "weight_decay"], lamb),
+}
+PAPERS.update(LAYERS)
+
+
 def paper_run(rule, seed, lr, fall, options):
     x, states = start(seed), [{} for _ in range(SIZE)]
+    layer_wise = rule in [layer[2] for layer in LAYERS.values()]
     seen = []
     for t, gradient in enumerate(gradients(seed), 1):
         now = lr / 10 if fall and t > fall else lr
-        x = [rule(x[i], states[i], gradient[i], t, now, options) for i in range(SIZE)]
+        if layer_wise:
+            x = rule(x, states[0], gradient, t, now, options)
+        else:
+            x = [rule(x[i], states[i], gradient[i], t, now, options) for i in range(SIZE)]
         if t in MARKS:
             seen += x
     return seen
@@ -200,6 +245,8 @@ def draw(dice, key):
         "weight_decay": lambda: round(dice.uniform(0, 0.5), 4),
         "centered": lambda: "true",
         "nesterov": lambda: dice.choice(["lookahead", "lookup"]),
+        "trust": lambda: round(10 ** dice.uniform(-3, -0.5), 6),
+        "lr_at": lambda: dice.choice(["inside", "outside"]),
         "bias": lambda: dice.choice(["paper", "nopower"]),
     }[key.lstrip("?")]()
 
