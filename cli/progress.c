@@ -276,7 +276,8 @@ static void report_line(struct tw_progress *progress, const struct tw_report *re
     } else if (report->kind == TW_REPORT_EVICTED) {
         tw_text_add(&out, "%s", report->text);
         tw_progress_text(progress, TW_TONE_CARE, &out);
-    } else if (report->kind == TW_REPORT_TIMES || report->kind == TW_REPORT_NOTE) {
+    } else if (report->kind == TW_REPORT_TIMES || report->kind == TW_REPORT_STEPS ||
+               report->kind == TW_REPORT_NOTE) {
         tw_text_add(&out, "%s", report->text);
         tw_progress_text(progress, TW_TONE_PLAIN, &out);
     } else if (report->kind == TW_REPORT_EPOCH) {

@@ -32,6 +32,7 @@ static const struct kind {
     [TW_REPORT_PROGRESS] = {"progress", HAS_COUNTS},
     [TW_REPORT_EPOCH] = {"epoch", HAS_COUNTS | HAS_TEST},
     [TW_REPORT_TIMES] = {"times", HAS_TEXT},
+    [TW_REPORT_STEPS] = {"steps", HAS_TEXT},
     [TW_REPORT_DONE] = {"done", HAS_RESULT},
 };
 enum { KINDS = sizeof kinds / sizeof kinds[0] };

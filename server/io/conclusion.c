@@ -192,6 +192,7 @@ void tw_server_collected(struct tw_server *server, const struct tw_error *error)
     check_staleness(server);
     add_failures(server);
     tw_waits_conclude(server);
+    tw_steps_conclude(server);
     tw_server_leave(server);
 }
 

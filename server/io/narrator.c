@@ -238,6 +238,7 @@ static void on_border(struct tw_server *server, const struct tw_node_event *even
         .awaits = event->evaluated,
         .times = tw_waits_stretch(server, now_ns),
     };
+    tw_steps_border(server, &narrator->held[narrator->holds - 1]);
     narrator->border_seconds = seconds;
     narrator->border_samples = event->samples;
     tell_complete_borders(server);
@@ -337,9 +338,11 @@ void tw_narrator_event(struct tw_server *server, const struct tw_node_event *eve
     case TW_EVENT_ARRIVED:
     case TW_EVENT_PREPARED:
     case TW_EVENT_APPLIED:
-    case TW_EVENT_SAMPLED:
     case TW_EVENT_MEASURED:
         break; /* for the trace */
+    case TW_EVENT_SAMPLED:
+        tw_steps_sampled(server, event);
+        break;
     case TW_EVENT_DROPPED:
         on_dropped(server, event);
         break;

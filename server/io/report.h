@@ -23,6 +23,7 @@ enum tw_report_kind {
     TW_REPORT_PROGRESS, /* updates, samples, epoch, train_loss, samples_per_second: <= 10 a second */
     TW_REPORT_EPOCH, /* the same, with train_accuracy, test_loss, test_accuracy, staleness_mean */
     TW_REPORT_TIMES, /* text: at the end, where the time of a worker (or of all) went */
+    TW_REPORT_STEPS, /* text: at the end, how far updates moved the weights, and what to try */
     TW_REPORT_DONE,  /* result */
 };
 

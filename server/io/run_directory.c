@@ -33,6 +33,19 @@ void tw_run_directory_close(struct tw_run_directory *directory) {
 
 /* ---- metrics ---- */
 
+static void write_ratios(struct tw_json *json, const struct tw_border *border) {
+    if (!border->update_ratio) {
+        tw_json_null(json, "update_ratio_at");
+        tw_json_null(json, "update_ratio");
+        return;
+    }
+    tw_json_unsigned(json, "update_ratio_at", border->update_ratio_at);
+    tw_json_begin_object(json, "update_ratio");
+    for (int t = 0; t < border->tensors->count; t++)
+        tw_json_real(json, border->tensors->tensors[t].name, border->update_ratio[t]);
+    tw_json_end_object(json);
+}
+
 static void write_line(struct tw_text *text, const struct tw_border *border) {
     struct tw_json json;
     tw_text_clear(text);
@@ -62,6 +75,7 @@ static void write_line(struct tw_text *text, const struct tw_border *border) {
     else
         tw_json_null(&json, "waited_for");
     tw_json_real(&json, "waited_for_seconds", border->times.culprit_seconds);
+    write_ratios(&json, border);
     tw_json_end_object(&json);
     tw_text_add_bytes(text, "\n", 1);
 }

@@ -14,6 +14,7 @@
 
 #include "common/base/file.h"
 #include "common/base/text.h"
+#include "common/tensor/tensor.h"
 
 /* Where the time of all workers together went, in a stretch of updates: seconds. The
  * four add up to workers times the time that passed. */
@@ -36,7 +37,10 @@ struct tw_border {
     uint64_t dropped;    /* gradients that were over without being applied */
     uint64_t not_finite; /* times that this was since they were not finite */
     struct tw_border_times times;
-    bool awaits; /* an evaluation of this version is still to come */
+    const struct tw_tensor_list *tensors;
+    const double *update_ratio; /* [tensors] |change| / |weights|, NaN: none; NULL: not sampled */
+    uint64_t update_ratio_at;   /* of this update */
+    bool awaits;                /* an evaluation of this version is still to come */
 };
 
 struct tw_run_directory {

@@ -7,6 +7,7 @@
  *   pump.c            effects of the node, and its work in slices
  *   narrator.c        events of the node, told as reports and lines
  *   waits.c           who waits for whom, and for how long
+ *   steps.c           how far updates move the weights
  *   losses.c          workers that are gone for too long
  *   operators.c       answers to those who ask how the run goes
  *   conclusion.c      the end of training: result, model, goodbye
@@ -119,6 +120,16 @@ struct tw_waits {
     struct tw_waiting_view border; /* of all ranks together, at the last border */
 };
 
+struct tw_steps {
+    double
+        *last; /* [tensors] |change| / |weights| of the update that was sampled last; NaN: 0 / 0 */
+    double *sum;                    /* [tensors] of the logarithms of all; */
+    uint64_t samples;               /* so many */
+    uint64_t version, told_version; /* of `last`; of the last line of metrics.jsonl */
+    double *held;                   /* [TW_HELD_BORDERS][tensors] of the borders held, a ring */
+    unsigned borders;
+};
+
 struct tw_losses {
     struct tw_absence *rank; /* [workers] */
     struct tw_error failed;  /* on_worker_loss: fail, and one is gone */
@@ -186,6 +197,7 @@ struct tw_server {
     struct tw_server_file file;
     struct tw_narrator narrator;
     struct tw_waits waits;
+    struct tw_steps steps;
     struct tw_losses losses;
 
     bool finished; /* the node said so */
@@ -234,6 +246,15 @@ struct tw_progress_now {
     double epoch, samples_per_second, train_loss;
 };
 struct tw_progress_now tw_narrator_now(const struct tw_server *server);
+
+/* steps.c */
+enum tw_status tw_steps_init(struct tw_server *server);
+void tw_steps_fini(struct tw_server *server);
+void tw_steps_sampled(struct tw_server *server, const struct tw_node_event *event);
+/* What was sampled since the border before, if anything was. */
+void tw_steps_border(struct tw_server *server, struct tw_border *border);
+/* Tells what was typical. */
+void tw_steps_conclude(struct tw_server *server);
 
 /* waits.c */
 enum tw_status tw_waits_init(struct tw_server *server);

@@ -17,7 +17,7 @@ from talweg_e2e import JOB, Case  # noqa: E402
 SAME = """mode servers workers updates samples train_loss test_loss test_accuracy staleness_mean
 staleness_max model_sha256""".split()
 TIMES = """seconds samples_per_second computing waiting network away waited_for
-waited_for_seconds""".split()
+waited_for_seconds update_ratio update_ratio_at""".split()
 
 
 class Replay(Case):

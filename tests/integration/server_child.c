@@ -65,7 +65,8 @@ static void on_report(void *context, const struct tw_report *report) {
     const char *at = (const char *)report;
     size_t left = sizeof(*report);
     if ((report->kind == TW_REPORT_PROGRESS && !audience->progress) ||
-        (report->kind == TW_REPORT_TIMES && !audience->times))
+        (report->kind == TW_REPORT_TIMES && !audience->times) ||
+        (report->kind == TW_REPORT_STEPS && !audience->times))
         return;
     while (left) {
         ssize_t count = write(audience->fd, at, left);
