@@ -41,11 +41,12 @@ void tw_connection_want_turn(struct tw_connection *connection) {
 
 enum tw_status tw_connection_new(struct tw_connection **out, const struct tw_connection_host *host,
                                  const struct tw_connection_events *events, void *context) {
-    struct tw_connection *connection = calloc(1, sizeof *connection);
+    struct tw_connection *connection = malloc(sizeof *connection);
     if (connection == NULL) {
         *out = NULL;
         return TW_NO_MEMORY;
     }
+    memset(connection, 0, offsetof(struct tw_connection, decoder));
     connection->host = *host;
     struct tw_connection_host *limits = &connection->host;
     limits->connect_ms = or_default(host->connect_ms, TW_CONNECT_MS);
@@ -151,7 +152,8 @@ void tw_connection_finish(struct tw_connection *connection, enum tw_status statu
                        .name = {name, strlen(name)},
                        .text = {text, strlen(text)}},
         };
-        (void)tw_send_queue_put(&connection->queue, &refuse, NULL, NULL);
+        (void)tw_send_queue_put(&connection->queue, &refuse, tw_frame_prefix_bytes(&refuse), NULL,
+                                NULL);
     }
     connection->state = TW_CONNECTION_FINISHING;
     uv_update_time(connection->host.loop);
@@ -237,6 +239,7 @@ static void open_with(struct tw_connection *connection, const struct sockaddr *p
     tw_socket_tune(&connection->stream, peer);
     if (connection->host.stalled_send_ms > TW_DEAD_PEER_MS)
         tw_socket_patience(&connection->stream, connection->host.stalled_send_ms);
+    (void)uv_fileno((const uv_handle_t *)&connection->stream, &connection->fd);
     connection->state = TW_CONNECTION_OPEN;
     begin_watch(connection);
     tw_connection_read(connection);

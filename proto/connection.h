@@ -51,6 +51,11 @@ struct tw_connection_host {
     uint64_t stalled_send_ms;      /* TW_STALLED_SEND_MS */
     uint64_t slow_window_ms;       /* TW_SLOW_WINDOW_MS */
     uint64_t slow_bytes_per_s;     /* TW_SLOW_BYTES_PER_S */
+    /* The kernel is full, and the rest of a write is left to libuv, which may raise
+     * SIGPIPE now or in any turn of the loop until it is done; every other write of a
+     * connection raises none. NULL: the process ignores that signal. */
+    void (*before_uv_write)(void *context);
+    void *context;
 };
 
 /* Makes a connection over `stream`s to come: tw_connection_accept() or
@@ -98,12 +103,20 @@ void tw_connection_drop_data(struct tw_connection *connection);
  * read callback and once per loop turn; call it when latency matters. */
 void tw_connection_flush(struct tw_connection *connection);
 
+/* A write is left to libuv: see before_uv_write. */
+bool tw_connection_is_writing(const struct tw_connection *connection);
+
 /* Bytes that are queued and not yet with the kernel. */
 size_t tw_connection_queued(const struct tw_connection *connection);
 
 /* Asks on_data again after TW_AGAIN, and goes on reading: in the next turn of the
  * loop, never from inside this call. */
 void tw_connection_resume(struct tw_connection *connection);
+
+/* Reads nothing until tw_connection_unpause(), whatever comes: not even that the peer has
+ * gone. For connections that have to wait their turn. */
+void tw_connection_pause(struct tw_connection *connection);
+void tw_connection_unpause(struct tw_connection *connection);
 
 /* Sends what is queued, then Refuse{status, text} when status is not TW_OK, then
  * closes; at the latest after 1 s (finish_ms). No event but on_released and

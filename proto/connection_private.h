@@ -36,6 +36,7 @@ struct tw_connection {
 
     /* Handles; those that are initialised and not yet closed are counted. */
     uv_tcp_t stream;
+    uv_os_fd_t fd;    /* of the stream, once it is open */
     uv_timer_t timer; /* connecting: deadline; open: watch; finishing: deadline */
     uv_idle_t turn;   /* active: something is to be done in the next loop turn */
     unsigned handles;
@@ -48,10 +49,11 @@ struct tw_connection {
     int connect_failed; /* libuv's code, when it failed at once */
 
     /* Reading. */
-    struct tw_decoder decoder;
     bool reading;      /* libuv reads */
+    bool paused;       /* by the owner */
     bool waiting;      /* on_data said TW_AGAIN */
     bool resuming;     /* tw_connection_resume() was called since */
+    bool read_owed;    /* the next turn has something to do for reading */
     bool peer_ended;   /* end of file came while finishing */
     size_t turn_bytes; /* read since the last turn */
     uint64_t received, frames;
@@ -68,6 +70,10 @@ struct tw_connection {
     /* Watch: when it last looked, and when progress was last seen. */
     uint64_t watched_ms, sent_ms, slow_ms;
     uint64_t sent_then, received_then, frames_then;
+
+    /* Reading. Last: its stage is large, and its pages are not touched before they are used,
+     * which a thousand connections that bring little feel. */
+    struct tw_decoder decoder;
 };
 
 /* ---- connection.c ---- */

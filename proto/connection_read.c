@@ -114,6 +114,7 @@ static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffer) 
     connection->turn_bytes += (size_t)count;
     if (connection->reading && connection->turn_bytes >= TW_READ_TURN_BYTES) {
         stop_reading(connection); /* others first */
+        connection->read_owed = true;
         tw_connection_want_turn(connection);
     }
     tw_connection_flush(connection);
@@ -121,7 +122,7 @@ static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffer) 
 
 void tw_connection_read(struct tw_connection *connection) {
     bool may = connection->state == TW_CONNECTION_OPEN
-                   ? !connection->waiting
+                   ? !connection->waiting && !connection->paused
                    : connection->state == TW_CONNECTION_FINISHING && !connection->peer_ended;
     if (!may || connection->reading) {
         return;
@@ -136,6 +137,7 @@ void tw_connection_read(struct tw_connection *connection) {
 
 void tw_connection_read_turn(struct tw_connection *connection) {
     connection->turn_bytes = 0;
+    connection->read_owed = false;
     if (connection->resuming && connection->waiting && connection->state == TW_CONNECTION_OPEN) {
         struct tw_error error = {.status = TW_OK};
         connection->waiting = false;
@@ -146,7 +148,21 @@ void tw_connection_read_turn(struct tw_connection *connection) {
 
 void tw_connection_resume(struct tw_connection *connection) {
     if (connection->state == TW_CONNECTION_OPEN) {
-        connection->resuming = true;
+        connection->resuming = connection->read_owed = true;
+        tw_connection_want_turn(connection);
+    }
+}
+
+void tw_connection_pause(struct tw_connection *connection) {
+    connection->paused = true;
+    if (connection->reading)
+        stop_reading(connection);
+}
+
+void tw_connection_unpause(struct tw_connection *connection) {
+    connection->paused = false;
+    if (connection->state == TW_CONNECTION_OPEN) {
+        connection->read_owed = true;
         tw_connection_want_turn(connection);
     }
 }

@@ -8,6 +8,9 @@
  * peer said before (a Refuse, perhaps) is still read; the end of file that follows
  * closes. At close everything queued releases its data.
  */
+#include <errno.h>
+#include <sys/socket.h>
+
 #include "proto/connection_private.h"
 
 /* What one call writes at most, about: then others are served. */
@@ -25,16 +28,6 @@ static void on_write_failed(struct tw_connection *connection, int code) {
     if (!connection->reading) {
         tw_connection_fail(connection, TW_CLOSED, "connection lost: %s", uv_strerror(code));
     }
-}
-
-static size_t gather(const struct tw_connection *connection, uv_buf_t buffers[TW_GATHER_PIECES],
-                     size_t *bytes) {
-    struct iovec pieces[TW_GATHER_PIECES];
-    size_t count = tw_send_queue_gather(&connection->queue, pieces, bytes);
-    for (size_t i = 0; i < count; i++) {
-        buffers[i] = (uv_buf_t){.base = pieces[i].iov_base, .len = pieces[i].iov_len};
-    }
-    return count;
 }
 
 static void on_written(uv_write_t *request, int code) {
@@ -55,11 +48,34 @@ static void on_written(uv_write_t *request, int code) {
     tw_connection_flush(connection);
 }
 
+/* What the kernel takes at once: a count of bytes, UV_EAGAIN, or another error. Not by
+ * uv_try_write(), which raises SIGPIPE when the peer is gone: a library would have to
+ * block it around every call. */
+static ssize_t try_write(const struct tw_connection *connection, struct iovec *pieces,
+                         size_t count) {
+    struct msghdr message = {.msg_iov = pieces, .msg_iovlen = count};
+    ssize_t written;
+    do {
+        written = sendmsg(connection->fd, &message, MSG_NOSIGNAL);
+    } while (written < 0 && errno == EINTR);
+    if (written >= 0) {
+        return written;
+    }
+    bool is_full = errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS;
+    return is_full ? UV_EAGAIN : uv_translate_sys_error(errno);
+}
+
 /* Leaves the front of the queue to libuv, until the socket has room again. */
 static void begin_write(struct tw_connection *connection) {
+    struct iovec pieces[TW_GATHER_PIECES];
     uv_buf_t buffers[TW_GATHER_PIECES];
-    size_t bytes;
-    size_t count = gather(connection, buffers, &bytes);
+    size_t bytes, count = tw_send_queue_gather(&connection->queue, pieces, &bytes);
+    for (size_t i = 0; i < count; i++) {
+        buffers[i] = (uv_buf_t){.base = pieces[i].iov_base, .len = pieces[i].iov_len};
+    }
+    if (connection->host.before_uv_write != NULL) {
+        connection->host.before_uv_write(connection->host.context);
+    }
     connection->flying = bytes;
     int code = uv_write(&connection->write, (uv_stream_t *)&connection->stream, buffers,
                         (unsigned)count, on_written);
@@ -105,6 +121,12 @@ static void tell_drained(struct tw_connection *connection) {
         connection->events.on_drained(connection);
 }
 
+/* Nothing is left for the next turn of the loop: it may sleep. */
+static void rest(struct tw_connection *connection) {
+    if (connection->queue.entries == 0 && !connection->read_owed)
+        uv_idle_stop(&connection->turn);
+}
+
 void tw_connection_flush(struct tw_connection *connection) {
     size_t total = 0;
     while (may_write(connection) && connection->queue.entries > 0) {
@@ -112,12 +134,11 @@ void tw_connection_flush(struct tw_connection *connection) {
             tw_connection_want_turn(connection);
             return;
         }
-        uv_buf_t buffers[TW_GATHER_PIECES];
-        size_t bytes;
-        size_t count = gather(connection, buffers, &bytes);
-        int written = uv_try_write((uv_stream_t *)&connection->stream, buffers, (unsigned)count);
+        struct iovec pieces[TW_GATHER_PIECES];
+        size_t bytes, count = tw_send_queue_gather(&connection->queue, pieces, &bytes);
+        ssize_t written = try_write(connection, pieces, count);
         if (written < 0 && written != UV_EAGAIN) {
-            on_write_failed(connection, written);
+            on_write_failed(connection, (int)written);
             return;
         }
         size_t taken = written > 0 ? (size_t)written : 0;
@@ -131,6 +152,7 @@ void tw_connection_flush(struct tw_connection *connection) {
         }
     }
     if (may_write(connection)) {
+        rest(connection);
         shut(connection);
         tell_drained(connection);
     }
@@ -152,6 +174,10 @@ uint64_t tw_connection_sent(const struct tw_connection *connection) {
     return connection->sent + connection->flying - waiting;
 }
 
+bool tw_connection_is_writing(const struct tw_connection *connection) {
+    return connection->flying > 0;
+}
+
 size_t tw_connection_queued(const struct tw_connection *connection) {
     return connection->queue.bytes - (size_t)(tw_connection_sent(connection) - connection->sent);
 }
@@ -161,14 +187,15 @@ enum tw_status tw_connection_send(struct tw_connection *connection, const struct
     if (connection->state > TW_CONNECTION_OPEN) {
         return TW_CLOSED;
     }
-    size_t cost = tw_send_queue_cost(&connection->queue, frame);
+    size_t prefix_bytes = tw_frame_prefix_bytes(frame);
+    size_t cost = tw_send_queue_cost(&connection->queue, prefix_bytes + frame->data_bytes);
     if (cost > connection->host.send_queue_bytes_max) {
         tw_connection_fail(connection, TW_LIMIT,
                            "%zu bytes wait to be sent; at most %zu are allowed", cost,
                            connection->host.send_queue_bytes_max);
         return TW_LIMIT;
     }
-    enum tw_status status = tw_send_queue_put(&connection->queue, frame, data, token);
+    enum tw_status status = tw_send_queue_put(&connection->queue, frame, prefix_bytes, data, token);
     if (status != TW_OK) {
         tw_connection_fail(connection, status, "cannot queue a %s frame: %s",
                            tw_body_name(frame->body), tw_status_text(status));

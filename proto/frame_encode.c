@@ -23,17 +23,17 @@ static size_t prefix_bytes(const struct tw_frame *frame, size_t body_bytes) {
 }
 
 size_t tw_frame_prefix_bytes(const struct tw_frame *frame) {
-    return prefix_bytes(frame, tw_frame_body_bytes(frame));
+    return prefix_bytes(frame, tw_frame_body_bytes(frame).all);
 }
 
 size_t tw_frame_encode(const struct tw_frame *frame, void *out, size_t capacity) {
     unsigned char *to = out;
-    size_t body_bytes = tw_frame_body_bytes(frame);
-    if (prefix_bytes(frame, body_bytes) > capacity) {
+    struct tw_body_bytes body = tw_frame_body_bytes(frame);
+    if (prefix_bytes(frame, body.all) > capacity) {
         return 0;
     }
-    size_t at = tw_varint_put(to, frame_bytes(frame, body_bytes));
-    at += tw_frame_body_pack(frame, to + at);
+    size_t at = tw_varint_put(to, frame_bytes(frame, body.all));
+    at += tw_frame_body_pack(frame, body, to + at);
     if (frame->data_bytes > 0) {
         at += tw_varint_put(to + at, TW_DATA_KEY);
         at += tw_varint_put(to + at, frame->data_bytes);

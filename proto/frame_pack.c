@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "proto/arena.h"
+#include "proto/flat.h"
 #include "proto/talweg.pb-c.h"
 #include "proto/varint.h"
 
@@ -310,12 +311,6 @@ static void put_fields(struct message *message, const struct body *body, size_t 
     }
 }
 
-/* Packs behind `out`; with `out` NULL only counts. */
-static size_t pack(const ProtobufCMessage *message, unsigned char *out) {
-    return out != NULL ? protobuf_c_message_pack(message, out)
-                       : protobuf_c_message_get_packed_size(message);
-}
-
 static size_t pack_tensor(const struct tw_tensor_shape *from, unsigned char *out) {
     const unsigned char key = 8 << 3 | 2; /* Join.tensors */
     char name[TW_NAME_MAX + 1];
@@ -323,12 +318,12 @@ static size_t pack_tensor(const struct tw_tensor_shape *from, unsigned char *out
     tensor.name = text_copy(from->name, name, sizeof name);
     tensor.n_shape = from->dims;
     tensor.shape = (uint64_t *)(uintptr_t)from->shape;
-    size_t bytes = pack(&tensor.base, NULL);
+    size_t bytes = tw_flat_pack(&tensor.base, NULL);
     size_t head = 1 + tw_varint_bytes(bytes);
     if (out != NULL) {
         out[0] = key;
         tw_varint_put(out + 1, bytes);
-        pack(&tensor.base, out + head);
+        tw_flat_pack(&tensor.base, out + head);
     }
     return head + bytes;
 }
@@ -340,11 +335,11 @@ static size_t pack_measure(const struct tw_measure *from, unsigned char *out) {
     measure.received = from->received;
     measure.computed = from->computed;
     measure.sent = from->sent;
-    size_t bytes = pack(&measure.base, NULL);
+    size_t bytes = tw_flat_pack(&measure.base, NULL);
     if (out != NULL) {
         out[0] = key;
         out[1] = (unsigned char)bytes; /* at most 44 */
-        pack(&measure.base, out + 2);
+        tw_flat_pack(&measure.base, out + 2);
     }
     return 2 + bytes;
 }
@@ -407,26 +402,28 @@ static size_t pack_fields(const struct tw_frame *frame, unsigned char *out) {
     size_t before = fields_before_list(frame, body);
     struct message message;
     put_fields(&message, body, 0, before, frame);
-    size_t size = pack(&message.base, out);
+    size_t size = tw_flat_pack(&message.base, out);
     size += pack_list(frame, out != NULL ? out + size : NULL);
     if (before == body->count)
         return size;
     put_fields(&message, body, before, body->count, frame);
-    return size + pack(&message.base, out != NULL ? out + size : NULL);
+    return size + tw_flat_pack(&message.base, out != NULL ? out + size : NULL);
 }
 
 static uint64_t body_key(const struct tw_frame *frame) {
     return (uint64_t)frame->body << 3 | 2;
 }
 
-size_t tw_frame_body_bytes(const struct tw_frame *frame) {
-    size_t size = pack_fields(frame, NULL);
-    return tw_varint_bytes(body_key(frame)) + tw_varint_bytes(size) + size;
+struct tw_body_bytes tw_frame_body_bytes(const struct tw_frame *frame) {
+    size_t fields = pack_fields(frame, NULL);
+    size_t head = tw_varint_bytes(body_key(frame)) + tw_varint_bytes(fields);
+    return (struct tw_body_bytes){.fields = fields, .all = head + fields};
 }
 
-size_t tw_frame_body_pack(const struct tw_frame *frame, unsigned char *out) {
+size_t tw_frame_body_pack(const struct tw_frame *frame, struct tw_body_bytes bytes,
+                          unsigned char *out) {
     size_t at = tw_varint_put(out, body_key(frame));
-    at += tw_varint_put(out + at, pack_fields(frame, NULL));
+    at += tw_varint_put(out + at, bytes.fields);
     return at + pack_fields(frame, out + at);
 }
 
@@ -546,6 +543,27 @@ static bool get_body(struct budget *budget, struct tw_frame *frame, const Talweg
     return frame->body != TW_BODY_JOIN || get_tensors(budget, &frame->join, from->join);
 }
 
+/* A body of nothing but numbers, as those of every push and its answer are. False: it is
+ * none, or not made as we make it. */
+static bool unpack_flat(const unsigned char *bytes, size_t size, struct tw_frame *frame) {
+    struct message message;
+    uint64_t key, length;
+    int used = tw_varint_get(bytes, size, 2, &key);
+    int more = used > 0 ? tw_varint_get(bytes + used, size - (size_t)used, 2, &length) : 0;
+    if (more <= 0 || (key & 7) != 2 || length != size - (size_t)(used + more))
+        return false;
+    const struct body *body = body_row((enum tw_body)(key >> 3));
+    bool has_list =
+        key >> 3 == TW_BODY_JOIN || key >> 3 == TW_BODY_WELCOME || key >> 3 == TW_BODY_PING;
+    if (body == NULL || has_list ||
+        !tw_flat_unpack(body->descriptor, bytes + used + more, (size_t)length, &message))
+        return false;
+    frame->body = (enum tw_body)(key >> 3);
+    for (size_t i = 0; i < body->count; i++)
+        get_field(frame, &body->fields[i], &message.base);
+    return true;
+}
+
 /* In proto3 a number outside an enumeration arrives as it is. */
 static bool role_is_known(const struct tw_frame *frame) {
     unsigned role = frame->body == TW_BODY_JOIN     ? (unsigned)frame->join.role
@@ -561,8 +579,11 @@ enum tw_status tw_frame_unpack(struct tw_unpack_arena *arena, const unsigned cha
     struct budget budget = {.arena = arena};
     ProtobufCAllocator allocator = {
         .alloc = budget_alloc, .free = budget_free, .allocator_data = &budget};
-    Talweg__Frame *parsed = talweg__frame__unpack(&allocator, size, bytes);
-    bool complete = parsed != NULL && get_body(&budget, frame, parsed);
+    bool complete = unpack_flat(bytes, size, frame);
+    if (!complete) {
+        Talweg__Frame *parsed = talweg__frame__unpack(&allocator, size, bytes);
+        complete = parsed != NULL && get_body(&budget, frame, parsed);
+    }
     if (budget.exceeded) {
         return tw_error_set(error, TW_LIMIT,
                             "a %s frame of %zu bytes needs more than the %u bytes of memory that "

@@ -10,10 +10,14 @@
 #include "proto/frame.h"
 
 /* Bytes of the frame's body as a field of Frame: key, length, fields. */
-size_t tw_frame_body_bytes(const struct tw_frame *frame);
+struct tw_body_bytes {
+    size_t fields, all;
+};
+struct tw_body_bytes tw_frame_body_bytes(const struct tw_frame *frame);
 
-/* Writes them; `out` has room for tw_frame_body_bytes(). */
-size_t tw_frame_body_pack(const struct tw_frame *frame, unsigned char *out);
+/* Writes them; `bytes` is tw_frame_body_bytes(), and `out` has room for all. */
+size_t tw_frame_body_pack(const struct tw_frame *frame, struct tw_body_bytes bytes,
+                          unsigned char *out);
 
 /* Reads a Frame without `data` from `bytes` into `frame`, all but
  * frame->data_bytes. Views point into the arena from `arena->used` on, which is

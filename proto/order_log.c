@@ -36,9 +36,15 @@ size_t tw_order_log_bytes(const struct tw_record *record) {
     return tw_varint_bytes(size) + size;
 }
 
+size_t tw_order_log_room(const struct tw_record *record) {
+    return TW_VARINT_MAX + tw_record_message_room(record);
+}
+
 size_t tw_order_log_pack(const struct tw_record *record, unsigned char *out) {
-    size_t at = tw_varint_put(out, tw_record_message_bytes(record));
-    return at + tw_record_message_pack(record, out + at);
+    size_t size = tw_record_message_pack(record, out + TW_VARINT_MAX);
+    size_t at = tw_varint_put(out, size);
+    memmove(out + at, out + TW_VARINT_MAX, size);
+    return at + size;
 }
 
 /* ---- reading ---- */

@@ -5,7 +5,7 @@
  * The sequencer makes records (server/core/record.h says when), server/io writes
  * them, `talweg log` and `talweg replay` read them.
  *
- * Writing: tw_order_log_bytes(), then tw_order_log_pack() into memory of the
+ * Writing: tw_order_log_room(), then tw_order_log_pack() into memory of the
  * caller's. Reading trusts nothing: a file that is cut, corrupt or made to hurt gives
  * its records up to there, and then says at which byte, behind which position,
  * and why. Memory is bounded whatever the bytes are: that of one record.
@@ -94,7 +94,10 @@ const char *tw_record_name(enum tw_record_kind kind);
 /* Bytes of the record in the file, its length in front included. */
 size_t tw_order_log_bytes(const struct tw_record *record);
 
-/* Writes them; `out` has room. Characters of the numerics id that are no printable
+/* At least that, at no cost. */
+size_t tw_order_log_room(const struct tw_record *record);
+
+/* Writes them; `out` has tw_order_log_room(). Characters of the numerics id that are no printable
  * ASCII become '?', so that the file is valid protobuf whatever a peer calls itself.
  * Returns tw_order_log_bytes(). */
 size_t tw_order_log_pack(const struct tw_record *record, unsigned char *out);

@@ -9,10 +9,14 @@
 #include <string.h>
 
 #include "proto/arena.h"
+#include "proto/flat.h"
 #include "proto/order_log.pb-c.h"
 #include "proto/varint.h"
 
 #define CONTRIBUTIONS_KEY (1 << 3 | 2) /* of Commit, Drop and Permit */
+#define CONTRIBUTION_MAX 61            /* bytes, with key and length */
+#define HEAD_MAX 40                    /* of all in front of a body */
+#define REST_MAX 256                   /* of a record without contributions and ratios */
 
 static_assert((int)TW_RECORD_JOIN == (int)TALWEG__LOG__RECORD__BODY_JOIN &&
                   (int)TW_RECORD_REGATHER == (int)TALWEG__LOG__RECORD__BODY_REGATHER &&
@@ -24,11 +28,6 @@ static_assert((int)TW_RECORD_JOIN == (int)TALWEG__LOG__RECORD__BODY_JOIN &&
 
 /* ---- packing ---- */
 
-static size_t pack(const ProtobufCMessage *message, unsigned char *out) {
-    return out != NULL ? protobuf_c_message_pack(message, out)
-                       : protobuf_c_message_get_packed_size(message);
-}
-
 static size_t pack_contribution(const struct tw_contribution *from, unsigned char *out) {
     Talweg__Log__Contribution message = TALWEG__LOG__CONTRIBUTION__INIT;
     message.slot = from->slot;
@@ -37,14 +36,13 @@ static size_t pack_contribution(const struct tw_contribution *from, unsigned cha
     message.staleness = from->staleness;
     message.examples = from->examples;
     message.loss = from->loss;
-    size_t bytes = pack(&message.base, NULL);
-    size_t head = 1 + tw_varint_bytes(bytes);
+    size_t bytes = tw_flat_pack(&message.base, out != NULL ? out + 2 : NULL);
+    assert(bytes + 2 <= CONTRIBUTION_MAX);
     if (out != NULL) {
         out[0] = CONTRIBUTIONS_KEY;
-        tw_varint_put(out + 1, bytes);
-        pack(&message.base, out + head);
+        out[1] = (unsigned char)bytes;
     }
-    return head + bytes;
+    return 2 + bytes;
 }
 
 static size_t pack_contributions(const struct tw_record *record, unsigned char *out) {
@@ -74,14 +72,14 @@ static size_t pack_commit(const struct tw_record *record, unsigned char *out) {
     tail.n_ratios = record->ratio_count;
     tail.ratios = (double *)(uintptr_t)record->ratios;
     size_t size = pack_contributions(record, out);
-    return size + pack(&tail.base, out != NULL ? out + size : NULL);
+    return size + tw_flat_pack(&tail.base, out != NULL ? out + size : NULL);
 }
 
 static size_t pack_drop(const struct tw_record *record, unsigned char *out) {
     Talweg__Log__Drop tail = TALWEG__LOG__DROP__INIT;
     tail.not_finite = record->not_finite;
     size_t size = pack_contributions(record, out);
-    return size + pack(&tail.base, out != NULL ? out + size : NULL);
+    return size + tw_flat_pack(&tail.base, out != NULL ? out + size : NULL);
 }
 
 static size_t pack_join(const struct tw_record *record, unsigned char *out) {
@@ -95,20 +93,20 @@ static size_t pack_join(const struct tw_record *record, unsigned char *out) {
     message.incarnation = record->incarnation;
     message.slot = record->slot;
     message.numerics = numerics;
-    return pack(&message.base, out);
+    return tw_flat_pack(&message.base, out);
 }
 
 static size_t pack_dial(const struct tw_record *record, unsigned char *out) {
     Talweg__Log__Dial message = TALWEG__LOG__DIAL__INIT;
     message.mode = (char *)(uintptr_t)record->mode;
-    return pack(&message.base, out);
+    return tw_flat_pack(&message.base, out);
 }
 
 static size_t pack_evict(const struct tw_record *record, unsigned char *out) {
     Talweg__Log__Evict message = TALWEG__LOG__EVICT__INIT;
     message.rank = record->rank;
     message.slot = record->slot;
-    return pack(&message.base, out);
+    return tw_flat_pack(&message.base, out);
 }
 
 static size_t pack_verdict(const struct tw_record *record, unsigned char *out) {
@@ -118,14 +116,14 @@ static size_t pack_verdict(const struct tw_record *record, unsigned char *out) {
     message.bad = record->verdict.bad;
     message.cooldown = record->verdict.cooldown;
     message.reductions = record->verdict.reductions;
-    return pack(&message.base, out);
+    return tw_flat_pack(&message.base, out);
 }
 
 static size_t pack_release(const struct tw_record *record, unsigned char *out) {
     Talweg__Log__Release message = TALWEG__LOG__RELEASE__INIT;
     message.slot = record->slot;
     message.step = record->step;
-    return pack(&message.base, out);
+    return tw_flat_pack(&message.base, out);
 }
 
 /* The fields of the body; with `out` NULL only counts. */
@@ -158,7 +156,7 @@ static size_t pack_head(const struct tw_record *record, size_t body, unsigned ch
     Talweg__Log__Record message = TALWEG__LOG__RECORD__INIT;
     message.position = record->position;
     message.version = record->version;
-    size_t size = pack(&message.base, out);
+    size_t size = tw_flat_pack(&message.base, out);
     if (out != NULL) {
         out[size] = (unsigned char)(record->kind << 3 | 2);
         tw_varint_put(out + size + 1, body);
@@ -171,9 +169,18 @@ size_t tw_record_message_bytes(const struct tw_record *record) {
     return pack_head(record, body, NULL) + body;
 }
 
+size_t tw_record_message_room(const struct tw_record *record) {
+    return REST_MAX + (size_t)record->count * CONTRIBUTION_MAX +
+           (size_t)record->ratio_count * sizeof *record->ratios;
+}
+
+/* The body goes behind the longest head that there is, and is then moved up to its own. */
 size_t tw_record_message_pack(const struct tw_record *record, unsigned char *out) {
-    size_t size = pack_head(record, pack_body(record, NULL), out);
-    return size + pack_body(record, out + size);
+    size_t body = pack_body(record, out + HEAD_MAX);
+    size_t head = pack_head(record, body, out);
+    assert(head <= HEAD_MAX && HEAD_MAX + body <= tw_record_message_room(record));
+    memmove(out + head, out + HEAD_MAX, body);
+    return head + body;
 }
 
 /* ---- unpacking ---- */

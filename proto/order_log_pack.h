@@ -20,7 +20,10 @@ struct tw_record_arena {
 /* Bytes of the message Record. */
 size_t tw_record_message_bytes(const struct tw_record *record);
 
-/* Writes them; returns how many. */
+/* At least that, at no cost. */
+size_t tw_record_message_room(const struct tw_record *record);
+
+/* Writes them; returns how many. `out` has tw_record_message_room(). */
 size_t tw_record_message_pack(const struct tw_record *record, unsigned char *out);
 
 /* Reads a message Record. What it points to lies in the arena, whose earlier content is

@@ -56,14 +56,12 @@ void tw_send_queue_fini(struct tw_send_queue *queue) {
     queue->spares = 0;
 }
 
-size_t tw_send_queue_cost(const struct tw_send_queue *queue, const struct tw_frame *frame) {
-    return queue->bytes + queue->entries * sizeof(struct tw_queued) + tw_frame_prefix_bytes(frame) +
-           frame->data_bytes;
+size_t tw_send_queue_cost(const struct tw_send_queue *queue, size_t frame_bytes) {
+    return queue->bytes + queue->entries * sizeof(struct tw_queued) + frame_bytes;
 }
 
 enum tw_status tw_send_queue_put(struct tw_send_queue *queue, const struct tw_frame *frame,
-                                 const void *data, void *token) {
-    size_t prefix_bytes = tw_frame_prefix_bytes(frame);
+                                 size_t prefix_bytes, const void *data, void *token) {
     if (prefix_bytes > TW_SMALL_FIELDS_MAX) {
         return TW_LIMIT;
     }

@@ -1,5 +1,6 @@
 #include "proto/trace_log.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include "proto/trace_log_pack.h"
@@ -15,8 +16,10 @@ struct tw_trace_reader {
 };
 
 size_t tw_trace_pack(const struct tw_trace_entry *entry, unsigned char *out) {
-    size_t at = tw_varint_put(out, tw_trace_message_bytes(entry));
-    return at + tw_trace_message_pack(entry, out + at);
+    size_t size = tw_trace_message_pack(entry, out + 1);
+    assert(size < 128 && 1 + size <= TW_TRACE_ENTRY_MAX); /* its length is one byte */
+    out[0] = (unsigned char)size;
+    return 1 + size;
 }
 
 enum tw_status tw_trace_reader_new(struct tw_trace_reader **out, tw_byte_source *source,

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "proto/arena.h"
+#include "proto/flat.h"
 #include "proto/trace_log.pb-c.h"
 
 static_assert((int)TW_TRACE_HEADER == (int)TALWEG__TRACE__ENTRY__BODY_HEADER &&
@@ -85,18 +86,14 @@ static_assert(sizeof(double) == sizeof(uint64_t), "a real is as large as a count
 
 /* ---- packing ---- */
 
-/* An Entry and its body, built in place. */
-struct message {
-    Talweg__Trace__Entry entry;
-    union {
-        ProtobufCMessage base;
-        Talweg__Trace__Header header;
-        Talweg__Trace__Worker worker;
-        Talweg__Trace__Slot slot;
-        Talweg__Trace__Update update;
-        Talweg__Trace__Sums sums;
-        Talweg__Trace__Hash hash;
-    } body;
+union message {
+    ProtobufCMessage base;
+    Talweg__Trace__Header header;
+    Talweg__Trace__Worker worker;
+    Talweg__Trace__Slot slot;
+    Talweg__Trace__Update update;
+    Talweg__Trace__Sums sums;
+    Talweg__Trace__Hash hash;
 };
 
 static const ProtobufCMessageDescriptor *const descriptors[] = {
@@ -108,25 +105,17 @@ static const ProtobufCMessageDescriptor *const descriptors[] = {
     [TW_TRACE_HASH] = &talweg__trace__hash__descriptor,
 };
 
-static void build(struct message *message, const struct tw_trace_entry *from) {
-    struct tw_trace_entry entry = *from;
-    talweg__trace__entry__init(&message->entry);
-    protobuf_c_message_init(descriptors[from->kind], &message->body);
-    copy_fields(from->kind, &entry, &message->body, true);
-    message->entry.body_case = (Talweg__Trace__Entry__BodyCase)from->kind;
-    message->entry.header = &message->body.header; /* every member of the oneof is a pointer */
-}
-
-size_t tw_trace_message_bytes(const struct tw_trace_entry *entry) {
-    struct message message;
-    build(&message, entry);
-    return protobuf_c_message_get_packed_size(&message.entry.base);
-}
-
+/* An Entry has nothing but its body: key, length, fields. */
 size_t tw_trace_message_pack(const struct tw_trace_entry *entry, unsigned char *out) {
-    struct message message;
-    build(&message, entry);
-    return protobuf_c_message_pack(&message.entry.base, out);
+    union message message;
+    struct tw_trace_entry copy = *entry;
+    protobuf_c_message_init(descriptors[entry->kind], &message);
+    copy_fields(entry->kind, &copy, &message, true);
+    size_t body = tw_flat_pack(&message.base, out + 2);
+    assert(body < 128); /* its length is one byte */
+    out[0] = (unsigned char)(entry->kind << 3 | 2);
+    out[1] = (unsigned char)body;
+    return 2 + body;
 }
 
 /* ---- unpacking ---- */

@@ -181,7 +181,7 @@ void tw_order_put(struct tw_order_outbox *outbox, const struct tw_node_order *or
         memcpy(commit_to_be.scalars, order->prepare.scalars, sizeof commit_to_be.scalars);
         record = &commit_to_be;
     }
-    assert(tw_record_message_bytes(record) <= sizeof(outbox->bytes));
+    assert(tw_record_message_room(record) <= sizeof(outbox->bytes));
     outbox->size = tw_record_message_pack(record, outbox->bytes);
 }
 

@@ -71,7 +71,7 @@ void tw_order_writer_add(struct tw_order_writer *writer, const struct tw_record 
         fail(writer, TW_NO_MEMORY, "out of memory");
         return;
     }
-    size_t bytes = tw_order_log_bytes(record);
+    size_t bytes = tw_order_log_room(record);
     if (bytes > writer->room - writer->used) {
         size_t room = 2 * (writer->used + bytes);
         room = room < ROOM_MIN ? ROOM_MIN : room;

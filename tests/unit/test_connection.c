@@ -234,6 +234,56 @@ static void again_stops_reading_until_resume(void **state) {
     tw_text_fini(&expected);
 }
 
+static void a_paused_connection_hears_nothing_until_its_turn_comes(void **state) {
+    struct pair *pair = pair_new();
+    struct tw_frame frame = ping_of(1);
+    pair_connect(pair);
+    tw_connection_pause(pair->b.connection);
+    end_send(&pair->a, &frame, NULL, 0, NULL);
+    end_send(&pair->b, &frame, NULL, 0, NULL); /* it may speak */
+    pair_run_until(pair, &pair->a.frames, 1);
+    for (int i = 0; i < 50; i++)
+        pair_turn(pair);
+    assert_int_equal(pair->b.frames, 0);
+    tw_connection_unpause(pair->b.connection);
+    pair_run_until(pair, &pair->b.frames, 1);
+    pair_free(pair);
+}
+
+/* ---- writes that are left to libuv ---- */
+
+static unsigned warnings;
+
+static void count_warning(void *context) {
+    assert_ptr_equal(context, &warnings);
+    warnings++;
+}
+
+static void who_runs_the_loop_is_told_before_libuv_writes(void **state) {
+    struct pair *pair = pair_new();
+    struct tw_frame small = ping_of(1), large = push_of(DATA_BYTES);
+    enum { FRAMES = 60 };
+    warnings = 0;
+    pair->host.before_uv_write = count_warning;
+    pair->host.context = &warnings;
+    pair_connect(pair);
+    end_send(&pair->a, &small, NULL, 0, NULL);
+    pair_run_until(pair, &pair->b.frames, 1);
+    assert_int_equal(warnings, 0); /* the kernel took it at once */
+    pair->b.blocked = 1;
+    for (size_t i = 0; i < FRAMES; i++)
+        end_send(&pair->a, &large, data, i, NULL);
+    pair_run_until(pair, &pair->b.again, 1);
+    while (!tw_connection_is_writing(pair->a.connection))
+        pair_turn(pair);
+    assert_true(warnings > 0);
+    pair->b.blocked = 0;
+    tw_connection_resume(pair->b.connection);
+    pair_run_until(pair, &pair->a.releases, FRAMES);
+    assert_false(tw_connection_is_writing(pair->a.connection));
+    pair_free(pair);
+}
+
 static void block_now(struct end *end) {
     end->blocked = 1;
 }
@@ -331,6 +381,8 @@ int main(void) {
         cmocka_unit_test(more_may_be_sent_when_released),
         cmocka_unit_test(an_answer_leaves_with_the_read),
         cmocka_unit_test(again_stops_reading_until_resume),
+        cmocka_unit_test(a_paused_connection_hears_nothing_until_its_turn_comes),
+        cmocka_unit_test(who_runs_the_loop_is_told_before_libuv_writes),
         cmocka_unit_test(again_between_frames_that_came_together),
         cmocka_unit_test(queue_over_its_bound_closes),
         cmocka_unit_test(queue_of_small_frames_is_bounded),
