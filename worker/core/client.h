@@ -268,6 +268,9 @@ bool tw_client_has_next(const struct tw_client *client, int link);
  * it is with the kernel. */
 bool tw_client_awaits_sent(const struct tw_client *client);
 
+/* The application has pushed some of its tensors, and will push more or end the push. */
+bool tw_client_goes_on_pushing(const struct tw_client *client);
+
 /* When ON_TICK is due; UINT64_MAX: never. */
 uint64_t tw_client_deadline(const struct tw_client *client);
 

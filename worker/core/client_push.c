@@ -103,6 +103,10 @@ bool tw_client_awaits_sent(const struct tw_client *client) {
     return true;
 }
 
+bool tw_client_goes_on_pushing(const struct tw_client *client) {
+    return client->live && client->work == TW_CLIENT_COMPUTING && !client->end;
+}
+
 /* The first segment of the link's shard that has something ready; NULL: none. */
 static struct tw_client_segment *ready_segment(const struct tw_client *client, int link) {
     uint32_t shard = (uint32_t)link - 1;

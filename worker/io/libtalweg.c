@@ -74,7 +74,7 @@ static int outcome(struct talweg *talweg) {
         talweg->error = client->error;
         return results[client->ending];
     }
-    if (talweg->shell.stopped) {
+    if (talweg->turns.stopped) {
         tw_error_set(&talweg->error, TW_INTERRUPTED, "interrupted");
         return TALWEG_E_INTERRUPTED;
     }
@@ -93,7 +93,7 @@ static int tell(struct talweg *talweg, struct tw_client_event event) {
 }
 
 static bool goes_on(const struct talweg *talweg) {
-    return !tw_client_over(&talweg->shell.client) && !talweg->shell.stopped;
+    return !tw_client_over(&talweg->shell.client) && !talweg->turns.stopped;
 }
 
 /* ---- joining ---- */
@@ -183,12 +183,17 @@ static enum tw_status make_ready(struct talweg *talweg, const struct talweg_conf
     if (status != TW_OK)
         return status;
     struct tw_client_config ours = client_config(talweg, config, seed);
-    status = tw_shell_init(&talweg->shell, &ours, config->stop_fd, error);
+    status = tw_turns_open(&talweg->turns, config->stop_fd, error);
     if (status != TW_OK)
         return status;
-    status = tw_turns_init(&talweg->turns, &talweg->shell, error);
+    status = tw_shell_init(&talweg->shell, &talweg->turns.loop, &ours, error);
+    if (status == TW_OK) {
+        status = tw_turns_init(&talweg->turns, &talweg->shell, error);
+        if (status != TW_OK)
+            tw_shell_fini(&talweg->shell);
+    }
     if (status != TW_OK)
-        tw_shell_fini(&talweg->shell);
+        tw_turns_close(&talweg->turns);
     talweg->ready = status == TW_OK;
     return status;
 }
@@ -224,7 +229,7 @@ int talweg_join(struct talweg **out, const struct talweg_config *config) {
     tw_turns_enter(&talweg->turns);
     tell(talweg, (struct tw_client_event){.kind = TW_CLIENT_ON_START});
     while (goes_on(talweg) && talweg->shell.client.phase != TW_CLIENT_JOINED)
-        uv_run(&talweg->shell.loop, UV_RUN_ONCE);
+        uv_run(&talweg->turns.loop, UV_RUN_ONCE);
     take_place(talweg);
     int result = outcome(talweg);
     tw_turns_leave(&talweg->turns);
@@ -244,10 +249,10 @@ int talweg_pull(struct talweg *talweg, uint64_t *step) {
     if (result == TALWEG_OK) {
         tw_shell_resume(shell);
         while (goes_on(talweg) && client->work == TW_CLIENT_WAITING)
-            uv_run(&shell->loop, UV_RUN_ONCE);
+            uv_run(shell->loop, UV_RUN_ONCE);
         /* A push that was repeated may still be on its way when it is settled. */
-        while (shell->borrowed > 0 && !shell->stopped)
-            uv_run(&shell->loop, UV_RUN_ONCE);
+        while (shell->borrowed > 0 && !talweg->turns.stopped)
+            uv_run(shell->loop, UV_RUN_ONCE);
         result = outcome(talweg);
         talweg->version = client->held.version;
         talweg->answered_ns = shell->answered_ns;
@@ -299,7 +304,7 @@ int talweg_cancelled(struct talweg *talweg) {
     if (!talweg->ready)
         return 0;
     if (!atomic_load(&shell->cancelled) && tw_turns_try_enter(&talweg->turns)) {
-        uv_run(&shell->loop, UV_RUN_NOWAIT);
+        uv_run(shell->loop, UV_RUN_NOWAIT);
         tw_turns_leave(&talweg->turns);
     }
     return atomic_load(&shell->cancelled);
@@ -324,6 +329,7 @@ void talweg_leave(struct talweg *talweg) {
         tw_turns_enter(&talweg->turns);
         tw_shell_fini(&talweg->shell);
         tw_turns_leave(&talweg->turns);
+        tw_turns_close(&talweg->turns);
         tw_turns_fini(&talweg->turns);
     }
     free(talweg->list.tensors);

@@ -1,6 +1,5 @@
 #include "worker/io/link.h"
 
-#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +10,10 @@
  * largest chunk on top it stays below what tw_connection_send() takes. */
 #define QUEUE_LOW_BYTES TW_GATHER_BYTES
 #define QUEUE_MAX_BYTES (QUEUE_LOW_BYTES + 2 * TW_FRAME_BYTES_MAX)
+
+/* Less than this of a push that has not ended waits for more of it: small tensors and their
+ * End leave in one write, and are one read for the server. */
+#define HOLD_BYTES (32u << 10)
 
 /* One connection and what the core calls it. Ours until on_closed. */
 struct tw_link {
@@ -28,6 +31,13 @@ static uint64_t now_ms(void) {
 }
 
 /* ---- sending ---- */
+
+/* What is queued need not leave before the application's next call. */
+static bool is_held_back(const struct tw_link *link) {
+    return tw_connection_queued(link->connection) < HOLD_BYTES &&
+           tw_client_goes_on_pushing(&link->shell->client) && link->number != TW_CLIENT_CONTROL &&
+           !tw_connection_is_writing(link->connection);
+}
 
 static void pump(struct tw_link *link) {
     struct tw_shell *shell = link->shell;
@@ -48,11 +58,17 @@ static void pump(struct tw_link *link) {
         }
     }
     link->pumping = false;
-    tw_connection_flush(link->connection);
+    if (!is_held_back(link))
+        tw_connection_flush(link->connection);
+}
+
+/* Behind the last link that there can be: one for each server of the last Welcome. */
+static int link_end(const struct tw_shell *shell) {
+    return 1 + (int)shell->client.servers;
 }
 
 static void pump_all(struct tw_shell *shell) {
-    for (int i = 1; i < TW_CLIENT_LINKS_MAX; i++)
+    for (int i = 1; i < link_end(shell); i++)
         if (shell->link[i] != NULL && tw_client_has_next(&shell->client, i))
             pump(shell->link[i]);
 }
@@ -70,7 +86,7 @@ static void on_drained(struct tw_connection *connection) {
     struct tw_shell *shell = link->shell;
     if (link->detached || !tw_client_awaits_sent(&shell->client))
         return;
-    for (int i = 1; i < TW_CLIENT_LINKS_MAX; i++)
+    for (int i = 1; i < link_end(shell); i++)
         if (shell->link[i] != NULL && tw_connection_queued(shell->link[i]->connection) > 0)
             return;
     tw_shell_step(shell, (struct tw_client_event){.kind = TW_CLIENT_ON_SENT}, NULL);
@@ -120,6 +136,7 @@ static enum tw_status on_frame(struct tw_connection *connection, const struct tw
                                void *data, struct tw_error *error) {
     struct tw_link *link = tw_connection_context(connection);
     struct tw_shell *shell = link->shell;
+    enum tw_body body = frame->body;
     if (link->detached)
         return TW_OK;
     enum tw_status status = tw_shell_step(
@@ -127,11 +144,14 @@ static enum tw_status on_frame(struct tw_connection *connection, const struct tw
         (struct tw_client_event){
             .kind = TW_CLIENT_ON_FRAME, .link = link->number, .frame = frame, .data = data},
         error);
-    if (frame->body == TW_BODY_ATTACHED && status == TW_OK)
+    if (body == TW_BODY_ATTACHED && status == TW_OK)
         tw_connection_limit(connection, TW_FRAME_BYTES_MAX, true);
     if (status != TW_OK)
         link->polite = true;
     close_if_over(shell, status == TW_OK ? NULL : link);
+    if (body == TW_BODY_WEIGHTS && shell->on_weights != NULL &&
+        shell->client.work == TW_CLIENT_COMPUTING)
+        shell->on_weights(shell);
     return status;
 }
 
@@ -287,7 +307,7 @@ static void set_timer(struct tw_shell *shell) {
     uv_timer_stop(&shell->timer);
     if (at == UINT64_MAX)
         return;
-    uv_update_time(&shell->loop);
+    uv_update_time(shell->loop);
     uv_timer_start(&shell->timer, on_timer, at > now ? at - now : 0, 0);
 }
 
@@ -306,7 +326,7 @@ enum tw_status tw_shell_step(struct tw_shell *shell, struct tw_client_event even
 }
 
 void tw_shell_resume(struct tw_shell *shell) {
-    for (int i = 1; i < TW_CLIENT_LINKS_MAX; i++) {
+    for (int i = 1; i < link_end(shell); i++) {
         struct tw_link *link = shell->link[i];
         if (link != NULL && link->held)
             tw_connection_resume(link->connection);
@@ -317,57 +337,32 @@ bool tw_shell_busy(const struct tw_shell *shell) {
     if (shell->client.phase > TW_CLIENT_DISCONNECTED && shell->client.phase != TW_CLIENT_JOINED &&
         !tw_client_over(&shell->client))
         return true;
-    for (int i = 0; i < TW_CLIENT_LINKS_MAX; i++)
-        if (shell->link[i] != NULL && tw_connection_queued(shell->link[i]->connection) > 0)
+    for (int i = 0; i < link_end(shell); i++)
+        if (shell->link[i] != NULL && tw_connection_queued(shell->link[i]->connection) > 0 &&
+            !is_held_back(shell->link[i]))
             return true;
     return false;
 }
 
+bool tw_shell_may_signal(const struct tw_shell *shell) {
+    int known = 0;
+    for (int i = 0; i < link_end(shell); i++) {
+        known += shell->link[i] != NULL;
+        if (shell->link[i] != NULL && tw_connection_is_writing(shell->link[i]->connection))
+            return true;
+    }
+    return known < shell->connections; /* those that close may be writing */
+}
+
 /* ---- life ---- */
 
-/* Nothing to do: the turn of the loop that it ends was the purpose. */
-static void on_wake(uv_async_t *wake) {}
-
-static void on_stop(uv_poll_t *poll, int status, int what) {
-    struct tw_shell *shell = poll->data;
-    shell->stopped = true;
-    uv_poll_stop(poll); /* nobody reads it: it stays readable */
+static void on_timer_closed(uv_handle_t *timer) {
+    struct tw_shell *shell = timer->data;
+    shell->timer_open = false;
 }
 
-static void close_handle(uv_handle_t *handle, void *argument) {
-    if (!uv_is_closing(handle))
-        uv_close(handle, NULL);
-}
-
-static void close_loop(struct tw_shell *shell) {
-    uv_walk(&shell->loop, close_handle, NULL);
-    uv_run(&shell->loop, UV_RUN_DEFAULT);
-    int code = uv_loop_close(&shell->loop);
-    assert(code == 0);
-    (void)code;
-}
-
-static enum tw_status init_loop(struct tw_shell *shell, int stop_fd, struct tw_error *error) {
-    int code = uv_loop_init(&shell->loop);
-    if (code != 0)
-        return tw_error_set(error, TW_IO, "cannot make an event loop: %s", uv_strerror(code));
-    shell->timer_at_ms = UINT64_MAX;
-    shell->timer.data = shell->stop.data = shell;
-    uv_timer_init(&shell->loop, &shell->timer);
-    code = uv_async_init(&shell->loop, &shell->wake, on_wake);
-    if (code == 0 && stop_fd >= 0) {
-        code = uv_poll_init(&shell->loop, &shell->stop, stop_fd);
-        if (code == 0)
-            code = uv_poll_start(&shell->stop, UV_READABLE, on_stop);
-    }
-    if (code == 0)
-        return TW_OK;
-    close_loop(shell);
-    return tw_error_set(error, TW_IO, "cannot watch stop_fd %d: %s", stop_fd, uv_strerror(code));
-}
-
-enum tw_status tw_shell_init(struct tw_shell *shell, const struct tw_client_config *config,
-                             int stop_fd, struct tw_error *error) {
+enum tw_status tw_shell_init(struct tw_shell *shell, uv_loop_t *loop,
+                             const struct tw_client_config *config, struct tw_error *error) {
     memset(shell, 0, sizeof(*shell));
     enum tw_status status = tw_host_port_parse(&shell->server.host, config->server, error);
     if (status != TW_OK)
@@ -378,23 +373,27 @@ enum tw_status tw_shell_init(struct tw_shell *shell, const struct tw_client_conf
         status = tw_error_set(error, TW_NO_MEMORY, "out of memory");
     if (status == TW_OK)
         status = tw_client_init(&shell->client, config, shell->client_memory, error);
-    if (status == TW_OK)
-        status = init_loop(shell, stop_fd, error);
-    shell->host = (struct tw_connection_host){
-        .loop = &shell->loop, .arena = shell->arena, .send_queue_bytes_max = QUEUE_MAX_BYTES};
     if (status != TW_OK) {
         free(shell->client_memory);
         free(shell->arena);
+        return status;
     }
-    return status;
+    shell->loop = loop;
+    shell->timer_at_ms = UINT64_MAX;
+    shell->timer.data = shell;
+    uv_timer_init(loop, &shell->timer);
+    shell->timer_open = true;
+    shell->host = (struct tw_connection_host){
+        .loop = loop, .arena = shell->arena, .send_queue_bytes_max = QUEUE_MAX_BYTES};
+    return TW_OK;
 }
 
 void tw_shell_fini(struct tw_shell *shell) {
     for (int i = 0; i < TW_CLIENT_LINKS_MAX; i++)
         close_link(shell, i);
-    while (shell->connections > 0)
-        uv_run(&shell->loop, UV_RUN_ONCE);
-    close_loop(shell);
+    uv_close((uv_handle_t *)&shell->timer, on_timer_closed);
+    while (shell->connections > 0 || shell->timer_open)
+        uv_run(shell->loop, UV_RUN_ONCE);
     free(shell->client_memory);
     free(shell->arena);
 }

@@ -24,12 +24,13 @@
 struct tw_link;
 
 struct tw_shell {
-    uv_loop_t loop;
+    uv_loop_t *loop;  /* borrowed; several shells may share one */
     uv_timer_t timer; /* at the core's deadline */
     uint64_t timer_at_ms;
-    uv_async_t wake; /* gets another thread out of uv_run() */
-    uv_poll_t stop;  /* the application's stop_fd */
-    bool stopped;    /* it is readable */
+    bool timer_open;
+    /* A pull is complete; the next push may be told from inside of it. NULL: whoever runs
+     * the loop looks at client.work. */
+    void (*on_weights)(struct tw_shell *shell);
     struct tw_client client;
     void *client_memory;
     struct tw_connection_host host;
@@ -43,12 +44,11 @@ struct tw_shell {
     uint64_t answer_position, answered_ns;
 };
 
-/* Makes loop, timer and core. `config` and `server` ("HOST:PORT") as in talweg.h.
- * TW_USAGE: a server, token or numerics id that cannot be; TW_LIMIT: the tensors are
- * too large; TW_NO_MEMORY; TW_IO: no loop, or a stop_fd that cannot be watched. After a
- * failure nothing is left behind. */
-enum tw_status tw_shell_init(struct tw_shell *shell, const struct tw_client_config *config,
-                             int stop_fd, struct tw_error *error);
+/* Makes timer and core; `config` as in talweg.h. TW_USAGE: a server, token or numerics id
+ * that cannot be; TW_LIMIT: the tensors are too large; TW_NO_MEMORY. After a failure nothing
+ * is left behind. */
+enum tw_status tw_shell_init(struct tw_shell *shell, uv_loop_t *loop,
+                             const struct tw_client_config *config, struct tw_error *error);
 
 /* An event of the core (now_ms is filled in here), its effects, and whatever the
  * push may send then. Returns what tw_client_step() did. */
@@ -62,8 +62,12 @@ void tw_shell_resume(struct tw_shell *shell);
  * being made. */
 bool tw_shell_busy(const struct tw_shell *shell);
 
-/* Closes what is open, and the loop; at the latest after a second. Frees nothing of
- * the caller's. */
+/* A turn of the loop may raise SIGPIPE: see before_uv_write in proto/connection.h, which
+ * host.before_uv_write is; whoever runs the loop may set it. */
+bool tw_shell_may_signal(const struct tw_shell *shell);
+
+/* Closes what is open, running the loop until it is closed: at the latest after a second.
+ * Frees nothing of the caller's. */
 void tw_shell_fini(struct tw_shell *shell);
 
 #endif

@@ -24,22 +24,35 @@
 
 struct tw_turns {
     struct tw_shell *shell;
+    uv_loop_t loop;
+    uv_async_t wake; /* gets another thread out of uv_run() */
+    uv_poll_t stop;  /* the application's stop_fd */
+    bool stopped;    /* it is readable */
     pthread_mutex_t drive;
     pthread_mutex_t gate; /* of `called` and `quit` */
     pthread_cond_t change;
     bool called, quit;
     atomic_bool wanted, driving;
     pthread_t helper;
-    bool pipe_was_pending; /* of the application's thread, while it is inside */
+    bool inside;           /* the application is */
+    bool blocks_pipe;      /* then SIGPIPE is blocked in its thread */
+    bool pipe_was_pending; /* before that */
     sigset_t mask;         /* its signal mask outside */
 };
+
+/* First: the loop on which the shell will be made. stop_fd -1: none. TW_IO: there is no
+ * loop, or stop_fd cannot be watched; nothing is left behind. */
+enum tw_status tw_turns_open(struct tw_turns *turns, int stop_fd, struct tw_error *error);
+
+/* After the shell is gone, or was never made; outside, or before tw_turns_init(). */
+void tw_turns_close(struct tw_turns *turns);
 
 /* Starts the helper thread, with all signals blocked. TW_NO_MEMORY. */
 enum tw_status tw_turns_init(struct tw_turns *turns, struct tw_shell *shell,
                              struct tw_error *error);
 
-/* The application goes in and out. Between them SIGPIPE is blocked: a write to a
- * connection that is gone must not end a program that is not ours. */
+/* The application goes in and out. Between them SIGPIPE is blocked when it might come: a
+ * write to a connection that is gone must not end a program that is not ours. */
 void tw_turns_enter(struct tw_turns *turns);
 void tw_turns_leave(struct tw_turns *turns);
 
