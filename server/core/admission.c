@@ -43,7 +43,7 @@ static void drop_late(struct tw_sequencer *s) {
     tw_sequencer_sort(s->prepared, count);
     tw_sequencer_drop(s, s->prepared, count, false);
     for (uint32_t i = 0; i < count; i++)
-        s->slot[s->prepared[i].slot].release_due = true;
+        tw_sequencer_owe_release(s, s->prepared[i].slot, true);
     tw_sequencer_release_due(s);
 }
 

@@ -29,14 +29,29 @@ static bool before(const struct tw_whole *a, const struct tw_whole *b) {
     return a->slot != b->slot ? a->slot < b->slot : a->step < b->step;
 }
 
-/* By slot, then step. Arrivals are nearly in order, and few but for sync. */
+/* Lets whole[at] sink until both whole[2 at + 1] and whole[2 at + 2] come before it. */
+static void sink(struct tw_whole *whole, uint32_t at, uint32_t count) {
+    struct tw_whole moving = whole[at];
+    for (uint32_t below = 2 * at + 1; below < count; below = 2 * at + 1) {
+        if (below + 1 < count && before(&whole[below], &whole[below + 1]))
+            below++;
+        if (!before(&moving, &whole[below]))
+            break;
+        whole[at] = whole[below];
+        at = below;
+    }
+    whole[at] = moving;
+}
+
+/* By slot, then step; no two are equal. A heap: a thousand arrive in any order. */
 void tw_sequencer_sort(struct tw_whole *whole, uint32_t count) {
-    for (uint32_t i = 1; i < count; i++) {
-        struct tw_whole moving = whole[i];
-        uint32_t at = i;
-        for (; at > 0 && before(&moving, &whole[at - 1]); at--)
-            whole[at] = whole[at - 1];
-        whole[at] = moving;
+    for (uint32_t i = count / 2; i-- > 0;)
+        sink(whole, i, count);
+    for (uint32_t left = count; left-- > 1;) {
+        struct tw_whole last = whole[left];
+        whole[left] = whole[0];
+        whole[0] = last;
+        sink(whole, 0, left);
     }
 }
 
@@ -137,7 +152,7 @@ static void leave_behind(struct tw_sequencer *s) {
     tw_sequencer_sort(left, count);
     tw_sequencer_drop(s, left, count, false);
     for (uint32_t i = 0; i < count; i++)
-        s->slot[left[i].slot].release_due = true;
+        tw_sequencer_owe_release(s, left[i].slot, true);
 }
 
 /* ---- votes ---- */
@@ -335,9 +350,7 @@ static void commit(struct tw_sequencer *s) {
     if (!tw_sequencer_turn_if_due(s)) /* a turn leaves nothing */
         leave_behind(s);
     tw_sequencer_after_commit(s, before_examples);
-    for (uint32_t i = 0; i < count; i++)
-        s->slot[contribution[i].slot].release_due = true;
-    tw_sequencer_release_due(s);
+    tw_sequencer_release_contributors(s, contribution, count);
 }
 
 void tw_sequencer_on_squares(struct tw_sequencer *s, const struct tw_squares *squares) {

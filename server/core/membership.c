@@ -129,7 +129,7 @@ static void join_one(struct tw_sequencer *s, const struct tw_sequencer_join *joi
         if (s->member[rank].deferred) { /* the one before it went away meanwhile */
             refuse(s, &s->member[rank].join, TW_RANK_TAKEN);
         }
-        s->member[rank].deferred = true;
+        s->member[rank].deferred = s->deferring = true;
         s->member[rank].join = *join;
         s->member[rank].join.rank = rank;
         s->member[rank].join.any_rank = false;
@@ -166,7 +166,7 @@ void tw_sequencer_on_evict(struct tw_sequencer *s, uint32_t rank) {
     if (rank >= s->config.workers)
         return;
     if (must_wait(s, rank)) {
-        s->member[rank].evict_due = true;
+        s->member[rank].evict_due = s->deferring = true;
         return;
     }
     evict(s, rank);
@@ -175,7 +175,9 @@ void tw_sequencer_on_evict(struct tw_sequencer *s, uint32_t rank) {
 }
 
 void tw_sequencer_run_deferred(struct tw_sequencer *s) {
-    for (uint32_t rank = 0; rank < s->config.workers; rank++) {
+    bool any = s->deferring;
+    s->deferring = false;
+    for (uint32_t rank = 0; any && rank < s->config.workers; rank++) {
         if (s->member[rank].evict_due)
             evict(s, rank);
         if (!s->member[rank].deferred)

@@ -76,8 +76,9 @@ bool tw_node_effect(struct tw_node *n, struct tw_node_effect *effect) {
     if (!n->effects)
         return false;
     *effect = n->effect[n->effect_first];
-    n->effect_first = (n->effect_first + 1) % n->effect_room;
     n->effects--;
+    /* From the start again: what a thousand workers may need at once is seldom touched. */
+    n->effect_first = n->effects ? (n->effect_first + 1) % n->effect_room : 0;
     return true;
 }
 

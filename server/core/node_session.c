@@ -264,6 +264,8 @@ static void attach(struct tw_node *n, uint32_t connection) {
 
 /* With several servers an Attach may overtake what the lead says of its rank. */
 static void attach_waiting(struct tw_node *n, enum tw_role role, uint32_t rank) {
+    if (n->lead)
+        return; /* what it says itself nothing overtakes */
     for (uint32_t i = 0; i < n->config.connections; i++) {
         struct tw_node_connection *connection = &n->connection[i];
         struct tw_session *session = &connection->session;

@@ -13,9 +13,13 @@
 /* Those that were evicted hold nobody back. With nobody left all stays as it is. */
 void tw_sequencer_find_slowest(struct tw_sequencer *s) {
     uint64_t least = UINT64_MAX;
-    for (uint32_t i = 0; i < s->config.workers; i++)
-        if (!s->member[i].evicted && s->slot[i].clock < least)
-            least = s->slot[i].clock;
+    s->slowest = 0;
+    for (uint32_t i = 0; i < s->config.workers; i++) {
+        if (s->member[i].evicted || s->slot[i].clock > least)
+            continue;
+        s->slowest = s->slot[i].clock < least ? 1 : s->slowest + 1;
+        least = s->slot[i].clock;
+    }
     if (least != UINT64_MAX)
         s->clock_min = least;
 }
@@ -25,6 +29,7 @@ void tw_sequencer_level_clocks(struct tw_sequencer *s) {
     tw_sequencer_find_slowest(s);
     for (uint32_t i = 0; i < s->config.workers; i++)
         s->slot[i].clock = s->clock_min;
+    s->slowest = 0;
 }
 
 static bool too_far_ahead(const struct tw_sequencer *s, const struct tw_slot_state *slot) {
@@ -38,11 +43,18 @@ void tw_sequencer_settle(struct tw_sequencer *s, uint32_t index, uint64_t step) 
     assert(step > slot->settled);
     slot->settled = step;
     slot->clock++;
-    if (s->config.dial.clock_bound >= 0 && slot->clock == s->clock_min + 1)
+    /* Not at each step of each slot, but when the last of the slowest has gone on. */
+    if (s->config.dial.clock_bound >= 0 && slot->clock == s->clock_min + 1 &&
+        (s->slowest == 0 || --s->slowest == 0))
         tw_sequencer_find_slowest(s);
 }
 
 /* ---- releasing ---- */
+
+void tw_sequencer_owe_release(struct tw_sequencer *s, uint32_t slot, bool due) {
+    s->dues += (uint32_t)due - (uint32_t)s->slot[slot].release_due;
+    s->slot[slot].release_due = due;
+}
 
 /* Gives the slot the weights as they are, if it may have them now. A member that is
  * gone gets its RELEASE when it is back. */
@@ -51,7 +63,7 @@ void tw_sequencer_release(struct tw_sequencer *s, uint32_t index) {
     assert(!slot->reading);
     if (s->ending || slot->waiting || s->member[index].state != TW_MEMBER_HERE)
         return;
-    slot->release_due = s->holding || too_far_ahead(s, slot);
+    tw_sequencer_owe_release(s, index, s->holding || too_far_ahead(s, slot));
     if (slot->release_due)
         return;
     struct tw_record *record = tw_sequencer_log(s, TW_RECORD_RELEASE);
@@ -70,9 +82,22 @@ void tw_sequencer_release(struct tw_sequencer *s, uint32_t index) {
 
 /* Those that were held back, and may go on now. */
 void tw_sequencer_release_due(struct tw_sequencer *s) {
-    for (uint32_t i = 0; i < s->config.workers; i++)
+    for (uint32_t i = 0; i < s->config.workers && s->dues; i++)
         if (s->slot[i].release_due && !s->slot[i].reading)
             tw_sequencer_release(s, i);
+}
+
+/* In the order of slots. With nobody else waiting there is no need to look at all of them. */
+void tw_sequencer_release_contributors(struct tw_sequencer *s,
+                                       const struct tw_contribution *contribution, uint32_t count) {
+    bool alone = s->dues == 0;
+    for (uint32_t i = 0; i < count; i++)
+        tw_sequencer_owe_release(s, contribution[i].slot, true);
+    for (uint32_t i = 0; alone && i < count; i++)
+        if (!s->slot[contribution[i].slot].reading)
+            tw_sequencer_release(s, contribution[i].slot);
+    if (!alone)
+        tw_sequencer_release_due(s);
 }
 
 /* ---- cancelling ---- */
@@ -114,7 +139,8 @@ static uint32_t clear_slot(struct tw_sequencer *s, uint32_t index) {
     }
     cleared += s->ready_count - kept;
     s->ready_count = kept;
-    slot->waiting = slot->release_due = slot->wants = false;
+    slot->waiting = slot->wants = false;
+    tw_sequencer_owe_release(s, index, false);
     return cleared;
 }
 

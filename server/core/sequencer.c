@@ -153,6 +153,7 @@ static uint64_t in_flight(const struct tw_sequencer *s, uint64_t *count) {
 #ifdef TALWEG_CHECKS
 static void check(const struct tw_sequencer *s) {
     uint64_t count, ages = in_flight(s, &count);
+    uint32_t dues = 0;
     for (uint32_t i = 0; i < s->config.workers; i++) {
         const struct tw_slot_state *slot = &s->slot[i];
         assert(!slot->reading || !slot->waiting);
@@ -162,7 +163,9 @@ static void check(const struct tw_sequencer *s) {
         assert(s->config.dial.clock_bound < 0 || s->member[i].evicted ||
                slot->clock >= s->clock_min);
         assert(!s->member[i].evicted || (!slot->reading && !slot->waiting));
+        dues += slot->release_due;
     }
+    assert(dues == s->dues);
     assert(count == s->reads_out);
     assert(s->staleness.applied + s->staleness.dropped + ages == s->staleness.outstanding);
 }

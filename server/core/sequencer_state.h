@@ -77,6 +77,9 @@ struct tw_sequencer {
     uint32_t turns;  /* of the job's: how many are behind us */
     bool turn_asked; /* `asked` waits for the PREPARE under way */
     struct tw_sequencer_turn asked;
+    uint32_t dues;      /* slots whose release_due is set */
+    uint32_t slowest;   /* slots that take part, at clock_min; 0: not counted */
+    bool deferring;     /* a member's join or eviction waits for the PREPARE under way */
     uint64_t reads_out; /* open reads, and whole pushes neither committed nor dropped */
     uint64_t clock_min;
 
@@ -148,6 +151,10 @@ struct tw_record *tw_sequencer_log(struct tw_sequencer *s, enum tw_record_kind k
 /* release.c */
 void tw_sequencer_release(struct tw_sequencer *s, uint32_t slot);
 void tw_sequencer_release_due(struct tw_sequencer *s);
+void tw_sequencer_owe_release(struct tw_sequencer *s, uint32_t slot, bool due);
+/* All of these slots are owed a RELEASE, too. */
+void tw_sequencer_release_contributors(struct tw_sequencer *s,
+                                       const struct tw_contribution *contribution, uint32_t count);
 void tw_sequencer_tell_cancelled(struct tw_sequencer *s, uint32_t slot);
 void tw_sequencer_cancel_read(struct tw_sequencer *s, uint32_t slot);
 void tw_sequencer_forget_slot(struct tw_sequencer *s, uint32_t slot);

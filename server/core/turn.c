@@ -23,7 +23,7 @@ static void turn(struct tw_sequencer *s, const struct tw_dial *dial) {
     tw_sequencer_spend_permits(s);
     for (uint32_t i = 0; i < s->config.workers; i++) {
         tw_sequencer_cancel_slot(s, i);
-        s->slot[i].release_due = true;
+        tw_sequencer_owe_release(s, i, true);
     }
     tw_sequencer_level_clocks(s);
 }
