@@ -42,6 +42,7 @@
 #define TW_HANDSHAKE_MS 5000
 #define TW_PENDING_CONNECTIONS_MAX 64
 #define TW_PENDING_PER_ADDRESS_MAX 16
+#define TW_UNKNOWN_CONNECTIONS_MAX 1088 /* those and more, whose turn has not come */
 #define TW_NONCE_BYTES 32
 #define TW_PROOF_BYTES 32
 #define TW_TOKEN_BYTES_MIN 16

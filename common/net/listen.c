@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 #include "common/base/limits.h"
 
@@ -102,6 +103,14 @@ void tw_socket_tune(uv_tcp_t *stream, const struct sockaddr *peer) {
 /* The kernel counts a window that stays closed as no answer. */
 void tw_socket_patience(uv_tcp_t *stream, uint64_t ms) {
     set_int(stream, IPPROTO_TCP, TCP_USER_TIMEOUT, ms < INT32_MAX ? (int)ms : INT32_MAX);
+}
+
+void tw_allow_many_files(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 void tw_ignore_broken_pipes(void) {

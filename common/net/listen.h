@@ -36,6 +36,10 @@ void tw_socket_tune(uv_tcp_t *stream, const struct sockaddr *peer);
 /* The other side may not read for so long, while its machine answers. Never fails, as above. */
 void tw_socket_patience(uv_tcp_t *stream, uint64_t ms);
 
+/* As many open files, sockets among them, as the system allows this process: the usual 1024
+ * are the connections of 500 workers. Never fails: then it stays as it is. */
+void tw_allow_many_files(void);
+
 /* A write to a connection that is gone must be an error code, not a signal that
  * ends the process. Every program calls this once at its start; a library, whose
  * process is not its own, blocks SIGPIPE in its own thread instead. */

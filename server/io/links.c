@@ -8,8 +8,10 @@
  * such as a Refuse, still leaves. Nothing that comes in on it is looked at.
  *
  * Limits: so many connections may be unknown at a time, in all and from one
- * address, and each for so long. One more is refused by name; when even those that
- * are being refused become too many, they are closed without a word. */
+ * address, and each for so long. More of them wait in line, unread, until others have
+ * joined or given up: a thousand workers of one machine come in one after the other. When the
+ * line is full one more is refused by name; when even those that are being refused become
+ * too many, they are closed without a word. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,9 +21,10 @@
 #include "common/net/listen.h"
 #include "server/io/server_state.h"
 
-#define BACKLOG 256
+#define BACKLOG 1024
 #define ADDRESSES 8
 #define FAULT_LINES 10
+#define LOOKED_AT 16 /* of those in line, in a turn of the loop */
 #define FAULT_WINDOW_MS 10000
 
 /* ---- parting ---- */
@@ -48,12 +51,21 @@ static void tell_fault(const struct tw_link *link, enum tw_status status, const 
            tw_status_name((int)status), why);
 }
 
+static void forget_pending(struct tw_link *link) {
+    struct tw_link **at = &link->server->pending;
+    while (*at && *at != link)
+        at = &(*at)->next_pending;
+    if (*at)
+        *at = link->next_pending;
+}
+
 static void leave_node(struct tw_link *link, enum tw_status status, const char *why) {
     struct tw_server *server = link->server;
     uint32_t number = link->number;
     if (number == TW_NO_CONNECTION)
         return;
     tell_fault(link, status, why);
+    forget_pending(link);
     snprintf(link->why, sizeof(link->why), "%s", why);
     link->number = TW_NO_CONNECTION;
     server->link[number] = NULL;
@@ -67,6 +79,19 @@ void tw_links_part(struct tw_link *link, enum tw_status status, const char *why)
     leave_node(link, status, status == TW_OK ? "it said goodbye" : why);
 }
 
+static void leave_line(struct tw_link *link) {
+    struct tw_server *server = link->server;
+    struct tw_link **at = &server->line, *before = NULL;
+    for (; *at != link; at = &(*at)->next_in_line)
+        before = *at;
+    *at = link->next_in_line;
+    if (server->line_end == link)
+        server->line_end = before;
+    link->next_in_line = NULL;
+    link->is_in_line = false;
+    server->line_length--;
+}
+
 static void unlist(struct tw_link *link) {
     struct tw_server *server = link->server;
     if (link->previous)
@@ -75,7 +100,10 @@ static void unlist(struct tw_link *link) {
         server->links = link->next;
     if (link->next)
         link->next->previous = link->previous;
-    server->parting--;
+    if (link->is_in_line)
+        leave_line(link);
+    else
+        server->parting--;
     tw_pump_forget(server, link);
 }
 
@@ -171,8 +199,10 @@ static void on_released(struct tw_connection *connection, void *token) {
     if (number == link->weights_last && link->number != TW_NO_CONNECTION) {
         link->weights_last = UINT32_MAX;
         if (link->weights_rank != TW_SLOT_EVALUATOR) {
-            tw_trace_served(&link->server->trace, link->weights_rank, link->weights_position);
-            tw_waits_served(link->server, link->weights_rank);
+            uint64_t now_ns = uv_hrtime();
+            tw_trace_served(&link->server->trace, link->weights_rank, link->weights_position,
+                            now_ns);
+            tw_waits_served(link->server, link->weights_rank, now_ns);
         }
     }
     tw_pump_sent(link->server, number);
@@ -193,55 +223,106 @@ static bool is_pending(const struct tw_link *link) {
     return link->number != TW_NO_CONNECTION && tw_node_is_pending(link->server->node, link->number);
 }
 
-/* Whether this connection, which has no number yet, is one too many. */
-static bool is_too_many(const struct tw_link *link, struct tw_error *error) {
-    const struct tw_server_limits *limits = &link->server->limits;
-    uint32_t pending = 0, same = 0;
+static bool is_from(const struct tw_link *link, const char *host, size_t length) {
+    return host_length(link) == length &&
+           memcmp(tw_connection_peer(link->connection), host, length) == 0;
+}
+
+/* How many have not joined or attached yet, and of them from this connection's address. Those
+ * that have are taken out of the list. */
+static uint32_t count_pending(const struct tw_link *link, uint32_t *same) {
+    struct tw_link **at = &link->server->pending;
     size_t length = host_length(link);
-    const char *peer = tw_connection_peer(link->connection);
-    for (const struct tw_link *other = link->server->links; other; other = other->next) {
-        if (!is_pending(other))
+    uint32_t pending = 0;
+    *same = 0;
+    while (*at) {
+        if (!is_pending(*at)) {
+            *at = (*at)->next_pending;
             continue;
+        }
         pending++;
-        same += host_length(other) == length &&
-                memcmp(tw_connection_peer(other->connection), peer, length) == 0;
+        *same += is_from(*at, tw_connection_peer(link->connection), length);
+        at = &(*at)->next_pending;
     }
+    return pending;
+}
+
+/* Whether this connection, which has no number yet, is one too many. */
+static bool is_too_many(const struct tw_link *link, uint32_t pending, uint32_t same,
+                        struct tw_error *error) {
+    const struct tw_server_limits *limits = &link->server->limits;
     if (pending >= limits->pending)
         tw_error_set(error, TW_LIMIT, "%u connections that have not joined are open already",
                      pending);
     else if (same >= limits->pending_per_address)
         tw_error_set(error, TW_LIMIT,
                      "%u connections from %.*s that have not joined are open already", same,
-                     (int)length, peer);
+                     (int)host_length(link), tw_connection_peer(link->connection));
     else
         return false;
     return true;
+}
+
+/* Its turn comes later. False: the line is full. */
+static bool stand_in_line(struct tw_link *link, uint32_t pending) {
+    struct tw_server *server = link->server;
+    if (pending + server->line_length >= server->limits.unknown)
+        return false;
+    server->parting--;
+    link->is_in_line = true;
+    *(server->line_end ? &server->line_end->next_in_line : &server->line) = link;
+    server->line_end = link;
+    server->line_length++;
+    tw_connection_pause(link->connection);
+    return true;
+}
+
+static void take_number(struct tw_link *link, uint32_t number) {
+    struct tw_server *server = link->server;
+    server->parting--;
+    link->number = number;
+    link->next_pending = server->pending;
+    server->pending = link;
+    server->link[number] = link;
+    tw_connection_limit(link->connection, TW_HELLO_BYTES_MAX, false);
 }
 
 static void enter(struct tw_link *link) {
     struct tw_server *server = link->server;
     struct tw_error error = {.status = TW_OK};
     uint8_t random[TW_NODE_RANDOM_BYTES];
-    uint32_t number = TW_NO_CONNECTION;
+    uint32_t number = TW_NO_CONNECTION, same, pending = count_pending(link, &same);
     if (server->parting > server->limits.pending) {
         tw_connection_close(link->connection);
         return;
     }
-    if (!is_too_many(link, &error)) {
-        if (tw_random_bytes(random, sizeof(random)) != TW_OK)
-            tw_error_set(&error, TW_IO, "the server's system gives no random numbers");
-        else if ((number = tw_node_open(server->node, random)) == TW_NO_CONNECTION)
-            tw_error_set(&error, TW_LIMIT, "the server has no room for another connection");
+    if (is_too_many(link, pending, same, &error)) {
+        if (stand_in_line(link, pending))
+            return;
+    } else if (tw_random_bytes(random, sizeof(random)) != TW_OK) {
+        tw_error_set(&error, TW_IO, "the server's system gives no random numbers");
+    } else if ((number = tw_node_open(server->node, random)) == TW_NO_CONNECTION) {
+        tw_error_set(&error, TW_LIMIT, "the server has no room for another connection");
     }
-    if (number == TW_NO_CONNECTION) {
-        tell_fault(link, error.status, error.text);
-        tw_connection_finish(link->connection, error.status, error.text);
+    if (number != TW_NO_CONNECTION) {
+        take_number(link, number);
         return;
     }
-    server->parting--;
-    link->number = number;
-    server->link[number] = link;
-    tw_connection_limit(link->connection, TW_HELLO_BYTES_MAX, false);
+    tell_fault(link, error.status, error.text);
+    tw_connection_finish(link->connection, error.status, error.text);
+}
+
+/* In turn; those of an address that has enough others before the handshake go to the end. */
+void tw_links_let_in(struct tw_server *server) {
+    uint32_t looks = server->line_length < LOOKED_AT ? server->line_length : LOOKED_AT;
+    for (; looks > 0 && server->phase == TW_SERVER_RUNNING; looks--) {
+        struct tw_link *link = server->line;
+        leave_line(link);
+        server->parting++; /* until it has a number */
+        enter(link);
+        if (!link->is_in_line)
+            tw_connection_unpause(link->connection);
+    }
 }
 
 static void list(struct tw_link *link) {
@@ -349,6 +430,7 @@ void tw_links_tick(struct tw_server *server, uint32_t passed_ms) {
         check_patience(link, passed_ms);
     }
     tw_pump_drain(server);
+    tw_links_let_in(server);
     if (server->has_unaccepted && server->phase != TW_SERVER_CLOSING) {
         server->has_unaccepted = false;
         accept_one(server);
@@ -357,7 +439,7 @@ void tw_links_tick(struct tw_server *server, uint32_t passed_ms) {
 
 void tw_links_say_goodbye(struct tw_server *server) {
     for (struct tw_link *link = server->links; link; link = link->next)
-        if (is_pending(link))
+        if (is_pending(link) || link->is_in_line)
             tw_links_part(link, TW_STOPPED, "the run is over");
     tw_pump_drain(server);
 }

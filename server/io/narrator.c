@@ -311,8 +311,9 @@ static void on_dropped(struct tw_server *server, const struct tw_node_event *eve
         tw_say("not finite: %s; that update is left out (number %u)", text, narrator->drops);
 }
 
-void tw_narrator_event(struct tw_server *server, const struct tw_node_event *event) {
-    tw_waits_event(server, event);
+void tw_narrator_event(struct tw_server *server, const struct tw_node_event *event,
+                       uint64_t now_ns) {
+    tw_waits_event(server, event, now_ns);
     switch (event->kind) {
     case TW_EVENT_JOINED:
         on_joined(server, event);

@@ -120,7 +120,8 @@ void tw_pump_queue(struct tw_server *server, struct tw_link *link, const struct 
         note_queued(server, link, 0);
 }
 
-static void carry_out(struct tw_server *server, const struct tw_node_effect *effect) {
+static void carry_out(struct tw_server *server, const struct tw_node_effect *effect,
+                      uint64_t now_ns) {
     struct tw_link *link;
     switch (effect->kind) {
     case TW_NODE_SEND:
@@ -137,15 +138,15 @@ static void carry_out(struct tw_server *server, const struct tw_node_effect *eff
             tw_connection_resume(link->connection);
         break;
     case TW_NODE_EVENT:
-        tw_narrator_event(server, &effect->event);
-        tw_trace_event(&server->trace, &effect->event);
+        tw_narrator_event(server, &effect->event, now_ns);
+        tw_trace_event(&server->trace, &effect->event, now_ns);
         break;
     case TW_NODE_TO_SHARDS: /* the records are the log */
         tw_shards_order(server, &effect->order);
         if (effect->order.kind == TW_ORDER_RECORD) {
             tw_order_writer_add(&server->order, &effect->order.record);
-            tw_trace_record(&server->trace, &effect->order.record);
-            tw_waits_record(server, &effect->order.record);
+            tw_trace_record(&server->trace, &effect->order.record, now_ns);
+            tw_waits_record(server, &effect->order.record, now_ns);
         }
         break;
     case TW_NODE_TO_LEAD:
@@ -165,15 +166,16 @@ static void set_clock(struct tw_server *server) {
     tw_waits_hold(server);
 }
 
-void tw_pump_drain(struct tw_server *server) {
+uint64_t tw_pump_drain(struct tw_server *server) {
     struct tw_node_effect effect;
-    bool any = false;
+    uint64_t now_ns = 0;
     while (tw_node_effect(server->node, &effect)) {
-        carry_out(server, &effect);
-        any = true;
+        now_ns = now_ns ? now_ns : uv_hrtime();
+        carry_out(server, &effect, now_ns);
     }
-    if (any)
+    if (now_ns)
         set_clock(server);
+    return now_ns;
 }
 
 /* ---- work ---- */
@@ -186,8 +188,8 @@ static void work(struct tw_server *server) {
             sleep_until_woken(server, result == TW_SHARD_BLOCKED);
         if (result == TW_SHARD_IDLE)
             tw_lead_idle(server);
-        tw_pump_drain(server); /* may wake it again */
-        if (uv_hrtime() >= end)
+        uint64_t now_ns = tw_pump_drain(server); /* may wake it again */
+        if (!server->pump.awake || (now_ns ? now_ns : uv_hrtime()) >= end)
             break;
     }
 }
@@ -200,6 +202,8 @@ static void on_check(uv_check_t *check) {
     flush(server);
     tw_lead_flush(server);
     tw_operators_answer(server);
+    if (server->line_length)
+        tw_links_let_in(server);
     if (server->order.failed.status != TW_OK)
         tw_server_stop(server);
     if (server->shards.lost.status != TW_OK && server->phase <= TW_SERVER_COLLECTING)

@@ -106,6 +106,7 @@ static void set_limits(struct tw_server *server) {
 #define FALL_BACK(field, value) limits->field = limits->field ? limits->field : (value)
     FALL_BACK(pending, TW_PENDING_CONNECTIONS_MAX);
     FALL_BACK(pending_per_address, TW_PENDING_PER_ADDRESS_MAX);
+    FALL_BACK(unknown, TW_UNKNOWN_CONNECTIONS_MAX);
     FALL_BACK(handshake_ms, TW_HANDSHAKE_MS);
     FALL_BACK(waiting_ms, TW_WAITING_MS);
     FALL_BACK(straggler_ms, TW_STRAGGLER_MS);
@@ -209,6 +210,7 @@ enum tw_status tw_server_run(const struct tw_server_config *config, struct tw_er
     server->config = config;
     server->directory.metrics = server->order.file = server->shards.file.draft.fd = -1;
     ignore_signals_of_writes();
+    tw_allow_many_files();
     tw_flush_denormals();
     set_limits(server);
     struct tw_error failure = {.status = TW_OK};

@@ -21,6 +21,7 @@
 struct tw_server_limits {
     uint32_t pending;             /* connections that have not joined or attached yet */
     uint32_t pending_per_address; /* of them from one address */
+    uint32_t unknown;             /* pending, and those that wait for their turn to be so */
     uint32_t handshake_ms;        /* until a connection must have joined or attached */
     uint32_t waiting_ms;          /* between two reports of whom an update waits for */
     uint32_t straggler_ms;        /* that a step may take before its rank is named */

@@ -58,6 +58,9 @@ struct tw_link {
     struct tw_connection *connection;
     uint32_t number; /* in the node; TW_NO_CONNECTION: it has been told that this is lost */
     struct tw_link *next, *previous; /* of all */
+    struct tw_link *next_pending;
+    struct tw_link *next_in_line;
+    bool is_in_line; /* its turn to be heard has not come: nothing is read of it */
     struct tw_link *next_unflushed;
     bool is_unflushed;
     bool is_member; /* a worker's control connection: the narrator tells how it ends */
@@ -179,11 +182,14 @@ struct tw_server {
     uv_tcp_t listener;
     struct tw_connection_host host;
     struct tw_unpack_arena arena;
-    struct tw_link **link; /* [link_room], by number */
-    uint32_t link_room;    /* connections that the node has room for */
-    struct tw_link *links; /* all, also those that the node has let go */
-    uint32_t parting;      /* of them: the latter */
-    bool has_unaccepted;   /* accepting failed; once more at the next tick */
+    struct tw_link **link;           /* [link_room], by number */
+    uint32_t link_room;              /* connections that the node has room for */
+    struct tw_link *links;           /* all, also those that the node has let go */
+    uint32_t parting;                /* of them: the latter */
+    struct tw_link *pending;         /* of them: those that may not have joined or attached yet */
+    struct tw_link *line, *line_end; /* of them: those that wait for their turn */
+    uint32_t line_length;
+    bool has_unaccepted; /* accepting failed; once more at the next tick */
     struct tw_fault_lines faults;
     uint32_t questions; /* of operators, to be answered in this turn of the loop */
 
@@ -216,13 +222,17 @@ enum tw_status tw_links_listen(struct tw_server *server, struct tw_error *error)
 /* The node wants this connection closed; and it is told that it is lost. */
 void tw_links_part(struct tw_link *link, enum tw_status status, const char *why);
 void tw_links_tick(struct tw_server *server, uint32_t passed_ms);
+/* Those in line whose turn has come; after anything that may have made room. */
+void tw_links_let_in(struct tw_server *server);
 /* Those that never joined are told why; the others have got their Stop. */
 void tw_links_say_goodbye(struct tw_server *server);
 void tw_links_close(struct tw_server *server);
 
 /* pump.c */
 void tw_pump_init(struct tw_server *server);
-void tw_pump_drain(struct tw_server *server);
+/* Carries out what followed from an input. Returns the moment in which that was, by
+ * uv_hrtime(); 0: nothing followed, no clock was read. */
+uint64_t tw_pump_drain(struct tw_server *server);
 /* A small frame to another server; it leaves with the next flush. */
 void tw_pump_queue(struct tw_server *server, struct tw_link *link, const struct tw_frame *frame);
 void tw_pump_wake(struct tw_server *server);
@@ -232,7 +242,8 @@ void tw_pump_forget(struct tw_server *server, struct tw_link *link);
 /* narrator.c */
 enum tw_status tw_narrator_init(struct tw_server *server);
 void tw_narrator_fini(struct tw_server *server);
-void tw_narrator_event(struct tw_server *server, const struct tw_node_event *event);
+void tw_narrator_event(struct tw_server *server, const struct tw_node_event *event,
+                       uint64_t now_ns);
 void tw_narrator_tick(struct tw_server *server);
 /* Evaluations that have not come will not come. */
 void tw_narrator_let_go(struct tw_server *server);
@@ -259,12 +270,13 @@ void tw_steps_conclude(struct tw_server *server);
 /* waits.c */
 enum tw_status tw_waits_init(struct tw_server *server);
 void tw_waits_fini(struct tw_server *server);
-void tw_waits_event(struct tw_server *server, const struct tw_node_event *event);
-void tw_waits_record(struct tw_server *server, const struct tw_record *record);
+/* `now_ns`: one moment for all that follows from one input. */
+void tw_waits_event(struct tw_server *server, const struct tw_node_event *event, uint64_t now_ns);
+void tw_waits_record(struct tw_server *server, const struct tw_record *record, uint64_t now_ns);
 void tw_waits_hold(struct tw_server *server);
 /* A frame of it begins to arrive, or is complete; the last of its weights have left. */
 void tw_waits_heard(struct tw_link *link, const struct tw_frame *frame);
-void tw_waits_served(struct tw_server *server, uint32_t rank);
+void tw_waits_served(struct tw_server *server, uint32_t rank, uint64_t now_ns);
 void tw_waits_tick(struct tw_server *server, uint64_t passed_ms);
 struct tw_waiting_view tw_waits_view(const struct tw_server *server, uint32_t rank,
                                      uint64_t now_ns);

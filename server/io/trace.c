@@ -63,8 +63,12 @@ void tw_trace_close(struct tw_trace *trace) {
     trace->update = NULL;
 }
 
+static uint64_t since_origin(const struct tw_trace *trace, uint64_t now_ns) {
+    return now_ns - trace->origin_ns + 1;
+}
+
 uint64_t tw_trace_now(const struct tw_trace *trace) {
-    return trace->on ? uv_hrtime() - trace->origin_ns + 1 : 0;
+    return trace->on ? since_origin(trace, uv_hrtime()) : 0;
 }
 
 /* ---- steps ---- */
@@ -107,9 +111,9 @@ static void on_arrived(struct tw_trace *trace, uint32_t rank, uint64_t step, uin
     at->idle = now;
 }
 
-void tw_trace_served(struct tw_trace *trace, uint32_t rank, uint64_t position) {
+void tw_trace_served(struct tw_trace *trace, uint32_t rank, uint64_t position, uint64_t now_ns) {
     if (trace->on && trace->rank[rank].open && trace->rank[rank].read == position)
-        trace->rank[rank].served = tw_trace_now(trace);
+        trace->rank[rank].served = since_origin(trace, now_ns);
 }
 
 /* ---- updates ---- */
@@ -197,37 +201,39 @@ static void on_measured(struct tw_trace *trace, const struct tw_node_event *even
 
 /* ---- what passes ---- */
 
-void tw_trace_record(struct tw_trace *trace, const struct tw_record *record) {
+void tw_trace_record(struct tw_trace *trace, const struct tw_record *record, uint64_t now_ns) {
     if (!trace->on)
         return;
+    uint64_t now = since_origin(trace, now_ns);
     if (record->kind == TW_RECORD_RELEASE && record->slot != TW_SLOT_EVALUATOR)
-        on_release(trace, record, tw_trace_now(trace));
+        on_release(trace, record, now);
     else if (record->kind == TW_RECORD_COMMIT)
-        update_of(trace, record->version)->committed = tw_trace_now(trace);
+        update_of(trace, record->version)->committed = now;
 }
 
-void tw_trace_event(struct tw_trace *trace, const struct tw_node_event *event) {
+void tw_trace_event(struct tw_trace *trace, const struct tw_node_event *event, uint64_t now_ns) {
     if (!trace->on)
         return;
+    uint64_t now = since_origin(trace, now_ns);
     switch (event->kind) {
     case TW_EVENT_JOINED:
         if (!trace->rank[event->rank].open)
-            trace->rank[event->rank].idle = tw_trace_now(trace);
+            trace->rank[event->rank].idle = now;
         break;
     case TW_EVENT_ARRIVED:
-        on_arrived(trace, event->rank, event->step, tw_trace_now(trace));
+        on_arrived(trace, event->rank, event->step, now);
         break;
     case TW_EVENT_PREPARED:
-        update_of(trace, event->version)->prepared = tw_trace_now(trace);
+        update_of(trace, event->version)->prepared = now;
         break;
     case TW_EVENT_APPLIED:
-        on_applied(trace, event->version, tw_trace_now(trace));
+        on_applied(trace, event->version, now);
         break;
     case TW_EVENT_SAMPLED:
         on_sampled(trace, event->sample);
         break;
     case TW_EVENT_MEASURED:
-        on_measured(trace, event, tw_trace_now(trace));
+        on_measured(trace, event, now);
         break;
     default:
         break;

@@ -45,12 +45,12 @@ enum tw_status tw_trace_open(struct tw_trace *trace, const struct tw_job *job, c
 /* Nanoseconds since the header, never 0; 0 when there is no trace. */
 uint64_t tw_trace_now(const struct tw_trace *trace);
 
-/* A record of the sequencer; an event of the node. */
-void tw_trace_record(struct tw_trace *trace, const struct tw_record *record);
-void tw_trace_event(struct tw_trace *trace, const struct tw_node_event *event);
+/* A record of the sequencer; an event of the node. `now_ns` by uv_hrtime(). */
+void tw_trace_record(struct tw_trace *trace, const struct tw_record *record, uint64_t now_ns);
+void tw_trace_event(struct tw_trace *trace, const struct tw_node_event *event, uint64_t now_ns);
 
 /* The last byte of a rank's weights of this position has gone to the kernel. */
-void tw_trace_served(struct tw_trace *trace, uint32_t rank, uint64_t position);
+void tw_trace_served(struct tw_trace *trace, uint32_t rank, uint64_t position, uint64_t now_ns);
 
 /* Training is over; the hash of the final weights, unless it is there already. */
 void tw_trace_end(struct tw_trace *trace, const struct tw_sample *sample);

@@ -44,9 +44,8 @@ static void on_measured(struct tw_waiting *account, const struct tw_node_event *
     }
 }
 
-void tw_waits_event(struct tw_server *server, const struct tw_node_event *event) {
+void tw_waits_event(struct tw_server *server, const struct tw_node_event *event, uint64_t now_ns) {
     struct tw_waiting *account = server->waits.account;
-    uint64_t now_ns = uv_hrtime();
     switch (event->kind) {
     case TW_EVENT_STARTED:
         tw_waiting_start(account, now_ns);
@@ -74,8 +73,7 @@ static void on_commit(struct tw_server *server, const struct tw_record *record, 
     waits->commit_seconds = seconds;
 }
 
-void tw_waits_record(struct tw_server *server, const struct tw_record *record) {
-    uint64_t now_ns = uv_hrtime();
+void tw_waits_record(struct tw_server *server, const struct tw_record *record, uint64_t now_ns) {
     if (record->kind == TW_RECORD_COMMIT)
         on_commit(server, record, now_ns);
     else if (record->kind == TW_RECORD_RELEASE && record->slot != TW_SLOT_EVALUATOR)
@@ -105,8 +103,8 @@ void tw_waits_heard(struct tw_link *link, const struct tw_frame *frame) {
     }
 }
 
-void tw_waits_served(struct tw_server *server, uint32_t rank) {
-    tw_waiting_served(server->waits.account, rank, uv_hrtime());
+void tw_waits_served(struct tw_server *server, uint32_t rank, uint64_t now_ns) {
+    tw_waiting_served(server->waits.account, rank, now_ns);
 }
 
 struct tw_waiting_view tw_waits_view(const struct tw_server *server, uint32_t rank,

@@ -395,18 +395,36 @@ static void check_room(struct server_script script, unsigned room, const char *p
 }
 
 static void too_many_connections_that_do_not_join_are_refused(void **state) {
-    check_room((struct server_script){.limits.pending = 3}, 3, "3 connections that");
+    check_room((struct server_script){.limits = {.pending = 3, .unknown = 3}}, 3,
+               "3 connections that");
 }
 
 static void one_address_cannot_take_all_the_room(void **state) {
-    check_room((struct server_script){.limits.pending_per_address = 2}, 2,
+    check_room((struct server_script){.limits = {.pending_per_address = 2, .unknown = 2}}, 2,
                "2 connections from 127.0.0.1");
+}
+
+/* More than may be unknown at a time, from one address: each is heard when its turn comes. */
+static void honest_connections_wait_in_line(void **state) {
+    enum { PEERS = 6 };
+    struct peer *peers[PEERS];
+    start(2, (struct server_script){.limits = {.pending = 3, .pending_per_address = 1}});
+    for (int i = 0; i < PEERS; i++) {
+        peers[i] = peer_connect(server.port);
+        peer_hello(peers[i]);
+    }
+    for (int i = 0; i < PEERS; i++) {
+        peer_expect(peers[i], TW_BODY_CHALLENGE);
+        peer_close(peers[i]);
+    }
+    good_update();
+    finish();
 }
 
 static void a_flood_is_not_even_answered(void **state) {
     enum { FLOOD = 12 };
     struct peer *peers[FLOOD], *last;
-    start(1, (struct server_script){.limits.pending = 4});
+    start(1, (struct server_script){.limits = {.pending = 4, .unknown = 4}});
     for (int i = 0; i < FLOOD; i++) /* none of them closes */
         peers[i] = peer_connect(server.port);
     last = peer_connect(server.port);
@@ -502,6 +520,7 @@ int main(void) {
         TEST(weights_that_nobody_takes_do_not_stop_the_others),
         TEST(when_all_copies_are_taken_updates_wait_for_one),
         TEST(weights_for_a_connection_that_is_closing_are_let_go),
+        TEST(honest_connections_wait_in_line),
         TEST(one_address_cannot_take_all_the_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <unistd.h>
+#include <uv.h>
 
 #include "server/io/trace.h"
 #include "tests/lib/trace_samples.h"
@@ -79,11 +80,11 @@ static void close_and_read(struct desk *desk) {
 static void release(struct desk *desk, uint32_t rank, uint64_t step, uint64_t position) {
     struct tw_record record = {
         .kind = TW_RECORD_RELEASE, .slot = rank, .step = step, .position = position};
-    tw_trace_record(desk->trace, &record);
+    tw_trace_record(desk->trace, &record, uv_hrtime());
 }
 
 static void happen(struct desk *desk, struct tw_node_event event) {
-    tw_trace_event(desk->trace, &event);
+    tw_trace_event(desk->trace, &event, uv_hrtime());
 }
 
 static void measure(struct desk *desk, uint32_t rank, struct tw_measure measure) {
@@ -109,7 +110,7 @@ static void a_step_has_its_times_in_order_and_its_first_slot(void **state) {
     begin(&desk, 2, 8);
     happen(&desk, (struct tw_node_event){.kind = TW_EVENT_JOINED, .rank = 1});
     release(&desk, 1, 1, 5);
-    tw_trace_served(desk.trace, 1, 5);
+    tw_trace_served(desk.trace, 1, 5, uv_hrtime());
     happen(&desk, (struct tw_node_event){.kind = TW_EVENT_ARRIVED, .rank = 1, .step = 1});
     release(&desk, 1, 2, 9);
     happen(&desk, (struct tw_node_event){.kind = TW_EVENT_ARRIVED, .rank = 1, .step = 2});
@@ -129,8 +130,8 @@ static void a_step_that_was_given_up_is_written_without_an_end(void **state) {
     struct desk desk;
     begin(&desk, 1, 1);
     release(&desk, 0, 1, 3);
-    tw_trace_served(desk.trace, 0, 2); /* of older weights */
-    release(&desk, 0, 1, 4);           /* again, after a reconnect: the same step */
+    tw_trace_served(desk.trace, 0, 2, uv_hrtime()); /* of older weights */
+    release(&desk, 0, 1, 4);                        /* again, after a reconnect: the same step */
     release(&desk, 0, 2, 6);
     happen(&desk, (struct tw_node_event){.kind = TW_EVENT_ARRIVED, .rank = 0, .step = 1});
     happen(&desk, (struct tw_node_event){.kind = TW_EVENT_ARRIVED, .rank = 0, .step = 2});
@@ -149,7 +150,7 @@ static void an_update_has_its_times_in_order(void **state) {
     struct desk desk;
     begin(&desk, 1, 1);
     happen(&desk, (struct tw_node_event){.kind = TW_EVENT_PREPARED, .version = 7});
-    tw_trace_record(desk.trace, &commit);
+    tw_trace_record(desk.trace, &commit, uv_hrtime());
     happen(&desk, (struct tw_node_event){.kind = TW_EVENT_PREPARED, .version = 8});
     happen(&desk, (struct tw_node_event){.kind = TW_EVENT_APPLIED, .version = 7});
     happen(&desk, (struct tw_node_event){.kind = TW_EVENT_APPLIED, .version = 9});
@@ -211,9 +212,9 @@ static void without_a_trace_nothing_is_done(void **state) {
     struct tw_node_event event = {.kind = TW_EVENT_APPLIED, .version = 1};
     assert_int_equal(tw_trace_open(trace, &job, "/nowhere", NULL), TW_OK);
     assert_int_equal(tw_trace_now(trace), 0);
-    tw_trace_record(trace, &record);
-    tw_trace_event(trace, &event);
-    tw_trace_served(trace, 0, 1);
+    tw_trace_record(trace, &record, 1);
+    tw_trace_event(trace, &event, 1);
+    tw_trace_served(trace, 0, 1, 1);
     tw_trace_flush(trace);
     tw_trace_close(trace);
     free(trace);
