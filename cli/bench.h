@@ -17,6 +17,7 @@
 struct tw_bench_options {
     bool all;          /* --long: every row */
     uint64_t bytes;    /* --bytes: the rows of this size, all of them; 0: of every size */
+    int workers;       /* --workers: the rows with so many; 0: with any number */
     uint32_t encoding; /* --encoding, enum tw_encoding_number: of the wire, both ways */
     int core[2]; /* servers and receivers run on the first, workers and senders on the second */
 };
@@ -31,6 +32,9 @@ struct tw_bench_subject {
 
 enum tw_status tw_bench_wire(const struct tw_bench_options *options, struct tw_json *json,
                              struct tw_error *error);
+
+enum tw_status tw_bench_cluster(const struct tw_bench_options *options, struct tw_json *json,
+                                struct tw_error *error);
 
 enum tw_status tw_bench_optimizer(const struct tw_bench_options *options, struct tw_json *json,
                                   struct tw_error *error);

@@ -20,7 +20,7 @@ struct cell_folder {
 };
 
 struct worker_context {
-    char server[80];
+    char server[TW_CELL_ADDRESS];
     uint64_t bytes;
     int rank;
 };
@@ -41,15 +41,17 @@ static int serve(int commands, int answers, void *context) {
 
 static enum tw_status write_job(const struct cell_folder *folder, const struct tw_cell_plan *plan,
                                 struct tw_error *error) {
+    const char *encoding = plan->encoding ? plan->encoding : "f32";
     char text[1024];
     int size = snprintf(text, sizeof text,
                         "model: {tensors: {w: [%" PRIu64 "]}}\n"
                         "updates: 1000000000\n"
                         "optimizer: %s\n"
+                        "consistency: {mode: %s}\n"
                         "cluster: {servers: 1, workers: %d}\n"
                         "encoding: {push: %s, pull: %s}\n",
-                        plan->bytes / sizeof(float), plan->optimizer, plan->workers, plan->encoding,
-                        plan->encoding);
+                        plan->bytes / sizeof(float), plan->optimizer,
+                        plan->mode ? plan->mode : "sync", plan->workers, encoding, encoding);
     return tw_file_write_atomic(folder->job, text, (size_t)size, error);
 }
 
@@ -154,17 +156,27 @@ static enum tw_status start_workers(struct tw_cell *cell, const struct tw_cell_p
     return status;
 }
 
-enum tw_status tw_cell_start(struct tw_cell *cell, const struct tw_cell_plan *plan,
-                             const struct tw_bench_options *options, struct tw_error *error) {
+enum tw_status tw_cell_serve(struct tw_party *server, const struct tw_cell_plan *plan,
+                             const struct tw_bench_options *options, char address[TW_CELL_ADDRESS],
+                             struct tw_error *error) {
     struct cell_folder folder;
-    char address[80];
-    *cell = (struct tw_cell){0};
+    *server = (struct tw_party){0};
     enum tw_status status = make_folder(&folder, plan, error);
     if (!status)
-        status = tw_party_start(&cell->server, "server", options->core[0], serve, &folder, error);
+        status = tw_party_start(server, "server", options->core[0], serve, &folder, error);
     if (!status)
-        status = hear_address(&cell->server, address, sizeof address, error);
+        status = hear_address(server, address, TW_CELL_ADDRESS, error);
     remove_folder(&folder);
+    if (status)
+        tw_party_end(server);
+    return status;
+}
+
+enum tw_status tw_cell_start(struct tw_cell *cell, const struct tw_cell_plan *plan,
+                             const struct tw_bench_options *options, struct tw_error *error) {
+    char address[TW_CELL_ADDRESS];
+    *cell = (struct tw_cell){0};
+    enum tw_status status = tw_cell_serve(&cell->server, plan, options, address, error);
     if (!status)
         status = start_workers(cell, plan, address, options, error);
     if (status)

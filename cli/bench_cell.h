@@ -21,8 +21,17 @@ struct tw_cell_plan {
     uint64_t bytes; /* of the tensor: a multiple of 4 */
     int workers;
     const char *optimizer; /* YAML */
-    const char *encoding;  /* both ways */
+    const char *encoding;  /* both ways; NULL: float32 as it is */
+    const char *mode;      /* NULL: sync */
 };
+
+#define TW_CELL_ADDRESS 80
+
+/* A server alone, on the first core; its "HOST:PORT" into `address`. TW_IO; after a failure
+ * there is nothing to end. */
+enum tw_status tw_cell_serve(struct tw_party *server, const struct tw_cell_plan *plan,
+                             const struct tw_bench_options *options, char address[TW_CELL_ADDRESS],
+                             struct tw_error *error);
 
 /* Seconds of a step, from the start of its push. */
 struct tw_cell_step {

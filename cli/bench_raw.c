@@ -53,6 +53,27 @@ static bool receive_all(int fd, char *bytes, uint64_t size) {
     return true;
 }
 
+/* Head and message in one call, as far as the kernel takes them. */
+static bool send_message(int fd, const struct raw_head *head, char *bytes, uint64_t size) {
+    struct iovec parts[2] = {{(void *)(uintptr_t)head, sizeof *head}, {bytes, size}};
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
+    ssize_t n = sendmsg(fd, &message, MSG_NOSIGNAL);
+    size_t done = n > (ssize_t)sizeof *head ? (size_t)n - sizeof *head : 0;
+    return n >= (ssize_t)sizeof *head && send_all(fd, bytes + done, size - done);
+}
+
+/* The other half: nothing follows a message before it is answered. */
+static bool receive_message(int fd, struct raw_head *head, char *bytes, uint64_t room) {
+    struct iovec parts[2] = {{head, sizeof *head}, {bytes, room}};
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
+    ssize_t n = recvmsg(fd, &message, 0);
+    size_t in_head = n > 0 && (size_t)n < sizeof *head ? (size_t)n : sizeof *head;
+    if (n <= 0 || !receive_all(fd, (char *)head + in_head, sizeof *head - in_head))
+        return false;
+    size_t done = (size_t)n - in_head;
+    return head->there <= room && receive_all(fd, bytes + done, head->there - done);
+}
+
 /* Warm: every page is there before it is measured. */
 static char *make_buffer(uint64_t bytes) {
     char *buffer = malloc(bytes);
@@ -69,15 +90,13 @@ static int respond(int commands, int answers, void *context) {
         return 1;
     set_options(fd);
     struct raw_head head;
-    while (receive_all(fd, (char *)&head, sizeof head) && receive_all(fd, buffer, head.there) &&
-           send_all(fd, buffer, head.back))
+    while (receive_message(fd, &head, buffer, raw->bytes) && send_all(fd, buffer, head.back))
         ;
     return 0;
 }
 
 static bool exchange(int fd, const struct raw_head *head, char *buffer) {
-    return send_all(fd, (const char *)head, sizeof *head) && send_all(fd, buffer, head->there) &&
-           receive_all(fd, buffer, head->back);
+    return send_message(fd, head, buffer, head->there) && receive_all(fd, buffer, head->back);
 }
 
 static int request(int commands, int answers, void *context) {

@@ -13,6 +13,7 @@
 
 #include "cli/bench_cell.h"
 #include "cli/bench_raw.h"
+#include "cli/bench_tiny.h"
 #include "common/base/limits.h"
 #include "common/tensor/encoding.h"
 
@@ -210,8 +211,10 @@ static enum tw_status run_case(const struct wire_case *what, const struct tw_ben
                                struct wire_result *result, struct tw_error *error) {
     struct tw_cell cell;
     struct tw_raw raw;
-    struct tw_cell_plan plan = {what->bytes, what->workers, what->optimizer,
-                                tw_encodings[options->encoding].name};
+    struct tw_cell_plan plan = {.bytes = what->bytes,
+                                .workers = what->workers,
+                                .optimizer = what->optimizer,
+                                .encoding = tw_encodings[options->encoding].name};
     enum tw_status status = tw_cell_start(&cell, &plan, options, error);
     if (status)
         return status;
@@ -280,6 +283,7 @@ enum tw_status tw_bench_wire(const struct tw_bench_options *options, struct tw_j
     if (!status) {
         say_trip(&trip, json);
         say_memcpy(json);
+        status = tw_bench_tiny(options, json, error);
     }
     free(result);
     return status;

@@ -12,6 +12,7 @@
 static const struct tw_bench_subject subjects[] = {
     {"wire", "gradients and weights between processes, beside raw send() and recv()",
      tw_bench_wire},
+    {"cluster", "one server under the load of many workers, up to a thousand", tw_bench_cluster},
     {"optimizer", "update rules, beside a loop that moves the same bytes", tw_bench_optimizer},
 };
 enum { SUBJECTS = sizeof subjects / sizeof subjects[0] };
@@ -21,11 +22,12 @@ struct bench_options {
     const char *cores;
 };
 
-enum { KEY_LONG = 0x200, KEY_BYTES, KEY_CORES, KEY_ENCODING };
+enum { KEY_LONG = 0x200, KEY_BYTES, KEY_WORKERS, KEY_CORES, KEY_ENCODING };
 
 static const struct argp_option options[] = {
     {"long", KEY_LONG, NULL, 0, "All rows; the default leaves some out to end within 30 s", 1},
     {"bytes", KEY_BYTES, "N", 0, "Only the rows of this size", 1},
+    {"workers", KEY_WORKERS, "N", 0, "Only the rows with so many workers; of cluster", 1},
     {"cores", KEY_CORES, "A,B", 0,
      "Two CPU cores: the server and receivers run on A, workers and senders on B. Default: the"
      " first two that this process may use",
@@ -50,11 +52,14 @@ static const char doc[] =
     "             from the first byte until the update is committed and its weights\n"
     "             begin to arrive. pull: from then on. pushpull: both, bytes\n"
     "             counted once\n"
+    "  cluster    many workers in a few processes: what a push costs the server\n"
+    "             as their number grows, its memory, how long workers wait\n"
     "  optimizer  each update rule on one core, in cache and from memory\n"
     "\n"
     "Examples:\n"
     "  talweg bench wire\n"
     "  talweg bench wire --long --json\n"
+    "  talweg bench cluster\n"
     "  talweg bench optimizer\n"
     "\n"
     "Exit codes:\n"
@@ -87,6 +92,11 @@ static error_t parse(int key, char *text, struct argp_state *state) {
         return own->common.bytes > 0 && *end == '\0'
                    ? 0
                    : tw_args_wrong(args, "--bytes %s: no number of bytes", text);
+    case KEY_WORKERS:
+        own->common.workers = (int)strtol(text, &end, 10);
+        return own->common.workers > 0 && *end == '\0'
+                   ? 0
+                   : tw_args_wrong(args, "--workers %s: no number of workers", text);
     case KEY_CORES:
         own->cores = text;
         return 0;

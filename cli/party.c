@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -107,6 +108,20 @@ enum tw_status tw_party_hear(struct tw_party *party, void *answer, size_t size,
     return tw_party_read(party->from, answer, size) ? TW_OK : gone(party, error);
 }
 
+enum tw_status tw_party_await(struct tw_party *party, struct tw_party *talker,
+                              struct tw_error *error) {
+    struct pollfd ends[2] = {{.fd = party->from, .events = POLLIN},
+                             {.fd = talker->from, .events = POLLIN}};
+    char words[4096];
+    while (!ends[0].revents) {
+        if (poll(ends, 2, -1) < 0 && errno != EINTR)
+            return gone(party, error);
+        if (ends[1].revents && read(talker->from, words, sizeof words) <= 0)
+            return gone(talker, error);
+    }
+    return TW_OK;
+}
+
 uint64_t tw_party_cpu_ns(const struct tw_party *party) {
     clockid_t clock;
     struct timespec used = {0};
@@ -114,6 +129,19 @@ uint64_t tw_party_cpu_ns(const struct tw_party *party) {
         return 0;
     clock_gettime(clock, &used);
     return (uint64_t)used.tv_sec * 1000000000u + (uint64_t)used.tv_nsec;
+}
+
+uint64_t tw_party_peak_kib(const struct tw_party *party) {
+    char path[64], line[256];
+    unsigned long long peak = 0;
+    snprintf(path, sizeof path, "/proc/%ld/status", (long)party->pid);
+    FILE *file = fopen(path, "re");
+    while (file && !peak && fgets(line, sizeof line, file))
+        if (sscanf(line, "VmHWM: %llu kB", &peak) != 1)
+            peak = 0;
+    if (file)
+        fclose(file);
+    return peak;
 }
 
 void tw_party_end(struct tw_party *party) {

@@ -35,8 +35,16 @@ enum tw_status tw_party_tell(struct tw_party *party, const void *command, size_t
 enum tw_status tw_party_hear(struct tw_party *party, void *answer, size_t size,
                              struct tw_error *error);
 
+/* Waits until there is an answer to hear; meanwhile throws away what `talker` says, whose pipe
+ * would be full. TW_IO as above. */
+enum tw_status tw_party_await(struct tw_party *party, struct tw_party *talker,
+                              struct tw_error *error);
+
 /* CPU time that it has used so far, all of its threads, in nanoseconds. */
 uint64_t tw_party_cpu_ns(const struct tw_party *party);
+
+/* The most memory that it has had at a time (VmHWM), in KiB; 0: it is gone. */
+uint64_t tw_party_peak_kib(const struct tw_party *party);
 
 /* Kills it, which is all that a process without work of its own needs, and waits. Harmless
  * when it is not there. */

@@ -39,6 +39,10 @@ class Bench(Case):
         trip = found["round_trip"]
         self.assertLessEqual(trip["median_us"], trip["p99_us"])
         self.assertLessEqual(trip["raw_median_us"], trip["raw_p99_us"])
+        self.assertEqual([row["outstanding"] for row in found["tiny_pushes"]], [1, 8, 64])
+        for row in found["tiny_pushes"]:
+            self.assertGreater(row["pushes_per_s"], 0)
+            self.assertGreater(row["raw_round_trips_per_s"], 0)
         self.assertEqual(os.listdir(self.temporary), [])
 
     def test_an_encoding(self):
@@ -53,6 +57,19 @@ class Bench(Case):
         rows = self.object_of("wire", "--bytes", "1048576")["rows"]
         ops = [row["op"] for row in rows if row["workers"] == 1 and row["optimizer"] == "none"]
         self.assertEqual(ops, ["push", "pull", "pushpull"])
+
+    def test_cluster(self):
+        rows = self.object_of("cluster", "--workers", "100")["rows"]
+        self.assertEqual([(row["mode"], row["workers"]) for row in rows],
+                         [("sync", 100), ("async", 100)])
+        for row in rows:
+            for name in ("join_seconds", "pushes_per_s", "server_cpu_us_per_push",
+                         "server_peak_bytes", "wait_mean_us"):
+                self.assertGreater(row[name], 0)
+                self.assertTrue(math.isfinite(row[name]))
+            self.assertLessEqual(row["wait_mean_us"], row["wait_worst_worker_us"])
+            self.assertLessEqual(row["wait_worst_worker_us"], row["wait_longest_us"])
+        self.assertEqual(os.listdir(self.temporary), [])
 
     def test_optimizer(self):
         rows = self.object_of("optimizer", "--bytes", "16384")["rows"]
@@ -71,6 +88,8 @@ class Bench(Case):
                 (["wier"], ['unknown subject "wier"', 'did you mean "wire"',
                             "known: wire, optimizer"]),
                 (["wire", "--bytes", "5"], ["no row has this size", "4096"]),
+                (["cluster", "--workers", "7"], ["no row has so many", "1000"]),
+                (["cluster", "--workers", "some"], ["--workers some"]),
                 (["wire", "--bytes", "many"], ["--bytes many"]),
                 (["optimizer", "--bytes", "5"], ["no row has this size", "16384"]),
                 (["wire", "--cores", "0,99999"], ["--cores 0,99999"])]:

@@ -1,0 +1,185 @@
+/* talweg bench cluster: one server and 1 to 1,000 workers, on a small model.
+ *
+ * The workers are real ones as far as the server can tell: each has its rank, its two
+ * connections, and one push at a time; a few processes hold them all (bench_load.h). What is
+ * asked is how the server bears their number: CPU time per push, memory, and whether any of
+ * them waits longer than the others. */
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/bench_cell.h"
+#include "cli/bench_load.h"
+
+enum { LOADS_MAX = 4, WORKERS_PER_LOAD = 250, BYTES = 4096 };
+#define SECONDS 1.0
+#define SECONDS_LONG 5.0
+
+static const struct cluster_case {
+    const char *mode;
+    int workers;
+} cases[] = {
+    {"sync", 1},  {"sync", 10},  {"sync", 100},  {"sync", 1000},
+    {"async", 1}, {"async", 10}, {"async", 100}, {"async", 1000},
+};
+enum { CASES = sizeof cases / sizeof cases[0] };
+
+struct cluster {
+    struct tw_party server, load[LOADS_MAX];
+    int loads;
+};
+
+struct cluster_result {
+    double join_seconds;         /* from the first process's start until all had joined */
+    double pushes_per_s, cpu_us; /* of the server, per push */
+    uint64_t memory_kib, memory_bound_kib;
+    struct tw_load_seen seen; /* of all processes */
+};
+
+static void end(struct cluster *cluster) {
+    for (int i = 0; i < cluster->loads; i++)
+        tw_party_end(&cluster->load[i]);
+    tw_party_end(&cluster->server);
+}
+
+static enum tw_status start(struct cluster *cluster, const struct cluster_case *what,
+                            const struct tw_bench_options *options, struct tw_error *error) {
+    struct tw_cell_plan plan = {.bytes = BYTES,
+                                .workers = what->workers,
+                                .optimizer = "{name: sgd, lr: 0.001}",
+                                .mode = what->mode};
+    char address[TW_CELL_ADDRESS];
+    *cluster = (struct cluster){0};
+    enum tw_status status = tw_cell_serve(&cluster->server, &plan, options, address, error);
+    for (int first = 0; first < what->workers && !status; first += WORKERS_PER_LOAD) {
+        int left = what->workers - first;
+        struct tw_load_plan load = {.server = address,
+                                    .bytes = BYTES,
+                                    .first = first,
+                                    .count = left < WORKERS_PER_LOAD ? left : WORKERS_PER_LOAD,
+                                    .core = options->core[1]};
+        status = tw_load_start(&cluster->load[cluster->loads], &load, error);
+        cluster->loads += !status;
+    }
+    if (status)
+        end(cluster);
+    return status;
+}
+
+/* What a server may have: weights, optimizer state (this rule has none), twice the weights for
+ * what is in flight, and 64 MiB, however many workers there are. */
+static uint64_t memory_bound_kib(void) {
+    return (BYTES + 2 * BYTES) / 1024 + (64u << 10);
+}
+
+static void add_seen(struct tw_load_seen *sum, const struct tw_load_seen *part) {
+    sum->pushes += part->pushes;
+    sum->seconds = fmax(sum->seconds, part->seconds);
+    sum->wait_sum += part->wait_sum;
+    sum->wait_longest = fmax(sum->wait_longest, part->wait_longest);
+    sum->worker_mean = fmax(sum->worker_mean, part->worker_mean);
+}
+
+static enum tw_status measure(struct cluster *cluster, double seconds, struct cluster_result *out,
+                              struct tw_error *error) {
+    enum tw_status status = TW_OK;
+    for (int i = 0; i < cluster->loads && !status; i++) {
+        double joined = 0;
+        status = tw_party_await(&cluster->load[i], &cluster->server, error);
+        if (!status)
+            status = tw_load_joined(&cluster->load[i], &joined, error);
+        out->join_seconds = fmax(out->join_seconds, joined);
+    }
+    uint64_t cpu_ns = tw_party_cpu_ns(&cluster->server);
+    for (int i = 0; i < cluster->loads && !status; i++)
+        status = tw_load_begin(&cluster->load[i], seconds, error);
+    for (int i = 0; i < cluster->loads && !status; i++) {
+        struct tw_load_seen seen;
+        status = tw_party_await(&cluster->load[i], &cluster->server, error);
+        if (!status)
+            status = tw_load_end(&cluster->load[i], &seen, error);
+        if (!status)
+            add_seen(&out->seen, &seen);
+    }
+    if (status)
+        return status;
+    cpu_ns = tw_party_cpu_ns(&cluster->server) - cpu_ns;
+    out->pushes_per_s = (double)out->seen.pushes / out->seen.seconds;
+    out->cpu_us = 1e-3 * (double)cpu_ns / (double)out->seen.pushes;
+    out->memory_kib = tw_party_peak_kib(&cluster->server);
+    out->memory_bound_kib = memory_bound_kib();
+    return TW_OK;
+}
+
+/* ---- saying it ---- */
+
+static void say_head(void) {
+    fprintf(stderr, "%-6s %8s %8s %10s %8s %9s %9s %10s %10s %10s\n", "mode", "workers", "joined",
+            "pushes/s", "CPU us", "peak MiB", "bound", "wait us", "worst mean", "longest");
+}
+
+static double mean_wait(const struct cluster_result *result) {
+    return result->seen.wait_sum / (double)result->seen.pushes;
+}
+
+static void say(const struct cluster_case *what, const struct cluster_result *result,
+                struct tw_json *json) {
+    double mean = mean_wait(result);
+    fprintf(stderr, "%-6s %8d %6.1f s %10.0f %8.1f %9.1f %9.1f %10.0f %9.2fx %9.1fx\n", what->mode,
+            what->workers, result->join_seconds, result->pushes_per_s, result->cpu_us,
+            (double)result->memory_kib / 1024, (double)result->memory_bound_kib / 1024, 1e6 * mean,
+            result->seen.worker_mean / mean, result->seen.wait_longest / mean);
+    tw_json_begin_object(json, NULL);
+    tw_json_string(json, "mode", what->mode);
+    tw_json_integer(json, "workers", what->workers);
+    tw_json_unsigned(json, "bytes", BYTES);
+    tw_json_real(json, "join_seconds", result->join_seconds);
+    tw_json_real(json, "pushes_per_s", result->pushes_per_s);
+    tw_json_real(json, "server_cpu_us_per_push", result->cpu_us);
+    tw_json_unsigned(json, "server_peak_bytes", result->memory_kib << 10);
+    tw_json_unsigned(json, "server_bound_bytes", result->memory_bound_kib << 10);
+    tw_json_real(json, "wait_mean_us", 1e6 * mean);
+    tw_json_real(json, "wait_worst_worker_us", 1e6 * result->seen.worker_mean);
+    tw_json_real(json, "wait_longest_us", 1e6 * result->seen.wait_longest);
+    tw_json_end_object(json);
+}
+
+static enum tw_status check(const struct tw_bench_options *options, struct tw_error *error) {
+    bool found = options->workers == 0;
+    for (int i = 0; i < CASES; i++)
+        found = found || cases[i].workers == options->workers;
+    if (!found)
+        return tw_error_set(error, TW_USAGE,
+                            "--workers %d: no row has so many; there are 1, 10, 100 and 1000",
+                            options->workers);
+    if (options->bytes && options->bytes != BYTES)
+        return tw_error_set(error, TW_USAGE,
+                            "--bytes %" PRIu64 ": no row has this size; the model has %d",
+                            options->bytes, BYTES);
+    return TW_OK;
+}
+
+enum tw_status tw_bench_cluster(const struct tw_bench_options *options, struct tw_json *json,
+                                struct tw_error *error) {
+    enum tw_status status = check(options, error);
+    if (status)
+        return status;
+    say_head();
+    tw_json_begin_array(json, "rows");
+    for (int i = 0; i < CASES && !status; i++) {
+        struct cluster cluster;
+        struct cluster_result result = {0};
+        if (options->workers && options->workers != cases[i].workers)
+            continue;
+        status = start(&cluster, &cases[i], options, error);
+        if (status)
+            break;
+        status = measure(&cluster, options->all ? SECONDS_LONG : SECONDS, &result, error);
+        end(&cluster);
+        if (!status)
+            say(&cases[i], &result, json);
+    }
+    tw_json_end_array(json);
+    return status;
+}
