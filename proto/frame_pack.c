@@ -584,18 +584,15 @@ enum tw_status tw_frame_unpack(struct tw_unpack_arena *arena, const unsigned cha
         Talweg__Frame *parsed = talweg__frame__unpack(&allocator, size, bytes);
         complete = parsed != NULL && get_body(&budget, frame, parsed);
     }
-    if (budget.exceeded) {
+    if (budget.exceeded)
         return tw_error_set(error, TW_LIMIT,
                             "a %s frame of %zu bytes needs more than the %u bytes of memory that "
                             "unpacking may use",
                             name, size, TW_UNPACK_BUDGET);
-    }
-    if (!complete) {
+    if (!complete)
         return tw_error_set(error, TW_MALFORMED,
                             "the %zu bytes of a %s frame are not a valid message", size, name);
-    }
-    if (!role_is_known(frame)) {
+    if (!role_is_known(frame))
         return tw_error_set(error, TW_MALFORMED, "a %s frame with an unknown role", name);
-    }
     return TW_OK;
 }

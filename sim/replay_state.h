@@ -110,6 +110,15 @@ enum tw_status tw_replay_ratios(const struct tw_replay *replay, const struct tw_
 enum tw_status tw_replay_apply(struct tw_replay *replay, const struct tw_update_terms *terms,
                                struct tw_error *error);
 
+/* replay_terms.c: what the update of a COMMIT applies with: of the log, or computed anew into
+ * `own`; what can be compared is. TW_DATA, TW_NUMERICS, TW_NOT_FINITE. */
+struct tw_replay_terms {
+    double scalars[TW_RECORD_SCALARS], ratios[TW_TENSORS_MAX];
+};
+enum tw_status tw_replay_terms(const struct tw_replay *replay, const struct tw_record *record,
+                               uint64_t samples_before, struct tw_replay_terms *own,
+                               struct tw_update_terms *terms, struct tw_error *error);
+
 /* replay_check.c: what the update that is expected amounts to: weights before and after it,
  * and the gradient that the rule got. */
 void tw_replay_sample(struct tw_replay *replay, const float *before, const float *after);

@@ -38,8 +38,8 @@ struct tw_shaping {
     double l2, decoupled;         /* weight decay; 0: none */
     uint32_t rates;               /* learning rates, as multiples of the schedule's; 0: only 1 */
     double rate[TW_RATES_MAX];    /* [rates], the first is 1 */
-    double average;      /* decay of the average of the weights beside them; 0: there is none */
-    bool scores_average; /* the evaluator gets it instead of the weights */
+    double average;          /* decay of the average of the weights beside them; 0: there is none */
+    bool scores_average;     /* the evaluator gets it instead of the weights */
     bool bare[TW_RATES_MAX]; /* [rates] of tensors without the weight decay of the rule itself */
     const struct tw_treatment *treatment; /* [tensors], borrowed; NULL: all have rate 0 and decay */
 };

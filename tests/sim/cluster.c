@@ -588,9 +588,8 @@ struct cluster_result cluster_run(const struct cluster_config *config,
         cluster_start_worker(c, (int)config->workers, -1, true);
     run(c);
     settle_nodes(c);
-    struct cluster_result result = {.status = c->status, .steps = c->steps};
-    result.lied = c->lied;
-    result.refused = c->over;
+    struct cluster_result result = {
+        .status = c->status, .steps = c->steps, .lied = c->lied, .refused = c->over};
     const struct tw_sequencer *sequencer = tw_node_sequencer(c->node[0].node);
     result.version = tw_sequencer_version(sequencer);
     result.total = tw_sequencer_total(sequencer);

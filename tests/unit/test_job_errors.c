@@ -146,10 +146,12 @@ static void values_that_are_no_numbers(void **state) {
          ":14: seed: \"1.0\" is not a seed; it must be a whole number from 0 to "
          "18446744073709551615, without quotes"},
         {NULL, "chunk: 256KB",
-         ":14: chunk: \"256KB\" is not a size; write bytes, or a whole number of KiB or MiB, such "
+         ":14: chunk: \"256KB\" is not a size; write bytes, or a whole number of KiB, MiB or GiB, "
+         "such "
          "as 256KiB"},
         {NULL, "chunk: -1",
-         ":14: chunk: \"-1\" is not a size; write bytes, or a whole number of KiB or MiB, such as "
+         ":14: chunk: \"-1\" is not a size; write bytes, or a whole number of KiB, MiB or GiB, "
+         "such as "
          "256KiB"},
     };
     CHECK(rows);
