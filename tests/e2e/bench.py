@@ -86,7 +86,7 @@ class Bench(Case):
         for arguments, words in [
                 ([], ["no subject"]),
                 (["wier"], ['unknown subject "wier"', 'did you mean "wire"',
-                            "known: wire, optimizer"]),
+                            "known: wire, cluster, optimizer"]),
                 (["wire", "--bytes", "5"], ["no row has this size", "4096"]),
                 (["cluster", "--workers", "7"], ["no row has so many", "1000"]),
                 (["cluster", "--workers", "some"], ["--workers some"]),

@@ -190,7 +190,7 @@ static enum tw_status hear_lead(struct server_link *link, const struct tw_frame 
 static bool may_say(const struct server_link *link, enum tw_body body) {
     return link->to ? body == TW_BODY_ORDER || body == TW_BODY_MEMBER
                     : body == TW_BODY_READY || body == TW_BODY_SUMS || body == TW_BODY_REACH ||
-                          body == TW_BODY_SAMPLE;
+                          body == TW_BODY_SAMPLE || body == TW_BODY_SQUARES;
 }
 
 static enum tw_status on_frame(void *context, const struct tw_frame *frame, void *data,
