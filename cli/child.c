@@ -19,8 +19,9 @@ static void on_exit_of(uv_process_t *process, int64_t exit_code, int signal) {
 }
 
 /* "worker 1" writes to FOLDER/worker1.log. */
-static enum tw_status open_log(struct tw_child *child, const char *folder, int *fd,
+static enum tw_status open_log(struct tw_child *child, const struct tw_child_plan *plan, int *fd,
                                struct tw_error *error) {
+    const char *folder = plan->folder;
     char name[TW_CHILD_NAME + 8], *to = name;
     for (const char *from = child->name; *from; from++)
         if (*from != ' ')
@@ -29,7 +30,8 @@ static enum tw_status open_log(struct tw_child *child, const char *folder, int *
     enum tw_status status = tw_path_join(child->log, sizeof child->log, folder, name);
     if (status)
         return tw_error_set(error, status, "%s/%s: this path is too long", folder, name);
-    *fd = open(child->log, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0666);
+    *fd = open(child->log,
+               O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | (plan->keeps_log ? 0 : O_TRUNC), 0666);
     if (*fd < 0)
         return tw_error_set(error, TW_IO, "%s: cannot be made: %s", child->log, strerror(errno));
     return TW_OK;
@@ -59,7 +61,7 @@ static char **environment(const char *threads, const char *core) {
 enum tw_status tw_child_spawn(struct tw_child *child, uv_loop_t *loop,
                               const struct tw_child_plan *plan, struct tw_error *error) {
     int log = -1;
-    enum tw_status status = open_log(child, plan->folder, &log, error);
+    enum tw_status status = open_log(child, plan, &log, error);
     if (status)
         return status;
     char core[64] = "";

@@ -35,6 +35,7 @@ struct tw_child_plan {
     const char *executable;
     const char *folder;           /* of the log file */
     const char *const *arguments; /* NULL-terminated; [0] is the program's name */
+    bool keeps_log;               /* what stands in its log stays */
     const char *blas_core;        /* for its environment, or NULL */
     uv_pipe_t *reports;           /* becomes its descriptor 3, or NULL */
 };

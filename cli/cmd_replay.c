@@ -306,7 +306,7 @@ static void describe(struct tw_progress *progress, const struct tw_args *args, b
 
 /* Both jobs are good and the log is open. */
 static int replay(const struct tw_args *args, const struct jobs *jobs, struct tw_log_file *log,
-                  struct tw_summary *summary) {
+                  const struct tw_log_history *history, struct tw_summary *summary) {
     const struct replay_options *own = args->own;
     const struct tw_job *recorded = jobs->recorded.job, *wanted = jobs->wanted.job;
     int terminal = STDERR_FILENO;
@@ -315,6 +315,7 @@ static int replay(const struct tw_args *args, const struct jobs *jobs, struct tw
     struct tw_replayer replayer = {
         .checked = &jobs->wanted,
         .log = log,
+        .history = history,
         .run = args->job,
         .out = summary->run,
         .own_scalars = !same_rule(recorded, wanted),
@@ -347,11 +348,14 @@ static int replay_run(struct tw_args *args, char **again) {
     struct tw_error error = {0};
     struct jobs jobs = {.recorded = {0}};
     struct tw_log_file log = {.file.fd = -1};
+    struct tw_log_history history = {.position = 0};
+    struct tw_error end; /* the replay will meet it, too */
     char folder[TW_PATH_MAX] = "";
     struct tw_summary summary = {0};
     int code;
     if (take_settings(args, own, &error) || tw_log_file_open(&log, args->job, &error) ||
-        load_jobs(&jobs, args, &error) || check_plateau(&jobs, &error) ||
+        tw_log_history_read(&history, args->job, &end, &error) || load_jobs(&jobs, args, &error) ||
+        check_plateau(&jobs, &error) ||
         tw_blas_core_pin(jobs.wanted.job->blas_core, again, &error) ||
         tw_gemm_start(jobs.wanted.job->blas_core, &error) ||
         make_folder(args, &jobs, folder, &error)) {
@@ -362,9 +366,10 @@ static int replay_run(struct tw_args *args, char **again) {
         summary.workers = jobs.wanted.job->workers;
         summary.run = own->out ? folder : NULL;
         watch_signals();
-        code = replay(args, &jobs, &log, &summary);
+        code = replay(args, &jobs, &log, &history, &summary);
     }
     tw_log_file_close(&log);
+    tw_log_history_fini(&history);
     tw_checked_job_fini(&jobs.recorded);
     tw_checked_job_fini(&jobs.wanted);
     return code;

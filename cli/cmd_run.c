@@ -1,6 +1,7 @@
 /* talweg run: a whole cluster of real processes on this machine. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -8,15 +9,16 @@
 #include "cli/job_check.h"
 #include "cli/launcher.h"
 #include "cli/model_text.h"
+#include "cli/resume.h"
 #include "cli/run_folder.h"
 
 struct run_options {
-    const char *out;
+    const char *out, *resume;
     bool inexact;
     struct tw_straggler straggler;
 };
 
-enum { KEY_OUT = 0x200, KEY_SERVERS, KEY_WORKERS, KEY_MODE, KEY_INEXACT };
+enum { KEY_OUT = 0x200, KEY_SERVERS, KEY_WORKERS, KEY_MODE, KEY_INEXACT, KEY_RESUME };
 
 static const struct argp_option options[] = {
     {"servers", KEY_SERVERS, "S", 0, "Server processes (cluster.servers)", 1},
@@ -24,6 +26,8 @@ static const struct argp_option options[] = {
     {"mode", KEY_MODE, "MODE", 0, "Consistency, such as sync or async (consistency.mode)", 1},
     {"out", KEY_OUT, "DIR", 0,
      "Run directory, made if missing, must be empty; default: runs/<job>-<UTC time>", 1},
+    {"resume", KEY_RESUME, "DIR", 0,
+     "Instead of JOB: begin the run in DIR again, from its newest checkpoint", 1},
     {"inexact", KEY_INEXACT, NULL, 0, "Accept processes whose numerics differ", 1},
     TW_ARGS_STRAGGLER,
     TW_ARGS_JSON,
@@ -40,8 +44,41 @@ static const char doc[] =
     "  talweg run job.yaml --workers 4 --mode async --set epochs=3\n"
     "  talweg run job.yaml --out /tmp/first --json\n"
     "\n"
+    "A run that was stopped, killed, or died with its machine goes on from its last\n"
+    "checkpoint (key checkpoint), also with another number of servers:\n"
+    "  talweg run --resume runs/first\n"
+    "\n"
     "Ctrl-C stops the run and saves the model so far; a second one stops at once.\n"
     "\n" TW_ARGS_EXIT_CODES;
+
+static error_t take_run(struct tw_args *args, struct run_options *own, const char *text) {
+    char *job = NULL;
+    if (args->job)
+        return tw_args_wrong(args, "--resume: one run is enough");
+    if (asprintf(&job, "%s/job.yaml", text) < 0)
+        return tw_args_wrong(args, "out of memory");
+    args->memory[args->memory_count++] = job;
+    args->job = job;
+    own->resume = text;
+    return 0;
+}
+
+/* What a run may go on with that it did not begin with. */
+static enum tw_status check_resume(const struct tw_args *args, const struct run_options *own,
+                                   struct tw_error *error) {
+    if (!own->resume)
+        return TW_OK;
+    if (own->out)
+        return tw_error_set(error, TW_USAGE, "--out: a run that is begun again stays where it is");
+    for (int i = 0; i < args->count; i++)
+        if (strcmp(args->settings[i].key, "cluster.servers") != 0 &&
+            strncmp(args->settings[i].key, "checkpoint", 10) != 0)
+            return tw_error_set(error, TW_USAGE,
+                                "%s: a run that is begun again keeps its job; only --servers and "
+                                "checkpoint may be changed",
+                                args->settings[i].flag);
+    return TW_OK;
+}
 
 static error_t parse(int key, char *text, struct argp_state *state) {
     struct tw_args *args = state->input;
@@ -50,6 +87,8 @@ static error_t parse(int key, char *text, struct argp_state *state) {
     case KEY_OUT:
         own->out = text;
         return *text ? 0 : tw_args_wrong(args, "--out: the name of a directory is missing");
+    case KEY_RESUME:
+        return take_run(args, own, text);
     case KEY_SERVERS:
         return tw_args_set(args, "cluster.servers", text, "--servers");
     case KEY_WORKERS:
@@ -103,6 +142,7 @@ static enum tw_status train(const struct tw_checked_job *checked, const struct r
         .evaluator = checked->job->has_test,
         .evict = checked->job->on_worker_loss.action == TW_LOSS_EVICT,
         .inexact = own->inexact,
+        .resume = own->resume != NULL,
         .blas_core = checked->job->blas_core,
         .straggler = own->straggler,
         .progress = &progress,
@@ -110,6 +150,27 @@ static enum tw_status train(const struct tw_checked_job *checked, const struct r
     enum tw_status status = tw_launcher_run(&launch, summary);
     tw_progress_summary(&progress, summary);
     return status;
+}
+
+static enum tw_status make_folder(const struct tw_args *args, const struct run_options *own,
+                                  const struct tw_checked_job *checked, char *folder,
+                                  struct tw_error *error) {
+    uint64_t version;
+    if (!own->resume)
+        return tw_run_folder_make(checked->job->name, own->out, time(NULL), folder, error);
+    if (strlen(own->resume) >= TW_PATH_MAX)
+        return tw_error_set(error, TW_USAGE, "--resume: this path is too long");
+    strcpy(folder, own->resume);
+    return tw_resume_check(folder, checked, &version, error);
+}
+
+/* A run that goes on keeps its job file, unless something of it is changed. */
+static enum tw_status write_job(const struct tw_args *args, const struct run_options *own,
+                                const struct tw_checked_job *checked, const char *folder, char *out,
+                                struct tw_error *error) {
+    if (!own->resume || args->count)
+        return tw_run_folder_write_job(folder, checked, NULL, out, error);
+    return tw_path_join(out, TW_PATH_MAX, folder, "job.yaml");
 }
 
 static int run_checked(const struct tw_args *args, const struct run_options *own,
@@ -133,10 +194,10 @@ static int run_checked(const struct tw_args *args, const struct run_options *own
         tw_error_set(&error, TW_INTERRUPTED, "stopped by a signal before anything was started");
         return tw_command_fail(args, &summary, &error);
     }
-    if (tw_run_folder_make(checked->job->name, own->out, time(NULL), folder, &error))
+    if (make_folder(args, own, checked, folder, &error))
         return tw_command_fail(args, &summary, &error);
     summary.run = folder;
-    if (tw_run_folder_write_job(folder, checked, NULL, job_file, &error))
+    if (write_job(args, own, checked, folder, job_file, &error))
         return tw_command_fail(args, &summary, &error);
     enum tw_status status = train(checked, own, folder, job_file, &summary);
     if (args->json)
@@ -155,6 +216,8 @@ int tw_cmd_run(int argc, char **argv) {
         code = tw_command_fail(&args, NULL, &args.error);
     } else if (args.help) {
         code = TW_EXIT_DONE;
+    } else if (check_resume(&args, &own, &error)) {
+        code = tw_command_fail(&args, NULL, &error);
     } else if (tw_checked_job_load(&checked, args.job, args.settings, args.count, TW_CHECK_ALL,
                                    &error)) {
         code = tw_command_fail(&args, NULL, &error);

@@ -12,6 +12,7 @@
 #include "cli/command.h"
 #include "cli/job_check.h"
 #include "cli/progress.h"
+#include "cli/resume.h"
 #include "cli/run_folder.h"
 #include "cli/token.h"
 #include "common/base/say.h"
@@ -22,7 +23,7 @@
 struct server_options {
     const char *listen, *out, *token_file, *lead, *advertise;
     int index;
-    bool insecure, inexact;
+    bool insecure, inexact, resume;
 };
 
 enum {
@@ -33,13 +34,16 @@ enum {
     KEY_INEXACT,
     KEY_INDEX,
     KEY_LEAD,
-    KEY_ADVERTISE
+    KEY_ADVERTISE,
+    KEY_RESUME
 };
 enum { ADDRESSES = 8 };
 
 static const struct argp_option options[] = {
     {"listen", KEY_LISTEN, "HOST:PORT", 0, "Where workers connect; port 0: the kernel picks", 1},
     {"out", KEY_OUT, "DIR", 0, "Run directory, made if missing, must be empty", 1},
+    {"resume", KEY_RESUME, NULL, 0,
+     "Begin the run in --out again, from its newest checkpoint; of the lead", 1},
     {"index", KEY_INDEX, "I", 0, "Which of the job's servers: 0, the lead, unless given", 1},
     {"lead", KEY_LEAD, "HOST:PORT", 0, "Where the lead listens; of the other servers", 1},
     {"advertise", KEY_ADVERTISE, "HOST:PORT", 0,
@@ -66,6 +70,10 @@ static const char doc[] =
     "  talweg server job.yaml --index 1 --lead bighost:7070 --listen 0.0.0.0:7071 \\\n"
     "      --token-file secret\n"
     "\n"
+    "After all of them have died, begin the run again from its newest checkpoint with\n"
+    "  talweg server job.yaml --listen 0.0.0.0:7070 --out first --resume --token-file secret\n"
+    "and start the others as before.\n"
+    "\n"
     "A secret: (umask 077; head -c 24 /dev/urandom | base64 >secret), copied to\n"
     "each machine. It is proved, not sent; tensors travel in the clear all the\n"
     "same.\n"
@@ -85,8 +93,9 @@ static error_t read_index(struct tw_args *args, struct server_options *own, cons
 static error_t check_lead(struct tw_args *args, const struct server_options *own) {
     if (own->index && !own->lead)
         return tw_args_wrong(args, "--lead HOST:PORT is missing: where server 0 listens");
-    if (own->index && own->out)
-        return tw_args_wrong(args, "--out: only server 0 keeps a run directory");
+    if (own->index && (own->out || own->resume))
+        return tw_args_wrong(args, "%s: only server 0 keeps a run directory",
+                             own->out ? "--out" : "--resume");
     if (!own->index && (own->lead || own->advertise))
         return tw_args_wrong(args, "%s is of the other servers; give --index, from 1",
                              own->lead ? "--lead" : "--advertise");
@@ -121,6 +130,9 @@ static error_t parse(int key, char *text, struct argp_state *state) {
         return 0;
     case KEY_INEXACT:
         own->inexact = true;
+        return 0;
+    case KEY_RESUME:
+        own->resume = true;
         return 0;
     case ARGP_KEY_END:
         if (!own->listen)
@@ -217,7 +229,8 @@ static double curvature_of(const struct tw_checked_job *checked) {
 }
 
 static enum tw_status serve(const struct tw_args *args, const struct tw_checked_job *checked,
-                            const struct tw_token *token, struct audience *audience) {
+                            const struct tw_token *token, const struct tw_server_resume *resume,
+                            struct audience *audience) {
     const struct server_options *own = args->own;
     struct tw_error error = {0};
     struct tw_server_config config = {
@@ -243,6 +256,7 @@ static enum tw_status serve(const struct tw_args *args, const struct tw_checked_
         .token_bytes = token->size,
         .inexact = own->inexact,
         .out = own->out,
+        .resume = resume,
         .on_report = on_report,
         .context = audience,
         .stop_fd = -1,
@@ -260,7 +274,7 @@ static enum tw_status prepare(const struct tw_args *args, const struct tw_checke
                               struct tw_error *error) {
     const struct server_options *own = args->own;
     char folder[TW_PATH_MAX], job_file[TW_PATH_MAX];
-    if (args->is_supervised || own->index)
+    if (args->is_supervised || own->index || own->resume)
         return TW_OK;
     enum tw_status status =
         tw_run_folder_make(checked->job->name, own->out, time(NULL), folder, error);
@@ -269,9 +283,17 @@ static enum tw_status prepare(const struct tw_args *args, const struct tw_checke
     return status;
 }
 
+static enum tw_status find_run(const struct server_options *own, struct tw_server_resume *resume,
+                               struct tw_log_history *history, struct tw_error *error) {
+    *history = (struct tw_log_history){.position = 0};
+    return own->resume ? tw_resume_find(resume, history, own->out, error) : TW_OK;
+}
+
 static int serve_checked(const struct tw_args *args, const struct tw_checked_job *checked,
                          const struct tw_token *token) {
     struct server_options *own = args->own;
+    struct tw_log_history history = {.position = 0};
+    struct tw_server_resume resume = {.position = 0};
     struct tw_error error;
     int terminal = STDERR_FILENO;
     struct audience *audience = calloc(1, sizeof *audience);
@@ -292,7 +314,8 @@ static int serve_checked(const struct tw_args *args, const struct tw_checked_job
         tw_error_set(&error, TW_NO_MEMORY, "out of memory");
         return tw_command_fail(args, &summary, &error);
     }
-    if (prepare(args, checked, &error)) {
+    if (prepare(args, checked, &error) || find_run(own, &resume, &history, &error)) {
+        tw_log_history_fini(&history);
         free(audience);
         summary.run = NULL;
         return tw_command_fail(args, &summary, &error);
@@ -302,7 +325,8 @@ static int serve_checked(const struct tw_args *args, const struct tw_checked_job
         fcntl(audience->pipe, F_SETFD, FD_CLOEXEC);
     tw_progress_init(&audience->progress, tw_progress_look_of(terminal, true), tw_progress_write_fd,
                      &terminal);
-    enum tw_status status = serve(args, checked, token, audience);
+    enum tw_status status = serve(args, checked, token, own->resume ? &resume : NULL, audience);
+    tw_log_history_fini(&history);
     summary.result = audience->result;
     if (!args->is_supervised && !own->index)
         tw_progress_summary(&audience->progress, &summary);

@@ -244,6 +244,7 @@ static enum tw_status start_child(struct launcher *launcher, const char *const *
         .executable = launcher->launch->executable,
         .folder = launcher->launch->folder,
         .arguments = arguments,
+        .keeps_log = launcher->launch->resume,
         .blas_core = launcher->launch->blas_core,
         .reports = reports,
     };
@@ -259,6 +260,8 @@ static enum tw_status start_server(struct launcher *launcher, struct tw_error *e
         "--supervised", tie,
     };
     int n = 8;
+    if (launcher->launch->resume)
+        arguments[n++] = "--resume";
     if (launcher->launch->inexact)
         arguments[n++] = "--inexact";
     arguments[n++] = "--";

@@ -35,6 +35,7 @@ struct tw_launch {
     bool evaluator;
     bool evict;            /* the server evicts workers that are gone */
     bool inexact;          /* server: accept mixed numerics ids */
+    bool resume;           /* the run in the folder is begun again */
     const char *blas_core; /* or NULL */
     struct tw_straggler straggler;
     struct tw_progress *progress; /* terminal: follows its width from stderr */

@@ -119,6 +119,14 @@ void tw_record_to_text(struct tw_text *out, const struct tw_record *record) {
     case TW_RECORD_VERDICT:
         add_verdict(out, &record->verdict);
         break;
+    case TW_RECORD_ROLLBACK:
+        tw_text_add(out, "generation %u goes on from %s, position %" PRIu64 ", mode ",
+                    record->generation, record->to ? "the checkpoint" : "the start", record->to);
+        add_clean(out, record->mode);
+        break;
+    case TW_RECORD_CHECKPOINT:
+        tw_text_add(out, "all is being saved");
+        break;
     }
     tw_text_add(out, "\n");
 }
@@ -187,6 +195,10 @@ void tw_record_to_csv(struct tw_text *out, const struct tw_record *record) {
             tw_text_add(out, ",,,,,,,,");
             tw_text_add_real(out, record->verdict.loss);
             tw_text_add(out, ",,,,");
+        } else if (record->kind == TW_RECORD_ROLLBACK) {
+            tw_text_add(out, ",%u,,,,%" PRIu64 ",,,,,,", record->generation, record->to);
+            add_quoted(out, record->mode);
+            tw_text_add(out, ",");
         } else {
             tw_text_add(out, ",,,,,,,,,,,,");
         }
@@ -262,6 +274,16 @@ static void write_join(struct tw_json *json, const struct tw_record *record) {
     tw_json_string(json, "numerics", record->numerics);
 }
 
+static void write_rollback(struct tw_json *json, const struct tw_record *record) {
+    tw_json_unsigned(json, "generation", record->generation);
+    tw_json_unsigned(json, "to", record->to);
+    tw_json_string(json, "mode", record->mode);
+    tw_json_begin_array(json, "steps");
+    for (uint32_t i = 0; i < record->ranks; i++)
+        tw_json_unsigned(json, NULL, record->steps[i]);
+    tw_json_end_array(json);
+}
+
 void tw_record_to_json(struct tw_text *out, const struct tw_record *record) {
     struct tw_json json;
     tw_json_init(&json, out);
@@ -287,6 +309,10 @@ void tw_record_to_json(struct tw_text *out, const struct tw_record *record) {
         write_pushes(&json, record);
         break;
     case TW_RECORD_REGATHER:
+    case TW_RECORD_CHECKPOINT:
+        break;
+    case TW_RECORD_ROLLBACK:
+        write_rollback(&json, record);
         break;
     case TW_RECORD_DIAL:
         tw_json_string(&json, "mode", record->mode);

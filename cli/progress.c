@@ -273,7 +273,7 @@ static void report_line(struct tw_progress *progress, const struct tw_report *re
     } else if (report->kind == TW_REPORT_STRAGGLER) {
         tw_text_add(&out, "straggler: %s", report->text);
         tw_progress_text(progress, TW_TONE_CARE, &out);
-    } else if (report->kind == TW_REPORT_EVICTED) {
+    } else if (report->kind == TW_REPORT_EVICTED || report->kind == TW_REPORT_RESUMED) {
         tw_text_add(&out, "%s", report->text);
         tw_progress_text(progress, TW_TONE_CARE, &out);
     } else if (report->kind == TW_REPORT_TIMES || report->kind == TW_REPORT_STEPS ||

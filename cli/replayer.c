@@ -122,7 +122,7 @@ static enum tw_status set_up(struct replaying *r, struct tw_error *error) {
     if (status == TW_OK)
         status = make_replay(r, error);
     if (status == TW_OK && r->replayer->out)
-        status = tw_run_directory_open(&r->directory, r->replayer->out, error);
+        status = tw_run_directory_open(&r->directory, r->replayer->out, -1, error);
     return status;
 }
 
@@ -316,7 +316,7 @@ static enum tw_status feed(struct replaying *r, struct tw_error *error) {
     struct tw_record record;
     enum tw_status status = TW_OK;
     while (status == TW_OK) {
-        status = tw_log_file_next(r->replayer->log, &record, error);
+        status = tw_log_history_next(r->replayer->history, r->replayer->log, &record, error);
         if (status == TW_CLOSED || (status == TW_OK && is_beyond(r, &record)))
             return tell_passed_border(r, NULL, error);
         if (status == TW_OK)

@@ -9,12 +9,13 @@
 #include <signal.h>
 
 #include "cli/job_check.h"
-#include "cli/log_file.h"
+#include "cli/log_history.h"
 #include "cli/progress.h"
 
 struct tw_replayer {
     const struct tw_checked_job *checked; /* the job to replay; borrowed, as the rest */
     struct tw_log_file *log;
+    const struct tw_log_history *history; /* of that log */
     const char *run; /* whose trace.log is compared, unless the replay is changed */
     const char *out; /* run directory to write, or NULL */
     bool own_scalars, fresh, changed, inexact;

@@ -25,6 +25,7 @@ static const struct kind {
     [TW_REPORT_JOINED] = {"joined", HAS_MEMBER},
     [TW_REPORT_LEFT] = {"left", HAS_MEMBER | HAS_TEXT},
     [TW_REPORT_EVICTED] = {"evicted", HAS_MEMBER | HAS_TEXT},
+    [TW_REPORT_RESUMED] = {"resumed", HAS_TEXT},
     [TW_REPORT_WAITING] = {"waiting", HAS_TEXT},
     [TW_REPORT_STRAGGLER] = {"straggler", HAS_TEXT},
     [TW_REPORT_NOTE] = {"note", HAS_TEXT},

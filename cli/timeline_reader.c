@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/log_file.h"
+#include "cli/log_history.h"
 #include "cli/trace_file.h"
 #include "common/job/job.h"
 
@@ -32,12 +32,15 @@ static enum tw_status forgive(struct tw_timeline_run *out, enum tw_status status
 static enum tw_status pass_records(struct tw_timeline_run *out, const char *run, on_record *on,
                                    void *context, struct tw_error *error) {
     struct tw_log_file log;
+    struct tw_log_history history;
     struct tw_record record;
+    struct tw_error end;
     enum tw_status status = tw_log_file_open(&log, run, error);
     if (status != TW_OK)
         return status;
+    status = tw_log_history_read(&history, run, &end, error);
     while (status == TW_OK) {
-        status = tw_log_file_next(&log, &record, error);
+        status = tw_log_history_next(&history, &log, &record, error);
         if (status != TW_OK)
             break;
         status = on(context, &record, error);
@@ -45,6 +48,7 @@ static enum tw_status pass_records(struct tw_timeline_run *out, const char *run,
             tw_error_wrap(error, "%s", log.file.path);
     }
     status = forgive(out, status, log.file.path, error);
+    tw_log_history_fini(&history);
     tw_log_file_close(&log);
     return status;
 }

@@ -96,6 +96,7 @@ static const struct field weights[] = {
     FIELD(weights, Weights, position),   FIELD(weights, Weights, version),
     FIELD(weights, Weights, generation), FIELD(weights, Weights, epoch),
     FIELD(weights, Weights, step),       FIELD(weights, Weights, chunk),
+    FIELD(weights, Weights, array),
 };
 static const struct field ask[] = {FIELD(ask, Ask, samples)};
 static const struct field evaluation[] = {

@@ -18,11 +18,17 @@ struct tw_order_log_reader {
 
 const char *tw_record_name(enum tw_record_kind kind) {
     static const char *const names[] = {
-        [TW_RECORD_JOIN] = "JOIN",         [TW_RECORD_RELEASE] = "RELEASE",
-        [TW_RECORD_COMMIT] = "COMMIT",     [TW_RECORD_DROP] = "DROP",
-        [TW_RECORD_REGATHER] = "REGATHER", [TW_RECORD_PERMIT] = "PERMIT",
-        [TW_RECORD_DIAL] = "DIAL",         [TW_RECORD_EVICT] = "EVICT",
+        [TW_RECORD_JOIN] = "JOIN",
+        [TW_RECORD_RELEASE] = "RELEASE",
+        [TW_RECORD_COMMIT] = "COMMIT",
+        [TW_RECORD_DROP] = "DROP",
+        [TW_RECORD_REGATHER] = "REGATHER",
+        [TW_RECORD_PERMIT] = "PERMIT",
+        [TW_RECORD_DIAL] = "DIAL",
+        [TW_RECORD_EVICT] = "EVICT",
         [TW_RECORD_VERDICT] = "VERDICT",
+        [TW_RECORD_ROLLBACK] = "ROLLBACK",
+        [TW_RECORD_CHECKPOINT] = "CHECKPOINT",
     };
     size_t number = (size_t)kind;
     return number < sizeof names / sizeof names[0] && names[number] ? names[number] : "?";

@@ -26,15 +26,17 @@
 
 /* The numbers are those of the fields of Record. */
 enum tw_record_kind {
-    TW_RECORD_JOIN = 3, /* rank, incarnation, slot, numerics */
-    TW_RECORD_RELEASE,  /* slot, step: the weights at this position leave */
-    TW_RECORD_COMMIT,   /* version, contributions, examples, loss, rate, scalars */
-    TW_RECORD_DROP,     /* contributions, not_finite: these are not applied, pushed or to come */
-    TW_RECORD_REGATHER, /* version: its sums and votes are cleared, all send again */
-    TW_RECORD_PERMIT,   /* contributions: these make the next update; none: they do not */
-    TW_RECORD_DIAL,     /* mode: what is out or not committed of all slots is cancelled */
-    TW_RECORD_EVICT,    /* rank, slot: likewise of this one, which takes part no more */
-    TW_RECORD_VERDICT = 13, /* verdict: of a loss, on the learning rate from here on */
+    TW_RECORD_JOIN = 3,   /* rank, incarnation, slot, numerics */
+    TW_RECORD_RELEASE,    /* slot, step: the weights at this position leave */
+    TW_RECORD_COMMIT,     /* version, contributions, examples, loss, rate, scalars */
+    TW_RECORD_DROP,       /* contributions, not_finite: these are not applied, pushed or to come */
+    TW_RECORD_REGATHER,   /* version: its sums and votes are cleared, all send again */
+    TW_RECORD_PERMIT,     /* contributions: these make the next update; none: they do not */
+    TW_RECORD_DIAL,       /* mode: what is out or not committed of all slots is cancelled */
+    TW_RECORD_EVICT,      /* rank, slot: likewise of this one, which takes part no more */
+    TW_RECORD_ROLLBACK,   /* generation, to, mode, steps: the records behind `to` are taken back */
+    TW_RECORD_CHECKPOINT, /* weights and state as they are at this position are saved */
+    TW_RECORD_VERDICT,    /* verdict: of a loss, on the learning rate from here on */
 };
 
 /* A push that an update applies (or a DROP forgets). */
@@ -62,10 +64,10 @@ struct tw_record {
     uint64_t position; /* from 1 */
     enum tw_record_kind kind;
     uint64_t version;           /* COMMIT: the version it makes; REGATHER: the one to come;
-                                   else: the version so far */
+                                   else: the version so far; ROLLBACK: at `to` */
     uint32_t rank, incarnation; /* JOIN; EVICT: rank */
     const char *numerics;       /* JOIN: numerics id of the process; borrowed */
-    const char *mode;           /* DIAL: "ssp:3", at most TW_MODE_MAX bytes; borrowed */
+    const char *mode;           /* DIAL, ROLLBACK: "ssp:3", at most TW_MODE_MAX bytes; borrowed */
     uint32_t slot;              /* RELEASE, JOIN, EVICT: first slot */
     uint64_t step;              /* RELEASE */
     bool not_finite;            /* DROP: that is why */
@@ -80,6 +82,10 @@ struct tw_record {
     double scalars[TW_RECORD_SCALARS];           /* COMMIT: of the rule, for each learning rate */
     uint32_t ratio_count;                        /* COMMIT, of layer-wise rules: tensors; else 0 */
     const double *ratios;                        /* [ratio_count] of their steps; borrowed */
+    uint32_t generation;                         /* ROLLBACK: from 1 */
+    uint64_t to;           /* ROLLBACK: position of a CHECKPOINT; 0: the start */
+    uint32_t ranks;        /* ROLLBACK: of the job */
+    const uint64_t *steps; /* ROLLBACK: [ranks], last settled at `to`; borrowed */
 };
 
 /* A COMMIT has at most one of each slot, or a whole gather; a DROP may have both. */

@@ -16,13 +16,15 @@
 #define CONTRIBUTIONS_KEY (1 << 3 | 2) /* of Commit, Drop and Permit */
 #define CONTRIBUTION_MAX 61            /* bytes, with key and length */
 #define HEAD_MAX 40                    /* of all in front of a body */
-#define REST_MAX 256                   /* of a record without contributions and ratios */
+#define REST_MAX 256                   /* of a record without contributions, ratios and steps */
 
 static_assert((int)TW_RECORD_JOIN == (int)TALWEG__LOG__RECORD__BODY_JOIN &&
                   (int)TW_RECORD_REGATHER == (int)TALWEG__LOG__RECORD__BODY_REGATHER &&
                   (int)TW_RECORD_PERMIT == (int)TALWEG__LOG__RECORD__BODY_PERMIT &&
                   (int)TW_RECORD_DIAL == (int)TALWEG__LOG__RECORD__BODY_DIAL &&
                   (int)TW_RECORD_EVICT == (int)TALWEG__LOG__RECORD__BODY_EVICT &&
+                  (int)TW_RECORD_ROLLBACK == (int)TALWEG__LOG__RECORD__BODY_ROLLBACK &&
+                  (int)TW_RECORD_CHECKPOINT == (int)TALWEG__LOG__RECORD__BODY_CHECKPOINT &&
                   (int)TW_RECORD_VERDICT == (int)TALWEG__LOG__RECORD__BODY_VERDICT,
               "kinds are numbered as the fields of Record");
 
@@ -119,6 +121,16 @@ static size_t pack_verdict(const struct tw_record *record, unsigned char *out) {
     return tw_flat_pack(&message.base, out);
 }
 
+static size_t pack_rollback(const struct tw_record *record, unsigned char *out) {
+    Talweg__Log__Rollback message = TALWEG__LOG__ROLLBACK__INIT;
+    message.generation = record->generation;
+    message.to = record->to;
+    message.n_steps = record->ranks;
+    message.steps = (uint64_t *)(uintptr_t)record->steps;
+    message.mode = (char *)(uintptr_t)record->mode;
+    return tw_flat_pack(&message.base, out);
+}
+
 static size_t pack_release(const struct tw_record *record, unsigned char *out) {
     Talweg__Log__Release message = TALWEG__LOG__RELEASE__INIT;
     message.slot = record->slot;
@@ -140,7 +152,10 @@ static size_t pack_body(const struct tw_record *record, unsigned char *out) {
     case TW_RECORD_PERMIT:
         return pack_contributions(record, out);
     case TW_RECORD_REGATHER:
+    case TW_RECORD_CHECKPOINT:
         break;
+    case TW_RECORD_ROLLBACK:
+        return pack_rollback(record, out);
     case TW_RECORD_DIAL:
         return pack_dial(record, out);
     case TW_RECORD_EVICT:
@@ -171,7 +186,8 @@ size_t tw_record_message_bytes(const struct tw_record *record) {
 
 size_t tw_record_message_room(const struct tw_record *record) {
     return REST_MAX + (size_t)record->count * CONTRIBUTION_MAX +
-           (size_t)record->ratio_count * sizeof *record->ratios;
+           (size_t)record->ratio_count * sizeof *record->ratios +
+           (size_t)record->ranks * TW_VARINT_MAX;
 }
 
 /* The body goes behind the longest head that there is, and is then moved up to its own. */
@@ -237,14 +253,28 @@ static enum tw_status get_commit(struct tw_record_arena *arena, const Talweg__Lo
 }
 
 /* What the mode means is for the dial to say. */
-static enum tw_status get_dial(const Talweg__Log__Dial *from, struct tw_record *record,
-                               struct tw_error *error) {
-    size_t size = strlen(from->mode);
+static enum tw_status get_mode(const char *mode, struct tw_record *record, struct tw_error *error) {
+    size_t size = strlen(mode);
     if (size < 1 || size > TW_MODE_MAX)
         return tw_error_set(error, TW_DATA, "its mode has %zu bytes; it must be 1 to %d", size,
                             TW_MODE_MAX);
-    record->mode = from->mode;
+    record->mode = mode;
     return TW_OK;
+}
+
+static enum tw_status get_rollback(const Talweg__Log__Rollback *from, struct tw_record *record,
+                                   struct tw_error *error) {
+    if (from->n_steps < 1 || from->n_steps > TW_WORKERS_MAX)
+        return tw_error_set(error, TW_DATA, "it has steps of %zu workers; there are 1 to %d",
+                            from->n_steps, TW_WORKERS_MAX);
+    if (from->generation < 1 || from->to >= record->position)
+        return tw_error_set(error, TW_DATA, "it makes generation %u and goes back to position %llu",
+                            from->generation, (unsigned long long)from->to);
+    record->generation = from->generation;
+    record->to = from->to;
+    record->ranks = (uint32_t)from->n_steps;
+    record->steps = from->steps;
+    return get_mode(from->mode, record, error);
 }
 
 static enum tw_status get_body(struct tw_record_arena *arena, const Talweg__Log__Record *from,
@@ -270,14 +300,17 @@ static enum tw_status get_body(struct tw_record_arena *arena, const Talweg__Log_
         return get_contributions(arena, from->drop->n_contributions, from->drop->contributions,
                                  record, error);
     case TALWEG__LOG__RECORD__BODY_REGATHER:
+    case TALWEG__LOG__RECORD__BODY_CHECKPOINT:
         return TW_OK;
     case TALWEG__LOG__RECORD__BODY_PERMIT:
         if (!from->permit->n_pushes)
             return TW_OK; /* taken back */
         return get_contributions(arena, from->permit->n_pushes, from->permit->pushes, record,
                                  error);
+    case TALWEG__LOG__RECORD__BODY_ROLLBACK:
+        return get_rollback(from->rollback, record, error);
     case TALWEG__LOG__RECORD__BODY_DIAL:
-        return get_dial(from->dial, record, error);
+        return get_mode(from->dial->mode, record, error);
     case TALWEG__LOG__RECORD__BODY_EVICT:
         record->rank = from->evict->rank;
         record->slot = from->evict->slot;

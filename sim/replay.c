@@ -269,6 +269,24 @@ static enum tw_status on_evict(struct tw_replay *replay, const struct tw_record 
     return status;
 }
 
+/* ---- ROLLBACK ---- */
+
+/* What stands behind `to` was not given to us: so the weights are those of `to`, and what is left is to
+ * forget what was out there. */
+static enum tw_status on_rollback(struct tw_replay *replay, const struct tw_record *record,
+                                  struct tw_error *error) {
+    if (record->ranks != replay->ranks)
+        return tw_error_set(error, TW_DATA, "it has steps of %u workers, but the job has %u",
+                            record->ranks, replay->ranks);
+    for (uint32_t i = 0; i < replay->ranks; i++) {
+        struct tw_replay_rank *rank = &replay->rank[i];
+        while (rank->reads != NULL)
+            end_read(replay, &rank->reads);
+        rank->settled = record->steps[i];
+    }
+    return TW_OK;
+}
+
 /* ---- COMMIT, DROP ---- */
 
 static enum tw_status check_contribution(const struct tw_replay *replay,
@@ -490,7 +508,10 @@ static enum tw_status check_place(const struct tw_replay *replay, const struct t
     uint64_t version = replay->total.version;
     if (record->kind == TW_RECORD_COMMIT || record->kind == TW_RECORD_REGATHER)
         version++;
-    if (record->position != replay->total.position + 1)
+    bool follows = record->kind == TW_RECORD_ROLLBACK
+                       ? record->to == replay->total.position
+                       : record->position == replay->total.position + 1;
+    if (!follows)
         return tw_error_set(error, TW_DATA, "it follows record %" PRIu64, replay->total.position);
     if (record->version != version)
         return tw_error_set(error, TW_DATA,
@@ -519,8 +540,11 @@ static enum tw_status carry_out(struct tw_replay *replay, const struct tw_record
         return on_evict(replay, record, error);
     case TW_RECORD_VERDICT:
         return on_verdict(replay, record, error);
+    case TW_RECORD_ROLLBACK:
+        return on_rollback(replay, record, error);
     case TW_RECORD_REGATHER:
     case TW_RECORD_PERMIT:
+    case TW_RECORD_CHECKPOINT:
         break; /* they change no weights */
     }
     return TW_OK;

@@ -89,7 +89,8 @@ enum tw_status tw_replay_new(struct tw_replay **out, const struct tw_replay_conf
 /* NULL is fine. */
 void tw_replay_free(struct tw_replay *replay);
 
-/* The next record. After a failure the weights are those of the last COMMIT that went
+/* The next record that stands: those that a ROLLBACK takes back are left out, and it follows the
+ * record that it goes back to. After a failure the weights are those of the last COMMIT that went
  * well (or of the one that is not as expected), and no record may follow.
  * TW_NUMERICS: a worker of the run had another numerics id than ours (unless inexact), or
  * a loss differs from the recorded one; TW_DATA: the log contradicts itself or

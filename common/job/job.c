@@ -72,6 +72,8 @@ enum tw_status tw_job_parse(struct tw_job **out, const char *path, const char *t
     job->chunk_bytes = TW_CHUNK_BYTES_DEFAULT;
     job->on_worker_loss.after = 5;
     job->trace.on = true;
+    job->checkpoint.seconds = 60;
+    job->checkpoint.keep = 2;
     job->trace.hash_every = 100;
     job->trace.sums_every = 25;
     struct tw_job_reader reader = {.job = job, .memory = memory, .error = error};

@@ -104,6 +104,11 @@ struct tw_job {
         bool on;
         int64_t hash_every, sums_every; /* updates; 0: never */
     } trace;
+    struct {
+        int64_t every;  /* updates between two; 0: not counted */
+        double seconds; /* likewise */
+        int64_t keep;
+    } checkpoint;    /* both 0: none */
     char *blas_core; /* worker.blas_core, or NULL: what the CPU suggests */
     bool resolved;   /* tw_job_resolve() has run */
     void *memory;    /* everything above that points, freed by tw_job_free */

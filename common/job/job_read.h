@@ -81,6 +81,9 @@ enum tw_status tw_read_divergence(const struct tw_job_reader *reader);
 /* encoding: {push: ..., pull: ...} (job_encoding.c). */
 enum tw_status tw_read_encoding(const struct tw_job_reader *reader);
 
+/* checkpoint (job_checkpoint.c). */
+enum tw_status tw_read_checkpoint(const struct tw_job_reader *reader);
+
 /* The whole tree into reader->job, whose defaults stand already (job_sections.c). */
 enum tw_status tw_read_sections(const struct tw_job_reader *reader);
 

@@ -22,17 +22,16 @@ static const struct tw_variant_form data_form = {
 /* Keys that the design has and this version has not; refused by name, so that
  * nobody believes that they do something. */
 static const char *const later_keys[] = {
-    "checkpoint",
     "durability",
 };
 
 static enum tw_status check_top(const struct tw_job_reader *reader) {
     static const char *const names[] = {
-        "model",         "data",     "batch",       "epochs",  "updates",
-        "optimizer",     "schedule", "gradient",    "clip",    "weight_decay",
-        "groups",        "average",  "consistency", "cluster", "on_worker_loss",
-        "on_divergence", "slots",    "seed",        "seeds",   "chunk",
-        "encoding",      "worker",   "trace",       "memory",  NULL};
+        "model",       "data",     "batch",          "epochs",        "updates", "optimizer",
+        "schedule",    "gradient", "clip",           "weight_decay",  "groups",  "average",
+        "consistency", "cluster",  "on_worker_loss", "on_divergence", "slots",   "seed",
+        "seeds",       "chunk",    "encoding",       "worker",        "trace",   "memory",
+        "checkpoint",  NULL};
     for (size_t i = 0; i < sizeof later_keys / sizeof *later_keys; i++) {
         const struct tw_yaml *node = tw_yaml_find(reader->root, later_keys[i]);
         if (node)
@@ -514,10 +513,10 @@ static enum tw_status read_trace(const struct tw_job_reader *reader) {
 
 enum tw_status tw_read_sections(const struct tw_job_reader *reader) {
     static enum tw_status (*const steps[])(const struct tw_job_reader *) = {
-        check_top,      read_data,  read_length,  read_optimizer, read_schedule,
-        tw_read_update, read_mode,  read_cluster, tw_read_loss,   tw_read_divergence,
-        read_slots,     read_seeds, read_chunk,   read_memory,    tw_read_encoding,
-        read_worker,    read_trace,
+        check_top,      read_data,  read_length,        read_optimizer, read_schedule,
+        tw_read_update, read_mode,  read_cluster,       tw_read_loss,   tw_read_divergence,
+        read_slots,     read_seeds, read_chunk,         read_memory,    tw_read_encoding,
+        read_worker,    read_trace, tw_read_checkpoint,
     };
     enum tw_status status = steps[0](reader);
     if (status == TW_OK)

@@ -3,42 +3,50 @@
 #include <endian.h>
 #include <inttypes.h>
 
-#include "common/base/json.h"
-
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "tensors are written as they lie in memory, and the format is little-endian"
 #endif
 
 #define ALIGNMENT 8
 
-/* {"name":{"dtype":"F32","shape":[..],"data_offsets":[begin,end]},...} and spaces.
- * Returns the bytes of all tensors. */
-static uint64_t header(struct tw_text *text, const struct tw_tensor_list *list) {
-    struct tw_json json;
-    uint64_t offset = 0;
-    tw_json_init(&json, text);
-    tw_json_begin_object(&json, NULL);
+void tw_safetensors_header_begin(struct tw_safetensors_header *header) {
+    *header = (struct tw_safetensors_header){.bytes = 0};
+    tw_json_init(&header->json, &header->text);
+    tw_json_begin_object(&header->json, NULL);
+}
+
+void tw_safetensors_header_add(struct tw_safetensors_header *header, const char *name, int dims,
+                               const int64_t *shape, int64_t elements) {
+    struct tw_json *json = &header->json;
+    tw_json_begin_object(json, name);
+    tw_json_string(json, "dtype", "F32");
+    tw_json_begin_array(json, "shape");
+    for (int d = 0; d < dims; d++)
+        tw_json_integer(json, NULL, shape[d]);
+    tw_json_end_array(json);
+    tw_json_begin_array(json, "data_offsets");
+    tw_json_unsigned(json, NULL, header->bytes);
+    header->bytes += (uint64_t)elements * sizeof(float);
+    tw_json_unsigned(json, NULL, header->bytes);
+    tw_json_end_array(json);
+    tw_json_end_object(json);
+}
+
+bool tw_safetensors_header_end(struct tw_safetensors_header *header) {
+    tw_json_end_object(&header->json);
+    while (header->text.size % ALIGNMENT != 0 && !header->text.failed)
+        tw_text_add_bytes(&header->text, " ", 1);
+    return !header->text.failed;
+}
+
+static bool header_of(struct tw_safetensors_header *header, const struct tw_tensor_list *list) {
+    tw_safetensors_header_begin(header);
     for (int t = 0; t < list->count; t++) {
         const struct tw_tensor *tensor = &list->tensors[t];
-        tw_json_begin_object(&json, tensor->name);
-        tw_json_string(&json, "dtype", "F32");
-        tw_json_begin_array(&json, "shape");
-        for (int d = 0; d < tensor->dims; d++) {
-            tw_json_integer(&json, NULL, tensor->shape[d]);
-        }
-        tw_json_end_array(&json);
-        tw_json_begin_array(&json, "data_offsets");
-        tw_json_unsigned(&json, NULL, offset);
-        offset += (uint64_t)tensor->elements * sizeof(float);
-        tw_json_unsigned(&json, NULL, offset);
-        tw_json_end_array(&json);
-        tw_json_end_object(&json);
+        tw_safetensors_header_add(header, tensor->name, tensor->dims, tensor->shape,
+                                  tensor->elements);
     }
-    tw_json_end_object(&json);
-    while (text->size % ALIGNMENT != 0 && !text->failed) {
-        tw_text_add_bytes(text, " ", 1);
-    }
-    return offset;
+    return tw_safetensors_header_end(header);
 }
 
 static enum tw_status append(struct tw_safetensors *file, const void *bytes, size_t size,
@@ -53,13 +61,13 @@ static enum tw_status append(struct tw_safetensors *file, const void *bytes, siz
 
 enum tw_status tw_safetensors_open(struct tw_safetensors *file, const char *path,
                                    const struct tw_tensor_list *list, struct tw_error *error) {
-    struct tw_text text = {0};
-    file->missing = header(&text, list);
-    if (text.failed) {
-        tw_text_fini(&text);
+    struct tw_safetensors_header header;
+    if (!header_of(&header, list)) {
+        tw_text_fini(&header.text);
         return tw_error_set(error, TW_NO_MEMORY, "%s: no memory for the header of a model file",
                             path ? path : "model");
     }
+    file->missing = header.bytes;
     tw_sha256_init(&file->sha);
     file->unwritten = path == NULL;
     if (file->unwritten) {
@@ -67,13 +75,13 @@ enum tw_status tw_safetensors_open(struct tw_safetensors *file, const char *path
     }
     enum tw_status status = path ? tw_draft_open(&file->draft, path, error) : TW_OK;
     if (status == TW_OK) {
-        uint64_t length = htole64(text.size);
+        uint64_t length = htole64(header.text.size);
         status = append(file, &length, sizeof length, error);
         if (status == TW_OK) {
-            status = append(file, text.at, text.size, error);
+            status = append(file, header.text.at, header.text.size, error);
         }
     }
-    tw_text_fini(&text);
+    tw_text_fini(&header.text);
     return status;
 }
 

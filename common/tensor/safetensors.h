@@ -23,6 +23,8 @@
 
 #include "common/base/digest.h"
 #include "common/base/file.h"
+#include "common/base/json.h"
+#include "common/base/text.h"
 #include "common/tensor/tensor.h"
 
 /* A file being written: the caller's storage. */
@@ -53,5 +55,20 @@ enum tw_status tw_safetensors_commit(struct tw_safetensors *file, uint8_t sha[TW
 
 /* Removes what was written; harmless after commit, after a failure, and twice. */
 void tw_safetensors_discard(struct tw_safetensors *file);
+
+/* A header in pieces, for files that are written by other means (checkpoints): begin, add each
+ * tensor in the order of its bytes, end. The caller frees `text`; the file begins with its length,
+ * 8 bytes, little-endian, and then it. */
+struct tw_safetensors_header {
+    struct tw_text text;
+    struct tw_json json;
+    uint64_t bytes; /* of the tensors so far */
+};
+
+void tw_safetensors_header_begin(struct tw_safetensors_header *header);
+void tw_safetensors_header_add(struct tw_safetensors_header *header, const char *name, int dims,
+                               const int64_t *shape, int64_t elements);
+/* Pads it. False: out of memory. */
+bool tw_safetensors_header_end(struct tw_safetensors_header *header);
 
 #endif

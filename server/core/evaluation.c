@@ -93,9 +93,12 @@ void tw_sequencer_after_commit(struct tw_sequencer *s, uint64_t samples_before) 
 }
 
 void tw_sequencer_on_evaluator(struct tw_sequencer *s, bool present) {
+    bool waited = s->judging || s->verdict_due;
     s->evaluator = present;
     if (!present)
         s->asking = s->evaluating = s->due = s->judging = s->verdict_due = false;
+    if (waited && !present)
+        tw_sequencer_checkpoint_after_verdict(s);
     tw_sequencer_maybe_start(s);
     stop_holding(s);
     finish_if_done(s);
@@ -114,8 +117,10 @@ void tw_sequencer_on_ask(struct tw_sequencer *s, uint64_t samples) {
 void tw_sequencer_on_evaluated(struct tw_sequencer *s, double loss) {
     bool decides = s->judging && !s->ending;
     s->evaluating = s->judging = false;
-    if (decides)
+    if (decides) {
         decide(s, loss);
+        tw_sequencer_checkpoint_after_verdict(s);
+    }
     stop_holding(s);
     finish_if_done(s);
 }

@@ -350,6 +350,7 @@ static void commit(struct tw_sequencer *s) {
     if (!tw_sequencer_turn_if_due(s)) /* a turn leaves nothing */
         leave_behind(s);
     tw_sequencer_after_commit(s, before_examples);
+    tw_sequencer_checkpoint_if_due(s);
     tw_sequencer_release_contributors(s, contribution, count);
 }
 

@@ -160,6 +160,8 @@ static void obey(struct tw_node *n, const struct tw_node_order *order) {
             say_regather(n, order->record.version);
         if (order->record.kind == TW_RECORD_RELEASE && order->record.slot == TW_SLOT_EVALUATOR)
             note_evaluation(n, &order->record);
+        if (order->record.kind == TW_RECORD_ROLLBACK)
+            n->generation = order->record.generation;
         break;
     case TW_ORDER_PREPARE:
         tw_shard_prepare(n->shard, &order->prepare);
@@ -344,9 +346,37 @@ void tw_node_hear_order(struct tw_node *n, const struct tw_node_order *order) {
     obey(n, order);
 }
 
-void tw_node_stop(struct tw_node *n) {
+void tw_node_stop(struct tw_node *n, bool saves) {
     if (n->lead)
-        tw_node_sequence(n, &(struct tw_sequencer_event){.kind = TW_SEQ_STOP});
+        tw_node_sequence(n, &(struct tw_sequencer_event){.kind = TW_SEQ_STOP, .saves = saves});
+}
+
+void tw_node_checkpoint(struct tw_node *n) {
+    tw_node_sequence(n, &(struct tw_sequencer_event){.kind = TW_SEQ_CHECKPOINT});
+}
+
+void tw_node_checkpointed(struct tw_node *n) {
+    tw_node_sequence(n, &(struct tw_sequencer_event){.kind = TW_SEQ_SAVED});
+}
+
+void tw_node_saved(struct tw_node *n) {
+    tw_shard_saved(n->shard);
+}
+
+void tw_node_resume(struct tw_node *n, const struct tw_sequencer_resume *resume) {
+    tw_node_sequence(n, &(struct tw_sequencer_event){.kind = TW_SEQ_RESUME, .resume = *resume});
+}
+
+void tw_node_restored(struct tw_node *n) {
+    n->restored = true;
+}
+
+uint32_t tw_node_generation(const struct tw_node *n) {
+    return n->generation;
+}
+
+struct tw_shard *tw_node_shard_to_fill(struct tw_node *n) {
+    return n->shard;
 }
 
 void tw_node_evict(struct tw_node *n, uint32_t rank) {
@@ -372,6 +402,7 @@ static void send_weights(struct tw_node *n, const struct tw_shard_send *send) {
     effect->frame.weights = (struct tw_weights){.position = send->position,
                                                 .version = send->version,
                                                 .step = send->step,
+                                                .generation = n->generation,
                                                 .chunk = send->chunk};
 }
 
@@ -444,6 +475,9 @@ enum tw_shard_work tw_node_work(struct tw_node *n) {
         break;
     case TW_SHARD_SEND:
         send_weights(n, &effect.send);
+        break;
+    case TW_SHARD_SAVE:
+        tw_node_emit(n, TW_NODE_SAVE)->save = effect.save;
         break;
     case TW_SHARD_APPLIED:
         on_applied(n, &effect.applied);

@@ -35,12 +35,14 @@ struct tw_node_config {
     uint32_t width; /* slots that each worker owns; 0: 1 (README.md, "Slots") */
     uint32_t servers;
     uint32_t connections; /* room for so many at once */
+    bool resumes;         /* the lead: nobody joins before tw_node_restored() */
 };
 
 enum tw_node_effect_kind {
     TW_NODE_SEND,      /* connection, frame, data, token */
     TW_NODE_CLOSE,     /* connection, status, text: after what was sent to it */
     TW_NODE_RESUME,    /* connection: data() said TW_AGAIN, ask again */
+    TW_NODE_SAVE,      /* save: a chunk of our shard; answer with tw_node_saved() */
     TW_NODE_TO_LEAD,   /* vote: to the lead's node */
     TW_NODE_TO_SHARDS, /* order: to all other nodes, in order; its records are the log */
     TW_NODE_EVENT,     /* event: for people and metrics */
@@ -134,6 +136,7 @@ struct tw_node_effect {
         struct tw_node_vote vote;
         struct tw_node_order order;
         struct tw_node_event event;
+        struct tw_shard_save save;
     };
 };
 
@@ -159,7 +162,22 @@ enum tw_status tw_node_frame(struct tw_node *node, uint32_t connection,
  * written: the place that data() gave is free. */
 void tw_node_lost(struct tw_node *node, uint32_t connection, const char *why);
 void tw_node_sent(struct tw_node *node, uint32_t token);
-void tw_node_stop(struct tw_node *node);
+/* `saves`: with a CHECKPOINT before the end, if there was an update since the last one. */
+void tw_node_stop(struct tw_node *node, bool saves);
+
+/* Checkpoints (docs/checkpoints.md). The lead: one is wanted; the last one is safe on all servers,
+ * or given up. Everybody: the next chunk of our shard is saved. */
+void tw_node_checkpoint(struct tw_node *node);
+void tw_node_checkpointed(struct tw_node *node);
+void tw_node_saved(struct tw_node *node);
+/* The lead of a node that resumes, once, when all servers are there: logs the ROLLBACK. Then the
+ * arrays of all shards are filled, and tw_node_restored() lets workers in. */
+void tw_node_resume(struct tw_node *node, const struct tw_sequencer_resume *resume);
+void tw_node_restored(struct tw_node *node);
+/* From 0: of the ROLLBACK that the run goes on from. */
+uint32_t tw_node_generation(const struct tw_node *node);
+/* Where to: the arrays of our shard. */
+struct tw_shard *tw_node_shard_to_fill(struct tw_node *node);
 
 /* Turns the dial to another mode ("ssp:3"), now or right after the update under way; then comes
  * TURNED. Changes nothing and says why: TW_JOB, TW_UNSUPPORTED: there is no such mode for this

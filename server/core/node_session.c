@@ -98,6 +98,7 @@ static void welcome(struct tw_node *n, uint32_t connection, uint64_t last_step) 
         .session = {n->connection[connection].key, TW_SESSION_BYTES},
         .rank = session->rank,
         .incarnation = session->incarnation,
+        .generation = n->generation,
         .workers = n->config.shard.slots,
         .slots = n->config.shard.slots * n->config.width,
         .slot = session->rank * n->config.width,
@@ -209,6 +210,10 @@ static enum tw_status on_join(struct tw_node *n, uint32_t connection, const stru
         snprintf(n->refusal, sizeof(n->refusal), "server %u of %u has not come yet",
                  tw_node_missing_server(n), n->config.servers);
         tw_node_close(n, connection, TW_AGAIN, n->refusal);
+        return TW_OK;
+    }
+    if (n->config.resumes && !n->restored) {
+        tw_node_close(n, connection, TW_AGAIN, "the weights of a checkpoint are being loaded");
         return TW_OK;
     }
     bool resumes = join->incarnation != 0;
@@ -343,8 +348,12 @@ static enum tw_status on_evaluation(struct tw_node *n, const struct tw_evaluatio
 /* A push is named by the first slot of its rank. Behind this door it has the number of
  * the rank (README.md, "Slots"). */
 static enum tw_status check_worker(const struct tw_node *n, const struct tw_session *session,
-                                   uint32_t slot, uint32_t incarnation, struct tw_error *error) {
+                                   uint32_t slot, uint32_t incarnation, uint32_t generation,
+                                   struct tw_error *error) {
     uint32_t first = session->rank * n->config.width;
+    if (generation != n->generation)
+        return tw_error_set(error, TW_STALE, "a push of generation %u; the run is in %u",
+                            generation, n->generation);
     if (slot == first && incarnation == session->incarnation)
         return TW_OK;
     return tw_error_set(
@@ -368,7 +377,8 @@ enum tw_status tw_node_data(struct tw_node *n, uint32_t connection, const struct
         return status;
     if (frame->body != TW_BODY_PUSH)
         return tw_error_set(error, TW_MALFORMED, "%s with data", tw_body_name(frame->body));
-    status = check_worker(n, session, frame->push.slot, frame->push.incarnation, error);
+    status = check_worker(n, session, frame->push.slot, frame->push.incarnation,
+                          frame->push.generation, error);
     if (status != TW_OK)
         return status;
     struct tw_push push = inside(session, &frame->push);
@@ -396,7 +406,8 @@ static enum tw_status on_worker_frame(struct tw_node *n, uint32_t connection,
         return TW_OK;
     }
     struct tw_end end = frame->end;
-    enum tw_status status = check_worker(n, session, end.slot, end.incarnation, error);
+    enum tw_status status =
+        check_worker(n, session, end.slot, end.incarnation, end.generation, error);
     end.slot = session->rank;
     if (status == TW_OK)
         status = tw_shard_end(n->shard, &end, error);

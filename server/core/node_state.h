@@ -47,6 +47,8 @@ struct tw_node {
     uint32_t paused;                                /* any connection waits for a place */
     struct tw_node_effect *effect;                  /* ring [effect_room] */
     uint32_t effect_first, effects, effect_room;
+    uint32_t generation; /* of the last ROLLBACK */
+    bool restored;
     bool finished, told_finished;
     bool over; /* goodbye was said: nobody joins any more */
     enum tw_status finished_status;

@@ -164,19 +164,39 @@ static enum tw_status check_permit(const struct tw_shard *s, const struct tw_rec
     return check_contributions(s, "PERMIT", record->contributions, record->count, error);
 }
 
-static enum tw_status check_dial(const struct tw_shard *s, const struct tw_record *record,
+static enum tw_status check_mode(const struct tw_shard *s, const struct tw_record *record,
                                  struct tw_error *error) {
     struct tw_dial dial;
     struct tw_where where = {.file = "order log"};
     if (tw_dial_parse(record->mode, where, (int)s->config.slots, &dial, NULL) == TW_OK &&
         tw_dial_ahead(&dial) <= s->config.ahead)
         return TW_OK;
-    return tw_error_set(error, TW_UNEXPECTED, "DIAL to a mode that the job does not turn to");
+    return tw_error_set(error, TW_UNEXPECTED, "%s to a mode that the job does not turn to",
+                        tw_record_name(record->kind));
+}
+
+/* It is the first that we hear, and says where the run stands. */
+static enum tw_status check_rollback(const struct tw_shard *s, const struct tw_record *record,
+                                     uint64_t position, struct tw_error *error) {
+    if (position || s->version)
+        return tw_error_set(error, TW_UNEXPECTED, "ROLLBACK behind position %llu",
+                            (unsigned long long)position);
+    if (record->ranks != s->config.slots)
+        return tw_error_set(error, TW_UNEXPECTED, "ROLLBACK of %u ranks: there are %u",
+                            record->ranks, s->config.slots);
+    return check_mode(s, record, error);
+}
+
+static enum tw_status check_checkpoint(const struct tw_shard *s, struct tw_error *error) {
+    return s->saving ? tw_error_set(error, TW_UNEXPECTED, "CHECKPOINT before the last one is saved")
+                     : TW_OK;
 }
 
 enum tw_status tw_record_check(const struct tw_shard *s, const struct tw_record *record,
                                uint64_t position, struct tw_error *error) {
     const char *name = tw_record_name(record->kind);
+    if (record->kind == TW_RECORD_ROLLBACK)
+        return check_rollback(s, record, position, error);
     if (record->position != position + 1)
         return tw_error_set(error, TW_UNEXPECTED, "%s has position %llu, behind position %llu",
                             name, (unsigned long long)record->position,
@@ -198,7 +218,10 @@ enum tw_status tw_record_check(const struct tw_shard *s, const struct tw_record 
     case TW_RECORD_PERMIT:
         return check_permit(s, record, error);
     case TW_RECORD_DIAL:
-        return check_dial(s, record, error);
+        return check_mode(s, record, error);
+    case TW_RECORD_CHECKPOINT:
+        return check_checkpoint(s, error);
+    case TW_RECORD_ROLLBACK: /* above */
     case TW_RECORD_REGATHER:
     case TW_RECORD_VERDICT:
         return TW_OK;

@@ -36,6 +36,7 @@ size_t tw_sequencer_bytes(const struct tw_sequencer_config *config) {
     return aligned(tensors * sizeof(struct tw_tensor_squares)) + aligned(tensors * sizeof(double)) +
            aligned(sizeof(struct tw_sequencer)) + aligned(n * sizeof(struct tw_slot_state)) +
            aligned(n * sizeof(struct tw_member)) + aligned(n * sizeof(uint32_t)) +
+           aligned(n * sizeof(uint64_t)) +
            2 * aligned(ready_room(config) * sizeof(struct tw_whole)) +
            TW_CONTRIBUTION_SIDES * aligned(ready_room(config) * sizeof(struct tw_contribution)) +
            aligned(effect_room(n) * sizeof(struct tw_sequencer_effect));
@@ -58,6 +59,9 @@ struct tw_sequencer *tw_sequencer_init(void *memory, const struct tw_sequencer_c
     s->slot = carve(&at, n * sizeof(*s->slot));
     s->member = carve(&at, n * sizeof(*s->member));
     s->want = carve(&at, n * sizeof(*s->want));
+    s->snapshot.workers = n;
+    s->snapshot.verdict = s->verdict;
+    s->snapshot.step = carve(&at, n * sizeof(*s->snapshot.step));
     s->ready_room = ready_room(config);
     s->ready = carve(&at, s->ready_room * sizeof(*s->ready));
     s->prepared = carve(&at, s->ready_room * sizeof(*s->prepared));
@@ -128,7 +132,18 @@ static void dispatch(struct tw_sequencer *s, const struct tw_sequencer_event *ev
     case TW_SEQ_EVICT:
         tw_sequencer_on_evict(s, event->evict);
         break;
+    case TW_SEQ_CHECKPOINT:
+        s->checkpoint_due = true;
+        break;
+    case TW_SEQ_SAVED:
+        s->saving = false;
+        break;
+    case TW_SEQ_RESUME:
+        tw_sequencer_on_resume(s, &event->resume);
+        break;
     case TW_SEQ_STOP:
+        if (event->saves)
+            tw_sequencer_checkpoint_last(s);
         tw_sequencer_end(s, TW_INTERRUPTED);
         break;
     }
@@ -209,6 +224,9 @@ struct tw_stretch tw_sequencer_stretch(const struct tw_sequencer *s) {
 }
 const struct tw_pace *tw_sequencer_pace(const struct tw_sequencer *s) {
     return &s->config.pace;
+}
+const struct tw_sequencer_snapshot *tw_sequencer_snapshot(const struct tw_sequencer *s) {
+    return &s->snapshot;
 }
 const struct tw_dial *tw_sequencer_dial(const struct tw_sequencer *s) {
     return &s->config.dial;

@@ -38,17 +38,18 @@ struct tw_sequencer_config {
     struct tw_dial dial;              /* at the start */
     const struct tw_dial_turn *turns; /* [turn_count], by update; borrowed */
     uint32_t turn_count;
-    uint32_t workers;     /* ranks; each owns the slot of its number */
-    uint32_t shards;      /* <= TW_SERVERS_MAX */
-    uint32_t tensors;     /* of the model; what layer-wise rules need */
-    uint64_t samples;     /* n of the data set: an epoch; 0: no epochs */
-    uint64_t end_samples; /* end when so many examples are applied; 0: no such end */
-    uint64_t end_updates; /* end at this version; 0: no such end */
-    bool admission;       /* shards have no memory for everybody's push: where the dial does not say
+    uint32_t workers;          /* ranks; each owns the slot of its number */
+    uint32_t shards;           /* <= TW_SERVERS_MAX */
+    uint32_t tensors;          /* of the model; what layer-wise rules need */
+    uint64_t samples;          /* n of the data set: an epoch; 0: no epochs */
+    uint64_t end_samples;      /* end when so many examples are applied; 0: no such end */
+    uint64_t end_updates;      /* end at this version; 0: no such end */
+    uint64_t checkpoint_every; /* updates between two CHECKPOINTs; 0: only when asked */
+    bool admission; /* shards have no memory for everybody's push: where the dial does not say
                              who makes an update, a PERMIT does, before they push */
-    bool evaluator;       /* no update before one is there */
-    bool inexact;         /* ranks with different numerics ids may mix */
-    bool goes_on;         /* also after TW_NOT_FINITE_MAX that are not finite */
+    bool evaluator; /* no update before one is there */
+    bool inexact;   /* ranks with different numerics ids may mix */
+    bool goes_on;   /* also after TW_NOT_FINITE_MAX that are not finite */
     const struct tw_optimizer *optimizer;
     struct tw_optimizer_options options;
     struct tw_pace pace; /* what of the options moves */
@@ -56,19 +57,59 @@ struct tw_sequencer_config {
 };
 
 enum tw_sequencer_event_kind {
-    TW_SEQ_JOIN,      /* join */
-    TW_SEQ_ATTACHED,  /* rank, attempt, shard: its bulk connection is there */
-    TW_SEQ_LOST,      /* rank, attempt: its connections are gone, or it left */
-    TW_SEQ_READY,     /* ready */
-    TW_SEQ_WANT,      /* want: bytes of this push wait at the lead's shard */
-    TW_SEQ_SUMS,      /* sums */
-    TW_SEQ_SQUARES,   /* squares, of a step that would be taken */
-    TW_SEQ_EVALUATOR, /* present: an evaluator is attached, or gone */
-    TW_SEQ_ASK,       /* samples: the evaluator wants weights, at the next border >= samples */
-    TW_SEQ_EVALUATED, /* loss: the evaluator has answered the last RELEASE */
-    TW_SEQ_TURN,      /* turn: the dial is to have another setting; answered by TURNED */
-    TW_SEQ_EVICT,     /* evict: this rank has been gone for long enough */
-    TW_SEQ_STOP,      /* stop now, as after a signal */
+    TW_SEQ_JOIN,       /* join */
+    TW_SEQ_ATTACHED,   /* rank, attempt, shard: its bulk connection is there */
+    TW_SEQ_LOST,       /* rank, attempt: its connections are gone, or it left */
+    TW_SEQ_READY,      /* ready */
+    TW_SEQ_WANT,       /* want: bytes of this push wait at the lead's shard */
+    TW_SEQ_SUMS,       /* sums */
+    TW_SEQ_SQUARES,    /* squares, of a step that would be taken */
+    TW_SEQ_EVALUATOR,  /* present: an evaluator is attached, or gone */
+    TW_SEQ_ASK,        /* samples: the evaluator wants weights, at the next border >= samples */
+    TW_SEQ_EVALUATED,  /* loss: the evaluator has answered the last RELEASE */
+    TW_SEQ_TURN,       /* turn: the dial is to have another setting; answered by TURNED */
+    TW_SEQ_EVICT,      /* evict: this rank has been gone for long enough */
+    TW_SEQ_CHECKPOINT, /* one is wanted: it comes with the next COMMIT */
+    TW_SEQ_SAVED,      /* the last CHECKPOINT is saved, or given up: another one may come */
+    TW_SEQ_RESUME,     /* resume: the first event of a run that is begun again */
+    TW_SEQ_STOP,       /* stop now, as after a signal; saves: with a CHECKPOINT before the end */
+};
+
+/* What a stretch of updates amounted to. */
+struct tw_stretch {
+    uint64_t updates, contributions, examples;
+    uint64_t staleness_sum, staleness_max;
+    uint64_t dropped;         /* pushes and reads that were over without being applied */
+    uint64_t scored, correct; /* examples of workers that count, and those that were right */
+    uint64_t not_finite;      /* times that a push, or a whole update, was left out for that */
+    double loss;              /* sum over the examples */
+};
+
+/* The share of its examples that was right; NaN: none were applied, or not all were counted. */
+static inline double tw_stretch_accuracy(const struct tw_stretch *stretch) {
+    bool known = stretch->examples && stretch->scored == stretch->examples;
+    return known ? (double)stretch->correct / (double)stretch->examples : (double)NAN;
+}
+
+/* What of a sequencer a run can be begun again from: all that decides its order from a CHECKPOINT on,
+ * with everything that was not committed there gone. */
+struct tw_sequencer_snapshot {
+    uint64_t position, version; /* of the CHECKPOINT; 0: the start */
+    char mode[TW_MODE_MAX + 1];
+    uint32_t turns;            /* of the job's that are behind it */
+    uint64_t evaluations;      /* RELEASEs to the evaluator */
+    uint32_t not_finite;       /* updates in a row, just before */
+    double rate;               /* of the last update */
+    struct tw_verdict verdict; /* of reduce_on_plateau, so far */
+    struct tw_stretch total, stretch;
+    uint32_t workers;
+    uint64_t *step; /* [workers] the last that is settled; clocks begin anew with each JOIN */
+};
+
+struct tw_sequencer_resume {
+    const struct tw_sequencer_snapshot *from; /* borrowed during the step */
+    uint32_t generation;                      /* of the run from here on */
+    uint64_t position;                        /* of the last record in the log */
 };
 
 struct tw_sequencer_join {
@@ -102,24 +143,10 @@ struct tw_sequencer_event {
         uint64_t samples;
         double loss;
         uint32_t evict;
+        struct tw_sequencer_resume resume;
+        bool saves; /* STOP */
     };
 };
-
-/* What a stretch of updates amounted to. */
-struct tw_stretch {
-    uint64_t updates, contributions, examples;
-    uint64_t staleness_sum, staleness_max;
-    uint64_t dropped;         /* pushes and reads that were over without being applied */
-    uint64_t scored, correct; /* examples of workers that count, and those that were right */
-    uint64_t not_finite;      /* times that a push, or a whole update, was left out for that */
-    double loss;              /* sum over the examples */
-};
-
-/* The share of its examples that was right; NaN: none were applied, or not all were counted. */
-static inline double tw_stretch_accuracy(const struct tw_stretch *stretch) {
-    bool known = stretch->examples && stretch->scored == stretch->examples;
-    return known ? (double)stretch->correct / (double)stretch->examples : (double)NAN;
-}
 
 enum tw_sequencer_effect_kind {
     TW_SEQ_RECORD,   /* record: to every shard, and to the log */
@@ -208,6 +235,8 @@ struct tw_staleness tw_sequencer_staleness(const struct tw_sequencer *sequencer)
 
 /* What moves, with the verdicts so far. */
 const struct tw_pace *tw_sequencer_pace(const struct tw_sequencer *sequencer);
+/* As it was at the last CHECKPOINT; valid until the next step. */
+const struct tw_sequencer_snapshot *tw_sequencer_snapshot(const struct tw_sequencer *sequencer);
 
 /* The setting of the dial now. */
 const struct tw_dial *tw_sequencer_dial(const struct tw_sequencer *sequencer);

@@ -1,6 +1,6 @@
 /* The sequencer's insides, shared by sequencer.c (events), gather.c (votes,
- * updates), admission.c (permits), release.c (reads and clocks), membership.c (ranks), turn.c (the dial) and
- * evaluation.c (borders, the end). Private to them.
+ * updates), admission.c (permits), release.c (reads and clocks), membership.c (ranks), turn.c (the
+ * dial), checkpoint.c (CHECKPOINT, ROLLBACK) and evaluation.c (borders, the end). Private to them.
  *
  * Invariants, checked after every step when built with TALWEG_CHECKS (Debug):
  *   - reads_out is the number of open reads, of the queue, and of the PREPARE;
@@ -77,9 +77,11 @@ struct tw_sequencer {
     uint32_t turns;  /* of the job's: how many are behind us */
     bool turn_asked; /* `asked` waits for the PREPARE under way */
     struct tw_sequencer_turn asked;
-    uint32_t dues;      /* slots whose release_due is set */
-    uint32_t slowest;   /* slots that take part, at clock_min; 0: not counted */
-    bool deferring;     /* a member's join or eviction waits for the PREPARE under way */
+    uint32_t dues;               /* slots whose release_due is set */
+    uint32_t slowest;            /* slots that take part, at clock_min; 0: not counted */
+    bool deferring;              /* a member's join or eviction waits for the PREPARE under way */
+    bool checkpoint_due, saving; /* a CHECKPOINT is wanted; one is not saved yet */
+    struct tw_sequencer_snapshot snapshot; /* of the last */
     uint64_t reads_out; /* open reads, and whole pushes neither committed nor dropped */
     uint64_t clock_min;
 
@@ -204,6 +206,12 @@ void tw_sequencer_maybe_start(struct tw_sequencer *s);
 bool tw_sequencer_turn_if_due(struct tw_sequencer *s);
 void tw_sequencer_on_turn(struct tw_sequencer *s, const struct tw_sequencer_turn *turn);
 void tw_sequencer_refuse_turn(struct tw_sequencer *s);
+
+/* checkpoint.c */
+void tw_sequencer_checkpoint_if_due(struct tw_sequencer *s);
+void tw_sequencer_checkpoint_after_verdict(struct tw_sequencer *s);
+void tw_sequencer_checkpoint_last(struct tw_sequencer *s);
+void tw_sequencer_on_resume(struct tw_sequencer *s, const struct tw_sequencer_resume *resume);
 
 /* evaluation.c */
 bool tw_sequencer_at_end(const struct tw_sequencer *s);

@@ -151,8 +151,8 @@ static void measure(struct tw_shard *s, const struct tw_shard_config *config) {
     s->spare_weights = largest_floats(config);
     s->spare_stride = spare_floats(config);
     /* Per slot at most one COMMIT, one RELEASE that is valid and one, superseded,
-     * in the batch being swept; the same for the evaluator. */
-    s->work_room = 3 * config->slots + 4;
+     * in the batch being swept; the same for the evaluator; one CHECKPOINT. */
+    s->work_room = 3 * config->slots + 5;
 }
 
 size_t tw_shard_bytes(const struct tw_shard_config *config) {
@@ -206,6 +206,30 @@ struct tw_shard *tw_shard_init(void *memory, const struct tw_shard_config *confi
 
 const float *tw_shard_weights(const struct tw_shard *s, uint32_t chunk) {
     return tw_shard_buffer(s, s->current[chunk - s->first], chunk - s->first);
+}
+
+uint32_t tw_shard_arrays(const struct tw_shard *s) {
+    return 1 + (uint32_t)s->config.optimizer->states + (s->averages > 0);
+}
+
+const char *tw_shard_array_name(const struct tw_shard *s, uint32_t array) {
+    uint32_t states = (uint32_t)s->config.optimizer->states;
+    return !array ? "" : array <= states ? s->config.optimizer->state[array - 1].name : "average";
+}
+
+float *tw_shard_array(const struct tw_shard *s, uint32_t array, uint32_t chunk) {
+    uint32_t c = chunk - s->first;
+    if (!array)
+        return tw_shard_buffer(s, s->current[c], c);
+    return array <= (uint32_t)s->config.optimizer->states
+               ? tw_shard_state(s, array - 1, c)
+               : tw_shard_average_buffer(s, s->averaged[c], c);
+}
+
+void tw_shard_saved(struct tw_shard *s) {
+    assert(s->saved < s->to_save);
+    s->saved++;
+    s->saving = s->saved < s->chunks;
 }
 
 const float *tw_shard_average(const struct tw_shard *s, uint32_t chunk) {

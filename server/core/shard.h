@@ -71,6 +71,7 @@ enum tw_shard_effect_kind {
     TW_SHARD_WANT,    /* want: this slot has begun to push, and has no permit */
     TW_SHARD_SQUARES, /* squares: to the sequencer, or, applied, to whom the sample is told */
     TW_SHARD_SEND,    /* send: weights to a slot; answer with tw_shard_sent(token) */
+    TW_SHARD_SAVE,    /* save: a chunk as it is at a CHECKPOINT; answer with tw_shard_saved() */
     TW_SHARD_APPLIED, /* applied: the update of this version is in all of its chunks */
 };
 
@@ -81,6 +82,11 @@ struct tw_shard_send {
     const void *data;
     size_t bytes;
     uint32_t token; /* the buffer is held until tw_shard_sent() */
+};
+
+struct tw_shard_save {
+    uint64_t position; /* of the CHECKPOINT */
+    uint32_t chunk;    /* number in the layout */
 };
 
 struct tw_applied {
@@ -96,6 +102,7 @@ struct tw_shard_effect {
         struct tw_want want;
         struct tw_squares squares;
         struct tw_shard_send send;
+        struct tw_shard_save save;
         struct tw_applied applied;
     };
 };
@@ -164,5 +171,18 @@ const float *tw_shard_weights(const struct tw_shard *shard, uint32_t chunk);
 
 /* The average of them, likewise; NULL: the job has none. */
 const float *tw_shard_average(const struct tw_shard *shard, uint32_t chunk);
+
+/* Weights, states, an average. */
+#define TW_SHARD_ARRAYS_MAX (2 + TW_OPTIMIZER_STATES)
+
+/* What a shard keeps for each weight: the weights (array 0), the states of the rule, and the average,
+ * if the job has one. A name is "" for the weights, else that of the state, or "average". The elements of a chunk of ours, to be read, or to be
+ * filled before the first record but a ROLLBACK. */
+uint32_t tw_shard_arrays(const struct tw_shard *shard);
+const char *tw_shard_array_name(const struct tw_shard *shard, uint32_t array);
+float *tw_shard_array(const struct tw_shard *shard, uint32_t array, uint32_t chunk);
+
+/* All arrays of the next chunk, in their order, are saved: until then no update touches it. */
+void tw_shard_saved(struct tw_shard *shard);
 
 #endif

@@ -272,9 +272,9 @@ static void on_evict(struct tw_shard *s, const struct tw_record *record) {
         tw_shard_know_members(s);
 }
 
-static void on_dial(struct tw_shard *s, const struct tw_record *record) {
+static void turn_to(struct tw_shard *s, const char *mode) {
     struct tw_dial dial;
-    enum tw_status status = tw_dial_parse(record->mode, (struct tw_where){.file = "order log"},
+    enum tw_status status = tw_dial_parse(mode, (struct tw_where){.file = "order log"},
                                           (int)s->config.slots, &dial, NULL);
     assert(status == TW_OK && tw_dial_ahead(&dial) <= s->config.ahead);
     (void)status;
@@ -285,6 +285,19 @@ static void on_dial(struct tw_shard *s, const struct tw_record *record) {
     memset(s->queued, 0, s->chunks * sizeof(*s->queued));
     s->members_known = dial.members_known;
     tw_shard_know_members(s);
+}
+
+/* The first record: nothing is here yet but what the arrays are filled with. */
+static void on_rollback(struct tw_shard *s, const struct tw_record *record) {
+    turn_to(s, record->mode);
+    s->version = record->version;
+    for (uint32_t i = 0; i < s->config.slots; i++)
+        s->slot[i].step = s->slot[i].settled = record->steps[i];
+}
+
+static void on_checkpoint(struct tw_shard *s, const struct tw_record *record) {
+    add_work(s, record);
+    s->saving = true;
 }
 
 static void on_release(struct tw_shard *s, const struct tw_record *record) {
@@ -333,7 +346,13 @@ void tw_shard_record(struct tw_shard *s, const struct tw_record *record) {
         on_permit(s, record);
         break;
     case TW_RECORD_DIAL:
-        on_dial(s, record);
+        turn_to(s, record->mode);
+        break;
+    case TW_RECORD_ROLLBACK:
+        on_rollback(s, record);
+        break;
+    case TW_RECORD_CHECKPOINT:
+        on_checkpoint(s, record);
         break;
     case TW_RECORD_EVICT:
         on_evict(s, record);
@@ -438,8 +457,10 @@ static void average(struct tw_shard *s, uint32_t chunk, uint32_t into, const flo
 /* One chunk of an update. */
 static enum tw_shard_work apply(struct tw_shard *s, const struct tw_shard_item *item,
                                 uint32_t chunk, struct tw_shard_effect *effect) {
+    bool is_saved = chunk < s->saved || chunk >= s->to_save;
     uint32_t into = s->averages ? writable_average(s, chunk) : 0;
-    uint32_t copy = into == UINT32_MAX ? UINT32_MAX : writable_copy(s, chunk);
+    bool may = is_saved && into != UINT32_MAX; /* only then a copy is taken */
+    uint32_t copy = may ? writable_copy(s, chunk) : UINT32_MAX;
     if (copy == UINT32_MAX)
         return TW_SHARD_BLOCKED;
     size_t count = tw_shard_chunk(s, chunk)->count;
@@ -504,6 +525,16 @@ static void send(struct tw_shard *s, const struct tw_shard_item *item, uint32_t 
                  .token = token}};
 }
 
+/* What is saved of a chunk stays as it is until it is. */
+static void save(struct tw_shard *s, const struct tw_shard_item *item, uint32_t chunk,
+                 struct tw_shard_effect *effect) {
+    if (chunk == 0)
+        s->saved = 0;
+    s->to_save = chunk + 1;
+    *effect = (struct tw_shard_effect){
+        .kind = TW_SHARD_SAVE, .save = {.position = item->position, .chunk = s->first + chunk}};
+}
+
 /* `sample` is that of the last COMMIT, also when nothing is measured. */
 static void tell_applied(struct tw_shard *s, struct tw_shard_effect *effect) {
     bool sampled = s->sample.hashed || s->sample.summed;
@@ -544,6 +575,9 @@ enum tw_shard_work tw_shard_sweep_next(struct tw_shard *s, struct tw_shard_effec
         result = apply(s, item, s->chunk, effect);
         if (result == TW_SHARD_BLOCKED)
             return result;
+    } else if (item->kind == TW_RECORD_CHECKPOINT) {
+        save(s, item, s->chunk, effect);
+        result = TW_SHARD_EFFECT;
     } else if (!item->superseded) {
         send(s, item, s->chunk, effect);
         result = TW_SHARD_EFFECT;

@@ -40,7 +40,7 @@ struct tw_shard_slot {
 
 /* A record that is to be done to every chunk. */
 struct tw_shard_item {
-    enum tw_record_kind kind; /* COMMIT or RELEASE */
+    enum tw_record_kind kind; /* COMMIT, RELEASE or CHECKPOINT */
     bool superseded;          /* RELEASE: a later one to the same slot came */
     uint64_t position, version, step, examples;
     uint32_t slot; /* RELEASE: to whom */
@@ -105,6 +105,8 @@ struct tw_shard {
     uint32_t batch;       /* of them being swept; 0: none */
     uint32_t item, chunk; /* where the sweep stands */
     uint32_t evaluator_release;
+    bool saving;             /* a CHECKPOINT has come whose chunks are not all saved */
+    uint32_t to_save, saved; /* chunks [saved, to_save) are being saved */
 
     /* With a pool (shard_pool.h) only. */
     struct tw_shard_spare *spare;     /* [pool] */

@@ -136,6 +136,67 @@ static void on_stop(struct tw_server *server, const struct tw_stop *stop) {
     tw_lead_leave(server, status, text);
 }
 
+/* ---- checkpoints ---- */
+
+/* An array of a chunk at a time, so that no vote waits behind more than that. */
+static void send_part(struct tw_server *server) {
+    struct tw_lead_link *lead = &server->lead;
+    struct tw_frame frame = {.body = TW_BODY_WEIGHTS};
+    if (lead->save.on_its_way || lead->save.chunk == lead->save.end ||
+        lead->phase != TW_LEAD_SERVING || !lead->connection)
+        return;
+    frame.weights.position = lead->save.position;
+    frame.weights.chunk = lead->save.chunk;
+    frame.weights.array = lead->save.array;
+    frame.data_bytes = server->layout.chunk[lead->save.chunk].count * sizeof(float);
+    const float *elements =
+        tw_shard_array(tw_node_shard(server->node), lead->save.array, lead->save.chunk);
+    lead->save.on_its_way =
+        tw_connection_send(lead->connection, &frame, elements, &lead->save) == TW_OK;
+    tw_pump_wake(server); /* it leaves at the end of this turn of the loop, or of the next */
+}
+
+void tw_lead_save(struct tw_server *server, const struct tw_shard_save *save) {
+    struct tw_lead_link *lead = &server->lead;
+    if (save->chunk == server->layout.shard_first[server->config->index]) {
+        lead->save.position = save->position;
+        lead->save.chunk = save->chunk;
+        lead->save.array = 0;
+    }
+    lead->save.end = save->chunk + 1;
+    send_part(server);
+}
+
+static void on_part_sent(struct tw_server *server) {
+    struct tw_lead_link *lead = &server->lead;
+    lead->save.on_its_way = false;
+    if (++lead->save.array == tw_shard_arrays(tw_node_shard(server->node))) {
+        lead->save.array = 0;
+        lead->save.chunk++;
+        tw_node_saved(server->node);
+        tw_pump_wake(server);
+    }
+    send_part(server);
+}
+
+static void begin_filling(struct tw_server *server, const struct tw_record *rollback) {
+    struct tw_lead_link *lead = &server->lead;
+    lead->fill.on = rollback->to != 0; /* at the start the weights are there already */
+    lead->fill.chunk = server->layout.shard_first[server->config->index];
+    lead->fill.array = 0;
+}
+
+static void on_part_filled(struct tw_server *server) {
+    struct tw_lead_link *lead = &server->lead;
+    if (++lead->fill.array < tw_shard_arrays(tw_node_shard(server->node)))
+        return;
+    lead->fill.array = 0;
+    lead->fill.chunk++;
+    lead->fill.on = lead->fill.chunk < server->layout.shard_first[server->config->index + 1];
+}
+
+/* ---- orders ---- */
+
 static enum tw_status on_order(struct tw_server *server, const struct tw_frame *frame,
                                struct tw_error *error) {
     struct tw_node_order order;
@@ -144,6 +205,8 @@ static enum tw_status on_order(struct tw_server *server, const struct tw_frame *
         return TW_OK;
     if (status == TW_OK)
         status = tw_node_hear_lead(server->node, &order, error);
+    if (status == TW_OK && order.kind == TW_ORDER_RECORD && order.record.kind == TW_RECORD_ROLLBACK)
+        begin_filling(server, &order.record);
     tw_pump_wake(server);
     tw_pump_drain(server);
     return status;
@@ -156,6 +219,10 @@ static enum tw_status serving(struct tw_server *server, const struct tw_frame *f
     case TW_BODY_ORDER:
     case TW_BODY_MEMBER:
         return on_order(server, frame, error);
+    case TW_BODY_WEIGHTS: /* on_data() has looked at it */
+        if (frame->data_bytes)
+            on_part_filled(server);
+        return TW_OK;
     case TW_BODY_COLLECT:
         if (frame->collect.average && server->config->shaping.average == 0)
             return tw_error_set(error, TW_UNEXPECTED, "Collect of an average that the job has not");
@@ -194,6 +261,7 @@ static enum tw_status on_frame(struct tw_connection *connection, const struct tw
     } else if (lead->phase == TW_LEAD_ENTERING && frame->body == TW_BODY_SERVED) {
         lead->phase = TW_LEAD_SERVING;
         lead->next_ms = uv_now(&server->loop);
+        tw_connection_limit(lead->connection, TW_FRAME_BYTES_MAX, true);
         tw_say("serving the lead at %s", server->config->lead);
     } else {
         status = tw_error_set(error, TW_UNEXPECTED, "a %s frame from the lead",
@@ -206,11 +274,25 @@ static enum tw_status on_frame(struct tw_connection *connection, const struct tw
 
 static enum tw_status on_data(struct tw_connection *connection, const struct tw_frame *frame,
                               void **place, struct tw_error *error) {
-    return tw_error_set(error, TW_UNEXPECTED, "%s with data", tw_body_name(frame->body));
+    struct tw_server *server = tw_connection_context(connection);
+    const struct tw_lead_link *lead = &server->lead;
+    const struct tw_weights *weights = &frame->weights;
+    if (frame->body != TW_BODY_WEIGHTS || !lead->fill.on || weights->chunk != lead->fill.chunk ||
+        weights->array != lead->fill.array)
+        return tw_error_set(error, TW_UNEXPECTED, "%s with data", tw_body_name(frame->body));
+    if (frame->data_bytes != server->layout.chunk[weights->chunk].count * sizeof(float))
+        return tw_error_set(error, TW_MALFORMED, "chunk %u with %zu bytes", weights->chunk,
+                            frame->data_bytes);
+    *place = tw_shard_array(tw_node_shard_to_fill(server->node), weights->array, weights->chunk);
+    return TW_OK;
 }
 
-/* Final weights that have left: nobody writes them any more. */
-static void on_released(struct tw_connection *connection, void *token) {}
+/* Nobody writes the final weights any more, so only parts of a checkpoint have a token. */
+static void on_released(struct tw_connection *connection, void *token) {
+    struct tw_server *server = tw_connection_context(connection);
+    if (token == &server->lead.save)
+        on_part_sent(server);
+}
 
 static const struct tw_connection_events events = {
     .on_data = on_data, .on_frame = on_frame, .on_released = on_released, .on_closed = on_closed};

@@ -2,6 +2,7 @@
  *
  * Happy path: connect (and try again for a while: the lead may start later) -> Hello,
  * Challenge, Proof, Serve -> Served -> votes go up, orders come down, a Ping every second
+ * (and, where there are checkpoints, chunks of them up; of a run that is begun again, chunks down)
  * -> Collect: the final weights go up -> Stop: over.
  * Failure: a try that fails, or gets no answer, is made again for a while. Once Served, whatever ends the link ends this server: without the order there is
  * nothing that it could do.
@@ -33,8 +34,17 @@ struct tw_lead_link {
     char address[TW_SERVER_ADDRESS]; /* where we are found */
     uint8_t nonce[TW_NONCE_BYTES], proof[TW_PROOF_BYTES], layout[TW_DIGEST_BYTES];
     struct tw_order_inbox *inbox;
-    bool collecting;       /* the lead wants our weights as soon as all work is done, */
-    bool collects_average; /* ... or their average */
+    struct {
+        uint64_t position;
+        uint32_t chunk, array, end; /* the next to go; behind the last that may */
+        bool on_its_way;
+    } save; /* of a checkpoint */
+    struct {
+        bool on;
+        uint32_t chunk, array; /* the next to come */
+    } fill;                    /* the lead brings us the arrays of a checkpoint */
+    bool collecting;           /* the lead wants our weights as soon as all work is done, */
+    bool collects_average;     /* ... or their average */
     uint64_t pings;
 };
 
@@ -47,6 +57,8 @@ void tw_lead_fini(struct tw_server *server);
 void tw_lead_tick(struct tw_server *server);
 void tw_lead_vote(struct tw_server *server, const struct tw_node_vote *vote);
 void tw_lead_flush(struct tw_server *server);
+/* Our shard has reached a CHECKPOINT with this chunk: it goes to the lead, behind those before. */
+void tw_lead_save(struct tw_server *server, const struct tw_shard_save *save);
 /* All work is done: what the lead wants then. */
 void tw_lead_idle(struct tw_server *server);
 /* Ends this server: Bye to the lead, and the result. */

@@ -133,9 +133,10 @@ static enum tw_status on_data(struct tw_connection *connection, const struct tw_
         return gone(error);
     tw_waits_heard(link, frame);
     bool collected = frame->body == TW_BODY_WEIGHTS;
-    enum tw_status status = collected
-                                ? tw_shards_place(link, frame, place, error)
-                                : tw_node_data(server->node, link->number, frame, place, error);
+    enum tw_status status =
+        collected && server->shards.collecting ? tw_shards_place(link, frame, place, error)
+        : collected                            ? tw_saver_place(link, frame, place, error)
+                    : tw_node_data(server->node, link->number, frame, place, error);
     if (status != TW_OK && status != TW_AGAIN)
         leave_node(link, error->status, error->text);
     if (status == TW_AGAIN)
@@ -181,8 +182,10 @@ static enum tw_status on_frame(struct tw_connection *connection, const struct tw
         return error->status;
     }
     tw_waits_heard(link, frame);
-    enum tw_status status = body == TW_BODY_WEIGHTS && frame->data_bytes
-                                ? tw_shards_arrived(link, error)
+    bool collected = body == TW_BODY_WEIGHTS && frame->data_bytes;
+    enum tw_status status = collected && server->shards.collecting ? tw_shards_arrived(link, error)
+                            : collected
+                                ? tw_saver_arrived(link, frame, error)
                                 : tw_node_frame(server->node, link->number, frame, data, error);
     if (status == TW_OK)
         widen(link, body);
@@ -196,6 +199,10 @@ static enum tw_status on_frame(struct tw_connection *connection, const struct tw
 static void on_released(struct tw_connection *connection, void *token) {
     struct tw_link *link = tw_connection_context(connection);
     uint32_t number = (uint32_t)(uintptr_t)token;
+    if (number == TW_RESTORER_TOKEN) {
+        tw_restorer_sent(link);
+        return;
+    }
     if (number == link->weights_last && link->number != TW_NO_CONNECTION) {
         link->weights_last = UINT32_MAX;
         if (link->weights_rank != TW_SLOT_EVALUATOR) {

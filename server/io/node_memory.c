@@ -42,6 +42,7 @@ static void configure(struct tw_server *server, const struct tw_memory_plan *pla
                       .end_samples = end_samples(config),
                       .end_updates = (uint64_t)job->updates,
                       .admission = plan->admission,
+                      .checkpoint_every = (uint64_t)job->checkpoint.every,
                       .evaluator = config->evaluator,
                       .inexact = config->inexact,
                       .goes_on = job->goes_on,
@@ -67,6 +68,7 @@ static void configure(struct tw_server *server, const struct tw_memory_plan *pla
         .width = tw_server_width(server),
         .servers = (uint32_t)job->servers,
         .connections = server->link_room,
+        .resumes = config->resume != NULL,
     };
     memcpy(out->terms.job, server->random, TW_JOB_ID_BYTES);
     tw_job_digest(job, config->train_samples, out->terms.digest);

@@ -4,19 +4,31 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #define ROOM_MIN (16u << 10)
 
 enum tw_status tw_order_writer_open(struct tw_order_writer *writer, const char *folder,
-                                    uint32_t width, struct tw_error *error) {
-    *writer = (struct tw_order_writer){.file = -1, .width = width};
+                                    uint32_t width, int64_t bytes, struct tw_error *error) {
+    int how = bytes < 0 ? O_CREAT | O_EXCL : 0;
+    *writer = (struct tw_order_writer){.file = -1, .width = width, .bytes = bytes < 0 ? 0 : bytes};
     if (tw_path_join(writer->path, sizeof(writer->path), folder, "order.log") != TW_OK)
         return tw_error_set(error, TW_LIMIT, "the path of the run directory is too long");
-    writer->file = open(writer->path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0666);
+    writer->file = open(writer->path, O_WRONLY | O_APPEND | O_CLOEXEC | how, 0666);
     if (writer->file < 0)
-        return tw_error_set(error, TW_IO, "cannot make %s: %s", writer->path, strerror(errno));
-    return TW_OK;
+        return tw_error_set(error, TW_IO, "cannot %s %s: %s", bytes < 0 ? "make" : "open",
+                            writer->path, strerror(errno));
+    enum tw_status status = TW_OK;
+    if (flock(writer->file, LOCK_EX | LOCK_NB) != 0)
+        status =
+            tw_error_set(error, TW_IO, "%s: %s", writer->path,
+                         errno == EWOULDBLOCK ? "a server works on this run" : strerror(errno));
+    else if (bytes >= 0 && ftruncate(writer->file, bytes) != 0)
+        status = tw_error_set(error, TW_IO, "cannot cut %s: %s", writer->path, strerror(errno));
+    if (status != TW_OK)
+        tw_order_writer_close(writer);
+    return status;
 }
 
 void tw_order_writer_close(struct tw_order_writer *writer) {

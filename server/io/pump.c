@@ -114,10 +114,14 @@ static void queue_frame(struct tw_server *server, const struct tw_node_effect *e
         tw_pump_sent(server, effect->token);
 }
 
-void tw_pump_queue(struct tw_server *server, struct tw_link *link, const struct tw_frame *frame) {
+void tw_pump_queue(struct tw_server *server, struct tw_link *link, const struct tw_frame *frame,
+                   const void *data, uint32_t token) {
     /* When it fails the link is lost, and that is told. */
-    if (tw_connection_send(link->connection, frame, NULL, NULL) == TW_OK)
-        note_queued(server, link, 0);
+    if (tw_connection_send(link->connection, frame, data, (void *)(uintptr_t)token) != TW_OK)
+        return;
+    if (data)
+        tw_pump_wake(server); /* it may be all that there is to do in this turn of the loop */
+    note_queued(server, link, 0);
 }
 
 static void carry_out(struct tw_server *server, const struct tw_node_effect *effect,
@@ -141,12 +145,20 @@ static void carry_out(struct tw_server *server, const struct tw_node_effect *eff
         tw_narrator_event(server, &effect->event, now_ns);
         tw_trace_event(&server->trace, &effect->event, now_ns);
         break;
+    case TW_NODE_SAVE:
+        if (server->config->index)
+            tw_lead_save(server, &effect->save);
+        else
+            tw_saver_own(server, effect->save.chunk);
+        break;
     case TW_NODE_TO_SHARDS: /* the records are the log */
         tw_shards_order(server, &effect->order);
         if (effect->order.kind == TW_ORDER_RECORD) {
             tw_order_writer_add(&server->order, &effect->order.record);
             tw_trace_record(&server->trace, &effect->order.record, now_ns);
             tw_waits_record(server, &effect->order.record, now_ns);
+            if (effect->order.record.kind == TW_RECORD_CHECKPOINT)
+                tw_saver_begin(server);
         }
         break;
     case TW_NODE_TO_LEAD:
@@ -208,7 +220,7 @@ static void on_check(uv_check_t *check) {
         tw_server_stop(server);
     if (server->shards.lost.status != TW_OK && server->phase <= TW_SERVER_COLLECTING)
         tw_server_fail(server, &server->shards.lost);
-    if (server->finished && server->phase == TW_SERVER_RUNNING) {
+    if (server->finished && server->phase == TW_SERVER_RUNNING && !tw_saver_is_busy(server)) {
         tw_server_conclude(server);
         flush(server);
     }

@@ -18,6 +18,7 @@ enum tw_report_kind {
     TW_REPORT_EVICTED,   /* rank, text: a worker that was gone for too long takes part no more */
     TW_REPORT_WAITING,   /* text: for whom, since when; every 10 s while an update waits */
     TW_REPORT_STRAGGLER, /* text: a rank that is there but does not get through its step */
+    TW_REPORT_RESUMED,   /* text: from which checkpoint the run goes on */
     TW_REPORT_NOTE,      /* text: what else people should know as it happens */
     TW_REPORT_STARTED,   /* all workers are there */
     TW_REPORT_PROGRESS, /* updates, samples, epoch, train_loss, samples_per_second: <= 10 a second */

@@ -3,25 +3,77 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "common/base/json.h"
+#include "common/base/json_scan.h"
 #include "common/base/say.h"
 
+#define METRICS_BYTES_MAX (256u << 20)
+
+/* ---- going on ---- */
+
+/* The number behind "updates"; UINT64_MAX: it is no line of ours. */
+static uint64_t updates_of(const char *line, size_t size) {
+    struct tw_json_scan scan = tw_json_scan(line, size);
+    uint64_t updates = UINT64_MAX;
+    char key[64];
+    tw_scan_open(&scan, '{');
+    while (tw_scan_key(&scan, key, sizeof key))
+        if (strcmp(key, "updates") == 0)
+            updates = tw_scan_unsigned(&scan);
+        else
+            tw_scan_skip(&scan);
+    tw_scan_end(&scan);
+    return scan.wrong ? UINT64_MAX : updates;
+}
+
+/* Bytes of the lines before the first that is of a later update, or is cut. */
+static size_t lines_up_to(const char *text, size_t size, uint64_t version) {
+    size_t at = 0;
+    const char *end;
+    while (at < size && (end = memchr(text + at, '\n', size - at)) &&
+           updates_of(text + at, (size_t)(end - text) - at) <= version)
+        at = (size_t)(end - text) + 1;
+    return at;
+}
+
+static enum tw_status cut_metrics(struct tw_run_directory *directory, uint64_t version,
+                                  struct tw_error *error) {
+    char *text;
+    size_t size;
+    enum tw_status status =
+        tw_file_read(directory->metrics_path, METRICS_BYTES_MAX, &text, &size, error);
+    if (status != TW_OK)
+        return status;
+    directory->metrics_bytes = (int64_t)lines_up_to(text, size, version);
+    free(text);
+    if (ftruncate(directory->metrics, directory->metrics_bytes) != 0)
+        return tw_error_set(error, TW_IO, "cannot cut %s: %s", directory->metrics_path,
+                            strerror(errno));
+    return TW_OK;
+}
+
 enum tw_status tw_run_directory_open(struct tw_run_directory *directory, const char *folder,
-                                     struct tw_error *error) {
+                                     int64_t version, struct tw_error *error) {
     *directory = (struct tw_run_directory){.folder = folder, .metrics = -1};
     if (tw_path_join(directory->metrics_path, TW_PATH_MAX, folder, "metrics.jsonl") != TW_OK ||
         tw_path_join(directory->model_path, TW_PATH_MAX, folder, "model.safetensors") != TW_OK ||
         tw_path_join(directory->ema_path, TW_PATH_MAX, folder, "model-ema.safetensors") != TW_OK)
         return tw_error_set(error, TW_LIMIT, "the path of the run directory is too long");
-    int flags = O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC;
+    int flags = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | (version < 0 ? O_EXCL : 0);
     directory->metrics = open(directory->metrics_path, flags, 0666);
     if (directory->metrics < 0)
         return tw_error_set(error, TW_IO, "cannot make %s: %s", directory->metrics_path,
                             strerror(errno));
-    return TW_OK;
+    if (version >= 0)
+        unlink(directory->model_path); /* of an earlier end */
+    enum tw_status status = version < 0 ? TW_OK : cut_metrics(directory, (uint64_t)version, error);
+    if (status != TW_OK)
+        tw_run_directory_close(directory);
+    return status;
 }
 
 void tw_run_directory_close(struct tw_run_directory *directory) {

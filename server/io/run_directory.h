@@ -52,10 +52,11 @@ struct tw_run_directory {
     struct tw_error failed; /* the first failure of a line; TW_OK: none */
 };
 
-/* Makes an empty metrics.jsonl. TW_IO when the folder is missing, not writable, or
- * has one already; TW_LIMIT. On failure there is nothing to close. */
+/* Makes an empty metrics.jsonl; with `version` not negative goes on with the one that is there,
+ * from its lines of updates up to that one (none: an empty one). TW_IO when the folder is missing,
+ * not writable, or has one already; TW_LIMIT, TW_NO_MEMORY. On failure there is nothing to close. */
 enum tw_status tw_run_directory_open(struct tw_run_directory *directory, const char *folder,
-                                     struct tw_error *error);
+                                     int64_t version, struct tw_error *error);
 
 /* Appends a line. A failure is remembered, see above. */
 void tw_run_directory_add(struct tw_run_directory *directory, const struct tw_border *border);

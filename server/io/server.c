@@ -41,7 +41,7 @@ void tw_server_stop(struct tw_server *server) {
         tw_lead_leave(server, TW_INTERRUPTED, "stopped by a signal");
         return;
     }
-    tw_node_stop(server->node);
+    tw_node_stop(server->node, server->saver.on);
     tw_pump_wake(server);
     tw_pump_drain(server);
 }
@@ -75,6 +75,7 @@ static void on_tick(uv_timer_t *timer) {
         tw_waits_tick(server, passed);
         tw_losses_tick(server, passed);
         tw_permits_tick(server);
+        tw_saver_tick(server);
     }
     tw_narrator_tick(server);
     tw_shards_tick(server, awake);
@@ -151,12 +152,22 @@ static enum tw_status hear_stops(struct tw_server *server, struct tw_error *erro
 
 /* The lead keeps all files of a run. */
 static enum tw_status open_files(struct tw_server *server, struct tw_error *error) {
-    enum tw_status status = tw_run_directory_open(&server->directory, server->config->out, error);
+    const struct tw_server_config *config = server->config;
+    bool resumes = config->resume != NULL;
+    enum tw_status status =
+        tw_order_writer_open(&server->order, config->out, tw_server_width(server),
+                             resumes ? (int64_t)config->resume->bytes : -1, error);
     if (status == TW_OK)
-        status = tw_order_writer_open(&server->order, server->config->out, tw_server_width(server),
-                                      error);
+        status = tw_restorer_choose(server, error);
+    const struct tw_restore *from = server->restorer.from;
+    uint64_t version = from ? tw_restore_manifest(from)->snapshot.version : 0;
     if (status == TW_OK)
-        status = tw_trace_open(&server->trace, server->config->job, server->config->out, error);
+        status = tw_run_directory_open(&server->directory, config->out,
+                                       resumes ? (int64_t)version : -1, error);
+    if (status == TW_OK && resumes)
+        status = tw_trace_put_by(config->out, config->resume->generation - 1, error);
+    if (status == TW_OK)
+        status = tw_trace_open(&server->trace, config->job, config->out, error);
     return status;
 }
 
@@ -166,15 +177,19 @@ static enum tw_status set_up(struct tw_server *server, struct tw_error *error) {
     if (!server->link || tw_narrator_init(server) != TW_OK || tw_waits_init(server) != TW_OK ||
         tw_steps_init(server) != TW_OK || tw_losses_init(server) != TW_OK)
         return tw_error_set(error, TW_NO_MEMORY, "no memory for %u connections", server->link_room);
-    enum tw_status status = server->config->index ? TW_OK : open_files(server, error);
+    enum tw_status status = tw_server_make_node(server, error);
+    if (status == TW_OK && !server->config->index)
+        status = open_files(server, error);
     if (status == TW_OK)
         status = tw_shards_init(server, error);
     if (status == TW_OK)
-        status = tw_server_make_node(server, error);
+        status = tw_saver_init(server, error);
     if (status == TW_OK)
         status = hear_stops(server, error);
     if (status == TW_OK)
         status = tw_links_listen(server, error);
+    if (status == TW_OK && !server->config->index)
+        tw_restorer_start(server);
     return status;
 }
 
@@ -183,6 +198,8 @@ static void tear_down(struct tw_server *server) {
     assert(busy == 0);
     if (busy != 0)
         tw_say("a bug in Talweg: the loop ended with open handles; please report it");
+    tw_restorer_fini(server);
+    tw_saver_fini(server);
     tw_server_free_node(server);
     tw_shards_fini(server);
     tw_lead_fini(server);

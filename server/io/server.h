@@ -29,6 +29,15 @@ struct tw_server_limits {
     uint32_t goodbye_ms;          /* that peers get at the end to close their side */
 };
 
+/* Of a run that is begun again: its order log, as it was found. */
+struct tw_server_resume {
+    uint64_t position,
+        bytes;           /* of the last whole record; of all of them: what is behind is cut off */
+    uint32_t generation; /* from here on, from 1 */
+    bool (*stands)(void *context, uint64_t position); /* no ROLLBACK took this record back */
+    void *context;
+};
+
 struct tw_server_config {
     const struct tw_job *job; /* borrowed, like all pointers here */
     uint32_t index;           /* of the job's servers; 0: the lead */
@@ -48,8 +57,9 @@ struct tw_server_config {
     const char *listen;     /* "HOST:PORT"; port 0: the kernel picks */
     const void *token;      /* shared secret, or NULL */
     size_t token_bytes;
-    bool inexact;    /* accept mixed numerics ids */
-    const char *out; /* run directory, exists; of the lead only */
+    bool inexact;                          /* accept mixed numerics ids */
+    const char *out;                       /* run directory, exists; of the lead only */
+    const struct tw_server_resume *resume; /* of the lead: begin that run again; NULL: a new one */
     void (*on_report)(void *context, const struct tw_report *report);
     void *context;
     int stop_fd; /* readable: stop as at SIGTERM; -1 none */

@@ -11,12 +11,15 @@
  *   losses.c          workers that are gone for too long
  *   operators.c       answers to those who ask how the run goes
  *   conclusion.c      the end of training: result, model, goodbye
+ *   saver.c           checkpoints are written;   manifest.c, checkpoint_folder.c   their files
+ *   restorer.c        a run is begun again;   restore.c   checkpoints are read
  *   run_directory.c   files;   order_writer.c   order.log;   server_file.c   server.json;
  *   training_clock.c  time
  *   trace.c           what is measured;   trace_writer.c   trace.log
  *
  * Who may call the node: links.c (inputs), pump.c (work, sent), losses.c (evict),
- * server.c and conclusion.c (stop, goodbye). After every input tw_pump_drain() follows, and
+ * server.c and conclusion.c (stop, goodbye), saver.c, restorer.c and lead_link.c (saved, checkpoint,
+ * resume). After every input tw_pump_drain() follows, and
  * tw_pump_wake(), because an input may have made work.
  */
 #ifndef TW_IO_SERVER_STATE_H
@@ -32,7 +35,9 @@
 #include "server/core/waiting.h"
 #include "server/io/lead_link.h"
 #include "server/io/order_writer.h"
+#include "server/io/restorer.h"
 #include "server/io/run_directory.h"
+#include "server/io/saver.h"
 #include "server/io/server.h"
 #include "server/io/server_file.h"
 #include "server/io/shards.h"
@@ -205,6 +210,8 @@ struct tw_server {
     struct tw_waits waits;
     struct tw_steps steps;
     struct tw_losses losses;
+    struct tw_saver saver;
+    struct tw_restorer restorer;
 
     bool finished; /* the node said so */
     enum tw_status finished_status;
@@ -233,8 +240,10 @@ void tw_pump_init(struct tw_server *server);
 /* Carries out what followed from an input. Returns the moment in which that was, by
  * uv_hrtime(); 0: nothing followed, no clock was read. */
 uint64_t tw_pump_drain(struct tw_server *server);
-/* A small frame to another server; it leaves with the next flush. */
-void tw_pump_queue(struct tw_server *server, struct tw_link *link, const struct tw_frame *frame);
+/* A frame to another server; it leaves with the next flush. on_released() gets the token when its
+ * data (NULL: it has none) has left. */
+void tw_pump_queue(struct tw_server *server, struct tw_link *link, const struct tw_frame *frame,
+                   const void *data, uint32_t token);
 void tw_pump_wake(struct tw_server *server);
 void tw_pump_sent(struct tw_server *server, uint32_t token);
 void tw_pump_forget(struct tw_server *server, struct tw_link *link);

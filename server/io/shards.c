@@ -38,7 +38,7 @@ void tw_shards_order(struct tw_server *server, const struct tw_node_order *order
         for (uint32_t i = 1; i < servers; i++) {
             struct tw_link *link = tw_shards_link(server, i);
             if (link)
-                tw_pump_queue(server, link, &frame);
+                tw_pump_queue(server, link, &frame, NULL, 0);
         }
 }
 
@@ -63,7 +63,10 @@ void tw_shards_event(struct tw_server *server, const struct tw_node_event *event
         struct tw_link *link = server->link[event->connection];
         if (link)
             complete_address(server, event->rank, tw_connection_peer(link->connection));
+        if (link && server->saver.on) /* its part of checkpoints comes here */
+            tw_connection_limit(link->connection, TW_FRAME_BYTES_MAX, true);
         tw_say("server %u has joined; workers find it at %s", event->rank, address);
+        tw_restorer_start(server);
         return;
     }
     bool over = server->phase >= TW_SERVER_LEAVING;
@@ -132,7 +135,7 @@ static void ask_next(struct tw_server *server) {
     }
     shards->silent_ms = 0;
     tw_connection_limit(link->connection, TW_FRAME_BYTES_MAX, true);
-    tw_pump_queue(server, link, &frame);
+    tw_pump_queue(server, link, &frame, NULL, 0);
 }
 
 /* One file: the weights, or their average. */

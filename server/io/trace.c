@@ -1,7 +1,10 @@
 #include "server/io/trace.h"
 
+#include <errno.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <uv.h>
 
@@ -24,6 +27,17 @@ static void add_header(struct tw_trace *trace, const struct tw_job *job) {
         .sums_every = (uint64_t)job->trace.sums_every,
     };
     tw_trace_writer_add(&trace->writer, &entry);
+}
+
+enum tw_status tw_trace_put_by(const char *folder, uint32_t generation, struct tw_error *error) {
+    char name[32], from[TW_PATH_MAX], to[TW_PATH_MAX];
+    snprintf(name, sizeof name, "trace-g%u.log", generation);
+    if (tw_path_join(from, sizeof from, folder, "trace.log") != TW_OK ||
+        tw_path_join(to, sizeof to, folder, name) != TW_OK)
+        return tw_error_set(error, TW_LIMIT, "the path of the run directory is too long");
+    if (rename(from, to) != 0 && errno != ENOENT)
+        return tw_error_set(error, TW_IO, "cannot rename %s: %s", from, strerror(errno));
+    return TW_OK;
 }
 
 enum tw_status tw_trace_open(struct tw_trace *trace, const struct tw_job *job, const char *folder,

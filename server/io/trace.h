@@ -39,6 +39,9 @@ struct tw_trace {
 };
 
 /* Opens trace.log and writes its header. TW_NO_MEMORY, and as tw_trace_writer_open(). */
+/* The trace.log of an earlier generation becomes trace-gN.log: each has one of its own. */
+enum tw_status tw_trace_put_by(const char *folder, uint32_t generation, struct tw_error *error);
+
 enum tw_status tw_trace_open(struct tw_trace *trace, const struct tw_job *job, const char *folder,
                              struct tw_error *error);
 

@@ -5,6 +5,7 @@ foreach(
   decks
   ending
   landscape
+  checkpoints
   losses
   models
   memory

@@ -35,9 +35,11 @@ class Replay(Case):
     def contents(self, run):
         """name -> (bytes, time of change) of all files."""
         found = {}
-        for name in os.listdir(self.path(run)):
-            with open(self.path(run, name), "rb") as file:
-                found[name] = file.read(), os.stat(self.path(run, name)).st_mtime_ns
+        for folder, _, names in os.walk(self.path(run)):
+            for name in names:
+                path = os.path.join(folder, name)
+                with open(path, "rb") as file:
+                    found[path] = file.read(), os.stat(path).st_mtime_ns
         return found
 
     def assert_replays(self, run, recorded, *arguments):

@@ -217,7 +217,7 @@ static void introduce(struct party *c, struct peer *peer, struct end *end) {
 static void stop_or_operator(struct party *c, struct peer *peer, unsigned twist) {
     if (twist == 99) {
         c->stopped = true;
-        tw_node_stop(c->node);
+        tw_node_stop(c->node, true);
         party_drain(c);
     } else if (twist & 128) {
         write_operator(peer, twist & 127);

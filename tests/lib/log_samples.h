@@ -20,6 +20,8 @@ static const struct tw_contribution log_sample_pushes[] = {
 
 static const double log_sample_ratios[] = {0, 1, 5e-324, 0x1p100};
 
+static const uint64_t log_sample_steps[] = {0, 17, UINT64_MAX};
+
 static const struct tw_record log_samples[] = {
     {.position = 1, .kind = TW_RECORD_JOIN, .incarnation = 1, .numerics = "talweg 1 openblas 2 X"},
     {.position = 2, .kind = TW_RECORD_RELEASE, .step = 1},
@@ -55,6 +57,15 @@ static const struct tw_record log_samples[] = {
      .kind = TW_RECORD_VERDICT,
      .version = 1,
      .verdict = {.loss = 0.5, .best = 0.25, .bad = 3, .cooldown = 1, .reductions = 2}},
+    {.position = 12, .kind = TW_RECORD_CHECKPOINT, .version = 1},
+    {.position = 13,
+     .kind = TW_RECORD_ROLLBACK,
+     .version = 1,
+     .generation = 3,
+     .to = 12,
+     .mode = "async",
+     .ranks = 3,
+     .steps = log_sample_steps},
 };
 
 enum { LOG_SAMPLES = sizeof log_samples / sizeof log_samples[0] };

@@ -136,6 +136,7 @@ static void make_nodes(struct cluster *c) {
     node.sequencer.tensors = (uint32_t)c->layout.list->count;
     node.sequencer.samples = config->epoch;
     node.sequencer.end_updates = config->updates;
+    node.sequencer.checkpoint_every = 1 + config->seed % 3;
     node.sequencer.evaluator = config->epoch > 0;
     node.sequencer.turns = c->turn;
     node.sequencer.turn_count = plan_turns(c);
@@ -394,12 +395,7 @@ static void act_wires(struct cluster *c) {
 static void list_actions(struct cluster *c) {
     c->actions = 0;
     act_wires(c);
-    for (uint32_t s = 0; s < c->config->servers; s++) {
-        if (c->node[s].busy)
-            c->action[c->actions++] = (struct action){ACT_NODE_WORK, (int)s};
-        if (cluster_has_mail(c, s))
-            c->action[c->actions++] = (struct action){ACT_NODE_HEARS, (int)s};
-    }
+    cluster_act_nodes(c);
     for (int i = 0; i < CLUSTER_WORKERS; i++)
         if (i != c->frozen && has_work(&c->worker[i]))
             c->action[c->actions++] = (struct action){ACT_WORKER, i};
@@ -428,6 +424,9 @@ static void act(struct cluster *c, struct action action) {
     switch (action.kind) {
     case ACT_NODE_WORK:
         cluster_work(c, (uint32_t)action.index);
+        break;
+    case ACT_SAVED:
+        cluster_saved(c, (uint32_t)action.index);
         break;
     case ACT_NODE_HEARS:
         cluster_hear(c, (uint32_t)action.index);

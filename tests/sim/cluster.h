@@ -49,6 +49,7 @@
     X(taken_back)                                                                                  \
     X(sent_again)                                                                                  \
     X(evictions)                                                                                   \
+    X(checkpoints)                                                                                 \
     X(samples)
 
 struct cluster_counters {

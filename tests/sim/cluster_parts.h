@@ -70,12 +70,14 @@ struct server_link {
 struct virtual_node {
     struct tw_node *node;
     bool busy;                 /* work() may have something to do */
+    uint32_t to_save;          /* chunks of a CHECKPOINT that are said, and not saved yet */
     struct server_link *heard; /* [servers]: what each of them says to it */
 };
 
 enum action_kind {
     ACT_NODE_WORK,
     ACT_NODE_HEARS,
+    ACT_SAVED, /* a chunk is on the disk */
     ACT_WORKER,
     ACT_RESTART,
     ACT_OPEN,      /* a connection is made */
@@ -114,7 +116,8 @@ struct cluster {
     struct oracle *oracle;
     struct restart restart[4 * CLUSTER_WORKERS];
     int restarts;
-    int frozen; /* a process that stands still; -1 none */
+    uint32_t saved; /* chunks of the last CHECKPOINT, of all nodes */
+    int frozen;     /* a process that stands still; -1 none */
     bool finished, goodbye;
     bool lied, over; /* over: a lie was refused */
     uint32_t last_incarnation[CLUSTER_WORKERS];
@@ -138,6 +141,8 @@ void cluster_link_servers(struct cluster *c);
 /* lies.c: puts something wrong into the stream, perhaps behind the honest frame. */
 void cluster_lie(struct server_link *link, const unsigned char *honest, size_t size);
 void cluster_unlink_servers(struct cluster *c);
+void cluster_act_nodes(struct cluster *c);
+void cluster_saved(struct cluster *c, uint32_t node);
 
 /* wire.c */
 void stream_add(struct stream *s, const void *bytes, size_t size);

@@ -389,6 +389,8 @@ void oracle_record(struct oracle *o, const struct tw_record *record) {
     case TW_RECORD_PERMIT:
         break;
     case TW_RECORD_VERDICT:
+    case TW_RECORD_CHECKPOINT:
+    case TW_RECORD_ROLLBACK:
         break;
     case TW_RECORD_DIAL:
         for (uint32_t i = 0; i < o->ranks; i++)

@@ -77,6 +77,11 @@ static void count_record(struct cluster *c, const struct tw_record *record) {
     case TW_RECORD_EVICT:
         c->counters->evictions++;
         break;
+    case TW_RECORD_CHECKPOINT:
+        c->counters->checkpoints++;
+        break;
+    case TW_RECORD_ROLLBACK:
+        break;
     }
 }
 
@@ -131,6 +136,9 @@ static void carry_out(struct cluster *c, uint32_t node, const struct tw_node_eff
     case TW_NODE_TO_SHARDS:
         on_order(c, &effect->order);
         break;
+    case TW_NODE_SAVE:
+        c->node[node].to_save++;
+        break;
     case TW_NODE_EVENT:
         on_event(c, &effect->event);
         break;
@@ -163,6 +171,32 @@ void cluster_work(struct cluster *c, uint32_t node) {
     c->counters->blocked += work == TW_SHARD_BLOCKED;
     c->counters->holds += tw_sequencer_holding(tw_node_sequencer(c->node[0].node));
     say_goodbye(c);
+}
+
+/* What the nodes could do next. */
+void cluster_act_nodes(struct cluster *c) {
+    for (uint32_t s = 0; s < c->config->servers; s++) {
+        if (c->node[s].busy)
+            c->action[c->actions++] = (struct action){ACT_NODE_WORK, (int)s};
+        if (c->node[s].to_save)
+            c->action[c->actions++] = (struct action){ACT_SAVED, (int)s};
+        if (cluster_has_mail(c, s))
+            c->action[c->actions++] = (struct action){ACT_NODE_HEARS, (int)s};
+    }
+}
+
+/* The disk is slow: updates of the chunk wait meanwhile, and the next CHECKPOINT for all. */
+void cluster_saved(struct cluster *c, uint32_t node) {
+    c->node[node].to_save--;
+    tw_node_saved(c->node[node].node);
+    c->node[node].busy = true;
+    if (++c->saved == c->layout.chunks) {
+        c->saved = 0;
+        tw_node_checkpointed(c->node[0].node);
+        c->node[0].busy = true;
+        cluster_drain(c, 0);
+    }
+    cluster_drain(c, node);
 }
 
 /* ---- hearing it ---- */

@@ -142,6 +142,9 @@ static inline void desk_note_record(struct desk *desk, const struct tw_record *r
     case TW_RECORD_JOIN:
         desk_join_record(&desk->slot[record->rank], record);
         break;
+    case TW_RECORD_CHECKPOINT:
+    case TW_RECORD_ROLLBACK:
+        break;
     case TW_RECORD_REGATHER:
         assert_int_equal(record->version, desk->version + 1);
         desk->regather = record->position;

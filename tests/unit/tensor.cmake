@@ -1,6 +1,9 @@
 tw_test(test_tensor unit SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_tensor.c ROOMS tw_tensor)
 tw_test(test_layout unit SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_layout.c ROOMS tw_tensor)
 
+tw_test(test_safetensors_read unit SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_safetensors_read.c ROOMS
+        tw_tensor)
+
 pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
 tw_test(test_safetensors unit SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_safetensors.c ROOMS tw_tensor
         LIBRARIES PkgConfig::JANSSON)

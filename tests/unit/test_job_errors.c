@@ -31,7 +31,7 @@ static void check_rows(const struct row *rows, size_t count) {
 #define TOP_KEYS                                                                                   \
     "known: model, data, batch, epochs, updates, optimizer, schedule, gradient, clip, "            \
     "weight_decay, groups, average, consistency, cluster, on_worker_loss, on_divergence, slots, "  \
-    "seed, seeds, chunk, encoding, worker, trace, memory"
+    "seed, seeds, chunk, encoding, worker, trace, memory, checkpoint"
 
 static void keys_that_nobody_knows(void **state) {
     static const struct row rows[] = {
@@ -79,7 +79,7 @@ static void what_stands_around_the_rule(void **state) {
 }
 
 static void keys_that_come_later(void **state) {
-    static const char *const keys[] = {"checkpoint", "durability"};
+    static const char *const keys[] = {"durability"};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         char text[64], message[128];
         snprintf(text, sizeof text, "%s: {every: 3}", keys[i]);
@@ -377,9 +377,15 @@ static void settings_are_named_as_they_were_typed(void **state) {
          "--set batch=: batch: no value; give one, or take the key out"},
         {"batchs", "3", "--set batchs",
          "--set batchs=3: batchs: unknown key; did you mean \"batch\"? " TOP_KEYS},
-        {"checkpoint.every", "3", "--set checkpoint.every",
-         "--set checkpoint.every=3: checkpoint: not available yet in Talweg " TALWEG_VERSION
+        {"durability", "journal", "--set durability",
+         "--set durability=journal: durability: not available yet in Talweg " TALWEG_VERSION
          "; take it out"},
+        {"checkpoint", "3", "--set checkpoint",
+         "--set checkpoint=3: checkpoint: a single value where keys and values should stand: "
+         "{every: 1000, keep: 2}"},
+        {"checkpoint.keep", "0", "--set checkpoint.keep",
+         "--set checkpoint.keep=0: checkpoint.keep: 0 is out of range; it must be a whole number "
+         "from 1 to 1000"},
         {"cluster.workers", "129", "--workers",
          "--workers 129: cluster.workers: 129 workers share batch: 128; each needs at least one "
          "example of every update"},

@@ -71,7 +71,8 @@ static void every_default_is_spelled_out(void **state) {
               "seed: 1\n"
               "chunk: 256KiB\n"
               "encoding: {push: f32, pull: f32}\n"
-              "trace: {on: true, hash_every: 100, sums_every: 25}\n");
+              "trace: {on: true, hash_every: 100, sums_every: 25}\n"
+              "checkpoint: {every: 0, seconds: 60, keep: 2}\n");
     free(text);
     tw_job_free(job);
 }
@@ -271,6 +272,7 @@ static void what_must_agree_is_in_the_digest(void **state) {
         {"on_worker_loss", "{action: wait, after: 0}", false},
         {"trace.on", "false", false},
         {"trace.hash_every", "7", false},
+        {"checkpoint", "{every: 100, keep: 3}", false},
         {"data.sha256", "\"5362780c7945d9a10b3c456e35af825b4ae0223bf049512839137c5116df4ed5\"",
          false},
     };

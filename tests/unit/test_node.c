@@ -347,7 +347,7 @@ static void test_a_join_that_waits_is_refused_at_a_stop(void **state) {
     struct desk desk;
     lose_both_in_mid_update(&desk);
     uint32_t at = desk_join(&desk, TW_ROLE_WORKER, 1);
-    tw_node_stop(desk.node);
+    tw_node_stop(desk.node, false);
     desk_drain(&desk);
     desk_closed(&desk, at, TW_STOPPED, "the run is over");
     desk_work(&desk);

@@ -224,6 +224,48 @@ static void what_is_being_summed_is_left_alone(void **state) {
     desk_fini(&desk);
 }
 
+static void checkpoints_come_one_at_a_time(void **state) {
+    struct desk desk;
+    ready(&desk, true, 2, 0);
+    struct tw_record checkpoint = {.kind = TW_RECORD_CHECKPOINT};
+    record_is(&desk, checkpoint, NULL);
+    struct tw_record record = desk_record(&desk, TW_RECORD_CHECKPOINT);
+    tw_shard_record(desk.shard, &record);
+    record_is(&desk, checkpoint, "before the last one is saved");
+    desk_work(&desk);
+    for (uint32_t c = 0; c < desk.layout.chunks; c++) {
+        record_is(&desk, checkpoint, "before the last one is saved");
+        tw_shard_saved(desk.shard);
+    }
+    record_is(&desk, checkpoint, NULL);
+    desk_fini(&desk);
+}
+
+static void a_rollback_is_the_first_record(void **state) {
+    static const uint64_t steps[2] = {7, 8};
+    struct desk desk;
+    struct tw_error error;
+    desk_init(&desk, true, 2);
+    struct tw_record rollback = {.position = 100,
+                                 .kind = TW_RECORD_ROLLBACK,
+                                 .version = 5,
+                                 .generation = 1,
+                                 .to = 50,
+                                 .mode = "sync",
+                                 .ranks = 2,
+                                 .steps = steps};
+    assert_int_equal(tw_record_check(desk.shard, &rollback, 0, &error), TW_OK);
+    assert_int_equal(tw_record_check(desk.shard, &rollback, 99, &error), TW_UNEXPECTED);
+    assert_non_null(strstr(error.text, "ROLLBACK behind position 99"));
+    rollback.ranks = 3;
+    assert_int_equal(tw_record_check(desk.shard, &rollback, 0, &error), TW_UNEXPECTED);
+    rollback.ranks = 2;
+    rollback.mode = "nonsense";
+    assert_int_equal(tw_record_check(desk.shard, &rollback, 0, &error), TW_UNEXPECTED);
+    assert_non_null(strstr(error.text, "ROLLBACK to a mode"));
+    desk_fini(&desk);
+}
+
 static void steps_are_released_in_turn(void **state) {
     struct desk desk;
     ready(&desk, false, 2, 1);
@@ -312,6 +354,8 @@ int main(void) {
         cmocka_unit_test(sums_alone_are_not_committed),
         cmocka_unit_test(sums_that_are_cleared_are_not_committed),
         cmocka_unit_test(what_is_being_summed_is_left_alone),
+        cmocka_unit_test(checkpoints_come_one_at_a_time),
+        cmocka_unit_test(a_rollback_is_the_first_record),
         cmocka_unit_test(steps_are_released_in_turn),
         cmocka_unit_test(pushes_are_accepted_while_there_is_room),
         cmocka_unit_test(in_sync_no_push_is_accepted_ahead),

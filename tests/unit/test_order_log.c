@@ -59,6 +59,11 @@ static void assert_same(const struct tw_record *a, const struct tw_record *b) {
     assert_memory_equal(&a->verdict, &b->verdict, sizeof a->verdict);
     assert_int_equal(a->not_finite, b->not_finite);
     assert_int_equal(a->count, b->count);
+    assert_int_equal(a->generation, b->generation);
+    assert_int_equal(a->to, b->to);
+    assert_int_equal(a->ranks, b->ranks);
+    if (a->ranks)
+        assert_memory_equal(a->steps, b->steps, a->ranks * sizeof *a->steps);
     if (a->numerics || b->numerics)
         assert_string_equal(a->numerics, b->numerics);
     for (uint32_t i = 0; i < a->count; i++) {
@@ -159,7 +164,7 @@ static void corrupt_records_are_named(void **state) {
     CORRUPT("\x00", "a record of 0 bytes");
     CORRUPT("\x04\xff\xff\xff\xff", "not a valid message");
     CORRUPT("\x02\x08\x02", "of a kind that this version of Talweg does not know");
-    CORRUPT("\x04\x08\x02\x5a\x00", "of a kind that this version of Talweg does not know");
+    CORRUPT("\x04\x08\x02\x72\x00", "of a kind that this version of Talweg does not know");
     CORRUPT("\x04\x08\x02\x2a\x00", "no contributions");
     CORRUPT("\x04\x08\x02\x32\x00", "no contributions");
     CORRUPT("\x04\x08\x03\x3a\x00", "has position 3");
@@ -179,6 +184,14 @@ static void a_mode_that_is_too_long_is_refused(void **state) {
     assert_corrupt(bytes, 74, "its mode has 67 bytes; it must be 1 to 64");
     static const unsigned char none[] = {4, 8, 2, 0x4a, 0};
     assert_corrupt(none, 5, "its mode has 0 bytes");
+}
+
+static void a_rollback_that_cannot_be_is_refused(void **state) {
+    (void)state;
+    CORRUPT("\x0e\x08\x02\x5a\x0a\x10\x01\x1a\x01\x07\x22\x03ssp", "generation 0");
+    CORRUPT("\x10\x08\x02\x5a\x0c\x08\x01\x10\x02\x1a\x01\x07\x22\x03ssp", "back to position 2");
+    CORRUPT("\x0b\x08\x02\x5a\x07\x08\x01\x22\x03ssp", "steps of 0 workers");
+    CORRUPT("\x09\x08\x02\x5a\x05\x08\x01\x1a\x01\x07", "its mode has 0 bytes");
 }
 
 static void too_many_scalars_are_refused(void **state) {
@@ -261,6 +274,7 @@ int main(void) {
         cmocka_unit_test(every_cut_gives_the_records_before_it_and_says_where),
         cmocka_unit_test(corrupt_records_are_named),
         cmocka_unit_test(too_long_a_numerics_id_is_refused),
+        cmocka_unit_test(a_rollback_that_cannot_be_is_refused),
         cmocka_unit_test(too_many_scalars_are_refused),
         cmocka_unit_test(a_mode_that_is_too_long_is_refused),
         cmocka_unit_test(the_largest_record_goes_through),
