@@ -61,7 +61,7 @@ static void check_stopped(void) {
     assert_true(result->train_loss == 3.0);
     assert_true(strlen(result->model) > 0);
     server_check_model(&server, expected);
-    assert_int_equal(server_files(&server), 4);
+    assert_int_equal(server_files(&server), 5);
     server_clean(&server);
 }
 
