@@ -41,8 +41,9 @@ extern const struct argp tw_args_run, tw_args_run_set;
 /* --help alone: the command's own parser takes the arguments. */
 extern const struct argp tw_args_plain;
 
-/* Reads argv. TW_OK: go on, or, with args->help, end with 0 (whatever a parser misses then). TW_USAGE: the message is
- * in args->error; `json` is set if --json stands anywhere. Fini in any case. */
+/* Reads argv. TW_OK: go on, or, with args->help, end with 0 (whatever a parser misses then).
+ * TW_USAGE: the message is in args->error; `json` is set if --json stands anywhere. Fini in any
+ * case. */
 enum tw_status tw_args_parse(struct tw_args *args, const char *command, const struct argp *argp,
                              void *own, int argc, char **argv);
 

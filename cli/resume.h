@@ -10,8 +10,8 @@
 #include "cli/log_history.h"
 #include "server/io/server.h"
 
-/* Reads the log of the run; `history` must outlive `resume`, and is the caller's to free, also after
- * a failure. TW_DATA: there is no run, or its log is corrupt; TW_NO_MEMORY. */
+/* Reads the log of the run; `history` must outlive `resume`, and is the caller's to free, also
+ * after a failure. TW_DATA: there is no run, or its log is corrupt; TW_NO_MEMORY. */
 enum tw_status tw_resume_find(struct tw_server_resume *resume, struct tw_log_history *history,
                               const char *run, struct tw_error *error);
 

@@ -276,8 +276,8 @@ static void draw_head(struct sheet *sheet) {
     tw_chart_legend(svg, x, y, 6, "leaves the picture");
 }
 
-/* The words of a run: its colour and label, and what became of it `indent` pixels on, or, if that is
- * 0, below. */
+/* The words of a run: its colour and label, and what became of it `indent` pixels on, or, if that
+ * is 0, below. */
 static void draw_words(struct sheet *sheet, int r, double x, double y, double indent) {
     const struct tw_landscape *landscape = sheet->landscape;
     const struct tw_landscape_run *run = &landscape->run[r];

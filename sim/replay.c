@@ -271,8 +271,8 @@ static enum tw_status on_evict(struct tw_replay *replay, const struct tw_record 
 
 /* ---- ROLLBACK ---- */
 
-/* What stands behind `to` was not given to us: so the weights are those of `to`, and what is left is to
- * forget what was out there. */
+/* What stands behind `to` was not given to us: so the weights are those of `to`, and what is left
+ * is to forget what was out there. */
 static enum tw_status on_rollback(struct tw_replay *replay, const struct tw_record *record,
                                   struct tw_error *error) {
     if (record->ranks != replay->ranks)

@@ -39,8 +39,8 @@ bool tw_scan_item(struct tw_json_scan *scan);
 
 /* A whole number from 0 to 2^64 - 1, without point or exponent. */
 uint64_t tw_scan_unsigned(struct tw_json_scan *scan);
-/* A text of fewer than `room` bytes; with `room` 0 of any size, thrown away. Escapes other than \" \\
- * \/ are refused: no name of ours needs them. */
+/* A text of fewer than `room` bytes; with `room` 0 of any size, thrown away. Escapes other than \"
+ * \\ \/ are refused: no name of ours needs them. */
 void tw_scan_string(struct tw_json_scan *scan, char *out, size_t room);
 /* Any value, thrown away. */
 void tw_scan_skip(struct tw_json_scan *scan);

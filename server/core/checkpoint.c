@@ -3,8 +3,8 @@
  *
  * A CHECKPOINT may stand anywhere between two updates. What is saved is what was committed: the
  * snapshot knows no reads and no pushes, and the same holds after a ROLLBACK, where all ranks are
- * vacant, clocks are level, and each slot goes on with the step after the last that was settled. In `sync` right after
- * a COMMIT nothing else was there, so the gradients to come are the very same.
+ * vacant, clocks are level, and each slot goes on with the step after the last that was settled. In
+ * `sync` right after a COMMIT nothing else was there, so the gradients to come are the very same.
  *
  * Where an evaluation decides on the learning rate (reduce_on_plateau), a CHECKPOINT that falls on
  * the end of its epoch waits for that verdict, as training does: nobody would evaluate once more.

@@ -288,8 +288,8 @@ static void collect_steps(struct tw_node *n, const struct tw_squares *squares) {
     tw_tensor_squares_merge(&n->steps[squares->tensor], &squares->of);
 }
 
-/* A shard tells its sample of an update before it answers PREPARE for the next one, so there
- * are never two versions at once; from one that does what it likes, the sample under way is lost. */
+/* A shard tells its sample of an update before it answers PREPARE for the next one, so there are
+ * never two versions at once; from one that does what it likes, the sample under way is lost. */
 static void collect_sample(struct tw_node *n, const struct tw_sample *part) {
     if (n->samples && n->sample.version != part->version)
         n->samples = 0;

@@ -64,8 +64,8 @@ TW_KERNEL(lookup, {
     }
 })
 
-/* Of the recurrence e(t + 1) = (1 - lr lambda) ((1 + momentum) e(t) - momentum e(t - 1)): -1 becomes
- * a root of it. */
+/* Of the recurrence e(t + 1) = (1 - lr lambda) ((1 + momentum) e(t) - momentum e(t - 1)): -1
+ * becomes a root of it. */
 static double limit(const struct tw_optimizer_options *options) {
     return 2 * (1 + options->momentum) / (1 + 2 * options->momentum);
 }

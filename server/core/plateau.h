@@ -4,8 +4,8 @@
  * The lead decides, once, and its verdict stands in the order log (VERDICT): the loss of the test
  * data comes from a process that is no part of the order. With `watch: test` training holds at the
  * end of an epoch until its evaluation has come, so that a synchronous run has the same bits each
- * time; an epoch that nobody evaluates, since the evaluator is lost, has no verdict. During a warm-up
- * there are none either.
+ * time; an epoch that nobody evaluates, since the evaluator is lost, has no verdict. During a
+ * warm-up there are none either.
  *
  * Used by the sequencer (evaluation.c), and by replay, which makes each verdict again from the loss
  * in the log and from the verdict before. Pure.

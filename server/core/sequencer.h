@@ -91,8 +91,8 @@ static inline double tw_stretch_accuracy(const struct tw_stretch *stretch) {
     return known ? (double)stretch->correct / (double)stretch->examples : (double)NAN;
 }
 
-/* What of a sequencer a run can be begun again from: all that decides its order from a CHECKPOINT on,
- * with everything that was not committed there gone. */
+/* What of a sequencer a run can be begun again from: all that decides its order from a CHECKPOINT
+ * on, with everything that was not committed there gone. */
 struct tw_sequencer_snapshot {
     uint64_t position, version; /* of the CHECKPOINT; 0: the start */
     char mode[TW_MODE_MAX + 1];

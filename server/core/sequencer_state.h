@@ -14,8 +14,8 @@
 #include "server/core/plateau.h"
 #include "server/core/sequencer.h"
 
-/* One step's effects can hold a COMMIT, what it left behind, DROPs of what is not
- * finite until the run ends or begun too late, a PERMIT, and a PREPARE, each with contributions of its own. */
+/* One step's effects can hold a COMMIT, what it left behind, DROPs of what is not finite until the
+ * run ends or begun too late, a PERMIT, and a PREPARE, each with contributions of its own. */
 #define TW_CONTRIBUTION_SIDES (TW_NOT_FINITE_MAX + 5)
 
 /* A push for which all shards have voted, and which waits to be part of an update. */

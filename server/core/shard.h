@@ -124,10 +124,10 @@ struct tw_shard_sizes tw_shard_sizes(const struct tw_layout *layout, uint32_t in
 /* The least `pool` that a shard with so many slots can live with. */
 uint32_t tw_shard_pool_min(uint32_t slots);
 
-/* Where the bytes of this chunk of a gradient belong. TW_OK with *place NULL: they
- * are not needed (here already, of a step that is over, or to be sent once more). TW_AGAIN: an old
- * connection still holds the buffer, no buffer is free, or there is no permit. TW_STALE, TW_UNEXPECTED, TW_MALFORMED: the
- * peer broke the protocol; the message says how. */
+/* Where the bytes of this chunk of a gradient belong. TW_OK with *place NULL: they are not needed
+ * (here already, of a step that is over, or to be sent once more). TW_AGAIN: an old connection
+ * still holds the buffer, no buffer is free, or there is no permit. TW_STALE, TW_UNEXPECTED,
+ * TW_MALFORMED: the peer broke the protocol; the message says how. */
 enum tw_status tw_shard_place(struct tw_shard *shard, const struct tw_push *push, size_t data_bytes,
                               void **place, struct tw_error *error);
 /* The bytes are in the place that place() gave. */
@@ -175,9 +175,10 @@ const float *tw_shard_average(const struct tw_shard *shard, uint32_t chunk);
 /* Weights, states, an average. */
 #define TW_SHARD_ARRAYS_MAX (2 + TW_OPTIMIZER_STATES)
 
-/* What a shard keeps for each weight: the weights (array 0), the states of the rule, and the average,
- * if the job has one. A name is "" for the weights, else that of the state, or "average". The elements of a chunk of ours, to be read, or to be
- * filled before the first record but a ROLLBACK. */
+/* What a shard keeps for each weight: the weights (array 0), the states of the rule, and the
+ * average, if the job has one. A name is "" for the weights, else that of the state, or "average".
+ * The elements of a chunk of ours, to be read, or to be filled before the first record but a
+ * ROLLBACK. */
 uint32_t tw_shard_arrays(const struct tw_shard *shard);
 const char *tw_shard_array_name(const struct tw_shard *shard, uint32_t array);
 float *tw_shard_array(const struct tw_shard *shard, uint32_t array, uint32_t chunk);

@@ -1,11 +1,11 @@
 /* The link of a server that is not the lead to the one that is.
  *
- * Happy path: connect (and try again for a while: the lead may start later) -> Hello,
- * Challenge, Proof, Serve -> Served -> votes go up, orders come down, a Ping every second
- * (and, where there are checkpoints, chunks of them up; of a run that is begun again, chunks down)
- * -> Collect: the final weights go up -> Stop: over.
- * Failure: a try that fails, or gets no answer, is made again for a while. Once Served, whatever ends the link ends this server: without the order there is
- * nothing that it could do.
+ * Happy path: connect (and try again for a while: the lead may start later) -> Hello, Challenge,
+ * Proof, Serve -> Served -> votes go up, orders come down, a Ping every second (and, where there
+ * are checkpoints, chunks of them up; of a run that is begun again, chunks down) -> Collect: the
+ * final weights go up -> Stop: over.
+ * Failure: a try that fails, or gets no answer, is made again for a while. Once Served, whatever
+ * ends the link ends this server: without the order there is nothing that it could do.
  */
 #ifndef TW_IO_LEAD_LINK_H
 #define TW_IO_LEAD_LINK_H

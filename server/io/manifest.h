@@ -1,5 +1,5 @@
-/* manifest.json of a checkpoint: what it is of, where the run stood, and the checksums of its files.
- * docs/checkpoints.md explains the keys.
+/* manifest.json of a checkpoint: what it is of, where the run stood, and the checksums of its
+ * files. docs/checkpoints.md explains the keys.
  *
  * Used by saver.c, which writes one, and restore.c, which trusts none: a manifest whose last line
  * is not the CRC-32C of what stands before it, or whose keys are not those that we write, in our

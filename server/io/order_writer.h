@@ -28,9 +28,10 @@ struct tw_order_writer {
 };
 
 /* Makes an empty order.log; with `bytes` not negative goes on with the one that is there, from its
- * first so many bytes. It is ours alone until closed (flock()). The log names first slots: `width` times the numbers of the core
- * (server/core/README.md). TW_IO when the folder is missing, not writable, has one
- * already (or none), or a server works on it; TW_LIMIT. On failure there is nothing to close. */
+ * first so many bytes. It is ours alone until closed (flock()). The log names first slots: `width`
+ * times the numbers of the core (server/core/README.md). TW_IO when the folder is missing, not
+ * writable, has one already (or none), or a server works on it; TW_LIMIT. On failure there is
+ * nothing to close. */
 enum tw_status tw_order_writer_open(struct tw_order_writer *writer, const char *folder,
                                     uint32_t width, int64_t bytes, struct tw_error *error);
 

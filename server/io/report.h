@@ -21,7 +21,7 @@ enum tw_report_kind {
     TW_REPORT_RESUMED,   /* text: from which checkpoint the run goes on */
     TW_REPORT_NOTE,      /* text: what else people should know as it happens */
     TW_REPORT_STARTED,   /* all workers are there */
-    TW_REPORT_PROGRESS, /* updates, samples, epoch, train_loss, samples_per_second: <= 10 a second */
+    TW_REPORT_PROGRESS,  /* updates, samples, epoch, train_loss, samples_per_second; <= 10 a s */
     TW_REPORT_EPOCH, /* the same, with train_accuracy, test_loss, test_accuracy, staleness_mean */
     TW_REPORT_TIMES, /* text: at the end, where the time of a worker (or of all) went */
     TW_REPORT_STEPS, /* text: at the end, how far updates moved the weights, and what to try */

@@ -1,5 +1,5 @@
-/* The server's files in the run directory: metrics.jsonl, which grows by a line
- * at each border; where model.safetensors and model-ema.safetensors will be (shards.c writes them). The directory
+/* The server's files in the run directory: metrics.jsonl, which grows by a line at each border;
+ * where model.safetensors and model-ema.safetensors will be (shards.c writes them). The directory
  * itself, job.yaml and logs are made by cli/.
  *
  * A disk that is full does not stop training: the first failure is remembered in
@@ -54,7 +54,8 @@ struct tw_run_directory {
 
 /* Makes an empty metrics.jsonl; with `version` not negative goes on with the one that is there,
  * from its lines of updates up to that one (none: an empty one). TW_IO when the folder is missing,
- * not writable, or has one already; TW_LIMIT, TW_NO_MEMORY. On failure there is nothing to close. */
+ * not writable, or has one already; TW_LIMIT, TW_NO_MEMORY. On failure there is nothing to
+ * close. */
 enum tw_status tw_run_directory_open(struct tw_run_directory *directory, const char *folder,
                                      int64_t version, struct tw_error *error);
 

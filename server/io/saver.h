@@ -5,8 +5,8 @@
  * COPYING: each chunk of our own shard is written as the sweep reaches it, before a later update
  * may touch it; those of other servers come over their links, chunk by chunk (lead_link.c), and are
  * written as they arrive. Nothing is copied in memory: write() copies into the kernel's cache, and
- * when that is full the server waits for the disk. SYNCING: a thread of libuv's flushes the files and
- * the order log, writes the manifest, renames the folder, and removes what is older than
+ * when that is full the server waits for the disk. SYNCING: a thread of libuv's flushes the files
+ * and the order log, writes the manifest, renames the folder, and removes what is older than
  * `keep`. The next CHECKPOINT comes only then.
  *
  * Whatever fails: that checkpoint is given up, its files are removed, a line says why, and training

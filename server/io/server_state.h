@@ -17,10 +17,10 @@
  *   training_clock.c  time
  *   trace.c           what is measured;   trace_writer.c   trace.log
  *
- * Who may call the node: links.c (inputs), pump.c (work, sent), losses.c (evict),
- * server.c and conclusion.c (stop, goodbye), saver.c, restorer.c and lead_link.c (saved, checkpoint,
- * resume). After every input tw_pump_drain() follows, and
- * tw_pump_wake(), because an input may have made work.
+ * Who may call the node: links.c (inputs), pump.c (work, sent), losses.c (evict), server.c and
+ * conclusion.c (stop, goodbye), saver.c, restorer.c and lead_link.c (saved, checkpoint, resume).
+ * After every input tw_pump_drain() follows, and tw_pump_wake(), because an input may have made
+ * work.
  */
 #ifndef TW_IO_SERVER_STATE_H
 #define TW_IO_SERVER_STATE_H

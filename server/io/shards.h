@@ -35,7 +35,8 @@ void tw_shards_order(struct tw_server *server, const struct tw_node_order *order
 /* A server has come, or is lost: then `lost` is set. */
 void tw_shards_event(struct tw_server *server, const struct tw_node_event *event);
 
-/* Writes the model, and that of averaged weights if the job has them, server by server; tw_server_collected() follows, perhaps at once. */
+/* Writes the model, and that of averaged weights if the job has them, server by server;
+ * tw_server_collected() follows, perhaps at once. */
 void tw_shards_collect(struct tw_server *server);
 /* Weights that arrive for it, as on_data and on_frame of a connection. */
 enum tw_status tw_shards_place(struct tw_link *link, const struct tw_frame *frame, void **place,

@@ -1,6 +1,7 @@
 /* Fuzz target of the reader of safetensors headers.
  *
- * Input: 8 bytes, how many bytes follow the header (little-endian); then the header. What must hold:
+ * Input: 8 bytes, how many bytes follow the header (little-endian); then the header. What must
+ * hold:
  *   - what is taken has no holes, no two tensors of one name, and ends where the bytes end;
  *   - what is refused has a message, and leaves nothing behind.
  */

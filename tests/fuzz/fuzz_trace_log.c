@@ -1,5 +1,5 @@
-/* Fuzz target of the trace log's reader: see log_target.h. Here also: the first entry is the header,
- * and no other is; every kind is known. */
+/* Fuzz target of the trace log's reader: see log_target.h. Here also: the first entry is the
+ * header, and no other is; every kind is known. */
 #include "tests/fuzz/log_target.h"
 #include "tests/lib/trace_samples.h"
 

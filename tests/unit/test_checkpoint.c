@@ -1,5 +1,5 @@
-/* CHECKPOINT and ROLLBACK as the sequencer decides them: when, one at a time, and that a run that is
- * begun again goes on as if it had never stopped. */
+/* CHECKPOINT and ROLLBACK as the sequencer decides them: when, one at a time, and that a run that
+ * is begun again goes on as if it had never stopped. */
 #include "tests/lib/variant_text.h"
 #include "tests/unit/sequencer_desk.h"
 

@@ -412,7 +412,8 @@ static void test_a_regather_wants_everything_again(void **state) {
     desk_fini(&desk);
 }
 
-/* Each chunk counts once, also when it was reduced before a REGATHER; the next update begins at 0. */
+/* Each chunk counts once, also when it was reduced before a REGATHER; the next update begins at
+ * 0. */
 static void test_sums_have_the_squares_of_what_was_summed(void **state) {
     struct desk desk;
     for (int clipped = 0; clipped < 2; clipped++) {

@@ -86,8 +86,8 @@ static void test_arrays(void **state) {
     }
 }
 
-/* COMMIT, CHECKPOINT and the next COMMIT are swept together: each chunk is said once, and stays as it
- * was right after the first until it is saved. */
+/* COMMIT, CHECKPOINT and the next COMMIT are swept together: each chunk is said once, and stays as
+ * it was right after the first until it is saved. */
 static void check_waiting(enum variant variant) {
     static struct copy before, during;
     struct desk desk;

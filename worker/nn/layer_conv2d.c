@@ -1,7 +1,8 @@
 /* Two-dimensional convolution (cross-correlation, as everywhere in this field): images [C, H, W]
  * become [O, H', W'], with weights [O, C, K, K] and a bias for each of the O channels:
  *
- *     out[o][y][x] = bias[o] + sum over c, i, j of weight[o][c][i][j] in[c][y S + i - P][x S + j - P]
+ *     out[o][y][x] = bias[o] +
+ *         sum over c, i, j of weight[o][c][i][j] in[c][y S + i - P][x S + j - P]
  *
  * with stride S, and zeros where P reaches out of the image.
  *
