@@ -298,7 +298,7 @@ static void a_port_in_use_is_said(void **state) {
 static void a_run_directory_that_is_missing_is_said(void **state) {
     server_start_failing(&server, &(struct server_script){.updates = 1, .out = "/nowhere/at/all"});
     assert_int_equal(server.last.result.status, TW_IO);
-    assert_non_null(strstr(server.last.result.error, "/nowhere/at/all/metrics.jsonl"));
+    assert_non_null(strstr(server.last.result.error, "/nowhere/at/all/order.log"));
     server_clean(&server);
 }
 
