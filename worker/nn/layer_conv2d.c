@@ -36,9 +36,12 @@ static const struct tw_option_rule rules[] = {
      .min = 1,
      .max = CHANNELS_MAX,
      .text = "of the output"},
-    TW_WINDOW_RULE(options, kernel, .required = true, .min = 1, .text = "height and width"),
-    TW_WINDOW_RULE(options, stride, .fallback = 1, .min = 1, .text = "places between kernels"),
-    TW_WINDOW_RULE(options, padding, .fallback = 0, .min = 0, .text = "zeros around the image"),
+    TW_WINDOW_RULE(offsetof(struct options, window), kernel, .required = true, .min = 1,
+                   .text = "height and width"),
+    TW_WINDOW_RULE(offsetof(struct options, window), stride, .fallback = 1, .min = 1,
+                   .text = "places between kernels"),
+    TW_WINDOW_RULE(offsetof(struct options, window), padding, .fallback = 0, .min = 0,
+                   .text = "zeros around the image"),
     TW_WEIGHT_INIT_RULES(options),
 };
 
@@ -95,8 +98,9 @@ struct plan {
     tw_lanes *out_lanes;   /* of `spread`; forward: the outputs */
     tw_lanes *slope_lanes; /* of `in`, or on the way to the two above */
     tw_lanes *sums;        /* [O, taps] slopes of the weights, [O] of the biases */
-    ptrdiff_t *offset;     /* [taps] or [O K K] */
-    tw_real *weight;       /* as many as the layer has, by tw_correlate_order() */
+    ptrdiff_t *offset;     /* [taps] */
+    ptrdiff_t *back;       /* [O K K] those of the phases, one phase after the other */
+    tw_real *weight;       /* as many as the layer has, by tw_correlate_order(); phases likewise */
 };
 
 static struct image image_of(const struct tw_shape *shape) {
@@ -135,16 +139,17 @@ static struct plan plan_of(const void *options, const struct tw_shape *in,
 static int64_t lay_out(struct plan *plan, void *memory) {
     const int64_t kernel = plan->kernel * plan->kernel;
     const int64_t own = larger(elements_of(&plan->in), elements_of(&plan->out));
-    const int64_t sums = (plan->taps + 1) * (int64_t)plan->out.channels;
+    const int64_t sums = ((int64_t)plan->taps + 1) * plan->out.channels;
     const int64_t lanes = elements_of(&plan->padded) + elements_of(&plan->spread) + own + sums;
-    const int64_t offsets = larger(plan->taps, plan->out.channels * kernel);
+    const int64_t back = plan->out.channels * kernel, offsets = plan->taps + back;
     if (memory != NULL) {
         plan->in_lanes = memory;
         plan->out_lanes = plan->in_lanes + elements_of(&plan->padded);
         plan->slope_lanes = plan->out_lanes + elements_of(&plan->spread);
         plan->sums = plan->slope_lanes + own;
         plan->offset = (ptrdiff_t *)(void *)(plan->sums + sums);
-        plan->weight = (tw_real *)(void *)(plan->offset + offsets);
+        plan->back = plan->offset + plan->taps;
+        plan->weight = (tw_real *)(void *)(plan->back + back);
     }
     return lanes * (int64_t)sizeof(tw_lanes) + offsets * (int64_t)sizeof(ptrdiff_t) +
            plan->taps * plan->out.channels * (int64_t)sizeof(tw_real);
@@ -155,9 +160,19 @@ static int64_t scratch(const void *options, const struct tw_shape *in, const str
     return lay_out(&plan, NULL);
 }
 
+/* The taps of a kernel: (c, i, j) in this order, as the weights lie. */
+static void set_offsets(const struct plan *plan) {
+    ptrdiff_t *offset = plan->offset;
+    for (ptrdiff_t c = 0; c < plan->in.channels; c++)
+        for (ptrdiff_t i = 0; i < plan->kernel; i++)
+            for (ptrdiff_t j = 0; j < plan->kernel; j++)
+                *offset++ = (c * plan->padded.height + i) * plan->padded.width + j;
+}
+
 static struct plan start(const struct tw_layer_pass *pass) {
     struct plan plan = plan_of(pass->options, pass->in_shape, pass->out_shape);
     lay_out(&plan, pass->scratch);
+    set_offsets(&plan);
     return plan;
 }
 
@@ -199,15 +214,6 @@ static struct tw_grid grid_on(const struct plan *plan, const struct image *far) 
     };
 }
 
-/* The taps of a kernel: (c, i, j) in this order, as the weights lie. */
-static void set_offsets(const struct plan *plan) {
-    ptrdiff_t *offset = plan->offset;
-    for (ptrdiff_t c = 0; c < plan->in.channels; c++)
-        for (ptrdiff_t i = 0; i < plan->kernel; i++)
-            for (ptrdiff_t j = 0; j < plan->kernel; j++)
-                *offset++ = (c * plan->padded.height + i) * plan->padded.width + j;
-}
-
 static double flop(const void *options, const struct tw_shape *in, const struct tw_shape *out) {
     return 2.0 * plan_of(options, in, out).taps * (double)out->elements;
 }
@@ -218,7 +224,6 @@ static void forward(const struct tw_layer_pass *pass) {
     const struct tw_taps taps = {outs, plan.taps, plan.offset, plan.weight, pass->weights[1]};
     const struct tw_grid grid = grid_on(&plan, &plan.out);
     const size_t in = (size_t)pass->in_shape->elements, out = (size_t)pass->out_shape->elements;
-    set_offsets(&plan);
     for (int o = 0; o < outs; o++)
         for (int t = 0; t < plan.taps; t++)
             plan.weight[tw_correlate_order(outs, plan.taps, o, t)] =
@@ -241,7 +246,6 @@ static void add_slopes(const struct plan *plan) {
     const struct tw_grid grid = grid_on(plan, &plan->spread);
     const tw_lanes *slopes = plan->out_lanes + plan->before * plan->spread.width + plan->before;
     tw_lanes *biases = plan->sums + plan->taps * plan->out.channels;
-    set_offsets(plan);
     tw_correlate_slopes(&taps, &grid, plan->in_lanes, slopes, plan->sums);
     for (ptrdiff_t o = 0; o < plan->out.channels; o++)
         for (ptrdiff_t y = 0; y < plan->out.height; y++)
@@ -251,64 +255,82 @@ static void add_slopes(const struct plan *plan) {
 
 /* The rows, or columns, of one phase: of the padded image from `first` on, so many in steps of the
  * stride; kernel rows phase, phase + stride, ..., so many. */
-struct phase {
+struct axis {
     ptrdiff_t first, count, taps;
 };
 
-static struct phase phase_of(const struct plan *plan, ptrdiff_t number, ptrdiff_t size) {
+static struct axis axis_of(const struct plan *plan, ptrdiff_t number, ptrdiff_t size) {
     const ptrdiff_t stride = plan->stride;
-    struct phase phase = {.first =
-                              plan->padding + (number + stride - plan->padding % stride) % stride};
-    ptrdiff_t rest = plan->padding + size - phase.first;
-    phase.count = rest > 0 ? (rest + stride - 1) / stride : 0;
-    phase.taps = number < plan->kernel ? (plan->kernel - number + stride - 1) / stride : 0;
+    struct axis axis = {.first =
+                            plan->padding + (number + stride - plan->padding % stride) % stride};
+    ptrdiff_t rest = plan->padding + size - axis.first;
+    axis.count = rest > 0 ? (rest + stride - 1) / stride : 0;
+    axis.taps = number < plan->kernel ? (plan->kernel - number + stride - 1) / stride : 0;
+    return axis;
+}
+
+struct phase {
+    ptrdiff_t a, b; /* of stride x stride */
+    struct axis rows, columns;
+    struct tw_taps taps; /* for the C inputs as outputs */
+};
+
+/* Phase `number`, whose taps stand behind so many of the phases before it. */
+static struct phase phase_of(const struct plan *plan, ptrdiff_t number, ptrdiff_t before) {
+    const int outs = (int)plan->in.channels;
+    struct phase phase = {.a = number / plan->stride, .b = number % plan->stride};
+    phase.rows = axis_of(plan, phase.a, plan->in.height);
+    phase.columns = axis_of(plan, phase.b, plan->in.width);
+    phase.taps =
+        (struct tw_taps){outs, (int)(plan->out.channels * phase.rows.taps * phase.columns.taps),
+                         plan->back + before, plan->weight + before * outs, NULL};
     return phase;
 }
 
-/* Taps (o, i, j) of the phase (a, b), for the C inputs as outputs. Returns their number. */
-static int set_phase(const struct plan *plan, const tw_real *weights, ptrdiff_t a, ptrdiff_t b,
-                     const struct phase *rows, const struct phase *columns) {
-    const int count = (int)(plan->out.channels * rows->taps * columns->taps);
-    const int outs = (int)plan->in.channels;
+/* The taps (o, i, j) of all phases. */
+static void set_phases(const struct plan *plan, const tw_real *weights) {
     const ptrdiff_t kernel = plan->kernel;
-    int tap = 0;
-    for (ptrdiff_t o = 0; o < plan->out.channels; o++)
-        for (ptrdiff_t i = 0; i < rows->taps; i++)
-            for (ptrdiff_t j = 0; j < columns->taps; j++, tap++) {
-                plan->offset[tap] = (o * plan->spread.height - i) * plan->spread.width - j;
-                const tw_real *weight = weights + o * plan->taps + (a + plan->stride * i) * kernel +
-                                        b + plan->stride * j;
-                for (int c = 0; c < outs; c++)
-                    plan->weight[tw_correlate_order(outs, count, c, tap)] =
-                        weight[c * kernel * kernel];
-            }
-    return count;
+    ptrdiff_t *offset = plan->back;
+    for (ptrdiff_t number = 0; number < plan->stride * plan->stride; number++) {
+        const struct phase phase = phase_of(plan, number, offset - plan->back);
+        tw_real *into = plan->weight + (offset - plan->back) * plan->in.channels;
+        int tap = 0;
+        for (ptrdiff_t o = 0; o < plan->out.channels; o++)
+            for (ptrdiff_t i = 0; i < phase.rows.taps; i++)
+                for (ptrdiff_t j = 0; j < phase.columns.taps; j++, tap++) {
+                    *offset++ = (o * plan->spread.height - i) * plan->spread.width - j;
+                    const tw_real *weight = weights + o * plan->taps +
+                                            (phase.a + plan->stride * i) * kernel + phase.b +
+                                            plan->stride * j;
+                    for (int c = 0; c < phase.taps.outs; c++)
+                        into[tw_correlate_order(phase.taps.outs, phase.taps.count, c, tap)] =
+                            weight[c * kernel * kernel];
+                }
+    }
 }
 
 /* Slopes of the inputs from those of the outputs, for a group of rows. */
-static void find_in_slopes(const struct plan *plan, const tw_real *weights) {
+static void find_in_slopes(const struct plan *plan) {
     const ptrdiff_t stride = plan->stride;
-    for (ptrdiff_t phase = 0; phase < stride * stride; phase++) {
-        const ptrdiff_t a = phase / stride, b = phase % stride;
-        const struct phase rows = phase_of(plan, a, plan->in.height);
-        const struct phase columns = phase_of(plan, b, plan->in.width);
-        const int count = set_phase(plan, weights, a, b, &rows, &columns);
-        const struct tw_taps taps = {(int)plan->in.channels, count, plan->offset, plan->weight,
-                                     NULL};
+    ptrdiff_t taps = 0;
+    for (ptrdiff_t number = 0; number < stride * stride; number++) {
+        const struct phase phase = phase_of(plan, number, taps);
+        const struct axis *rows = &phase.rows, *columns = &phase.columns;
         const struct tw_grid grid = {
-            .height = (int)rows.count,
-            .width = (int)columns.count,
+            .height = (int)rows->count,
+            .width = (int)columns->count,
             .near_step = 1,
             .near_row = plan->spread.width,
             .far_step = stride,
             .far_row = stride * plan->in.width,
             .far_plane = plan->in.height * plan->in.width,
         };
-        const ptrdiff_t y = rows.first / stride + plan->before;
-        const ptrdiff_t x = columns.first / stride + plan->before;
-        tw_correlate(&taps, &grid, plan->out_lanes + y * plan->spread.width + x,
-                     plan->slope_lanes + (rows.first - plan->padding) * plan->in.width +
-                         columns.first - plan->padding);
+        const ptrdiff_t y = rows->first / stride + plan->before;
+        const ptrdiff_t x = columns->first / stride + plan->before;
+        tw_correlate(&phase.taps, &grid, plan->out_lanes + y * plan->spread.width + x,
+                     plan->slope_lanes + (rows->first - plan->padding) * plan->in.width +
+                         columns->first - plan->padding);
+        taps += phase.taps.count;
     }
 }
 
@@ -319,6 +341,8 @@ static void backward(const struct tw_layer_pass *pass) {
     clear(plan.in_lanes, elements_of(&plan.padded));
     clear(plan.out_lanes, elements_of(&plan.spread));
     clear(plan.sums, weights + plan.out.channels);
+    if (pass->in_gradient != NULL)
+        set_phases(&plan, pass->weights[0]);
     for (int row = 0; row < pass->rows; row += TW_LANES) {
         int samples = group_at(pass, row);
         pack_images(pass->in + (size_t)row * in, samples, &plan.in, &plan.padded, plan.padding,
@@ -328,7 +352,7 @@ static void backward(const struct tw_layer_pass *pass) {
         add_slopes(&plan);
         if (pass->in_gradient == NULL)
             continue;
-        find_in_slopes(&plan, pass->weights[0]);
+        find_in_slopes(&plan);
         tw_lanes_unpack(plan.slope_lanes, pass->in_gradient + (size_t)row * in, in, samples, in);
     }
     for (int64_t i = 0; i < weights; i++)
