@@ -5,18 +5,6 @@
 #include "common/tensor/clones.h"
 #include "worker/nn/window.h"
 
-struct options {
-    struct tw_window window;
-};
-
-static const struct tw_option_rule rules[] = {TW_POOL_RULES(options)};
-
-static enum tw_status shape(const struct tw_variant *variant, const void *options,
-                            const struct tw_shape *in, struct tw_shape *out,
-                            struct tw_error *error) {
-    return tw_pool_shape(variant, &((const struct options *)options)->window, in, out, error);
-}
-
 /* Calls `what` for each element of each window of a plane that lies in the image: the output
  * `o` and the input `i` that belong to each other. */
 #define EACH_PAIR(pool, what)                                                                      \
@@ -37,8 +25,7 @@ static enum tw_status shape(const struct tw_variant *variant, const void *option
         }
 
 TW_CLONES static void forward(const struct tw_layer_pass *pass) {
-    const struct options *options = pass->options;
-    const struct tw_pool pool = tw_pool_of(&options->window, pass->in_shape, pass->out_shape);
+    const struct tw_pool pool = tw_pool_of(pass);
     const int64_t planes = pass->rows * pool.channels,
                   count = planes * pool.out_height * pool.out_width;
     const tw_real area = (tw_real)(pool.kernel * pool.kernel);
@@ -53,8 +40,7 @@ TW_CLONES static void forward(const struct tw_layer_pass *pass) {
 }
 
 TW_CLONES static void backward(const struct tw_layer_pass *pass) {
-    const struct options *options = pass->options;
-    const struct tw_pool pool = tw_pool_of(&options->window, pass->in_shape, pass->out_shape);
+    const struct tw_pool pool = tw_pool_of(pass);
     const int64_t planes = pass->rows * pool.channels, count = planes * pool.height * pool.width;
     const tw_real area = (tw_real)(pool.kernel * pool.kernel);
     if (pass->in_gradient == NULL)
@@ -67,19 +53,14 @@ TW_CLONES static void backward(const struct tw_layer_pass *pass) {
     }
 }
 
-static double flop(const void *options, const struct tw_shape *in, const struct tw_shape *out) {
-    const double kernel = (double)((const struct options *)options)->window.kernel;
-    return kernel * kernel * (double)out->elements;
-}
-
 const struct tw_layer tw_layer_avg_pool = {
     .name = "avg_pool",
     .text = "the mean of each window of an image",
-    .rules = rules,
-    .rule_count = sizeof rules / sizeof rules[0],
-    .options_size = sizeof(struct options),
-    .shape = shape,
-    .flop = flop,
+    .rules = tw_pool_rules,
+    .rule_count = TW_POOL_RULES,
+    .options_size = sizeof(struct tw_window),
+    .shape = tw_pool_shape,
+    .flop = tw_pool_flop,
     .forward = forward,
     .backward = backward,
 };

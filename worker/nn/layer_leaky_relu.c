@@ -1,7 +1,6 @@
 /* x where x > 0, else slope x, element by element (Maas, Hannun and Ng 2013, "Rectifier
  * Nonlinearities Improve Neural Network Acoustic Models", section 2). */
-#include "common/tensor/clones.h"
-#include "worker/nn/layer.h"
+#include "worker/nn/elementwise.h"
 
 struct options {
     double slope;
@@ -17,31 +16,25 @@ static const struct tw_option_rule rules[] = {
      .text = "below 0"},
 };
 
-TW_CLONES static void forward(const struct tw_layer_pass *pass) {
-    int64_t count = pass->rows * pass->in_shape->elements;
-    const tw_real slope = (tw_real)((const struct options *)pass->options)->slope;
-    const tw_real *in = pass->in;
-    tw_real *out = pass->out;
-    TW_INDEPENDENT
-    for (int64_t i = 0; i < count; i++) {
-        tw_real below = slope * in[i];
-        out[i] = in[i] < 0 ? below : in[i];
-    }
+static inline tw_real value(tw_real x, tw_real below) {
+    return x < 0 ? below * x : x;
 }
 
-/* The output is above 0 where the input is: the input may be overwritten. */
+/* The output is above 0 where the input is. */
+static inline tw_real slope(tw_real y, tw_real gradient, tw_real below) {
+    return y <= 0 ? below * gradient : gradient;
+}
+
+static tw_real below_of(const struct tw_layer_pass *pass) {
+    return (tw_real)((const struct options *)pass->options)->slope;
+}
+
+TW_CLONES static void forward(const struct tw_layer_pass *pass) {
+    tw_elementwise_forward(pass, value, below_of(pass));
+}
+
 TW_CLONES static void backward(const struct tw_layer_pass *pass) {
-    if (pass->in_gradient == NULL)
-        return;
-    int64_t count = pass->rows * pass->in_shape->elements;
-    const tw_real slope = (tw_real)((const struct options *)pass->options)->slope;
-    const tw_real *out = pass->out, *out_gradient = pass->out_gradient;
-    tw_real *in_gradient = pass->in_gradient;
-    TW_INDEPENDENT
-    for (int64_t i = 0; i < count; i++) {
-        tw_real above = out_gradient[i], below = slope * above;
-        in_gradient[i] = out[i] <= 0 ? below : above;
-    }
+    tw_elementwise_backward(pass, slope, below_of(pass));
 }
 
 const struct tw_layer tw_layer_leaky_relu = {

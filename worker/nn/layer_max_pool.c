@@ -6,18 +6,6 @@
 #include "common/tensor/clones.h"
 #include "worker/nn/window.h"
 
-struct options {
-    struct tw_window window;
-};
-
-static const struct tw_option_rule rules[] = {TW_POOL_RULES(options)};
-
-static enum tw_status shape(const struct tw_variant *variant, const void *options,
-                            const struct tw_shape *in, struct tw_shape *out,
-                            struct tw_error *error) {
-    return tw_pool_shape(variant, &((const struct options *)options)->window, in, out, error);
-}
-
 /* Where in its plane the largest was. */
 static int64_t kept(const void *options, const struct tw_shape *in, const struct tw_shape *out) {
     return out->elements * (int64_t)sizeof(int32_t);
@@ -57,8 +45,7 @@ take_row(const struct tw_pool *pool, int64_t y, const tw_real *restrict plane,
 }
 
 TW_CLONES static void forward(const struct tw_layer_pass *pass) {
-    const struct options *options = pass->options;
-    const struct tw_pool pool = tw_pool_of(&options->window, pass->in_shape, pass->out_shape);
+    const struct tw_pool pool = tw_pool_of(pass);
     int32_t *place = pass->training ? (int32_t *)(void *)pass->kept : pass->scratch;
     for (int64_t plane = 0; plane < pass->rows * pool.channels; plane++) {
         const tw_real *in = pass->in + plane * pool.height * pool.width;
@@ -87,21 +74,16 @@ static void backward(const struct tw_layer_pass *pass) {
                 pass->out_gradient[plane * out + i];
 }
 
-static double flop(const void *options, const struct tw_shape *in, const struct tw_shape *out) {
-    const double kernel = (double)((const struct options *)options)->window.kernel;
-    return kernel * kernel * (double)out->elements;
-}
-
 const struct tw_layer tw_layer_max_pool = {
     .name = "max_pool",
     .text = "the largest of each window of an image",
-    .rules = rules,
-    .rule_count = sizeof rules / sizeof rules[0],
-    .options_size = sizeof(struct options),
-    .shape = shape,
+    .rules = tw_pool_rules,
+    .rule_count = TW_POOL_RULES,
+    .options_size = sizeof(struct tw_window),
+    .shape = tw_pool_shape,
     .kept = kept,
     .scratch = scratch,
-    .flop = flop,
+    .flop = tw_pool_flop,
     .forward = forward,
     .backward = backward,
 };

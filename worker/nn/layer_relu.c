@@ -1,29 +1,22 @@
 /* max(x, 0), element by element. A NaN stays a NaN, in both directions, so that a
  * run that diverges is seen. */
-#include "common/tensor/clones.h"
-#include "worker/nn/layer.h"
+#include "worker/nn/elementwise.h"
 
-TW_CLONES static void forward(const struct tw_layer_pass *pass) {
-    int64_t count = pass->rows * pass->in_shape->elements;
-    const tw_real *in = pass->in;
-    tw_real *out = pass->out;
-    TW_INDEPENDENT
-    for (int64_t i = 0; i < count; i++)
-        out[i] = in[i] < 0 ? 0 : in[i];
+static inline tw_real value(tw_real x, tw_real none) {
+    return x < 0 ? 0 : x;
 }
 
-/* The sign of the output is that of the input: the input may be overwritten. */
+/* The sign of the output is that of the input. */
+static inline tw_real slope(tw_real y, tw_real gradient, tw_real none) {
+    return y <= 0 ? 0 : gradient;
+}
+
+TW_CLONES static void forward(const struct tw_layer_pass *pass) {
+    tw_elementwise_forward(pass, value, 0);
+}
+
 TW_CLONES static void backward(const struct tw_layer_pass *pass) {
-    if (pass->in_gradient == NULL)
-        return;
-    int64_t count = pass->rows * pass->in_shape->elements;
-    const tw_real *out = pass->out, *out_gradient = pass->out_gradient;
-    tw_real *in_gradient = pass->in_gradient;
-    TW_INDEPENDENT
-    for (int64_t i = 0; i < count; i++) {
-        tw_real slope = out_gradient[i]; /* read in any case, or the loop is not vectorised */
-        in_gradient[i] = out[i] <= 0 ? 0 : slope;
-    }
+    tw_elementwise_backward(pass, slope, 0);
 }
 
 const struct tw_layer tw_layer_relu = {

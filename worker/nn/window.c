@@ -32,17 +32,33 @@ enum tw_status tw_window_shape(const struct tw_variant *variant, const struct tw
     return TW_OK;
 }
 
-enum tw_status tw_pool_shape(const struct tw_variant *variant, const struct tw_window *window,
+/* ---- pooling ---- */
+
+const struct tw_option_rule tw_pool_rules[TW_POOL_RULES] = {
+    TW_WINDOW_RULE(0, kernel, .required = true, .min = 1, .text = "height and width"),
+    TW_WINDOW_RULE(0, stride, .fallback = 0, .min = 0,
+                   .text = "places between windows; 0: as many as the kernel has"),
+    TW_WINDOW_RULE(0, padding, .fallback = 0, .min = 0,
+                   .text = "how far windows reach out of the image"),
+};
+
+enum tw_status tw_pool_shape(const struct tw_variant *variant, const void *options,
                              const struct tw_shape *in, struct tw_shape *out,
                              struct tw_error *error) {
-    struct tw_window whole = *window;
+    struct tw_window whole = *(const struct tw_window *)options;
     if (whole.stride == 0)
         whole.stride = whole.kernel;
     return tw_window_shape(variant, &whole, in->size[0], in, out, error);
 }
 
-struct tw_pool tw_pool_of(const struct tw_window *window, const struct tw_shape *in,
-                          const struct tw_shape *out) {
+double tw_pool_flop(const void *options, const struct tw_shape *in, const struct tw_shape *out) {
+    const double kernel = (double)((const struct tw_window *)options)->kernel;
+    return kernel * kernel * (double)out->elements;
+}
+
+struct tw_pool tw_pool_of(const struct tw_layer_pass *pass) {
+    const struct tw_window *window = pass->options;
+    const struct tw_shape *in = pass->in_shape, *out = pass->out_shape;
     return (struct tw_pool){
         .kernel = window->kernel,
         .stride = window->stride == 0 ? window->kernel : window->stride,

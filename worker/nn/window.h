@@ -21,32 +21,30 @@ enum tw_status tw_window_shape(const struct tw_variant *variant, const struct tw
                                int64_t channels, const struct tw_shape *in, struct tw_shape *out,
                                struct tw_error *error);
 
-/* Rules of a layer whose options have the window as their member `window`. */
-#define TW_WINDOW_RULE(options, member, ...)                                                       \
+/* The rule of one member of a window that lies at `place` in the options of a layer. */
+#define TW_WINDOW_RULE(place, member, ...)                                                         \
     {                                                                                              \
         .key = #member, .type = TW_OPTION_INTEGER,                                                 \
-        .offset = offsetof(struct options, window.member), .max = TW_KERNEL_MAX, __VA_ARGS__       \
+        .offset = (place) + offsetof(struct tw_window, member), .max = TW_KERNEL_MAX, __VA_ARGS__  \
     }
 
 /* ---- pooling: a window per channel; its stride is its kernel unless given ---- */
 
-#define TW_POOL_RULES(options)                                                                     \
-    TW_WINDOW_RULE(options, kernel, .required = true, .min = 1, .text = "height and width"),       \
-        TW_WINDOW_RULE(options, stride, .fallback = 0, .min = 0,                                   \
-                       .text = "places between windows; 0: as many as the kernel has"),            \
-        TW_WINDOW_RULE(options, padding, .fallback = 0, .min = 0,                                  \
-                       .text = "how far windows reach out of the image")
+enum { TW_POOL_RULES = 3 };
+extern const struct tw_option_rule tw_pool_rules[TW_POOL_RULES];
 
-enum tw_status tw_pool_shape(const struct tw_variant *variant, const struct tw_window *window,
+/* shape() and flop() of a layer that pools; its options are a struct tw_window, whose stride may be
+ * 0. */
+enum tw_status tw_pool_shape(const struct tw_variant *variant, const void *options,
                              const struct tw_shape *in, struct tw_shape *out,
                              struct tw_error *error);
+double tw_pool_flop(const void *options, const struct tw_shape *in, const struct tw_shape *out);
 
 struct tw_pool {
     int64_t kernel, stride, padding, channels, height, width, out_height, out_width;
 };
 
-struct tw_pool tw_pool_of(const struct tw_window *window, const struct tw_shape *in,
-                          const struct tw_shape *out);
+struct tw_pool tw_pool_of(const struct tw_layer_pass *pass);
 
 /* The windows of a row whose column `column` lies in the image: [first, end). */
 struct tw_span {
