@@ -35,20 +35,6 @@ def weights_of(path):
 
 
 class Averages(Case):
-    def train(self, out, *arguments, job="job.yaml"):
-        code, text, err = self.talweg("run", job, "--json", "--out", out, *arguments)
-        self.assertEqual(code, 0, err)
-        return self.result(text)
-
-    def replay(self, run, *arguments):
-        code, text, err = self.talweg("replay", run, "--json", *arguments)
-        self.assertEqual(code, 0, err)
-        return self.result(text)
-
-    def metrics(self, run):
-        with open(self.path(run, "metrics.jsonl")) as file:
-            return [json.loads(line) for line in file]
-
     def test_it_is_what_the_formula_says(self):
         """Element by element, in float32, each operation rounded once."""
         self.write("quadratic.yaml", QUADRATIC)

@@ -10,11 +10,6 @@ from talweg_e2e import Case  # noqa: E402
 
 
 class Dial(Case):
-    def records(self, run):
-        code, text, err = self.talweg("log", run, "--json")
-        self.assertEqual(code, 0, err)
-        return [json.loads(line) for line in text.splitlines()]
-
     def assert_replays(self, run, found):
         code, text, err = self.talweg("replay", run, "--json")
         self.assertEqual(code, 0, err)

@@ -7,10 +7,8 @@ import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
 
-from talweg_e2e import JOB, Case  # noqa: E402
+from talweg_e2e import WIDE, Case  # noqa: E402
 
-# 16 x 4000 and 4000 x 3 weights: seven chunks of 64 KiB and more.
-WIDE = JOB.replace("dense: 8", "dense: 4000").replace("epochs: 3", "epochs: 2")
 SAME = ("updates", "samples", "train_loss", "test_loss", "test_accuracy", "model_sha256")
 
 
@@ -21,17 +19,7 @@ def encoding(push, pull):
 class Encodings(Case):
     def setUp(self):
         super().setUp()
-        self.write("job.yaml", WIDE)
-
-    def train(self, out, *arguments):
-        code, stdout, err = self.talweg("run", "job.yaml", "--out", out, "--json", *arguments)
-        self.assertEqual(code, 0, err)
-        return self.result(stdout)
-
-    def replay(self, out, *arguments):
-        code, stdout, err = self.talweg("replay", out, "--json", *arguments)
-        self.assertEqual(code, 0, err)
-        return self.result(stdout)
+        self.write("job.yaml", WIDE.replace("epochs: 3", "epochs: 2"))
 
     def assert_same(self, one, other):
         for key in SAME:

@@ -14,12 +14,6 @@ def loses(action, after):
 
 
 class Losses(ByHand):
-    def records(self, run, kind):
-        code, text, err = self.talweg("log", run, "--json")
-        self.assertEqual(code, 0, err)
-        records = [json.loads(line) for line in text.splitlines()]
-        return [record for record in records if record["record"] == kind]
-
     def assert_replays(self, run, found):
         code, text, err = self.talweg("replay", run, "--json")
         self.assertEqual(code, 0, err)

@@ -1,6 +1,5 @@
 #!/usr/bin/env python3
 """memory.inflight: with next to no memory for gradients a run gives what it gives with plenty."""
-import json
 import os
 import signal
 import sys
@@ -9,27 +8,16 @@ import unittest
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
 
 from talweg_by_hand import wait_until  # noqa: E402
-from talweg_e2e import JOB, Case  # noqa: E402
+from talweg_e2e import WIDE, Case  # noqa: E402
 
-# 16 x 4000 and 4000 x 3 weights: seven chunks of 64 KiB and less, 308 KiB.
-WIDE = JOB.replace("dense: 8", "dense: 4000") + "chunk: 64KiB\n"
+CHUNKS = WIDE + "chunk: 64KiB\n"
 LEAST = ("--workers", "4", "--set", "memory.inflight=444KiB")
 
 
 class Tight(Case):
     def setUp(self):
         super().setUp()
-        self.write("job.yaml", WIDE)
-
-    def train(self, out, *arguments):
-        code, stdout, err = self.talweg("run", "job.yaml", "--out", out, "--json", *arguments)
-        self.assertEqual(code, 0, err)
-        return self.result(stdout)
-
-    def records(self, out):
-        code, stdout, err = self.talweg("log", out, "--json")
-        self.assertEqual(code, 0, err)
-        return [json.loads(line) for line in stdout.splitlines()]
+        self.write("job.yaml", CHUNKS)
 
     def test_sync_gives_the_same_model(self):
         plenty = self.train("plenty", "--workers", "4")
@@ -76,7 +64,7 @@ class Tight(Case):
     def test_a_worker_that_stops_with_a_permit_keeps_nobody_waiting(self):
         """Two of three workers are stopped: the third goes on without them, whether one of them
         had the permit or not; and they come back."""
-        self.write("job.yaml", WIDE.replace("epochs: 3", "updates: 100000"))
+        self.write("job.yaml", CHUNKS.replace("epochs: 3", "updates: 100000"))
         run = self.start("run", "job.yaml", "--out", "run", "--workers", "3", "--mode", "async",
                          "--set", "memory.inflight=444KiB", "--json")
         run.wait_for("epoch")

@@ -146,11 +146,6 @@ class Command(Case):
 
 
 class Cluster(Case):
-    def train(self, out, *arguments):
-        code, text, err = self.talweg("run", "job.yaml", "--json", "--out", out, *arguments)
-        self.assertEqual(code, 0, err)
-        return self.result(text)
-
     def test_every_rule_trains_and_replays(self):
         for name, options in RULES.items():
             with self.subTest(rule=name):

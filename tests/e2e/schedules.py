@@ -1,7 +1,6 @@
 #!/usr/bin/python3
 """Schedules in real runs: the rate that is recorded is the schedule's, metrics.jsonl says it,
 a replay gives the same bits, and one with another schedule those of a run that had it."""
-import json
 import math
 import os
 import sys
@@ -15,24 +14,10 @@ UPDATES, PER_EPOCH = 45, 15
 
 class Schedules(Case):
     def train(self, out, *arguments):
-        code, text, err = self.talweg("run", "job.yaml", "--json", "--out", out, "--set",
-                                      "optimizer={name: sgd, lr: 0.1}", *arguments)
-        self.assertEqual(code, 0, err)
-        return self.result(text)
-
-    def replay(self, run, *arguments):
-        code, text, err = self.talweg("replay", run, "--json", *arguments)
-        self.assertEqual(code, 0, err)
-        return self.result(text)
+        return super().train(out, "--set", "optimizer={name: sgd, lr: 0.1}", *arguments)
 
     def commits(self, run):
-        code, text, _ = self.talweg("log", run, "--json")
-        self.assertEqual(code, 0)
-        return [r for r in map(json.loads, text.splitlines()) if r["record"] == "COMMIT"]
-
-    def metrics(self, run):
-        with open(self.path(run, "metrics.jsonl")) as file:
-            return [json.loads(line) for line in file]
+        return self.records(run, "COMMIT")
 
     def assert_rates(self, schedule, rate):
         """The rates of a run are rate(t), to 1e-12; it replays to the same bits."""
@@ -98,11 +83,6 @@ class Schedules(Case):
     # ---- reduce_on_plateau
 
     PLATEAU = "schedule={name: reduce_on_plateau, factor: 0.5, patience: 0, threshold: 0.3%s}"
-
-    def records(self, run, kind):
-        code, text, _ = self.talweg("log", run, "--json")
-        self.assertEqual(code, 0)
-        return [r for r in map(json.loads, text.splitlines()) if r["record"] == kind]
 
     def plateau(self, losses, threshold):
         """Reductions after each loss, with patience 0."""

@@ -15,10 +15,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
 
 import talweg_by_hand  # noqa: E402
 from talweg_by_hand import hold_back, wait_until  # noqa: E402
-from talweg_e2e import JOB, Case, children_of  # noqa: E402
-
-# 16 x 4000 and 4000 x 3 weights: seven chunks of 64 KiB and more.
-WIDE = JOB.replace("dense: 8", "dense: 4000")
+from talweg_e2e import WIDE, Case, children_of  # noqa: E402
 
 
 class Wide(Case):
@@ -26,21 +23,9 @@ class Wide(Case):
         super().setUp()
         self.write("job.yaml", WIDE)
 
-    def train(self, out, *arguments):
-        code, stdout, err = self.talweg("run", "job.yaml", "--out", out, "--json", *arguments)
-        self.assertEqual(code, 0, err)
-        return self.result(stdout)
-
     def commits(self, out, field):
-        code, stdout, err = self.talweg("log", out, "--json")
-        self.assertEqual(code, 0, err)
-        records = [json.loads(line) for line in stdout.splitlines()]
-        return [r[field] for r in records if r["record"] == "COMMIT"]
+        return [record[field] for record in self.records(out, "COMMIT")]
 
-    def replay(self, out, *arguments):
-        code, stdout, err = self.talweg("replay", out, "--json", *arguments)
-        self.assertEqual(code, 0, err)
-        return self.result(stdout)
 
 
 class SameBits(Wide):

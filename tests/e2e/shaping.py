@@ -1,7 +1,6 @@
 #!/usr/bin/python3
 """Clipping, weight decay, groups and the scale of gradients in real runs: their bits do not
 depend on chunk size or workers' slots, replays have them, and what is wrong is named."""
-import json
 import math
 import os
 import struct
@@ -26,9 +25,7 @@ class Shaping(Case):
         return self.result(text)["model_sha256"]
 
     def commits(self, run):
-        code, text, _ = self.talweg("log", run, "--json")
-        self.assertEqual(code, 0)
-        return [r for r in map(json.loads, text.splitlines()) if r["record"] == "COMMIT"]
+        return self.records(run, "COMMIT")
 
     def x(self, run):
         with open(self.path(run, "model.safetensors"), "rb") as file:

@@ -15,11 +15,6 @@ SLOTS_JOB = (JOB.replace("batch: 20", "batch: 21")
 
 
 class SameBits(Case):
-    def train(self, out, *arguments):
-        code, text, err = self.talweg("run", "job.yaml", "--json", "--out", out, *arguments)
-        self.assertEqual(code, 0, err)
-        return self.result(text)
-
     def log_of(self, run):
         code, text, err = self.talweg("log", run)
         self.assertEqual(code, 0, err)

@@ -17,11 +17,6 @@ EVERY = ("--set", "trace.hash_every=10", "--set", "trace.sums_every=5")
 
 
 class Trace(Case):
-    def train(self, out, *arguments, code=0):
-        found, text, err = self.talweg("run", "job.yaml", "--json", "--out", out, *arguments)
-        self.assertEqual(found, code, err)
-        return self.result(text)
-
     def entries(self, run):
         code, text, err = self.talweg("log", run, "--trace", "--json")
         self.assertEqual(code, 0, err)

@@ -44,6 +44,9 @@ cluster: {servers: 1, workers: 2}
 seed: 1
 """
 
+# 16 x 4000 and 4000 x 3 weights, 308 KiB: seven chunks of 64 KiB and less.
+WIDE = JOB.replace("dense: 8", "dense: 4000")
+
 
 def samples(count):
     """Three kinds of 4 x 4 images: light on the left, on top, or in the middle."""
@@ -166,6 +169,29 @@ class Case(unittest.TestCase):
         self.assertEqual(list(found), FIELDS)
         return found
 
+    def train(self, out, *arguments, job="job.yaml", code=0):
+        """The result of a run, left in the directory `out`."""
+        found, text, err = self.talweg("run", job, "--json", "--out", out, *arguments)
+        self.assertEqual(found, code, err)
+        return self.result(text)
+
+    def replay(self, run, *arguments):
+        code, text, err = self.talweg("replay", run, "--json", *arguments)
+        self.assertEqual(code, 0, err)
+        return self.result(text)
+
+    def records(self, run, kind=None):
+        """Those of the order log; of one kind only, if it is named."""
+        code, text, err = self.talweg("log", run, "--json")
+        self.assertEqual(code, 0, err)
+        return [record for record in map(json.loads, text.splitlines())
+                if kind in (None, record["record"])]
+
+    def metrics(self, run):
+        """The lines of metrics.jsonl."""
+        with open(self.path(run, "metrics.jsonl")) as file:
+            return [json.loads(line) for line in file]
+
     def assert_gone(self, pids, seconds=PATIENCE):
         """None of the pids lives, or will live after so many seconds."""
         deadline = time.monotonic() + seconds
@@ -182,4 +208,4 @@ class Case(unittest.TestCase):
                 self.assertFalse(name.endswith(".tmp"), os.path.join(folder, name))
 
 
-__all__ = ["Case", "FIELDS", "JOB", "PATIENCE", "TALWEG", "children_of", "processes", "signal", "time"]
+__all__ = ["Case", "FIELDS", "JOB", "PATIENCE", "TALWEG", "WIDE", "children_of", "processes", "signal", "time"]

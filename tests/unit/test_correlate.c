@@ -24,24 +24,11 @@ struct set {
                                tw_lanes *);                                                        \
     void prefix##_tw_correlate_slopes(const struct tw_taps *, const struct tw_grid *,              \
                                       const tw_lanes *, const tw_lanes *, tw_lanes *);
-#define SET(prefix)                                                                                \
-    { #prefix, prefix##_tw_correlate, prefix##_tw_correlate_slopes }
-DECLARE(plain)
-DECLARE(fast)
-#if defined(__x86_64__)
-DECLARE(v3)
-DECLARE(v4)
-#endif
+#define SET(prefix) {#prefix, prefix##_tw_correlate, prefix##_tw_correlate_slopes},
+TW_TEST_SETS(DECLARE)
 
-static const struct set sets[] = {
-    {"shipped", tw_correlate, tw_correlate_slopes},
-    SET(plain),
-    SET(fast),
-#if defined(__x86_64__)
-    SET(v3),
-    SET(v4),
-#endif
-};
+static const struct set sets[] = {{"shipped", tw_correlate, tw_correlate_slopes},
+                                  TW_TEST_SETS(SET)};
 
 /* Seven outputs (blocks of 4, 2 and 1), eleven taps, on a grid of 5 x 7 places in steps of 2. */
 enum { OUTS = 7, TAPS = 11, HEIGHT = 5, WIDTH = 7, NEAR = 200, FAR = OUTS * HEIGHT * WIDTH };
@@ -88,10 +75,6 @@ static struct problem *make(void) {
     return p;
 }
 
-#define EACH_SET(set)                                                                              \
-    for (const struct set *set = sets; set < sets + sizeof sets / sizeof sets[0]; set++)           \
-        if (tw_test_cpu_runs(set->name))
-
 static void weights_have_one_place_each(void **state) {
     for (int outs = 1; outs <= 9; outs++) {
         bool taken[9 * TAPS] = {false};
@@ -107,7 +90,7 @@ static void weights_have_one_place_each(void **state) {
 /* In the order that correlate.h promises, so the very same bits. */
 static void sums_are_those_of_a_plain_loop(void **state) {
     struct problem *p = make();
-    EACH_SET(set) {
+    TW_TEST_EACH_SET(set, sets) {
         memset(p->far, 0xff, sizeof p->far);
         set->correlate(&p->taps, &grid, p->near, p->far);
         for (int i = 0; i < FAR * TW_LANES; i++) {
@@ -126,7 +109,7 @@ static void sums_are_those_of_a_plain_loop(void **state) {
 static void slopes_are_those_of_a_plain_loop(void **state) {
     struct problem *p = make();
     tw_correlate(&p->taps, &grid, p->near, p->far);
-    EACH_SET(set) {
+    TW_TEST_EACH_SET(set, sets) {
         for (int i = 0; i < OUTS * TAPS; i++)
             p->sum[i] = (tw_lanes){0} + 3;
         set->slopes(&p->taps, &grid, p->near, p->far, p->sum);

@@ -28,33 +28,14 @@ struct set {
     void prefix##_tw_f16_encode(void *, const float *, size_t);                                    \
     void prefix##_tw_f16_decode(float *, const void *, size_t);
 #define SET(prefix)                                                                                \
-    {                                                                                              \
-#prefix, {                                                                                 \
-            {prefix##_tw_bf16_encode, prefix##_tw_bf16_decode}, {                                  \
-                prefix##_tw_f16_encode, prefix##_tw_f16_decode                                     \
-            }                                                                                      \
-        }                                                                                          \
-    }
-DECLARE(plain)
-DECLARE(fast)
-#if defined(__x86_64__)
-DECLARE(v3)
-DECLARE(v4)
-#endif
+    {#prefix,                                                                                      \
+     {{prefix##_tw_bf16_encode, prefix##_tw_bf16_decode},                                          \
+      {prefix##_tw_f16_encode, prefix##_tw_f16_decode}}},
+TW_TEST_SETS(DECLARE)
 
 static const struct set sets[] = {
     {"shipped", {{tw_bf16_encode, tw_bf16_decode}, {tw_f16_encode, tw_f16_decode}}},
-    SET(plain),
-    SET(fast),
-#if defined(__x86_64__)
-    SET(v3),
-    SET(v4),
-#endif
-};
-
-#define EACH_SET(set)                                                                              \
-    for (const struct set *set = sets; set < sets + sizeof sets / sizeof sets[0]; set++)           \
-        if (tw_test_cpu_runs(set->name))
+    TW_TEST_SETS(SET)};
 
 /* What the two are by definition: sign, `exponent` bits, the rest digits. */
 static const struct format { int exponent; } formats[] = {{8}, {5}};
@@ -116,7 +97,7 @@ static void every_code_is_the_value_it_stands_for(void **unused) {
     float *values = malloc(CODES * sizeof *values);
     for (int i = 0; i < CODES; i++)
         codes[i] = (uint16_t)i;
-    EACH_SET(set) for (int f = 0; f < 2; f++) {
+    TW_TEST_EACH_SET(set, sets) for (int f = 0; f < 2; f++) {
         uint16_t inf = infinity_of(&formats[f]);
         set->half[f].decode(values, codes, CODES);
         for (uint32_t i = 0; i < CODES; i++) {
@@ -139,7 +120,7 @@ static void what_was_decoded_is_encoded_as_it_was(void **unused) {
     float *values = malloc(CODES * sizeof *values);
     for (int i = 0; i < CODES; i++)
         codes[i] = (uint16_t)i;
-    EACH_SET(set) for (int f = 0; f < 2; f++) {
+    TW_TEST_EACH_SET(set, sets) for (int f = 0; f < 2; f++) {
         uint16_t inf = infinity_of(&formats[f]);
         uint16_t quiet = (uint16_t)(1u << (14 - formats[f].exponent));
         set->half[f].decode(values, codes, CODES);
@@ -186,7 +167,7 @@ static void check_encoding(int f, const float *values, size_t count) {
     uint16_t *expected = malloc(count * sizeof *expected), *codes = malloc(count * sizeof *codes);
     for (size_t i = 0; i < count; i++)
         expected[i] = nearest(&formats[f], bits_of(values[i]));
-    EACH_SET(set) compare(&formats[f], &set->half[f], values, count, expected, codes);
+    TW_TEST_EACH_SET(set, sets) compare(&formats[f], &set->half[f], values, count, expected, codes);
     free(expected);
     free(codes);
 }

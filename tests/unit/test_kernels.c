@@ -34,32 +34,21 @@ struct set {
     bool prefix##_tw_all_finite(const float *, size_t);                                            \
     void prefix##_tw_block_sums_of_squares(const float *, size_t, double *);
 #define SET(prefix)                                                                                \
-    {                                                                                              \
-#prefix, prefix##_tw_sum_tree, prefix##_tw_divide, prefix##_tw_clamp,                      \
-            prefix##_tw_add_multiple, prefix##_tw_multiply, prefix##_tw_average,                   \
-            prefix##_tw_all_finite, prefix##_tw_block_sums_of_squares                              \
-    }
-DECLARE(plain)
-DECLARE(fast)
-#if defined(__x86_64__)
-DECLARE(v3)
-DECLARE(v4)
-#endif
+    {#prefix,                                                                                      \
+     prefix##_tw_sum_tree,                                                                         \
+     prefix##_tw_divide,                                                                           \
+     prefix##_tw_clamp,                                                                            \
+     prefix##_tw_add_multiple,                                                                     \
+     prefix##_tw_multiply,                                                                         \
+     prefix##_tw_average,                                                                          \
+     prefix##_tw_all_finite,                                                                       \
+     prefix##_tw_block_sums_of_squares},
+TW_TEST_SETS(DECLARE)
 
-static const struct set sets[] = {
-    {"shipped", tw_sum_tree, tw_divide, tw_clamp, tw_add_multiple, tw_multiply, tw_average,
-     tw_all_finite, tw_block_sums_of_squares},
-    SET(plain),
-    SET(fast),
-#if defined(__x86_64__)
-    SET(v3),
-    SET(v4),
-#endif
-};
-
-#define EACH_SET(set)                                                                              \
-    for (const struct set *set = sets; set < sets + sizeof sets / sizeof sets[0]; set++)           \
-        if (tw_test_cpu_runs(set->name))
+static const struct set sets[] = {{"shipped", tw_sum_tree, tw_divide, tw_clamp, tw_add_multiple,
+                                   tw_multiply, tw_average, tw_all_finite,
+                                   tw_block_sums_of_squares},
+                                  TW_TEST_SETS(SET)};
 
 static float *random_floats(uint64_t slot, size_t count) {
     struct tw_rng rng;
@@ -104,7 +93,7 @@ static void the_sum_is_the_tree(void **unused) {
     enum { N = 40, COUNT = 600 };
     float **inputs = random_inputs(N, COUNT);
     float out[COUNT];
-    EACH_SET(set) {
+    TW_TEST_EACH_SET(set, sets) {
         for (int n = 1; n <= N; n++) {
             set->sum_tree(out, (const float *const *)inputs, n, COUNT);
             for (size_t i = 0; i < COUNT; i++) {
@@ -197,7 +186,7 @@ static void division_is_rounded_once(void **unused) {
     float *x = random_floats(9, COUNT);
     float y[COUNT];
     static const float divisors[] = {1, 2, 3, 127, 128, 133, 1000, 65536, 3e7f};
-    EACH_SET(set) {
+    TW_TEST_EACH_SET(set, sets) {
         for (size_t d = 0; d < sizeof divisors / sizeof divisors[0]; d++) {
             memcpy(y, x, sizeof y);
             set->divide(y, divisors[d], COUNT);
@@ -214,7 +203,7 @@ static void one_value_that_is_not_finite_is_found_anywhere(void **unused) {
     const float bad[] = {INFINITY, -INFINITY, NAN, -NAN};
     enum { MOST = 70 };
     float x[MOST];
-    EACH_SET(set) {
+    TW_TEST_EACH_SET(set, sets) {
         for (size_t count = 1; count <= MOST; count += 3) {
             for (size_t i = 0; i < count; i++) {
                 x[i] = i % 3 == 0 ? 3.4028235e38f : i % 3 == 1 ? -3.4028235e38f : 1e-45f;
@@ -258,7 +247,7 @@ static void squares_are_summed_per_block_in_the_promised_order(void **unused) {
                              TW_BLOCK_FLOATS + 1,
                              2 * TW_BLOCK_FLOATS + 77};
     float *x = random_floats(3, 3 * TW_BLOCK_FLOATS);
-    EACH_SET(set) {
+    TW_TEST_EACH_SET(set, sets) {
         for (size_t k = 0; k < sizeof counts / sizeof counts[0]; k++) {
             double out[4] = {-1, -1, -1, -1};
             size_t blocks = tw_block_count(counts[k]);
@@ -288,7 +277,7 @@ static void clamps_and_multiples_are_element_wise(void **state) {
     x[3] = (float)NAN;
     x[4] = INFINITY;
     x[5] = -INFINITY;
-    EACH_SET(set) {
+    TW_TEST_EACH_SET(set, sets) {
         float z[COUNT];
         memcpy(z, x, sizeof z);
         set->clamp(z, 0.5f, COUNT);

@@ -17,14 +17,8 @@
     enum tw_status prefix##_tw_optimizer_find(const struct tw_optimizer **,                        \
                                               struct tw_optimizer_options *,                       \
                                               const struct tw_variant *, struct tw_error *);
-#define SET(prefix)                                                                                \
-    { #prefix, &prefix##_tw_optimizer_count, prefix##_tw_optimizer_find }
-DECLARE(plain)
-DECLARE(fast)
-#if defined(__x86_64__)
-DECLARE(v3)
-DECLARE(v4)
-#endif
+#define SET(prefix) {#prefix, &prefix##_tw_optimizer_count, prefix##_tw_optimizer_find},
+TW_TEST_SETS(DECLARE)
 
 /* All rules as compiled by tests/lib/kernel_sets.cmake for one instruction set each. */
 static const struct set {
@@ -32,14 +26,7 @@ static const struct set {
     const int *count;
     enum tw_status (*find)(const struct tw_optimizer **, struct tw_optimizer_options *,
                            const struct tw_variant *, struct tw_error *);
-} sets[] = {
-    SET(plain),
-    SET(fast),
-#if defined(__x86_64__)
-    SET(v3),
-    SET(v4),
-#endif
-};
+} sets[] = {TW_TEST_SETS(SET)};
 
 static const char *const lines[] = {
     "sgd lr=.1",
@@ -204,20 +191,16 @@ static void a_copy_gives_the_bits_of_work_in_place(void **unused) {
 
 static void the_instruction_set_does_not_matter(void **unused) {
     int compared = 0;
-    for (size_t s = 0; s < sizeof sets / sizeof sets[0]; s++) {
-        if (!tw_test_cpu_runs(sets[s].name)) {
-            continue;
-        }
-        assert_int_equal(*sets[s].count, tw_optimizer_count);
+    TW_TEST_EACH_SET(set, sets) {
+        assert_int_equal(*set->count, tw_optimizer_count);
         for (size_t l = 0; l < LINES; l++) {
             struct tw_optimizer_options options;
             const struct tw_optimizer *rule = find(lines[l], &options), *other;
-            assert_int_equal(sets[s].find(&other, &options, tw_test_variant(lines[l]), NULL),
-                             TW_OK);
+            assert_int_equal(set->find(&other, &options, tw_test_variant(lines[l]), NULL), TW_OK);
             assert_true(other->apply_float != rule->apply_float);
             struct arrays ours = run(rule, &options, IN_PLACE);
             struct arrays theirs = run(other, &options, IN_PLACE);
-            same_bits(lines[l], sets[s].name, &ours, &theirs);
+            same_bits(lines[l], set->name, &ours, &theirs);
             compared++;
         }
     }

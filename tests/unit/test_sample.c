@@ -12,19 +12,13 @@
 #include "common/base/limits.h"
 #include "common/base/rng.h"
 #include "common/tensor/sample.h"
+#include "tests/lib/cpu.h"
 
-#define SETS(X) X(plain) X(fast)
-#if defined(__x86_64__)
-#define WIDE_SETS(X) X(v3) X(v4)
-#else
-#define WIDE_SETS(X)
-#endif
 #define DECLARE(set)                                                                               \
     uint64_t set##_tw_block_hash(uint32_t tensor, uint64_t block, const float *x, size_t count);   \
     void set##_tw_block_sums_of_squared_changes(const float *before, const float *after,           \
                                                 size_t count, double *out);
-SETS(DECLARE)
-WIDE_SETS(DECLARE)
+TW_TEST_SETS(DECLARE)
 
 enum { ROW = 32, COUNT = 3 * TW_BLOCK_FLOATS + 1234 };
 
@@ -127,7 +121,7 @@ static void a_version_is_sampled_every_so_often(void **state) {
 }
 
 #define COMPARE(set)                                                                               \
-    {                                                                                              \
+    if (tw_test_cpu_runs(#set)) {                                                                  \
         double ours[4], theirs[4];                                                                 \
         assert_true(set##_tw_block_hash(1, 2, x, 16000) == tw_block_hash(1, 2, x, 16000));         \
         tw_block_sums_of_squared_changes(x, y, COUNT, ours);                                       \
@@ -136,14 +130,7 @@ static void a_version_is_sampled_every_so_often(void **state) {
     }
 
 static void instruction_sets_change_no_bit(void **state) {
-    SETS(COMPARE)
-#if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx2"))
-        COMPARE(v3)
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
-        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw"))
-        COMPARE(v4)
-#endif
+    TW_TEST_SETS(COMPARE)
 }
 
 int main(void) {
