@@ -125,7 +125,7 @@ static enum tw_status take_list(struct mean *mean, struct tw_error *error) {
     return TW_OK;
 }
 
-/* Tensor `index` of the first model in another one; NULL: it has none of this name. */
+/* The tensor of this name; NULL: the file has none. */
 static const struct tw_safetensors_entry *find(const struct tw_safetensors_reader *reader,
                                                const char *name) {
     for (size_t i = 0; i < reader->list.count; i++)

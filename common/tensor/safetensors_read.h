@@ -1,12 +1,12 @@
 /* Reads files in the safetensors format (safetensors.h) that nobody has to be trusted for.
  *
- * Used by checkpoints. What is refused, by name and with the path: a header over 16 MiB, or that is
- * no JSON of the format; types and shapes that are not known or do not give the bytes that the
- * offsets say; tensors that overlap, leave holes, stand in another order than their bytes, or have
- * one name; bytes missing or behind the last tensor. Names are only compared, never used as a
- * path. Tensors are read with pread(), never mapped: a file that shrinks meanwhile is an error, not
- * a signal. Memory: the header, and an entry per tensor, of which there are at most
- * TW_SAFETENSORS_ENTRIES_MAX.
+ * Used by whoever reads weights back, such as `talweg average`. What is refused, by name and with
+ * the path: a header over 16 MiB, or that is no JSON of the format; types and shapes that are not
+ * known or do not give the bytes that the offsets say; tensors that overlap, leave holes, stand in
+ * another order than their bytes, or have one name; bytes missing or behind the last tensor. Names
+ * are only compared, never used as a path. Tensors are read with pread(), never mapped: a file
+ * that shrinks meanwhile is an error, not a signal. Memory: the header, and an entry per tensor,
+ * of which there are at most TW_SAFETENSORS_ENTRIES_MAX.
  */
 #ifndef TW_TENSOR_SAFETENSORS_READ_H
 #define TW_TENSOR_SAFETENSORS_READ_H
