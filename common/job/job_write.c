@@ -117,6 +117,14 @@ static void add_short(struct tw_text *out, const struct tw_variant *variant) {
     }
 }
 
+/* The same as one value: in braces where a bare name would not do. */
+static void add_one(struct tw_text *out, const struct tw_variant *variant) {
+    bool braces = variant->count > 0 || strcmp(variant->name, "name") == 0;
+    tw_text_add(out, "%s", braces ? "{" : "");
+    add_short(out, variant);
+    tw_text_add(out, "%s\n", braces ? "}" : "");
+}
+
 static void add_shape(struct tw_text *out, int dims, const int64_t *shape) {
     tw_text_add(out, "[");
     for (int i = 0; i < dims; i++)
@@ -128,7 +136,7 @@ static void add_model(struct tw_text *out, const struct tw_job_model *model) {
     tw_text_add(out, "model:\n");
     if (model->objective.name) {
         tw_text_add(out, "  objective: ");
-        add_variant(out, "name", &model->objective);
+        add_one(out, &model->objective);
         return;
     }
     if (model->own) {
@@ -152,10 +160,7 @@ static void add_model(struct tw_text *out, const struct tw_job_model *model) {
         tw_text_add(out, "%s\n", braces ? "}" : "");
     }
     tw_text_add(out, "  loss: ");
-    bool braces = model->loss.count > 0 || strcmp(model->loss.name, "name") == 0;
-    tw_text_add(out, "%s", braces ? "{" : "");
-    add_short(out, &model->loss);
-    tw_text_add(out, "%s\n", braces ? "}" : "");
+    add_one(out, &model->loss);
 }
 
 static void add_data(struct tw_text *out, const struct tw_job *job) {

@@ -415,6 +415,28 @@ static void any_job_survives_with_its_digest(void **state) {
     }
 }
 
+/* What has options is a mapping; one without a key has no other form than the short one. */
+static void the_short_form_survives_unresolved(void **state) {
+    static const char *const objectives[] = {"o",           "{o: 3}",          "{o: [1, 2]}",
+                                             "{o: {a: 3}}", "{name: o, a: 3}", "{name: 3}"};
+    for (size_t i = 0; i < sizeof objectives / sizeof *objectives; i++) {
+        char text[200];
+        snprintf(text, sizeof text, "model: {objective: %s}\nupdates: 1\noptimizer: sgd\n",
+                 objectives[i]);
+        struct tw_job *job = desk_good(text);
+        char *first = written(job);
+        struct tw_job *other = desk_good(first);
+        char *second = written(other);
+        assert_string_equal(first, second);
+        assert_string_equal(job->model.objective.name, other->model.objective.name);
+        assert_int_equal(job->model.objective.count, other->model.objective.count);
+        free(first);
+        free(second);
+        tw_job_free(job);
+        tw_job_free(other);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_default_is_spelled_out),
@@ -428,6 +450,7 @@ int main(void) {
         cmocka_unit_test(what_must_agree_is_in_the_digest),
         cmocka_unit_test(how_many_samples_there_are_is_in_the_digest),
         cmocka_unit_test(a_job_of_tensors_is_written_and_digested),
+        cmocka_unit_test(the_short_form_survives_unresolved),
         cmocka_unit_test(paths_with_odd_characters_survive),
         cmocka_unit_test(any_path_survives),
         cmocka_unit_test(any_job_survives_with_its_digest),
