@@ -49,7 +49,8 @@ static enum tw_status write_job(const struct cell_folder *folder, const struct t
                         "optimizer: %s\n"
                         "consistency: {mode: %s}\n"
                         "cluster: {servers: 1, workers: %d}\n"
-                        "encoding: {push: %s, pull: %s}\n",
+                        "encoding: {push: %s, pull: %s}\n"
+                        "checkpoint: {seconds: 0}\n",
                         plan->bytes / sizeof(float), plan->optimizer,
                         plan->mode ? plan->mode : "sync", plan->workers, encoding, encoding);
     return tw_file_write_atomic(folder->job, text, (size_t)size, error);
