@@ -7,7 +7,7 @@
 
 #include "common/tensor/layout.h"
 #include "server/core/memory_plan.h"
-#include "worker/data/dataset.h"
+#include "worker/data/datasets.h"
 
 static const struct tw_option_rule *rules_of(const char *path, const char *name, int *count) {
     *count = 0;
@@ -22,70 +22,56 @@ static const struct tw_option_rule *rules_of(const char *path, const char *name,
     }
     if (strncmp(path, "schedule", strlen("schedule")) == 0)
         return tw_schedule_rules(name, count);
-    if (strncmp(path, "data.", 5) == 0) {
-        for (int i = 0; i < tw_data_format_count; i++) {
-            if (strcmp(tw_data_formats[i]->name, name) == 0) {
-                *count = tw_data_formats[i]->rule_count;
-                return tw_data_formats[i]->rules;
-            }
-        }
-        return NULL;
-    }
+    if (strncmp(path, "data.", 5) == 0)
+        return tw_dataset_rules(path, name, count);
     return tw_model_rules(path, name, count);
 }
 
 static const struct tw_rule_book rule_book = {rules_of};
 
-/* Training data is what the job says it is; a job that says nothing learns it here. */
-static enum tw_status identify(struct tw_job *job, const struct tw_dataset *dataset,
-                               struct tw_error *error) {
-    if (*job->data_sha256)
-        return tw_dataset_check_sha256(dataset, job->data_sha256, error);
-    tw_dataset_sha256(dataset, job->data_sha256);
+/* Reads all data only to know that it is whole and fits the model. Training data is what the job
+ * says it is; a job that says nothing learns it here. */
+static enum tw_status read_data(struct tw_checked_job *checked, enum tw_check_data data,
+                                struct tw_error *error) {
+    struct tw_job *job = checked->job;
+    struct tw_data_needs needs = tw_model_needs(checked->model);
+    struct tw_datasets datasets;
+    unsigned wanted = TW_WANT_SHA256 | (data == TW_CHECK_ALL ? TW_WANT_TEST : 0);
+    enum tw_status status = tw_datasets_open(&datasets, job, &needs, wanted, error);
+    if (status)
+        return status;
+    checked->train_samples = datasets.train_samples;
+    memcpy(job->data_sha256, datasets.sha256, sizeof job->data_sha256);
+    tw_datasets_close(&datasets);
     return TW_OK;
 }
 
-/* Reads a data set only to know that it is whole and fits the model. */
-static enum tw_status check_data(const struct tw_checked_job *checked,
-                                 const struct tw_variant *variant, uint64_t *samples,
+static enum tw_status check_data(struct tw_checked_job *checked, enum tw_check_data data,
                                  struct tw_error *error) {
-    const struct tw_job_model *model = &checked->job->model;
-    struct tw_dataset *dataset = NULL;
-    enum tw_status status = tw_dataset_open(&dataset, variant, error);
-    if (!status)
-        status = tw_dataset_check(dataset, model->input_dims, model->input,
-                                  tw_model_classes(checked->model), error);
-    if (!status && variant == &checked->job->train)
-        status = identify(checked->job, dataset, error);
-    if (!status)
-        *samples = dataset->count;
-    tw_dataset_free(dataset);
-    return status;
-}
-
-static enum tw_status check_all_data(struct tw_checked_job *checked, enum tw_check_data data,
-                                     struct tw_error *error) {
     const struct tw_job *job = checked->job;
     struct tw_where where = {job->path, 0};
-    enum tw_status status = TW_OK;
-    uint64_t test_samples = 0;
-    if (!tw_job_has_data(job) || data == TW_CHECK_NO_DATA)
+    if (!job->has_train || data == TW_CHECK_NO_DATA)
         return TW_OK;
-    if (job->has_train)
-        status = check_data(checked, &job->train, &checked->train_samples, error);
-    if (!status && job->has_test && data == TW_CHECK_ALL)
-        status = check_data(checked, &job->test, &test_samples, error);
-    if (!status && job->slots_given && checked->train_samples < (uint64_t)job->slots)
+    enum tw_status status = read_data(checked, data, error);
+    if (status)
+        return status;
+    uint64_t samples = checked->train_samples;
+    if (job->slots_given && samples < (uint64_t)job->slots)
         return tw_job_error(error, job->slots_where, "slots",
                             "%d slots but only %" PRIu64 " training samples: each slot needs at "
                             "least one",
-                            job->slots, checked->train_samples);
-    if (!status && checked->train_samples < (uint64_t)job->workers)
-        status = tw_job_error(error, where, "cluster.workers",
-                              "%d workers but only %" PRIu64 " training samples: at most %" PRIu64
-                              " workers would each have one",
-                              job->workers, checked->train_samples, checked->train_samples);
-    return status;
+                            job->slots, samples);
+    if (samples < (uint64_t)job->workers)
+        return tw_job_error(error, where, "cluster.workers",
+                            "%d workers but only %" PRIu64 " training samples: at most %" PRIu64
+                            " workers would each have one",
+                            job->workers, samples, samples);
+    if (samples < (uint64_t)job->batch)
+        return tw_job_error(error, where, "batch",
+                            "%" PRId64 " examples of each update, but only %" PRIu64
+                            " training samples; at most %" PRIu64 ", all of them, would be right",
+                            job->batch, samples, samples);
+    return TW_OK;
 }
 
 static enum tw_status check_slots(const struct tw_job *job, const struct tw_dial *dial,
@@ -202,7 +188,7 @@ enum tw_status tw_checked_job_load(struct tw_checked_job *out, const char *path,
     if (!status)
         status = check_words(out, error);
     if (!status)
-        status = check_all_data(out, data, error);
+        status = check_data(out, data, error);
     out->pace.epoch_samples = out->train_samples;
     if (status)
         tw_checked_job_fini(out);

@@ -12,6 +12,7 @@
 #include "common/tensor/safetensors.h"
 #include "server/io/run_directory.h"
 #include "sim/replay.h"
+#include "worker/data/datasets.h"
 #include "worker/nn/gemm.h"
 
 #define PROGRESS_S 0.1
@@ -19,7 +20,7 @@
 /* What a replay has while it runs; all of it is zero until it is made. */
 struct replaying {
     const struct tw_replayer *replayer;
-    struct tw_dataset *train, *test;
+    struct tw_datasets data;
     struct tw_replay *replay;
     char numerics[TW_NUMERICS_MAX + 1];
     struct tw_run_directory directory;
@@ -48,7 +49,7 @@ static double seconds(const struct replaying *r) {
 
 /* Samples of an epoch; 0: there are no epochs. */
 static uint64_t epoch_samples(const struct replaying *r) {
-    return r->train ? r->train->count : 0;
+    return r->data.train ? r->data.train->count : 0;
 }
 
 static uint64_t end_samples(const struct replaying *r) {
@@ -58,26 +59,13 @@ static uint64_t end_samples(const struct replaying *r) {
 
 /* ---- set-up ---- */
 
-static enum tw_status open_data(struct replaying *r, const struct tw_variant *variant,
-                                struct tw_dataset **out, struct tw_error *error) {
-    const struct tw_model *model = r->replayer->checked->model;
-    enum tw_status status = tw_dataset_open(out, variant, error);
-    if (status == TW_OK)
-        status = tw_dataset_check(*out, model->input.dims, model->input.size,
-                                  tw_model_classes(model), error);
-    return status;
-}
-
 static enum tw_status load_data(struct replaying *r, struct tw_error *error) {
     const struct tw_job *job = r->replayer->checked->job;
     if (!job->has_train)
         return TW_OK;
-    enum tw_status status = open_data(r, &job->train, &r->train, error);
-    if (status == TW_OK && !r->replayer->inexact)
-        status = tw_dataset_check_sha256(r->train, job->data_sha256, error);
-    if (status == TW_OK && job->has_test)
-        status = open_data(r, &job->test, &r->test, error);
-    return status;
+    struct tw_data_needs needs = tw_model_needs(r->replayer->checked->model);
+    unsigned wanted = TW_WANT_TRAIN | TW_WANT_TEST | (r->replayer->inexact ? TW_WANT_ANY : 0);
+    return tw_datasets_open(&r->data, job, &needs, wanted, error);
 }
 
 static enum tw_status make_replay(struct replaying *r, struct tw_error *error) {
@@ -85,7 +73,7 @@ static enum tw_status make_replay(struct replaying *r, struct tw_error *error) {
     const struct tw_job *job = replayer->checked->job;
     struct tw_replay_config config = {
         .model = replayer->checked->model,
-        .train = r->train,
+        .train = r->data.train,
         .shard = job->shard,
         .batch = tw_job_batch(job),
         .seeds = job->seeds,
@@ -131,8 +119,7 @@ static void tear_down(struct replaying *r) {
     if (r->replayer->out)
         tw_run_directory_close(&r->directory);
     tw_replay_free(r->replay);
-    tw_dataset_free(r->test);
-    tw_dataset_free(r->train);
+    tw_datasets_close(&r->data);
 }
 
 /* ---- on the way ---- */
@@ -142,14 +129,15 @@ static enum tw_status evaluate(struct replaying *r, struct tw_error *error) {
     const struct tw_replay_total *total = tw_replay_total(r->replay);
     double before = now_s();
     struct tw_score score;
-    if (!r->test || (r->scored_version == total->version && !isnan(r->test_loss)))
+    if (!r->data.test || (r->scored_version == total->version && !isnan(r->test_loss)))
         return TW_OK;
-    enum tw_status status = tw_replay_evaluate(r->replay, r->test, &score, error);
+    enum tw_status status = tw_replay_evaluate(r->replay, r->data.test, &score, error);
     if (status != TW_OK)
         return status;
     r->scored_version = total->version;
     r->test_loss = score.loss / (double)score.examples;
-    r->test_accuracy = (double)score.correct / (double)score.examples;
+    r->test_accuracy =
+        r->data.test->outputs == 0 ? (double)score.correct / (double)score.examples : (double)NAN;
     r->evaluation_s += now_s() - before;
     return TW_OK;
 }
@@ -162,7 +150,7 @@ static struct tw_report report_of(const struct replaying *r, enum tw_report_kind
         .updates = total->version,
         .samples = total->samples,
         .samples_total = end_samples(r),
-        .epoch = r->train ? (double)total->samples / (double)r->train->count : 0,
+        .epoch = r->data.train ? (double)total->samples / (double)r->data.train->count : 0,
         .seconds = passed,
         .samples_per_second = passed > 0 ? (double)total->samples / passed : 0,
         .train_loss = total->train_loss,
@@ -372,7 +360,7 @@ static void add_counts(struct replaying *r) {
     if (isnan(result->train_loss) && total->samples)
         result->train_loss = total->loss / (double)total->samples;
     result->train_accuracy = total->train_accuracy;
-    if (isnan(result->train_accuracy) && total->samples && r->train)
+    if (isnan(result->train_accuracy) && total->samples && r->data.train && !r->data.train->outputs)
         result->train_accuracy = (double)total->correct / (double)total->samples;
     result->test_loss = scored ? r->test_loss : (double)NAN;
     result->test_accuracy = scored ? r->test_accuracy : (double)NAN;

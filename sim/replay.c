@@ -372,7 +372,7 @@ static void pass_border(struct tw_replay *replay, uint64_t samples_before) {
         return;
     total->borders++;
     total->train_loss = replay->stretch_loss / (double)replay->stretch_samples;
-    if (config->train != NULL)
+    if (config->train != NULL && config->train->outputs == 0)
         total->train_accuracy = (double)replay->stretch_correct / (double)replay->stretch_samples;
     replay->stretch_correct = 0;
     total->border_staleness =

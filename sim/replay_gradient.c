@@ -52,7 +52,7 @@ static enum tw_status gather(struct tw_replay *replay, uint32_t index, uint64_t 
     if (tw_sampler_take(slot->sampler, step, replay->samples) != TW_OK)
         return tw_error_set(error, TW_DATA, "slot %u has no step %llu", index,
                             (unsigned long long)step);
-    tw_dataset_gather(config->train, replay->samples, rows, tw_net_input(net), tw_net_labels(net));
+    tw_dataset_gather(config->train, replay->samples, rows, tw_net_batch(net));
     return TW_OK;
 }
 
@@ -112,7 +112,7 @@ enum tw_status tw_replay_evaluate(struct tw_replay *replay, const struct tw_data
         uint32_t here = test->count - first < rows ? test->count - first : rows;
         for (uint32_t i = 0; i < here; i++)
             positions[i] = first + i;
-        tw_dataset_gather(test, positions, (int)here, tw_net_input(net), tw_net_labels(net));
+        tw_dataset_gather(test, positions, (int)here, tw_net_batch(net));
         tw_net_evaluate(net, (int)here, score);
     }
     return TW_OK;

@@ -37,11 +37,12 @@ enum tw_stream {
     TW_STREAM_DELAY = 4,
     TW_STREAM_NOISE = 5,
     TW_STREAM_JITTER = 6,
+    TW_STREAM_SPLIT = 7,
 };
 
 /* A seed for each stream that changes what a run computes. */
 struct tw_seeds {
-    uint64_t init, sampling, noise, dropout;
+    uint64_t init, sampling, noise, dropout, split;
 };
 
 /* A place in one sequence; the caller's storage, no fini. Two that were made with

@@ -60,6 +60,8 @@ struct tw_job {
     bool has_train, has_test;
     struct tw_variant train, test; /* name = format; paths are made absolute */
     enum tw_data_shard shard;
+    int64_t validation; /* samples held out of the training data; 0: none */
+    struct tw_where validation_where;
     char data_sha256[65]; /* of the training data (worker/data/dataset.h); "": not given */
     int64_t batch;        /* examples per update, over all slots */
     double epochs;        /* 0: not given */
@@ -92,7 +94,7 @@ struct tw_job {
     uint64_t seed;
     struct tw_seeds seeds; /* of single streams: the job's own, or `seed` */
     struct {
-        bool init, sampling, noise, dropout;
+        bool init, sampling, noise, dropout, split;
     } own_seed; /* which of them the job gives */
     uint32_t chunk_bytes;
     int64_t inflight_bytes; /* memory.inflight; 0: not given */

@@ -97,6 +97,8 @@ void tw_job_digest(const struct tw_job *job, uint64_t samples, uint8_t digest[32
         add_variant(&sha, "train", &job->train);
     add_number(&sha, "samples", (int64_t)samples);
     add_number(&sha, "shard", job->shard);
+    if (job->validation)
+        add_number(&sha, "validation", job->validation);
     add_number(&sha, "batch", job->batch);
     add_real(&sha, "epochs", job->epochs);
     add_number(&sha, "updates", job->updates);
@@ -123,6 +125,8 @@ void tw_job_digest(const struct tw_job *job, uint64_t samples, uint8_t digest[32
         add_number(&sha, "seed of noise", (int64_t)job->seeds.noise);
     if (job->seeds.dropout != job->seed)
         add_number(&sha, "seed of dropout", (int64_t)job->seeds.dropout);
+    if (job->seeds.split != job->seed)
+        add_number(&sha, "seed of split", (int64_t)job->seeds.split);
     add_number(&sha, "chunk", job->chunk_bytes);
     if (job->encoding.push != TW_ENCODING_F32 || job->encoding.pull != TW_ENCODING_F32) {
         add_number(&sha, "push", job->encoding.push);

@@ -142,3 +142,13 @@ enum tw_status tw_read_shape(const struct tw_job_reader *reader, const struct tw
     }
     return TW_OK;
 }
+
+enum tw_status tw_find_section(const struct tw_job_reader *reader, const char *key,
+                               const char *const *names, const char *what,
+                               const struct tw_yaml **out) {
+    *out = tw_yaml_find(reader->root, key);
+    if (!*out)
+        return TW_OK;
+    enum tw_status status = tw_need_kind(reader, *out, TW_YAML_MAP, what);
+    return status == TW_OK ? tw_need_keys(reader, *out, names) : status;
+}

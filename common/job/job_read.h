@@ -56,6 +56,11 @@ enum tw_status tw_read_name(const struct tw_job_reader *reader, const struct tw_
 enum tw_status tw_read_shape(const struct tw_job_reader *reader, const struct tw_yaml *node,
                              int *dims, int64_t *shape);
 
+/* The mapping at a top-level key with only these keys, or NULL in *out. */
+enum tw_status tw_find_section(const struct tw_job_reader *reader, const char *key,
+                               const char *const *names, const char *what,
+                               const struct tw_yaml **out);
+
 /* How a variant may be written. */
 struct tw_variant_form {
     const char *key;  /* the key that holds its name: "name", "format" */
@@ -70,6 +75,9 @@ enum tw_status tw_read_variant(const struct tw_job_reader *reader, const struct 
 
 /* model: {...} into job->model (job_model.c). */
 enum tw_status tw_read_model(const struct tw_job_reader *reader, const struct tw_yaml *root);
+
+/* data: {...} (job_data.c). */
+enum tw_status tw_read_data(const struct tw_job_reader *reader);
 
 /* gradient, clip, weight_decay, groups, average (job_update.c). */
 enum tw_status tw_read_update(const struct tw_job_reader *reader);

@@ -14,10 +14,6 @@ static const struct tw_variant_form optimizer_form = {
     .key = "name", .what = "an optimizer such as {name: adam, lr: 0.001}"};
 static const struct tw_variant_form schedule_form = {
     .key = "name", .what = "a schedule such as {name: linear, to: 0.001, over: 1000}"};
-static const struct tw_variant_form data_form = {
-    .key = "format",
-    .what = "data such as {format: idx, images: FILE, labels: FILE}",
-    .paths = true};
 
 /* Keys that the design has and this version has not; refused by name, so that
  * nobody believes that they do something. */
@@ -39,75 +35,6 @@ static enum tw_status check_top(const struct tw_job_reader *reader) {
                                  "not available yet in Talweg " TALWEG_VERSION "; take it out");
     }
     return tw_need_keys(reader, reader->root, names);
-}
-
-/* The mapping at a top-level key with only these keys, or NULL in *out. */
-static enum tw_status find_section(const struct tw_job_reader *reader, const char *key,
-                                   const char *const *names, const char *what,
-                                   const struct tw_yaml **out) {
-    *out = tw_yaml_find(reader->root, key);
-    if (!*out)
-        return TW_OK;
-    enum tw_status status = tw_need_kind(reader, *out, TW_YAML_MAP, what);
-    return status == TW_OK ? tw_need_keys(reader, *out, names) : status;
-}
-
-static enum tw_status read_part(const struct tw_job_reader *reader, const struct tw_yaml *data,
-                                const char *key, bool *has, struct tw_variant *out) {
-    const struct tw_yaml *node = tw_yaml_find(data, key);
-    *has = node != NULL;
-    return node ? tw_read_variant(reader, node, &data_form, out) : TW_OK;
-}
-
-/* Which training data it must be: written into the job of a run, so that nobody goes on
- * with other data. */
-static enum tw_status read_sha256(const struct tw_job_reader *reader, const struct tw_yaml *data) {
-    const struct tw_yaml *node = tw_yaml_find(data, "sha256");
-    struct tw_option option;
-    char shown[TW_SHOWN];
-    if (!node)
-        return TW_OK;
-    enum tw_status status = tw_need_scalar(reader, node, &option);
-    if (status != TW_OK)
-        return status;
-    if (strlen(option.text) != 64 || strspn(option.text, "0123456789abcdef") != 64)
-        return tw_node_error(reader, node, "%s is no SHA-256; it must be 64 of 0-9 and a-f",
-                             tw_shown(option.text, shown));
-    memcpy(reader->job->data_sha256, option.text, sizeof reader->job->data_sha256);
-    return TW_OK;
-}
-
-static enum tw_status read_data(const struct tw_job_reader *reader) {
-    static const char *const names[] = {"train", "test", "shard", "sha256", NULL};
-    static const char *const shards[] = {"epoch", "fixed", "own", NULL};
-    struct tw_job *job = reader->job;
-    const struct tw_yaml *data;
-    enum tw_status status = find_section(reader, "data", names, "train, test, shard", &data);
-    if (status != TW_OK)
-        return status;
-    if (data && job->model.own)
-        return tw_node_error(reader, data,
-                             "model.tensors means gradients of your own program, which reads its "
-                             "data itself; take it out");
-    if (data && !tw_job_has_data(job))
-        return tw_node_error(reader, data, "model.objective needs no data; take it out");
-    if (!tw_job_has_data(job))
-        return TW_OK;
-    if (!data || !tw_yaml_find(data, "train"))
-        return tw_missing_error(reader, data ? data : reader->root, data ? "train" : "data.train",
-                                data_form.what);
-    int shard = TW_SHARD_EPOCH;
-    status = read_part(reader, data, "train", &job->has_train, &job->train);
-    if (status == TW_OK)
-        status = read_part(reader, data, "test", &job->has_test, &job->test);
-    if (status == TW_OK)
-        status = tw_read_name(reader, data, "shard", shards, &shard);
-    if (status == TW_OK && shard == TW_SHARD_OWN)
-        return tw_node_error(reader, tw_yaml_find(data, "shard"),
-                             "own is not available yet in Talweg " TALWEG_VERSION
-                             "; write epoch or fixed");
-    job->shard = (enum tw_data_shard)shard;
-    return status == TW_OK ? read_sha256(reader, data) : status;
 }
 
 static enum tw_status read_epochs(const struct tw_job_reader *reader) {
@@ -247,7 +174,7 @@ static enum tw_status read_mode(const struct tw_job_reader *reader) {
     static const char *const names[] = {"mode", "turns", NULL};
     struct tw_job *job = reader->job;
     const struct tw_yaml *section;
-    enum tw_status status = find_section(reader, "consistency", names, "mode: sync", &section);
+    enum tw_status status = tw_find_section(reader, "consistency", names, "mode: sync", &section);
     if (status == TW_OK)
         status = read_word(reader, section, "mode", TW_MODE_MAX, "a mode such as sync", &job->mode);
     if (status == TW_OK && section)
@@ -267,7 +194,7 @@ static enum tw_status read_cluster(const struct tw_job_reader *reader) {
     const struct tw_yaml *section;
     int64_t servers = 1, workers = 1;
     enum tw_status status =
-        find_section(reader, "cluster", names, "{servers: 1, workers: 2}", &section);
+        tw_find_section(reader, "cluster", names, "{servers: 1, workers: 2}", &section);
     if (status == TW_OK)
         status = tw_read_integer(reader, section, "servers", 1, TW_SERVERS_MAX, &servers);
     if (status == TW_OK)
@@ -365,14 +292,14 @@ static enum tw_status read_seed_at(const struct tw_job_reader *reader, const str
 
 /* `seed` is that of every stream, `seeds` those of single ones. */
 static enum tw_status read_seeds(const struct tw_job_reader *reader) {
-    static const char *const names[] = {"init", "sampling", "noise", "dropout", NULL};
+    static const char *const names[] = {"init", "sampling", "noise", "dropout", "split", NULL};
     struct tw_job *job = reader->job;
     const struct tw_yaml *section;
     bool given;
     enum tw_status status = read_seed_at(reader, reader->root, "seed", &job->seed, &given);
-    job->seeds = (struct tw_seeds){job->seed, job->seed, job->seed, job->seed};
+    job->seeds = (struct tw_seeds){job->seed, job->seed, job->seed, job->seed, job->seed};
     if (status == TW_OK)
-        status = find_section(reader, "seeds", names, "{sampling: 7}", &section);
+        status = tw_find_section(reader, "seeds", names, "{sampling: 7}", &section);
     if (status == TW_OK)
         status = read_seed_at(reader, section, "init", &job->seeds.init, &job->own_seed.init);
     if (status == TW_OK)
@@ -383,6 +310,8 @@ static enum tw_status read_seeds(const struct tw_job_reader *reader) {
     if (status == TW_OK)
         status =
             read_seed_at(reader, section, "dropout", &job->seeds.dropout, &job->own_seed.dropout);
+    if (status == TW_OK)
+        status = read_seed_at(reader, section, "split", &job->seeds.split, &job->own_seed.split);
     return status;
 }
 
@@ -441,7 +370,7 @@ static enum tw_status read_memory(const struct tw_job_reader *reader) {
     static const char *const names[] = {"inflight", NULL};
     const struct tw_yaml *section, *node = NULL;
     struct tw_option option;
-    enum tw_status status = find_section(reader, "memory", names, "inflight: 512MiB", &section);
+    enum tw_status status = tw_find_section(reader, "memory", names, "inflight: 512MiB", &section);
     if (status == TW_OK && section)
         node = tw_yaml_find(section, "inflight");
     if (status != TW_OK || !node)
@@ -458,7 +387,8 @@ static enum tw_status read_worker(const struct tw_job_reader *reader) {
     static const char *const names[] = {"blas_core", NULL};
     struct tw_job *job = reader->job;
     const struct tw_yaml *section;
-    enum tw_status status = find_section(reader, "worker", names, "blas_core: Haswell", &section);
+    enum tw_status status =
+        tw_find_section(reader, "worker", names, "blas_core: Haswell", &section);
     if (status == TW_OK)
         status = read_word(reader, section, "blas_core", CORE_BYTES_MAX,
                            "the name of an OpenBLAS core such as Haswell", &job->blas_core);
@@ -499,7 +429,7 @@ static enum tw_status read_trace(const struct tw_job_reader *reader) {
     struct tw_job *job = reader->job;
     const struct tw_yaml *section;
     enum tw_status status =
-        find_section(reader, "trace", names, "{on: true, hash_every: 100}", &section);
+        tw_find_section(reader, "trace", names, "{on: true, hash_every: 100}", &section);
     if (status == TW_OK)
         status = read_flag(reader, section, "on", &job->trace.on);
     if (status == TW_OK)
@@ -513,10 +443,10 @@ static enum tw_status read_trace(const struct tw_job_reader *reader) {
 
 enum tw_status tw_read_sections(const struct tw_job_reader *reader) {
     static enum tw_status (*const steps[])(const struct tw_job_reader *) = {
-        check_top,      read_data,  read_length,        read_optimizer, read_schedule,
-        tw_read_update, read_mode,  read_cluster,       tw_read_loss,   tw_read_divergence,
-        read_slots,     read_seeds, read_chunk,         read_memory,    tw_read_encoding,
-        read_worker,    read_trace, tw_read_checkpoint,
+        check_top,      tw_read_data, read_length,        read_optimizer, read_schedule,
+        tw_read_update, read_mode,    read_cluster,       tw_read_loss,   tw_read_divergence,
+        read_slots,     read_seeds,   read_chunk,         read_memory,    tw_read_encoding,
+        read_worker,    read_trace,   tw_read_checkpoint,
     };
     enum tw_status status = steps[0](reader);
     if (status == TW_OK)

@@ -173,6 +173,8 @@ static void add_data(struct tw_text *out, const struct tw_job *job) {
         tw_text_add(out, "  test: ");
         add_variant(out, "format", &job->test);
     }
+    if (job->validation)
+        tw_text_add(out, "  validation: %" PRId64 "\n", job->validation);
     tw_text_add(out, "  shard: %s\n", shards[job->shard]);
     if (*job->data_sha256)
         tw_text_add(out, "  sha256: \"%s\"\n", job->data_sha256);
@@ -278,6 +280,7 @@ static void add_seeds(struct tw_text *out, const struct tw_job *job) {
         {"sampling", job->seeds.sampling, job->own_seed.sampling},
         {"noise", job->seeds.noise, job->own_seed.noise},
         {"dropout", job->seeds.dropout, job->own_seed.dropout},
+        {"split", job->seeds.split, job->own_seed.split},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         if (rows[i].given) {

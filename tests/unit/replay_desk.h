@@ -59,22 +59,23 @@ static void desk_fill(struct desk *d, float *weights) {
 
 static struct desk *desk_new(uint32_t slots, uint32_t width, int optimizer, uint64_t seed) {
     struct desk *d = calloc(1, sizeof *d);
-    static uint8_t samples[DESK_SAMPLES * DESK_INPUT], labels[DESK_SAMPLES];
+    static uint8_t samples[DESK_SAMPLES * DESK_INPUT];
+    static int32_t labels[DESK_SAMPLES];
     static char name[] = "memory";
     if (build_model(&d->model, desk_model, &d->error) != TW_OK)
         fail_msg("%s", d->error.text);
     for (int i = 0; i < DESK_SAMPLES * DESK_INPUT; i++)
         samples[i] = (uint8_t)(i * 37 % 251);
     for (int i = 0; i < DESK_SAMPLES; i++)
-        labels[i] = (uint8_t)(i * 7 % 3);
+        labels[i] = i * 7 % 3;
     d->data = (struct tw_dataset){.count = DESK_SAMPLES,
                                   .dims = 1,
                                   .shape = {DESK_INPUT},
                                   .elements = DESK_INPUT,
-                                  .samples = samples,
+                                  .rows = samples,
                                   .labels = labels,
                                   .samples_name = name,
-                                  .labels_name = name};
+                                  .targets_name = name};
     struct tw_variant rule = {.name = tw_optimizers[optimizer]->name, .path = "optimizer"};
     struct tw_option lr = {.key = "", .text = "0.05"}; /* the first one, whatever its name */
     rule.count = tw_optimizers[optimizer]->rule_count > 0;
@@ -140,7 +141,7 @@ static void desk_gradient(struct desk *d, uint32_t slot, uint64_t step, const fl
     assert_int_equal(tw_sampler_new(&sampler, &of, &d->error), TW_OK);
     assert_int_equal(tw_net_new(&net, d->model, (int)rows, true, tensors, &d->error), TW_OK);
     assert_int_equal(tw_sampler_take(sampler, step, positions), TW_OK);
-    tw_dataset_gather(&d->data, positions, (int)rows, tw_net_input(net), tw_net_labels(net));
+    tw_dataset_gather(&d->data, positions, (int)rows, tw_net_batch(net));
     tw_net_dice(net, c->seeds.dropout, slot, step);
     tw_net_forward(net, score);
     while (tw_net_backward_step(net, &first, &count))

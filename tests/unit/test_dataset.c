@@ -82,6 +82,15 @@ static void refuse_images(const uint8_t *bytes, size_t size, const char *text) {
     refuse(image_path, text);
 }
 
+/* Whether a classifier can learn from it. */
+static enum tw_status check(const struct tw_dataset *dataset, int dims, const int64_t *shape,
+                            int classes, struct tw_error *error) {
+    struct tw_data_needs needs = {
+        .dims = dims, .outputs = classes, .classes = classes, .labels = true, .loss = "it"};
+    memcpy(needs.shape, shape, (size_t)dims * sizeof *shape);
+    return tw_dataset_check(dataset, &needs, error);
+}
+
 static void check_contents(void) {
     struct tw_dataset *dataset;
     struct tw_error error;
@@ -93,8 +102,8 @@ static void check_contents(void) {
     assert_int_equal(dataset->count, 3);
     assert_int_equal(dataset->elements, 4);
     assert_true(dataset->dims == 2 && dataset->shape[0] == 2 && dataset->shape[1] == 2);
-    assert_int_equal(tw_dataset_check(dataset, 3, (int64_t[]){1, 2, 2}, 10, &error), TW_OK);
-    tw_dataset_gather(dataset, positions, 3, x, y);
+    assert_int_equal(check(dataset, 3, (int64_t[]){1, 2, 2}, 10, &error), TW_OK);
+    tw_dataset_gather(dataset, positions, 3, &(struct tw_batch){.x = x, .labels = y});
     for (int i = 0; i < 12; i++)
         assert_true(x[i] == (float)images[16 + 4 * positions[i / 4] + (unsigned)i % 4] / 255.0f);
     assert_true(y[0] == 4 && y[1] == 0 && y[2] == 4);
@@ -111,14 +120,13 @@ static void plain_and_gzipped_files_are_the_same(void **state) {
 
 static void every_byte_is_scaled_as_a_division_would(void **state) {
     uint8_t bytes[256];
-    uint8_t label = 0;
     float x[256];
-    int32_t y;
+    int32_t label = 0, y;
     for (int i = 0; i < 256; i++)
         bytes[i] = (uint8_t)i;
     const struct tw_dataset dataset = {
-        .count = 1, .dims = 1, .elements = 256, .samples = bytes, .labels = &label};
-    tw_dataset_gather(&dataset, (uint32_t[]){0}, 1, x, &y);
+        .count = 1, .dims = 1, .elements = 256, .rows = bytes, .labels = &label};
+    tw_dataset_gather(&dataset, (uint32_t[]){0}, 1, &(struct tw_batch){.x = x, .labels = &y});
     for (int i = 0; i < 256; i++) {
         volatile float quotient = (float)i / 255.0f;
         assert_true(x[i] == quotient);
@@ -201,7 +209,7 @@ static void a_file_of_many_pieces_is_read_whole(void **state) {
     write_plain(label_path, labels, sizeof labels);
     assert_int_equal(open_both(&dataset, &error), TW_OK);
     assert_int_equal(dataset->elements, ELEMENTS);
-    assert_memory_equal(dataset->samples, bytes + sizeof head, size - sizeof head);
+    assert_memory_equal(dataset->rows, bytes + sizeof head, size - sizeof head);
     tw_dataset_free(dataset);
     free(bytes);
 }
@@ -258,18 +266,18 @@ static void what_does_not_fit_the_model(void **state) {
     char expected[256];
     write_both();
     assert_int_equal(open_both(&dataset, &error), TW_OK);
-    assert_int_equal(tw_dataset_check(dataset, 2, (int64_t[]){2, 2}, 9, &error), TW_DATA);
+    assert_int_equal(check(dataset, 2, (int64_t[]){2, 2}, 9, &error), TW_DATA);
     snprintf(expected, sizeof expected,
              "%s: the label of sample 1 (counted from 0) is 9, but the model has 9 outputs, for "
              "labels 0 to 8",
              label_path);
     assert_string_equal(error.text, expected);
-    assert_int_equal(tw_dataset_check(dataset, 1, (int64_t[]){4}, 10, &error), TW_DATA);
+    assert_int_equal(check(dataset, 1, (int64_t[]){4}, 10, &error), TW_DATA);
     snprintf(expected, sizeof expected,
              "%s: its samples have the shape [2, 2], but model.input is [4]", image_path);
     assert_string_equal(error.text, expected);
-    assert_int_equal(tw_dataset_check(dataset, 4, (int64_t[]){2, 1, 2, 1}, 10, &error), TW_OK);
-    assert_int_equal(tw_dataset_check(dataset, 3, (int64_t[]){2, 2, 2}, 10, &error), TW_DATA);
+    assert_int_equal(check(dataset, 4, (int64_t[]){2, 1, 2, 1}, 10, &error), TW_OK);
+    assert_int_equal(check(dataset, 3, (int64_t[]){2, 2, 2}, 10, &error), TW_DATA);
     tw_dataset_free(dataset);
 }
 
@@ -281,15 +289,16 @@ static void the_bytes_identify_a_data_set(void **state) {
     write_both();
     assert_int_equal(open_both(&dataset, &error), TW_OK);
     size_t samples = dataset->count * (size_t)dataset->elements;
-    memcpy(bytes, dataset->samples, samples);
-    memcpy(bytes + samples, dataset->labels, dataset->count);
+    memcpy(bytes, dataset->rows, samples);
+    for (uint32_t i = 0; i < dataset->count; i++)
+        bytes[samples + i] = (uint8_t)dataset->labels[i];
     tw_sha256(bytes, samples + dataset->count, digest);
     tw_hex(digest, sizeof digest, expected);
     tw_dataset_sha256(dataset, plain);
     assert_string_equal(plain, expected);
     assert_int_equal(tw_dataset_check_sha256(dataset, "", &error), TW_OK);
     assert_int_equal(tw_dataset_check_sha256(dataset, plain, &error), TW_OK);
-    dataset->labels[0] ^= 1;
+    ((int32_t *)dataset->owned[1])[0] ^= 1;
     assert_int_equal(tw_dataset_check_sha256(dataset, plain, &error), TW_DATA);
     assert_non_null(strstr(error.text, image_path));
     assert_non_null(strstr(error.text, expected));

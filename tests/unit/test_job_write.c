@@ -242,6 +242,8 @@ static void what_must_agree_is_in_the_digest(void **state) {
         {"data.train.scale", "1", true},
         {"data.train.format", "csv", true},
         {"data.shard", "fixed", true},
+        {"data.validation", "5000", true},
+        {"data.validation", "0", false}, /* as when it is left out */
         {"batch", "127", true},
         {"epochs", "10.5", true},
         {"updates", "7", true},
@@ -257,6 +259,7 @@ static void what_must_agree_is_in_the_digest(void **state) {
         {"seeds.sampling", "2", true},
         {"seeds.noise", "2", true},
         {"seeds.dropout", "2", true},
+        {"seeds.split", "2", true},
         {"seeds", "{init: 1, sampling: 1, noise: 1}", false}, /* as when they are left out */
         {"chunk", "64KiB", true},
         {"encoding.push", "bf16", true},

@@ -86,7 +86,7 @@ static void check_loss(char *line) {
     tw_real *out = desk_numbers(outputs, &seed);
     for (int i = 0; i < outputs; i++)
         out[i] *= 8;
-    double value = loss->row(values, out, outputs, label, out);
+    double value = loss->row(values, out, outputs, (struct tw_target){.label = label}, out);
     check_number(line, value, next_number(&rest), 8);
     check_sums(line, out, outputs, &state, &rest);
     free(out);

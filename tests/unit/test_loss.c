@@ -27,7 +27,7 @@ static struct call find(const char *name, const char *number) {
 }
 
 static double row(struct call call, const float *out, int outputs, int32_t label, float *gradient) {
-    return call.loss->row(call.options, out, outputs, label, gradient);
+    return call.loss->row(call.options, out, outputs, (struct tw_target){.label = label}, gradient);
 }
 
 /* Each loss, and again with an option that is not its default. */
@@ -75,6 +75,57 @@ static void gradients_are_those_of_finite_differences(void **state) {
             }
         free(call.options);
     }
+}
+
+/* As above, with targets that are real numbers; of those with a kink none is at it. */
+static void real_targets_have_the_gradients_of_finite_differences(void **state) {
+    const float step = 0x1p-10f, targets[3] = {0.25f, 1, 0};
+    for (int which = 0; which < CASES; which++) {
+        struct call call = find(cases[which][0], cases[which][1]);
+        for (int outputs = 1; call.loss->valued && outputs <= 3; outputs++) {
+            const struct tw_target target = {.values = targets};
+            float out[3] = {0.5f, -1.25f, 1.875f}, gradient[3];
+            double value = call.loss->row(call.options, out, outputs, target, gradient);
+            for (int i = 0; i < outputs; i++) {
+                float kept = out[i];
+                out[i] = kept + step;
+                double above = call.loss->row(call.options, out, outputs, target, NULL);
+                out[i] = kept - step;
+                double below = call.loss->row(call.options, out, outputs, target, NULL);
+                out[i] = kept;
+                assert_true(value > 0);
+                assert_float_equal(gradient[i], (above - below) / (2 * (double)step), 5e-7);
+            }
+        }
+        free(call.options);
+    }
+}
+
+/* A one-hot vector is what a label stands for, to the bit. */
+static void a_label_is_its_one_hot_vector(void **state) {
+    const float one_hot[3] = {0, 1, 0}, out[3] = {0.3f, -1.7f, 2.5f};
+    for (int which = 0; which < CASES; which++) {
+        struct call call = find(cases[which][0], cases[which][1]);
+        float by_label[3], by_values[3];
+        if (call.loss->valued) {
+            double value = row(call, out, 3, 1, by_label);
+            const struct tw_target target = {.values = one_hot};
+            assert_true(call.loss->row(call.options, out, 3, target, by_values) == value);
+            assert_memory_equal(by_label, by_values, sizeof by_label);
+        }
+        free(call.options);
+    }
+}
+
+static void a_batch_of_real_targets_has_nothing_correct(void **state) {
+    struct call call = find("mean_squared_error", NULL);
+    const float out[4] = {1, 2, 3, 5};
+    float targets[4] = {1, 2, 4, 3}, gradient[4];
+    struct tw_batch batch = {.targets = targets, .valued = true};
+    struct tw_score score = {0};
+    tw_loss_add(call.loss, call.options, out, 2, 2, &batch, gradient, &score);
+    assert_true(score.loss == (1 + 4) / 2.0 && score.examples == 2 && score.correct == 0);
+    assert_true(gradient[0] == 0 && gradient[2] == -1 && gradient[3] == 2);
 }
 
 static void a_gradient_may_replace_the_outputs(void **state) {
@@ -138,10 +189,12 @@ static void one_output_of_a_binary_loss_tells_two_classes(void **state) {
     assert_int_equal(tw_loss_classes(call.loss, 1), 2);
     assert_int_equal(tw_loss_classes(call.loss, 3), 3);
     assert_int_equal(tw_loss_classes(find("mean_squared_error", NULL).loss, 3), 3);
-    tw_loss_add(call.loss, NULL, out, 4, 1, (int32_t[]){1, 0, 0, 0}, NULL, &score);
+    tw_loss_add(call.loss, NULL, out, 4, 1, &(struct tw_batch){.labels = (int32_t[]){1, 0, 0, 0}},
+                NULL, &score);
     assert_int_equal(score.correct, 3);
     score.correct = 0;
-    tw_loss_add(call.loss, NULL, out, 4, 1, (int32_t[]){0, 1, 1, 1}, NULL, &score);
+    tw_loss_add(call.loss, NULL, out, 4, 1, &(struct tw_batch){.labels = (int32_t[]){0, 1, 1, 1}},
+                NULL, &score);
     assert_int_equal(score.correct, 0);
 }
 
@@ -154,7 +207,8 @@ static void nan_and_infinity_stay_visible(void **state) {
             struct tw_score score = {0};
             out[at] = NAN;
             for (int32_t label = 0; label < 3; label++)
-                tw_loss_add(call.loss, call.options, out, 1, 3, &label, NULL, &score);
+                tw_loss_add(call.loss, call.options, out, 1, 3,
+                            &(struct tw_batch){.labels = &label}, NULL, &score);
             assert_true(isnan(score.loss));
             assert_int_equal(score.correct, 0);
             row(call, out, 3, 1, gradient);
@@ -169,9 +223,9 @@ static void nan_and_infinity_stay_visible(void **state) {
 static void scores_are_sums_and_ties_go_to_the_lowest_class(void **state) {
     const struct tw_loss *loss = find("mean_squared_error", NULL).loss;
     const float out[4][2] = {{1, 1}, {1, 1}, {0, 1}, {1, 0}};
-    const int32_t labels[4] = {0, 1, 1, 1};
+    int32_t labels[4] = {0, 1, 1, 1};
     struct tw_score score = {.loss = 10.0, .examples = 7, .correct = 3};
-    tw_loss_add(loss, NULL, out[0], 4, 2, labels, NULL, &score);
+    tw_loss_add(loss, NULL, out[0], 4, 2, &(struct tw_batch){.labels = labels}, NULL, &score);
     assert_int_equal(score.examples, 11);
     assert_int_equal(score.correct, 5); /* rows 0 and 2 */
     assert_true(score.loss == 10.0 + 0.5 + 0.5 + 0.0 + 1.0);
@@ -204,6 +258,9 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_loss_is_tested),
         cmocka_unit_test(gradients_are_those_of_finite_differences),
+        cmocka_unit_test(real_targets_have_the_gradients_of_finite_differences),
+        cmocka_unit_test(a_label_is_its_one_hot_vector),
+        cmocka_unit_test(a_batch_of_real_targets_has_nothing_correct),
         cmocka_unit_test(a_gradient_may_replace_the_outputs),
         cmocka_unit_test(values_by_hand),
         cmocka_unit_test(huge_outputs_neither_overflow_nor_become_nan),

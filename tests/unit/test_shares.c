@@ -26,7 +26,8 @@
 struct fixture {
     struct tw_model *model;
     struct tw_dataset data;
-    uint8_t samples[SAMPLES * PIXELS], labels[SAMPLES];
+    uint8_t samples[SAMPLES * PIXELS];
+    int32_t labels[SAMPLES];
     float *weights[4];
     int elements; /* of all tensors */
 };
@@ -39,12 +40,12 @@ static void fixture_init(struct fixture *f) {
     for (int i = 0; i < SAMPLES * PIXELS; i++)
         f->samples[i] = (uint8_t)(i * 89 % 251);
     for (int i = 0; i < SAMPLES; i++)
-        f->labels[i] = (uint8_t)(i * 7 % 3);
+        f->labels[i] = i * 7 % 3;
     f->data = (struct tw_dataset){.count = SAMPLES,
                                   .dims = 1,
                                   .shape = {PIXELS},
                                   .elements = PIXELS,
-                                  .samples = f->samples,
+                                  .rows = f->samples,
                                   .labels = f->labels};
     assert_int_equal(f->model->list.count, 4);
     for (int t = 0; t < 4; t++) {

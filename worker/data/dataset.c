@@ -1,9 +1,8 @@
 #include "worker/data/dataset.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "common/tensor/clones.h"
 
 /* One line each, in the order of --help. */
 #define FORMATS(X) X(idx)
@@ -82,10 +81,11 @@ const struct tw_option_rule *tw_dataset_rules(const char *path, const char *name
 void tw_dataset_free(struct tw_dataset *dataset) {
     if (dataset == NULL)
         return;
-    free(dataset->samples);
-    free(dataset->labels);
+    for (int i = 0; i < TW_DATASET_PARTS; i++)
+        free(dataset->owned[i]);
+    free(dataset->place);
     free(dataset->samples_name);
-    free(dataset->labels_name);
+    free(dataset->targets_name);
     free(dataset);
 }
 
@@ -104,29 +104,102 @@ static bool same_shape(int a_dims, const int64_t *a, int b_dims, const int64_t *
     }
 }
 
-enum tw_status tw_dataset_check(const struct tw_dataset *dataset, int dims, const int64_t *shape,
-                                int classes, struct tw_error *error) {
-    char ours[256], theirs[256];
-    if (!same_shape(dataset->dims, dataset->shape, dims, shape))
-        return tw_error_set(
-            error, TW_DATA, "%s: its samples have the shape %s, but model.input is %s",
-            dataset->samples_name, tw_shape_text(dataset->dims, dataset->shape, ours, sizeof ours),
-            tw_shape_text(dims, shape, theirs, sizeof theirs));
-    for (uint32_t i = 0; i < dataset->count; i++)
-        if (dataset->labels[i] >= classes)
+static uint32_t row_of(const struct tw_dataset *dataset, uint32_t sample) {
+    return dataset->place == NULL ? sample : dataset->place[sample];
+}
+
+static enum tw_status check_labels(const struct tw_dataset *dataset,
+                                   const struct tw_data_needs *needs, struct tw_error *error) {
+    for (uint32_t i = 0; i < dataset->count; i++) {
+        uint32_t row = row_of(dataset, i);
+        int32_t label = dataset->labels[row];
+        if (label < 0 || label >= needs->classes)
             return tw_error_set(error, TW_DATA,
                                 "%s: the label of sample %u (counted from 0) is %d, but the model "
                                 "has %d outputs, for labels 0 to %d",
-                                dataset->labels_name, i, dataset->labels[i], classes, classes - 1);
+                                dataset->targets_name, row, label, needs->classes,
+                                needs->classes - 1);
+    }
     return TW_OK;
+}
+
+static enum tw_status check_targets(const struct tw_dataset *dataset,
+                                    const struct tw_data_needs *needs, struct tw_error *error) {
+    if (dataset->outputs != needs->outputs)
+        return tw_error_set(
+            error, TW_DATA, "%s: a target has %d number%s, but the model has %d output%s",
+            dataset->targets_name, dataset->outputs, dataset->outputs == 1 ? "" : "s",
+            needs->outputs, needs->outputs == 1 ? "" : "s");
+    for (uint32_t i = 0; needs->parts && i < dataset->count; i++) {
+        size_t row = row_of(dataset, i);
+        for (int k = 0; k < dataset->outputs; k++) {
+            float value = dataset->targets[row * (size_t)dataset->outputs + (size_t)k];
+            if (!(value >= 0 && value <= 1))
+                return tw_error_set(error, TW_DATA,
+                                    "%s: the target of sample %zu (counted from 0) is %g, but %s "
+                                    "takes numbers from 0 to 1",
+                                    dataset->targets_name, row, (double)value, needs->loss);
+        }
+    }
+    return TW_OK;
+}
+
+enum tw_status tw_dataset_check(const struct tw_dataset *dataset, const struct tw_data_needs *needs,
+                                struct tw_error *error) {
+    char ours[256], theirs[256];
+    if (!same_shape(dataset->dims, dataset->shape, needs->dims, needs->shape))
+        return tw_error_set(
+            error, TW_DATA, "%s: its samples have the shape %s, but model.input is %s",
+            dataset->samples_name, tw_shape_text(dataset->dims, dataset->shape, ours, sizeof ours),
+            tw_shape_text(needs->dims, needs->shape, theirs, sizeof theirs));
+    if (dataset->outputs > 0 && !needs->values)
+        return tw_error_set(error, TW_DATA,
+                            "%s: its targets are real numbers, but %s takes classes; take "
+                            "mean_squared_error or the like, or give classes",
+                            dataset->targets_name, needs->loss);
+    if (dataset->outputs > 0)
+        return check_targets(dataset, needs, error);
+    if (!needs->labels)
+        return tw_error_set(error, TW_DATA,
+                            "%s: its targets are classes, but %s with one output takes real "
+                            "numbers; give the last layer an output for each class",
+                            dataset->targets_name, needs->loss);
+    return check_labels(dataset, needs, error);
+}
+
+/* A byte each where all of them fit, so that it does not matter how a file writes them. */
+static void add_labels(struct tw_sha256 *sha, const int32_t *labels, uint32_t count) {
+    bool small = true;
+    for (uint32_t i = 0; i < count; i++)
+        small = small && labels[i] >= 0 && labels[i] < 256;
+    if (!small) {
+        tw_sha256_update(sha, labels, count * sizeof *labels);
+        return;
+    }
+    uint8_t bytes[1024];
+    size_t used = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        bytes[used++] = (uint8_t)labels[i];
+        if (used == sizeof bytes || i + 1 == count) {
+            tw_sha256_update(sha, bytes, used);
+            used = 0;
+        }
+    }
 }
 
 void tw_dataset_sha256(const struct tw_dataset *dataset, char out[TW_SHA256_HEX]) {
     uint8_t digest[TW_SHA256_BYTES];
     struct tw_sha256 sha;
+    size_t count = dataset->count;
+    assert(dataset->place == NULL);
     tw_sha256_init(&sha);
-    tw_sha256_update(&sha, dataset->samples, dataset->count * (size_t)dataset->elements);
-    tw_sha256_update(&sha, dataset->labels, dataset->count);
+    tw_sha256_update(&sha, dataset->rows,
+                     count * (size_t)dataset->elements *
+                         (dataset->kind == TW_ROWS_BYTES ? 1 : sizeof(float)));
+    if (dataset->outputs == 0)
+        add_labels(&sha, dataset->labels, dataset->count);
+    else
+        tw_sha256_update(&sha, dataset->targets, count * (size_t)dataset->outputs * sizeof(float));
     tw_sha256_final(&sha, digest);
     tw_hex(digest, sizeof digest, out);
 }
@@ -142,35 +215,5 @@ enum tw_status tw_dataset_check_sha256(const struct tw_dataset *dataset, const c
     return tw_error_set(error, TW_DATA,
                         "%s, %s: this is other training data than the job's: its SHA-256 is %s, "
                         "data.sha256 of the job is %s",
-                        dataset->samples_name, dataset->labels_name, found, expected);
-}
-
-/* byte / 255, rounded once: the bits that a division gives, at a third of its time.
- * 1/255 in two parts: byte * HIGH is exact, and of byte * LOW so little is lost that the
- * sum is rounded as the quotient would be (the tests compare all 256). */
-#define HIGH 0x1.01p-8f
-#define LOW 0x1.010102p-24f
-
-TW_CLONES static void scale(const uint8_t *restrict bytes, int64_t count, float *restrict out) {
-    for (int64_t i = 0; i < count; i++) {
-        float value = (float)bytes[i];
-        out[i] = value * HIGH + value * LOW;
-    }
-}
-
-/* Samples lie anywhere: their lines are asked for while the one before is scaled. */
-static void prefetch(const uint8_t *bytes, int64_t count) {
-    for (int64_t i = 0; i < count; i += 64)
-        __builtin_prefetch(bytes + i);
-}
-
-void tw_dataset_gather(const struct tw_dataset *dataset, const uint32_t *positions, int rows,
-                       float *x, int32_t *labels) {
-    int64_t elements = dataset->elements;
-    for (int i = 0; i < rows; i++) {
-        if (i + 1 < rows)
-            prefetch(dataset->samples + positions[i + 1] * elements, elements);
-        scale(dataset->samples + positions[i] * elements, elements, x + i * elements);
-        labels[i] = dataset->labels[positions[i]];
-    }
+                        dataset->samples_name, dataset->targets_name, found, expected);
 }

@@ -1,30 +1,46 @@
-/* Data sets: samples and labels in memory, as the bytes of their files.
+/* A data set: samples, and what a model should answer to each, in memory.
  *
  * A format is a const table in one file; adding one is a new file and one line in
- * dataset.c. Every format ends in the same struct: n samples of uint8, one uint8
- * label each; they become floats only when a batch is gathered. A data set never
- * changes once it is open and may be read by several threads.
+ * dataset.c. Every format ends in the same struct: rows as they stand in their files (bytes
+ * or floats), and for each either a class number or real targets. They become what a net
+ * takes only when a batch is gathered (dataset_gather.c): bytes are scaled, and what was prepared
+ * from the training set (prepare.h) is done to them. A data set never changes once it is open
+ * and may be read by several threads.
  *
  * A file may be missing, cut short, corrupt or made to hurt: the answer is TW_DATA
  * with the file, what was expected and what was found, and memory never grows by
  * what a header claims, only by bytes that were really there.
+ *
+ * All data of a job is opened by datasets.h.
  */
 #ifndef TW_DATA_DATASET_H
 #define TW_DATA_DATASET_H
 
 #include "common/base/digest.h"
 #include "common/job/options.h"
-#include "common/tensor/tensor.h"
+#include "common/tensor/batch.h"
+
+enum tw_row_kind {
+    TW_ROWS_BYTES,  /* uint8_t: byte / 255, as images have it */
+    TW_ROWS_FLOATS, /* float: as they are */
+};
+
+#define TW_DATASET_PARTS 4
 
 struct tw_dataset {
     uint32_t count; /* samples, >= 1 */
     int dims;       /* shape of one sample, without the count */
     int64_t shape[TW_DIMS_MAX];
-    int64_t elements;   /* of one sample */
-    uint8_t *samples;   /* [count, elements] */
-    uint8_t *labels;    /* [count] */
-    char *samples_name; /* the file, for messages */
-    char *labels_name;
+    int64_t elements; /* of one sample */
+    enum tw_row_kind kind;
+    const void *rows;              /* [rows of the files, elements] */
+    const int32_t *labels;         /* [rows of the files]; NULL: they have */
+    const float *targets;          /* [rows of the files, outputs] */
+    int outputs;                   /* numbers of a target; 0: labels */
+    uint32_t *place;               /* [count]: the row of each sample; NULL: they are in order */
+    char *samples_name;            /* the file, for messages */
+    char *targets_name;            /* that of labels or targets */
+    void *owned[TW_DATASET_PARTS]; /* from malloc, freed with it; NULL: nothing */
 };
 
 struct tw_data_format {
@@ -33,8 +49,7 @@ struct tw_data_format {
     const struct tw_option_rule *rules;
     int rule_count;
     size_t options_size;
-    /* Fills a zeroed data set; what it allocated until it failed is freed by the
-     * caller. */
+    /* Fills a zeroed data set; what it owned until it failed is freed by the caller. */
     enum tw_status (*read)(struct tw_dataset *dataset, const void *options, struct tw_error *error);
 };
 
@@ -55,14 +70,16 @@ const struct tw_option_rule *tw_dataset_rules(const char *path, const char *name
 /* NULL is fine. */
 void tw_dataset_free(struct tw_dataset *dataset);
 
-/* Whether a model can learn from it: samples have the shape `shape` (sizes of 1 do not
- * count: [28, 28] is [1, 28, 28]) and labels are below `classes`. TW_DATA with the
- * file, both shapes, or the first wrong label with its row. */
-enum tw_status tw_dataset_check(const struct tw_dataset *dataset, int dims, const int64_t *shape,
-                                int classes, struct tw_error *error);
+/* Whether a model can learn from it: samples have its shape (sizes of 1 do not count: [28, 28] is
+ * [1, 28, 28]), the loss takes what they have, labels are below the number of classes, targets
+ * have a number for each output. TW_DATA with the file, both shapes, or the first wrong one with
+ * its row. */
+enum tw_status tw_dataset_check(const struct tw_dataset *dataset, const struct tw_data_needs *needs,
+                                struct tw_error *error);
 
-/* What identifies a data set: the SHA-256, in hexadecimal, of all samples and then all
- * labels, a byte each, whatever files they come from. */
+/* What identifies a data set: the SHA-256, in hexadecimal, of all samples and then all labels or
+ * targets, as they stand in the files: bytes, floats as 4 bytes (little-endian), labels as a byte
+ * each where all of them are below 256, else as 4. Not of a part (split.h). */
 void tw_dataset_sha256(const struct tw_dataset *dataset, char out[TW_SHA256_HEX]);
 
 /* Whether it is the data set that the job wants (data.sha256; "": any). TW_DATA with both
@@ -70,9 +87,16 @@ void tw_dataset_sha256(const struct tw_dataset *dataset, char out[TW_SHA256_HEX]
 enum tw_status tw_dataset_check_sha256(const struct tw_dataset *dataset, const char *expected,
                                        struct tw_error *error);
 
-/* Samples at `positions` [rows], each below count, as rows of x [rows, elements]:
- * byte / 255, rounded once; and their labels [rows]. */
+/* Samples at `positions` [rows], each below count, into a batch of at least so many rows: bytes
+ * are divided by 255 and rounded once. It fits the net (tw_dataset_check). */
 void tw_dataset_gather(const struct tw_dataset *dataset, const uint32_t *positions, int rows,
-                       float *x, int32_t *labels);
+                       struct tw_batch *out);
+
+/* Divides a data set that is whole: it keeps its samples but `count` of them, which *out gets
+ * (NULL: they are only left out); both in the order of the files. Which ones says a permutation of
+ * (seed, TW_STREAM_SPLIT): the last `count` of it. *out borrows from `dataset`, which outlives
+ * it. TW_JOB when nothing would be left, TW_NO_MEMORY. */
+enum tw_status tw_dataset_split(struct tw_dataset *dataset, uint32_t count, uint64_t seed,
+                                struct tw_dataset **out, struct tw_error *error);
 
 #endif

@@ -191,9 +191,10 @@ static enum tw_status read_samples(struct tw_dataset *dataset, const char *path,
                                    struct tw_error *error) {
     struct idx idx;
     enum tw_status status = read_file(&idx, path, error);
-    dataset->samples = idx.bytes;
+    dataset->rows = dataset->owned[0] = idx.bytes;
     if (status != TW_OK)
         return status;
+    dataset->kind = TW_ROWS_BYTES;
     dataset->count = (uint32_t)idx.shape[0]; /* of 4 bytes in the file */
     dataset->dims = idx.dims > 1 ? idx.dims - 1 : 1;
     dataset->shape[0] = 1; /* one dimension: samples of a single number */
@@ -203,33 +204,43 @@ static enum tw_status read_samples(struct tw_dataset *dataset, const char *path,
     return TW_OK;
 }
 
-static enum tw_status read_labels(struct tw_dataset *dataset, const struct options *options,
+static enum tw_status check_labels(const struct idx *idx, const struct tw_dataset *dataset,
+                                   struct tw_error *error) {
+    char text[256];
+    if (idx->dims != 1)
+        return tw_error_set(error, TW_DATA, "%s: labels have one dimension, but its shape is %s",
+                            idx->path, tw_shape_text(idx->dims, idx->shape, text, sizeof text));
+    if (idx->shape[0] != dataset->count)
+        return tw_error_set(error, TW_DATA, "%s: %lld labels, but %s has %u samples", idx->path,
+                            (long long)idx->shape[0], dataset->samples_name, dataset->count);
+    return TW_OK;
+}
+
+static enum tw_status read_labels(struct tw_dataset *dataset, const char *path,
                                   struct tw_error *error) {
     struct idx idx;
-    char text[256];
-    enum tw_status status = read_file(&idx, options->labels, error);
-    dataset->labels = idx.bytes;
-    if (status != TW_OK)
-        return status;
-    if (idx.dims != 1)
-        return tw_error_set(error, TW_DATA, "%s: labels have one dimension, but its shape is %s",
-                            options->labels, tw_shape_text(idx.dims, idx.shape, text, sizeof text));
-    if (idx.shape[0] != dataset->count)
-        return tw_error_set(error, TW_DATA, "%s: %lld labels, but %s has %u samples",
-                            options->labels, (long long)idx.shape[0], options->images,
-                            dataset->count);
-    return TW_OK;
+    enum tw_status status = read_file(&idx, path, error);
+    if (status == TW_OK)
+        status = check_labels(&idx, dataset, error);
+    int32_t *labels = status == TW_OK ? malloc(dataset->count * sizeof *labels) : NULL;
+    if (status == TW_OK && labels == NULL)
+        status = tw_error_set(error, TW_NO_MEMORY, "%s: out of memory for the labels", path);
+    for (uint32_t i = 0; labels != NULL && i < dataset->count; i++)
+        labels[i] = idx.bytes[i];
+    dataset->labels = dataset->owned[1] = labels;
+    free(idx.bytes);
+    return status;
 }
 
 static enum tw_status read_both(struct tw_dataset *dataset, const void *options,
                                 struct tw_error *error) {
     const struct options *paths = options;
     dataset->samples_name = strdup(paths->images);
-    dataset->labels_name = strdup(paths->labels);
-    if (dataset->samples_name == NULL || dataset->labels_name == NULL)
+    dataset->targets_name = strdup(paths->labels);
+    if (dataset->samples_name == NULL || dataset->targets_name == NULL)
         return tw_error_set(error, TW_NO_MEMORY, "out of memory for a data set");
     enum tw_status status = read_samples(dataset, paths->images, error);
-    return status == TW_OK ? read_labels(dataset, paths, error) : status;
+    return status == TW_OK ? read_labels(dataset, paths->labels, error) : status;
 }
 
 const struct tw_data_format tw_data_format_idx = {

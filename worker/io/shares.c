@@ -146,7 +146,7 @@ static enum tw_status gather(struct tw_shares *shares, uint32_t i, uint64_t step
         return tw_error_set(error, TW_LIMIT, "the server gave step %llu, which has no samples",
                             (unsigned long long)step);
     tw_dataset_gather(shares->config.data, shares->positions, tw_net_rows(share->net),
-                      tw_net_input(share->net), tw_net_labels(share->net));
+                      tw_net_batch(share->net));
     return TW_OK;
 }
 

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "common/base/digest.h"
-#include "worker/data/dataset.h"
+#include "worker/data/datasets.h"
 #include "worker/io/shares.h"
 #include "worker/io/straggler.h"
 #include "worker/io/talweg.h"
@@ -17,10 +17,11 @@
 struct trainee {
     const struct tw_worker_config *config;
     struct tw_model *model;
-    struct tw_dataset *data; /* a worker's training data, an evaluator's test data */
-    uint64_t epoch_samples;  /* of the training data */
-    float *block;            /* the weights, tensor after tensor */
-    const float **weights;   /* [tensors], into the block */
+    struct tw_datasets datasets;
+    const struct tw_dataset *data; /* a worker's training data, an evaluator's test data */
+    uint64_t epoch_samples;        /* of the training data */
+    float *block;                  /* the weights, tensor after tensor */
+    const float **weights;         /* [tensors], into the block */
     struct talweg_tensor *tensors;
     struct talweg *talweg;
     struct talweg_place place;
@@ -67,27 +68,19 @@ static enum tw_status check_job(const struct tw_worker_config *config, struct tw
 
 static enum tw_status load_data(struct trainee *trainee, struct tw_error *error) {
     const struct tw_job *job = trainee->config->job;
-    const struct tw_model *model = trainee->model;
+    bool evaluator = trainee->config->evaluator;
 
     if (!job->has_train)
         return TW_OK;
-    enum tw_status status = tw_dataset_open(&trainee->data, &job->train, error);
+    struct tw_data_needs needs = tw_model_needs(trainee->model);
+    enum tw_status status = tw_datasets_open(&trainee->datasets, job, &needs,
+                                             evaluator ? TW_WANT_TEST : TW_WANT_TRAIN, error);
     if (status != TW_OK)
         return status;
-    status = tw_dataset_check_sha256(trainee->data, job->data_sha256, error);
-    if (status != TW_OK)
-        return status;
-    trainee->epoch_samples = trainee->data->count;
-    if (trainee->config->evaluator) { /* of the training data it needs the number only */
-        tw_dataset_free(trainee->data);
-        trainee->data = NULL;
-        status = tw_dataset_open(&trainee->data, &job->test, error);
-        if (status != TW_OK)
-            return status;
-    }
+    trainee->epoch_samples = trainee->datasets.train_samples;
+    trainee->data = evaluator ? trainee->datasets.test : trainee->datasets.train;
     note(trainee, "%u samples from %s", trainee->data->count, trainee->data->samples_name);
-    return tw_dataset_check(trainee->data, model->input.dims, model->input.size,
-                            tw_model_classes(model), error);
+    return TW_OK;
 }
 
 static enum tw_status allocate_weights(struct trainee *trainee, struct tw_error *error) {
@@ -232,7 +225,7 @@ static int push(struct trainee *trainee) {
         }
     }
     trainee->computed++;
-    if (trainee->model->objective == NULL)
+    if (trainee->data != NULL && trainee->data->outputs == 0)
         result = talweg_push_correct(trainee->talweg, tw_shares_correct(shares));
     if (result != TALWEG_OK)
         return result;
@@ -302,8 +295,7 @@ static void score_data(struct trainee *trainee, struct tw_score *score) {
         int here = count - first < (uint32_t)rows ? (int)(count - first) : rows;
         for (int i = 0; i < here; i++)
             trainee->positions[i] = first + (uint32_t)i;
-        tw_dataset_gather(trainee->data, trainee->positions, here, tw_net_input(trainee->net),
-                          tw_net_labels(trainee->net));
+        tw_dataset_gather(trainee->data, trainee->positions, here, tw_net_batch(trainee->net));
         tw_net_evaluate(trainee->net, here, score);
     }
 }
@@ -320,11 +312,11 @@ static enum tw_status evaluate(struct trainee *trainee, struct tw_error *error) 
             break;
         score_data(trainee, &score);
         double examples = (double)score.examples;
+        bool classes = trainee->data->outputs == 0;
+        double accuracy = classes ? (double)score.correct / examples : (double)NAN;
         note(trainee, "version %llu: test loss %.4f, test accuracy %.4f",
-             (unsigned long long)talweg_version(trainee->talweg), score.loss / examples,
-             (double)score.correct / examples);
-        result =
-            talweg_report(trainee->talweg, score.loss / examples, (double)score.correct / examples);
+             (unsigned long long)talweg_version(trainee->talweg), score.loss / examples, accuracy);
+        result = talweg_report(trainee->talweg, score.loss / examples, accuracy);
     }
     return status == TW_OK ? told(trainee, result, error) : status;
 }
@@ -350,7 +342,7 @@ enum tw_status tw_worker_train(const struct tw_worker_config *config, struct tw_
     free(trainee.tensors);
     free(trainee.weights);
     free(trainee.block);
-    tw_dataset_free(trainee.data);
+    tw_datasets_close(&trainee.datasets);
     tw_model_free(trainee.model);
     return status;
 }

@@ -70,12 +70,18 @@ static bool is_correct(const tw_real *out, int outputs, int32_t label) {
 }
 
 void tw_loss_add(const struct tw_loss *loss, const void *options, const tw_real *out, int rows,
-                 int outputs, const int32_t *labels, tw_real *gradient, struct tw_score *score) {
+                 int outputs, const struct tw_batch *batch, tw_real *gradient,
+                 struct tw_score *score) {
+    assert(loss->valued || !batch->valued);
     for (int i = 0; i < rows; i++) {
         size_t first = (size_t)i * (size_t)outputs;
-        assert(labels[i] >= 0 && labels[i] < tw_loss_classes(loss, outputs));
-        score->correct += is_correct(out + first, outputs, labels[i]);
-        score->loss += loss->row(options, out + first, outputs, labels[i],
+        struct tw_target target = {.values = batch->valued ? batch->targets + first : NULL};
+        if (!batch->valued) {
+            target.label = batch->labels[i];
+            assert(target.label >= 0 && target.label < tw_loss_classes(loss, outputs));
+            score->correct += is_correct(out + first, outputs, target.label);
+        }
+        score->loss += loss->row(options, out + first, outputs, target,
                                  gradient == NULL ? NULL : gradient + first);
     }
     score->examples += rows;

@@ -1,7 +1,8 @@
-/* Losses: how far outputs are from labels, and in which direction to go. Each is
+/* Losses: how far outputs are from targets, and in which direction to go. Each is
  * a const table in one file; adding one is a new file and one line in loss.c.
  *
- * Labels are class numbers. Loss and gradient are SUMS over rows, never means:
+ * A target is a class number, the label, or real numbers, one for each output. Loss and
+ * gradient are SUMS over rows, never means:
  * whoever applies the update divides by the number of examples, once.
  */
 #ifndef TW_NN_LOSS_H
@@ -13,8 +14,20 @@
 struct tw_score {
     double loss;
     int64_t examples;
-    int64_t correct; /* those whose largest output is the label's; ties: the lowest class wins */
+    int64_t correct; /* those whose largest output is the label's; ties: the lowest class wins.
+                      * 0 where targets are real numbers */
 };
+
+/* What one row of outputs should be. */
+struct tw_target {
+    const tw_real *values; /* [outputs]; NULL: */
+    int32_t label;         /* 0 <= label < tw_loss_classes() */
+};
+
+/* Target of output i: its value, or that of the one-hot vector of the label. */
+static inline double tw_target_at(struct tw_target target, int i) {
+    return target.values != NULL ? (double)target.values[i] : i == target.label ? 1.0 : 0.0;
+}
 
 struct tw_loss {
     const char *name;
@@ -23,10 +36,11 @@ struct tw_loss {
     int rule_count;
     size_t options_size;
     bool binary; /* takes a single output, too: it tells class 1 (above 0) from class 0 */
+    bool valued; /* takes real targets, too */
+    bool parts;  /* they are from 0 to 1 */
     /* The loss of one row of `outputs`; `gradient` (may be `out`, may be NULL) gets its
-     * derivative by them. 0 <= label < tw_loss_classes(). A row that holds NaN gives NaN,
-     * not a plausible number. */
-    double (*row)(const void *options, const tw_real *out, int outputs, int32_t label,
+     * derivative by them. A row that holds NaN gives NaN, not a plausible number. */
+    double (*row)(const void *options, const tw_real *out, int outputs, struct tw_target target,
                   tw_real *gradient);
 };
 
@@ -42,9 +56,10 @@ enum tw_status tw_loss_find(const struct tw_loss **out, void **options,
 /* How many classes so many outputs tell apart: as many, or 2 for one output of a binary loss. */
 int tw_loss_classes(const struct tw_loss *loss, int outputs);
 
-/* Adds the loss of rows [0, rows) of `out` [rows, outputs] to `score`; `gradient`
- * [rows, outputs] as in row(). */
+/* Adds the loss of rows [0, rows) of `out` [rows, outputs] to `score`, compared with the labels
+ * or targets of the batch; `gradient` [rows, outputs] as in row(). */
 void tw_loss_add(const struct tw_loss *loss, const void *options, const tw_real *out, int rows,
-                 int outputs, const int32_t *labels, tw_real *gradient, struct tw_score *score);
+                 int outputs, const struct tw_batch *batch, tw_real *gradient,
+                 struct tw_score *score);
 
 #endif

@@ -3,7 +3,7 @@
  * max(z, 0) - t z + log(1 + exp(-|z|)). Its derivative is sigmoid(z_j) - t_j.
  *
  * With one output the target t is the label, 0 or 1: logistic regression. With several it is
- * one-hot: each output tells its own class from all others. */
+ * one-hot: each output tells its own class from all others. Real targets are from 0 to 1. */
 #include <math.h>
 
 #include "common/base/realmath.h"
@@ -15,18 +15,26 @@ static double log_1_plus(double x) {
     return u == 1 ? x : tw_log(u) * (x / (u - 1));
 }
 
-static double row(const void *options, const tw_real *out, int outputs, int32_t label,
+/* log(1 + exp(z)) - t z, written for a target of 0 or of 1 so that nothing cancels. */
+static double output(double z, double target, double *slope) {
+    double e = tw_exp(-fabs(z)), rest = log_1_plus(e);
+    if (target == 1) {
+        *slope = -(z > 0 ? e : 1) / (1 + e);
+        return (z > 0 ? 0 : -z) + rest;
+    }
+    *slope = (z < 0 ? e : 1) / (1 + e) - target;
+    return (z < 0 ? 0 : z) - target * z + rest;
+}
+
+static double row(const void *options, const tw_real *out, int outputs, struct tw_target target,
                   tw_real *gradient) {
-    double sum = 0.0;
+    double sum = 0.0, slope;
+    bool single = target.values == NULL && outputs == 1;
     for (int i = 0; i < outputs; i++) {
-        bool on = outputs == 1 ? label == 1 : i == label;
-        double z = on ? -(double)out[i] : (double)out[i]; /* wrong when above 0 */
-        double e = tw_exp(-fabs(z));
-        sum += (z < 0 ? 0 : z) + log_1_plus(e);
-        if (gradient != NULL) {
-            double sigmoid = (z < 0 ? e : 1) / (1 + e);
-            gradient[i] = (tw_real)((on ? -sigmoid : sigmoid) / outputs);
-        }
+        double wanted = single ? (double)target.label : tw_target_at(target, i);
+        sum += output((double)out[i], wanted, &slope);
+        if (gradient != NULL)
+            gradient[i] = (tw_real)(slope / outputs);
     }
     return sum / outputs;
 }
@@ -34,7 +42,9 @@ static double row(const void *options, const tw_real *out, int outputs, int32_t 
 const struct tw_loss tw_loss_binary_cross_entropy = {
     .name = "binary_cross_entropy",
     .text = "mean over the outputs of log(1 + exp(z_j)) - t_j z_j; t is the label, with one "
-            "output, else one-hot",
+            "output, else one-hot; or real, from 0 to 1",
     .binary = true,
+    .valued = true,
+    .parts = true,
     .row = row,
 };

@@ -1,4 +1,4 @@
-/* Huber's loss against the one-hot vector of the label: with d_j = z_j - [j = label], the
+/* Huber's loss against real targets, or the one-hot vector of the label: with d_j = z_j - t_j, the
  * mean over the outputs of d_j^2 / 2 where |d_j| <= delta, else delta (|d_j| - delta / 2)
  * (Huber 1964, "Robust Estimation of a Location Parameter", eq. 2.4 with its k = delta). */
 #include <math.h>
@@ -21,12 +21,12 @@ static const struct tw_option_rule rules[] = {
      .text = "up to here the loss is quadratic, beyond it linear"},
 };
 
-static double row(const void *options, const tw_real *out, int outputs, int32_t label,
+static double row(const void *options, const tw_real *out, int outputs, struct tw_target target,
                   tw_real *gradient) {
     const double delta = ((const struct options *)options)->delta;
     double sum = 0.0;
     for (int i = 0; i < outputs; i++) {
-        double difference = (double)out[i] - (i == label ? 1.0 : 0.0), size = fabs(difference);
+        double difference = (double)out[i] - tw_target_at(target, i), size = fabs(difference);
         bool far = size > delta;
         sum += far ? delta * (size - delta / 2) : difference * difference / 2;
         if (gradient != NULL)
@@ -37,9 +37,10 @@ static double row(const void *options, const tw_real *out, int outputs, int32_t 
 
 const struct tw_loss tw_loss_huber = {
     .name = "huber",
-    .text = "mean over the outputs of d^2 / 2, linear beyond delta, d = z_j - [j = label]",
+    .text = "mean over the outputs of d^2 / 2, linear beyond delta, d = z_j - t_j",
     .rules = rules,
     .rule_count = sizeof rules / sizeof rules[0],
     .options_size = sizeof(struct options),
+    .valued = true,
     .row = row,
 };

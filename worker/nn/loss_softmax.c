@@ -32,8 +32,9 @@ static double smoothed(double smoothing, const tw_real *out, int outputs, int32_
     return smoothing * (((double)out[label] - largest) - mean);
 }
 
-static double row(const void *options, const tw_real *out, int outputs, int32_t label,
+static double row(const void *options, const tw_real *out, int outputs, struct tw_target target,
                   tw_real *gradient) {
+    const int32_t label = target.label;
     const double smoothing = ((const struct options *)options)->smoothing;
     double largest = (double)out[0], sum = 0.0, z_label = (double)out[label];
     for (int i = 1; i < outputs; i++)

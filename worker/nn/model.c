@@ -92,7 +92,7 @@ static enum tw_status add_loss(struct tw_model *model, const struct tw_job_model
     enum tw_status status = tw_loss_find(&model->loss, &model->loss_options, &job->loss, error);
     if (status != TW_OK)
         return status;
-    int least = model->loss->binary ? 1 : 2;
+    int least = model->loss->valued ? 1 : 2;
     if (output->dims != 1 || output->elements < least)
         return tw_job_error(error, job->loss.where, job->loss.path,
                             "%s needs at least %d output%s of one dimension, [classes], but the "
@@ -172,6 +172,20 @@ int tw_model_classes(const struct tw_model *model) {
     if (model->loss == NULL)
         return 0;
     return tw_loss_classes(model->loss, (int)model->output.elements);
+}
+
+struct tw_data_needs tw_model_needs(const struct tw_model *model) {
+    struct tw_data_needs needs = {
+        .dims = model->input.dims,
+        .outputs = (int)model->output.elements,
+        .classes = tw_model_classes(model),
+        .labels = model->output.elements > 1 || model->loss->binary,
+        .values = model->loss->valued,
+        .parts = model->loss->parts,
+        .loss = model->loss->name,
+    };
+    memcpy(needs.shape, model->input.size, sizeof needs.shape);
+    return needs;
 }
 
 struct tw_layer_cost tw_model_cost(const struct tw_model *model, int layer) {

@@ -52,6 +52,9 @@ bool tw_model_computes(const struct tw_model *model);
 /* How many classes the outputs tell apart; 0 without layers. */
 int tw_model_classes(const struct tw_model *model);
 
+/* What samples and targets must be like. The model has layers. */
+struct tw_data_needs tw_model_needs(const struct tw_model *model);
+
 /* What a layer costs: additions and multiplications for one sample (FLOP), of the forward pass,
  * and of the backward pass: as many again for its inputs, unless nobody below has weights,
  * and for its weights. */

@@ -26,15 +26,15 @@ struct tw_net {
     const tw_real **weights; /* [tensors], the caller's values */
     int rows;
     bool training;
-    int next;             /* layer whose turn it is in the backward pass, plus 1 */
-    int lowest;           /* first layer that has tensors; none below needs gradients */
-    tw_real **values;     /* [layers + 1] */
-    tw_real **slopes;     /* [layers + 1], gradients by the values; NULL below `lowest` */
-    tw_real **gradients;  /* [tensors] */
-    int32_t *labels;      /* [rows] */
-    struct place *places; /* [layers] */
-    void *scratch;        /* what the neediest layer wants, for one call at a time */
-    void *memory;         /* all of it but the labels */
+    int next;              /* layer whose turn it is in the backward pass, plus 1 */
+    int lowest;            /* first layer that has tensors; none below needs gradients */
+    tw_real **values;      /* [layers + 1] */
+    tw_real **slopes;      /* [layers + 1], gradients by the values; NULL below `lowest` */
+    tw_real **gradients;   /* [tensors] */
+    struct tw_batch batch; /* x: values[0] */
+    struct place *places;  /* [layers] */
+    void *scratch;         /* what the neediest layer wants, for one call at a time */
+    void *memory;          /* all of it but the labels */
     bool (*unwanted)(void *context);
     void *context; /* of unwanted */
 };
@@ -128,6 +128,8 @@ static void carve_places(struct tw_net *net, struct carver *carver) {
 
 static void carve_all(struct tw_net *net, struct carver *carver) {
     carve_values(net, carver);
+    net->batch.x = net->values[0];
+    net->batch.targets = carve_rows(net, carver, net->model->output.elements);
     carve_places(net, carver);
     if (net->training) {
         carve_slopes(net, carver);
@@ -161,10 +163,10 @@ static enum tw_status prepare(struct tw_net *net, const struct tw_model *model, 
     net->slopes = calloc(boundaries, sizeof *net->slopes);
     net->gradients = calloc(tensors, sizeof *net->gradients);
     net->weights = calloc(tensors, sizeof *net->weights);
-    net->labels = calloc((size_t)rows, sizeof *net->labels);
+    net->batch.labels = calloc((size_t)rows, sizeof *net->batch.labels);
     net->places = calloc(boundaries, sizeof *net->places);
     if (net->values == NULL || net->places == NULL || net->slopes == NULL ||
-        net->gradients == NULL || net->weights == NULL || net->labels == NULL)
+        net->gradients == NULL || net->weights == NULL || net->batch.labels == NULL)
         return tw_error_set(error, TW_NO_MEMORY, "out of memory for a net of %d rows", rows);
     share_dice(net);
     carve_all(net, carver);
@@ -241,7 +243,7 @@ void tw_net_free(struct tw_net *net) {
         return;
     free(net->memory);
     free(net->places);
-    free(net->labels);
+    free(net->batch.labels);
     free(net->weights);
     free(net->gradients);
     free(net->slopes);
@@ -249,12 +251,16 @@ void tw_net_free(struct tw_net *net) {
     free(net);
 }
 
+struct tw_batch *tw_net_batch(struct tw_net *net) {
+    return &net->batch;
+}
+
 tw_real *tw_net_input(struct tw_net *net) {
-    return net->values[0];
+    return net->batch.x;
 }
 
 int32_t *tw_net_labels(struct tw_net *net) {
-    return net->labels;
+    return net->batch.labels;
 }
 
 int tw_net_rows(const struct tw_net *net) {
@@ -309,7 +315,7 @@ bool tw_net_forward(struct tw_net *net, struct tw_score *score) {
             return false;
     }
     tw_loss_add(net->model->loss, net->model->loss_options, net->values[last], net->rows,
-                (int)net->model->output.elements, net->labels, net->slopes[last], score);
+                (int)net->model->output.elements, &net->batch, net->slopes[last], score);
     net->next = last;
     return true;
 }
@@ -345,5 +351,5 @@ void tw_net_evaluate(struct tw_net *net, int count, struct tw_score *score) {
     for (int i = 0; i < model->layer_count; i++)
         run_layer(net, i, false);
     tw_loss_add(model->loss, model->loss_options, net->values[model->layer_count], count,
-                (int)model->output.elements, net->labels, NULL, score);
+                (int)model->output.elements, &net->batch, NULL, score);
 }

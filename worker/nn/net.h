@@ -3,7 +3,7 @@
  *
  * One step of training:
  *
- *     fill tw_net_input() and tw_net_labels(), name the random numbers (tw_net_dice)
+ *     fill tw_net_batch(), name the random numbers (tw_net_dice)
  *     tw_net_forward(net, &score)
  *     while (tw_net_backward_step(net, &first, &tensors))
  *         gradients of tensors [first, first + tensors) are final: send them
@@ -41,9 +41,12 @@ void tw_net_bind(struct tw_net *net, const tw_real *const *weights);
 /* NULL is fine. */
 void tw_net_free(struct tw_net *net);
 
-/* [rows, elements of a sample] and [rows], to be filled before each call below,
- * which may overwrite them. Labels must be below the number of classes. Of an objective the
- * input is its noise (tw_objective_noise), and there are no labels. */
+/* The samples, to be filled before each call below, which may overwrite them. Labels must be below
+ * the number of classes. Of an objective x is its noise (tw_objective_noise), and there is
+ * nothing else. */
+struct tw_batch *tw_net_batch(struct tw_net *net);
+
+/* Parts of it: [rows, elements of a sample] and [rows]. */
 tw_real *tw_net_input(struct tw_net *net);
 int32_t *tw_net_labels(struct tw_net *net);
 int tw_net_rows(const struct tw_net *net);

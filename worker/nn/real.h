@@ -11,12 +11,7 @@
 #define TW_NN_REAL_H
 
 #include "common/base/realmath.h"
-
-#ifdef TW_NN_DOUBLE
-typedef double tw_real;
-#else
-typedef float tw_real;
-#endif
+#include "common/tensor/batch.h" /* tw_real */
 
 static inline tw_real tw_real_exp(tw_real x) {
 #ifdef TW_NN_DOUBLE

@@ -1,0 +1,81 @@
+/* data: what is learned from, and tested on. Formats and their options are worker/data's. */
+#include <string.h>
+
+#include "common/job/job_read.h"
+
+#define SAMPLES_MAX UINT32_MAX
+
+static const struct tw_variant_form data_form = {
+    .key = "format",
+    .what = "data such as {format: idx, images: FILE, labels: FILE}",
+    .paths = true};
+
+static enum tw_status read_part(const struct tw_job_reader *reader, const struct tw_yaml *data,
+                                const char *key, bool *has, struct tw_variant *out) {
+    const struct tw_yaml *node = tw_yaml_find(data, key);
+    *has = node != NULL;
+    return node ? tw_read_variant(reader, node, &data_form, out) : TW_OK;
+}
+
+/* Which training data it must be: written into the job of a run, so that nobody goes on
+ * with other data. */
+static enum tw_status read_sha256(const struct tw_job_reader *reader, const struct tw_yaml *data) {
+    const struct tw_yaml *node = tw_yaml_find(data, "sha256");
+    struct tw_option option;
+    char shown[TW_SHOWN];
+    if (!node)
+        return TW_OK;
+    enum tw_status status = tw_need_scalar(reader, node, &option);
+    if (status != TW_OK)
+        return status;
+    if (strlen(option.text) != 64 || strspn(option.text, "0123456789abcdef") != 64)
+        return tw_node_error(reader, node, "%s is no SHA-256; it must be 64 of 0-9 and a-f",
+                             tw_shown(option.text, shown));
+    memcpy(reader->job->data_sha256, option.text, sizeof reader->job->data_sha256);
+    return TW_OK;
+}
+
+/* How many samples are held out of the training data. */
+static enum tw_status read_validation(const struct tw_job_reader *reader,
+                                      const struct tw_yaml *data) {
+    const struct tw_yaml *node = tw_yaml_find(data, "validation");
+    if (!node)
+        return TW_OK;
+    reader->job->validation_where = node->where;
+    return tw_read_integer(reader, data, "validation", 0, SAMPLES_MAX, &reader->job->validation);
+}
+
+enum tw_status tw_read_data(const struct tw_job_reader *reader) {
+    static const char *const names[] = {"train", "test", "validation", "shard", "sha256", NULL};
+    static const char *const shards[] = {"epoch", "fixed", "own", NULL};
+    struct tw_job *job = reader->job;
+    const struct tw_yaml *data;
+    enum tw_status status = tw_find_section(reader, "data", names, "train, test, shard", &data);
+    if (status != TW_OK)
+        return status;
+    if (data && job->model.own)
+        return tw_node_error(reader, data,
+                             "model.tensors means gradients of your own program, which reads its "
+                             "data itself; take it out");
+    if (data && !tw_job_has_data(job))
+        return tw_node_error(reader, data, "model.objective needs no data; take it out");
+    if (!tw_job_has_data(job))
+        return TW_OK;
+    if (!data || !tw_yaml_find(data, "train"))
+        return tw_missing_error(reader, data ? data : reader->root, data ? "train" : "data.train",
+                                data_form.what);
+    int shard = TW_SHARD_EPOCH;
+    status = read_part(reader, data, "train", &job->has_train, &job->train);
+    if (status == TW_OK)
+        status = read_part(reader, data, "test", &job->has_test, &job->test);
+    if (status == TW_OK)
+        status = read_validation(reader, data);
+    if (status == TW_OK)
+        status = tw_read_name(reader, data, "shard", shards, &shard);
+    if (status == TW_OK && shard == TW_SHARD_OWN)
+        return tw_node_error(reader, tw_yaml_find(data, "shard"),
+                             "own is not available yet in Talweg " TALWEG_VERSION
+                             "; write epoch or fixed");
+    job->shard = (enum tw_data_shard)shard;
+    return status == TW_OK ? read_sha256(reader, data) : status;
+}

@@ -1,0 +1,40 @@
+/* The samples of one step, on their way from data to a net: memory of the net's, which data
+ * (worker/data) fills and the net (worker/nn) reads. Neither room knows the other; both know
+ * this struct, and what a model asks of its data.
+ */
+#ifndef TW_TENSOR_BATCH_H
+#define TW_TENSOR_BATCH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/tensor/tensor.h"
+
+/* The type of the numbers in a net: float; double in a second build for the tests
+ * (worker/nn/real.h), which no data goes into. */
+#ifdef TW_NN_DOUBLE
+typedef double tw_real;
+#else
+typedef float tw_real;
+#endif
+
+struct tw_batch {
+    tw_real *x;       /* [rows, elements of a sample] */
+    int32_t *labels;  /* [rows], below the number of classes, unless: */
+    tw_real *targets; /* [rows, outputs] */
+    bool valued;      /* the targets count, else the labels; whoever fills says which */
+};
+
+/* What a model asks of its data (tw_model_needs). */
+struct tw_data_needs {
+    int dims; /* shape of one sample */
+    int64_t shape[TW_DIMS_MAX];
+    int outputs;      /* numbers that a target has */
+    int classes;      /* labels are below this */
+    bool labels;      /* the loss takes labels */
+    bool values;      /* the loss takes real targets */
+    bool parts;       /* real targets must be from 0 to 1 */
+    const char *loss; /* its name, for messages */
+};
+
+#endif

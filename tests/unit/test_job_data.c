@@ -1,0 +1,47 @@
+/* What a job may say of its data, and how wrong ones are refused. */
+#include "tests/unit/job_desk.h"
+
+#define JOB_WITH(line) DESK_MODEL DESK_DATA line "batch: 1\nepochs: 1\noptimizer: adam\n"
+
+static void samples_are_held_out(void **state) {
+    struct tw_job *job = desk_good(JOB_WITH("  validation: 5000\nseeds: {split: 7}\n"));
+    assert_int_equal(job->validation, 5000);
+    assert_true(job->seeds.split == 7 && job->seeds.sampling == 1);
+    tw_job_free(job);
+    job = desk_good(JOB_WITH("seed: 9\n"));
+    assert_int_equal(job->validation, 0);
+    assert_true(job->seeds.split == 9);
+    tw_job_free(job);
+}
+
+static void what_is_held_out_is_written(void **state) {
+    struct tw_job *job = desk_good(JOB_WITH("  validation: 50\nseeds: {split: 7}\n")), *again;
+    struct tw_error error;
+    char *text;
+    size_t size;
+    assert_int_equal(tw_job_write(job, NULL, 0, &text, &size), TW_OK);
+    again = desk_parse(text, NULL, 0, &error);
+    assert_non_null(again);
+    assert_true(again->validation == 50 && again->seeds.split == 7);
+    free(text);
+    tw_job_free(again);
+    tw_job_free(job);
+}
+
+static void numbers_that_cannot_be(void **state) {
+    desk_refused(JOB_WITH("  validation: -1\n"),
+                 ":11: data.validation: -1 is out of range; it must be a whole number from 0 to "
+                 "4294967295");
+    desk_refused(JOB_WITH("  validation: some\n"),
+                 ":11: data.validation: \"some\" is not a whole number; it must be one from 0 to "
+                 "4294967295");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(samples_are_held_out),
+        cmocka_unit_test(what_is_held_out_is_written),
+        cmocka_unit_test(numbers_that_cannot_be),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

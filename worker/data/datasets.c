@@ -1,0 +1,79 @@
+#include "worker/data/datasets.h"
+
+#include <string.h>
+
+static enum tw_status open_one(struct tw_dataset **out, const struct tw_variant *variant,
+                               const struct tw_data_needs *needs, struct tw_error *error) {
+    enum tw_status status = tw_dataset_open(out, variant, error);
+    return status == TW_OK ? tw_dataset_check(*out, needs, error) : status;
+}
+
+/* Which training data it is, before anything is taken away from it. */
+static enum tw_status identify(struct tw_datasets *out, const struct tw_job *job, unsigned wanted,
+                               struct tw_error *error) {
+    if (wanted & TW_WANT_SHA256)
+        tw_dataset_sha256(out->train, out->sha256);
+    return wanted & TW_WANT_ANY ? TW_OK
+                                : tw_dataset_check_sha256(out->train, job->data_sha256, error);
+}
+
+/* Labels that are all the same teach nothing, and are nearly always a mistake. */
+static enum tw_status check_classes(const struct tw_dataset *train, struct tw_error *error) {
+    const int32_t *labels = train->labels;
+    if (train->outputs > 0 || train->count < 2)
+        return TW_OK;
+    const uint32_t *place = train->place;
+    int32_t first = labels[place == NULL ? 0 : place[0]];
+    for (uint32_t i = 1; i < train->count; i++)
+        if (labels[place == NULL ? i : place[i]] != first)
+            return TW_OK;
+    return tw_error_set(error, TW_DATA,
+                        "%s: all %u training samples have the label %d: with one class only "
+                        "there is nothing to learn",
+                        train->targets_name, train->count, first);
+}
+
+static enum tw_status hold_out(struct tw_datasets *out, const struct tw_job *job, unsigned wanted,
+                               struct tw_error *error) {
+    struct tw_dataset **validation = wanted & TW_WANT_VALIDATION ? &out->validation : NULL;
+    if (job->validation == 0)
+        return TW_OK;
+    if (job->validation >= out->train->count)
+        return tw_job_error(error, job->validation_where, "data.validation",
+                            "%lld samples are to be held out, but the training data has only %u",
+                            (long long)job->validation, out->train->count);
+    return tw_dataset_split(out->train, (uint32_t)job->validation, job->seeds.split, validation,
+                            error);
+}
+
+enum tw_status tw_datasets_open(struct tw_datasets *out, const struct tw_job *job,
+                                const struct tw_data_needs *needs, unsigned wanted,
+                                struct tw_error *error) {
+    memset(out, 0, sizeof *out);
+    enum tw_status status = open_one(&out->train, &job->train, needs, error);
+    if (status == TW_OK)
+        status = identify(out, job, wanted, error);
+    if (status == TW_OK)
+        status = hold_out(out, job, wanted, error);
+    if (status == TW_OK)
+        status = check_classes(out->train, error);
+    if (status == TW_OK) {
+        out->train_samples = out->train->count;
+        if (!(wanted & TW_WANT_TRAIN) && out->validation == NULL) {
+            tw_dataset_free(out->train);
+            out->train = NULL;
+        }
+        if (job->has_test && wanted & TW_WANT_TEST)
+            status = open_one(&out->test, &job->test, needs, error);
+    }
+    if (status != TW_OK)
+        tw_datasets_close(out);
+    return status;
+}
+
+void tw_datasets_close(struct tw_datasets *datasets) {
+    tw_dataset_free(datasets->test);
+    tw_dataset_free(datasets->validation); /* borrows from the next */
+    tw_dataset_free(datasets->train);
+    memset(datasets, 0, sizeof *datasets);
+}

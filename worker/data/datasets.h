@@ -1,0 +1,36 @@
+/* All data of a job, opened as one: the training data without what is held out of it
+ * (data.validation), that, and the test data. Every process that reads data does it here, so
+ * that all of them see the same samples: launcher, workers, evaluator, replay.
+ */
+#ifndef TW_DATA_DATASETS_H
+#define TW_DATA_DATASETS_H
+
+#include "common/job/job.h"
+#include "worker/data/dataset.h"
+
+struct tw_datasets {
+    uint64_t train_samples;                       /* of an epoch, also when `train` is not wanted */
+    struct tw_dataset *train, *validation, *test; /* NULL: not wanted, or the job has none */
+    char sha256[TW_SHA256_HEX];                   /* of the training data; "": not wanted */
+};
+
+/* What is wanted. The training data is read in any case, but kept in memory only when
+ * somebody needs it. */
+enum {
+    TW_WANT_TRAIN = 1,
+    TW_WANT_VALIDATION = 2,
+    TW_WANT_TEST = 4,
+    TW_WANT_SHA256 = 8,
+    TW_WANT_ANY = 16, /* other training data than data.sha256 says will do */
+};
+
+/* Reads what is wanted, and checks that it is the job's and fits a model. The job has data.train.
+ * TW_JOB, TW_DATA with the place in the job; TW_NO_MEMORY. On failure there is nothing to
+ * close. */
+enum tw_status tw_datasets_open(struct tw_datasets *out, const struct tw_job *job,
+                                const struct tw_data_needs *needs, unsigned wanted,
+                                struct tw_error *error);
+
+void tw_datasets_close(struct tw_datasets *datasets);
+
+#endif
