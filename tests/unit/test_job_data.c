@@ -35,6 +35,8 @@ static void numbers_that_cannot_be(void **state) {
     desk_refused(JOB_WITH("  validation: some\n"),
                  ":11: data.validation: \"some\" is not a whole number; it must be one from 0 to "
                  "4294967295");
+    desk_refused(JOB_WITH("  sha256: \"ABCDEF\"\n"),
+                 ":11: data.sha256: \"ABCDEF\" is no SHA-256; it must be 64 of 0-9 and a-f");
 }
 
 int main(void) {

@@ -205,8 +205,6 @@ static void values_out_of_range(void **state) {
         {"  train", "  train: {format: idx}\n  shard: epcoh",
          ":11: data.shard: \"epcoh\" is not known here; did you mean \"epoch\"? it must be one of "
          "epoch, fixed, own"},
-        {"  train", "  train: {format: idx}\n  sha256: \"ABCDEF\"",
-         ":11: data.sha256: \"ABCDEF\" is no SHA-256; it must be 64 of 0-9 and a-f"},
         {NULL, "consistency: {turns: []}",
          ":14: consistency.turns: empty; give turns such as - {update: 500, mode: async}"},
         {NULL, "consistency: {turns: [{update: 5}]}",
