@@ -20,6 +20,7 @@ static const char keys[] =
     "  data.train           {format: ..., ...}, see below\n"
     "  data.test            the same; scored at the end of each epoch\n"
     "  data.validation      samples held out of the training data; default 0\n"
+    "  data.standardise     true: samples minus mean, by deviation, of the training data\n"
     "  data.shard           epoch or fixed: which worker sees which samples\n"
     "  data.sha256          the training data it must be (a run's own job.yaml has it)\n"
     "  batch                examples per update, over all workers\n"

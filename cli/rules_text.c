@@ -34,6 +34,10 @@ static void add_range(struct tw_text *out, const struct tw_option_rule *rule) {
         tw_text_add(out, "a file");
     } else if (rule->type == TW_OPTION_LIST) {
         tw_text_add(out, "numbers");
+    } else if (rule->type == TW_OPTION_TEXT) {
+        tw_text_add(out, rule->required ? "text; required" : "text");
+    } else if (rule->type == TW_OPTION_WORDS) {
+        tw_text_add(out, rule->required ? "words; required" : "words");
     } else if (rule->required) {
         tw_text_add(out, "%s; required",
                     rule->type == TW_OPTION_INTEGER ? "a whole number" : "a number");

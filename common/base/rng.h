@@ -38,6 +38,7 @@ enum tw_stream {
     TW_STREAM_NOISE = 5,
     TW_STREAM_JITTER = 6,
     TW_STREAM_SPLIT = 7,
+    TW_STREAM_DATA = 8,
 };
 
 /* A seed for each stream that changes what a run computes. */

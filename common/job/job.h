@@ -60,6 +60,7 @@ struct tw_job {
     bool has_train, has_test;
     struct tw_variant train, test; /* name = format; paths are made absolute */
     enum tw_data_shard shard;
+    bool standardise;   /* samples, by the means and deviations of the training data */
     int64_t validation; /* samples held out of the training data; 0: none */
     struct tw_where validation_where;
     char data_sha256[65]; /* of the training data (worker/data/dataset.h); "": not given */

@@ -5,10 +5,28 @@
 
 #define SAMPLES_MAX UINT32_MAX
 
+/* The format of a file whose job does not say it, by the end of its name, ".gz" aside. */
+static const char *guess_format(const char *file) {
+    static const struct {
+        const char *ending, *format;
+    } endings[] = {{"-ubyte", "idx"}, {".idx", "idx"},       {".csv", "csv"},
+                   {".npy", "npy"},   {".libsvm", "libsvm"}, {".svmlight", "libsvm"},
+                   {".svm", "libsvm"}};
+    size_t size = strlen(file);
+    size -= size > 3 && strcmp(file + size - 3, ".gz") == 0 ? 3 : 0;
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
+        size_t last = strlen(endings[i].ending);
+        if (size > last && strncmp(file + size - last, endings[i].ending, last) == 0)
+            return endings[i].format;
+    }
+    return NULL;
+}
+
 static const struct tw_variant_form data_form = {
     .key = "format",
     .what = "data such as {format: idx, images: FILE, labels: FILE}",
-    .paths = true};
+    .paths = true,
+    .guess = guess_format};
 
 static enum tw_status read_part(const struct tw_job_reader *reader, const struct tw_yaml *data,
                                 const char *key, bool *has, struct tw_variant *out) {
@@ -46,7 +64,8 @@ static enum tw_status read_validation(const struct tw_job_reader *reader,
 }
 
 enum tw_status tw_read_data(const struct tw_job_reader *reader) {
-    static const char *const names[] = {"train", "test", "validation", "shard", "sha256", NULL};
+    static const char *const names[] = {"train", "test",   "validation", "standardise",
+                                        "shard", "sha256", NULL};
     static const char *const shards[] = {"epoch", "fixed", "own", NULL};
     struct tw_job *job = reader->job;
     const struct tw_yaml *data;
@@ -70,6 +89,8 @@ enum tw_status tw_read_data(const struct tw_job_reader *reader) {
         status = read_part(reader, data, "test", &job->has_test, &job->test);
     if (status == TW_OK)
         status = read_validation(reader, data);
+    if (status == TW_OK)
+        status = tw_read_flag(reader, data, "standardise", &job->standardise);
     if (status == TW_OK)
         status = tw_read_name(reader, data, "shard", shards, &shard);
     if (status == TW_OK && shard == TW_SHARD_OWN)

@@ -99,6 +99,8 @@ void tw_job_digest(const struct tw_job *job, uint64_t samples, uint8_t digest[32
     add_number(&sha, "shard", job->shard);
     if (job->validation)
         add_number(&sha, "validation", job->validation);
+    if (job->standardise)
+        add_number(&sha, "standardise", 1);
     add_number(&sha, "batch", job->batch);
     add_real(&sha, "epochs", job->epochs);
     add_number(&sha, "updates", job->updates);

@@ -152,3 +152,23 @@ enum tw_status tw_find_section(const struct tw_job_reader *reader, const char *k
     enum tw_status status = tw_need_kind(reader, *out, TW_YAML_MAP, what);
     return status == TW_OK ? tw_need_keys(reader, *out, names) : status;
 }
+
+enum tw_status tw_read_flag(const struct tw_job_reader *reader, const struct tw_yaml *map,
+                            const char *key, bool *inout) {
+    static const struct tw_option_rule flag = {.type = TW_OPTION_BOOL};
+    const struct tw_yaml *node = map ? tw_yaml_find(map, key) : NULL;
+    struct tw_option_rule rule = flag;
+    struct tw_option_value value;
+    struct tw_option option;
+    char path[TW_YAML_PATH];
+    if (!node)
+        return TW_OK;
+    rule.key = key;
+    enum tw_status status = tw_need_scalar(reader, node, &option);
+    if (status == TW_OK)
+        status =
+            tw_option_value_read(&value, tw_yaml_path(map, path), &rule, &option, reader->error);
+    if (status == TW_OK)
+        *inout = value.boolean;
+    return status;
+}

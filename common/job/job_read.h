@@ -47,6 +47,10 @@ enum tw_status tw_need_keys(const struct tw_job_reader *reader, const struct tw_
 enum tw_status tw_read_integer(const struct tw_job_reader *reader, const struct tw_yaml *map,
                                const char *key, int64_t min, int64_t max, int64_t *inout);
 
+/* true or false at `key` of the mapping (NULL: there is none); unchanged when it is not given. */
+enum tw_status tw_read_flag(const struct tw_job_reader *reader, const struct tw_yaml *map,
+                            const char *key, bool *inout);
+
 /* One of the names (NULL-terminated) at `key`, as its index. */
 enum tw_status tw_read_name(const struct tw_job_reader *reader, const struct tw_yaml *map,
                             const char *key, const char *const *names, int *inout);
@@ -67,6 +71,8 @@ struct tw_variant_form {
     const char *what; /* "an optimizer such as {name: adam, lr: 0.001}" */
     bool shorthand;   /* `dense: 256` and `dense: {units: 256}` too */
     bool paths;       /* options may be paths */
+    /* The name that goes with a file when none is given, or NULL; may be NULL itself. */
+    const char *(*guess)(const char *file);
 };
 
 /* A variant from a name alone, a mapping with the form's key, or its short form. */

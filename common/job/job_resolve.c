@@ -36,8 +36,16 @@ static const char *value_text(struct tw_job_memory *memory, const struct tw_opti
         return value.path;
     case TW_OPTION_LIST:
         return list_text(memory, &value.list);
+    case TW_OPTION_TEXT:
+    case TW_OPTION_WORDS:
+        return value.text;
     }
     return NULL;
+}
+
+static bool has_no_default(enum tw_option_type type) {
+    return type == TW_OPTION_PATH || type == TW_OPTION_LIST || type == TW_OPTION_TEXT ||
+           type == TW_OPTION_WORDS;
 }
 
 static enum tw_status resolve_variant(struct tw_job_memory *memory, struct tw_variant *variant,
@@ -60,15 +68,16 @@ static enum tw_status resolve_variant(struct tw_job_memory *memory, struct tw_va
             status = tw_option_value_read(&value, variant->path, &rules[i], said, error);
             if (status != TW_OK)
                 return status;
-        } else if (rules[i].type == TW_OPTION_PATH || rules[i].type == TW_OPTION_LIST) {
-            continue; /* there are no defaults of these */
+        } else if (has_no_default(rules[i].type)) {
+            continue;
         }
         struct tw_option *option = &options[used++];
         option->key = rules[i].key;
         option->text = value_text(memory, &rules[i], value);
         option->path = said ? said->path : NULL;
         option->is_path = rules[i].type == TW_OPTION_PATH;
-        option->is_list = rules[i].type == TW_OPTION_LIST;
+        option->is_list = rules[i].type == TW_OPTION_LIST || (said && said->is_list);
+        option->quoted = said && said->quoted && rules[i].type == TW_OPTION_TEXT;
         option->where = said ? said->where : variant->where;
         if (!option->text)
             return tw_job_memory_error(error);

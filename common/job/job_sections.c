@@ -404,26 +404,6 @@ static enum tw_status read_worker(const struct tw_job_reader *reader) {
                          tw_shown(job->blas_core, shown));
 }
 
-static enum tw_status read_flag(const struct tw_job_reader *reader, const struct tw_yaml *map,
-                                const char *key, bool *inout) {
-    static const struct tw_option_rule flag = {.type = TW_OPTION_BOOL};
-    const struct tw_yaml *node = map ? tw_yaml_find(map, key) : NULL;
-    struct tw_option_rule rule = flag;
-    struct tw_option_value value;
-    struct tw_option option;
-    char path[TW_YAML_PATH];
-    if (!node)
-        return TW_OK;
-    rule.key = key;
-    enum tw_status status = tw_need_scalar(reader, node, &option);
-    if (status == TW_OK)
-        status =
-            tw_option_value_read(&value, tw_yaml_path(map, path), &rule, &option, reader->error);
-    if (status == TW_OK)
-        *inout = value.boolean;
-    return status;
-}
-
 static enum tw_status read_trace(const struct tw_job_reader *reader) {
     static const char *const names[] = {"on", "hash_every", "sums_every", NULL};
     struct tw_job *job = reader->job;
@@ -431,7 +411,7 @@ static enum tw_status read_trace(const struct tw_job_reader *reader) {
     enum tw_status status =
         tw_find_section(reader, "trace", names, "{on: true, hash_every: 100}", &section);
     if (status == TW_OK)
-        status = read_flag(reader, section, "on", &job->trace.on);
+        status = tw_read_flag(reader, section, "on", &job->trace.on);
     if (status == TW_OK)
         status = tw_read_integer(reader, section, "hash_every", 0, TW_JOB_EVERY_MAX,
                                  &job->trace.hash_every);

@@ -15,24 +15,37 @@
 /* Longer names and keys are nobody's. */
 #define WORD_MAX 64
 
-/* A list of numbers, as "[a, b]". */
+static bool is_number(const struct tw_option *value) {
+    return !value->quoted && strspn(value->text, "0123456789+-.eE") == strlen(value->text);
+}
+
+/* A word in quotes, with as few escapes as will do. */
+static bool add_word(struct tw_text *out, const char *word) {
+    tw_text_add(out, "\"");
+    for (; *word; word++) {
+        if ((unsigned char)*word < 0x20 || *word == 0x7f)
+            return false;
+        tw_text_add(out, "%s%c", *word == '"' || *word == '\\' ? "\\" : "", *word);
+    }
+    tw_text_add(out, "\"");
+    return true;
+}
+
+/* A list of numbers, as "[1, 2]", or of words, as "["a", "b"]". */
 static enum tw_status read_list(const struct tw_job_reader *reader, const struct tw_yaml *node,
                                 struct tw_option *out) {
-    char shown[TW_SHOWN];
     struct tw_text text = {0};
     enum tw_status status = TW_OK;
-    tw_text_add(&text, "[");
     for (const struct tw_yaml *child = node->first; child && status == TW_OK; child = child->next) {
         struct tw_option value = {0};
+        tw_text_add(&text, child == node->first ? "[" : ", ");
         status = tw_need_scalar(reader, child, &value);
-        if (status == TW_OK &&
-            (value.quoted || strspn(value.text, "0123456789+-.eE") != strlen(value.text)))
+        if (status == TW_OK && is_number(&value))
+            tw_text_add(&text, "%s", value.text);
+        else if (status == TW_OK && (!*value.text || !add_word(&text, value.text)))
             status = tw_node_error(reader, child,
-                                   "%s is no number; a list of an option holds numbers, such as "
-                                   "[1, 2.5]",
-                                   tw_shown(value.text, shown));
-        if (status == TW_OK)
-            tw_text_add(&text, "%s%s", child == node->first ? "" : ", ", value.text);
+                                   "empty, or with control characters; a list of an option holds "
+                                   "numbers or words, such as [1, 2.5] or [age, height]");
     }
     tw_text_add(&text, "]");
     if (status == TW_OK) {
@@ -116,6 +129,16 @@ static enum tw_status read_short(const struct tw_job_reader *reader, const struc
     return status;
 }
 
+/* By the files that it names. */
+static enum tw_status guess_name(const struct tw_job_reader *reader, const struct tw_yaml *map,
+                                 const struct tw_variant_form *form, struct tw_variant *out) {
+    for (const struct tw_yaml *child = map->first; child && !out->name; child = child->next)
+        if (child->kind == TW_YAML_SCALAR)
+            out->name = form->guess(child->text);
+    out->where = map->where;
+    return out->name ? TW_OK : tw_missing_error(reader, map, form->key, form->what);
+}
+
 enum tw_status tw_read_variant(const struct tw_job_reader *reader, const struct tw_yaml *node,
                                const struct tw_variant_form *form, struct tw_variant *out) {
     char path[TW_YAML_PATH];
@@ -135,8 +158,11 @@ enum tw_status tw_read_variant(const struct tw_job_reader *reader, const struct 
         return tw_node_error(reader, node,
                              "%d names in one entry, \"%.40s\" and \"%.40s\"; give %s", node->count,
                              node->first->key, node->first->next->key, form->what);
-    if (!name)
+    if (!name && form->guess)
+        status = guess_name(reader, node, form, out);
+    else if (!name)
         return tw_missing_error(reader, node, form->key, form->what);
-    status = read_name(reader, name, form, out);
+    else
+        status = read_name(reader, name, form, out);
     return status == TW_OK ? read_options(reader, node, name, form, out) : status;
 }

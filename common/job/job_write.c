@@ -175,6 +175,8 @@ static void add_data(struct tw_text *out, const struct tw_job *job) {
     }
     if (job->validation)
         tw_text_add(out, "  validation: %" PRId64 "\n", job->validation);
+    if (job->standardise)
+        tw_text_add(out, "  standardise: true\n");
     tw_text_add(out, "  shard: %s\n", shards[job->shard]);
     if (*job->data_sha256)
         tw_text_add(out, "  sha256: \"%s\"\n", job->data_sha256);

@@ -264,6 +264,42 @@ static enum tw_status read_list(const struct place *place, const struct tw_optio
     return TW_OK;
 }
 
+/* Words are a list as the reader of the job wrote it, or a single one, which stays as it is. */
+static enum tw_status read_text(const struct place *place, const struct tw_option_rule *rule,
+                                struct tw_option_value *out) {
+    const char *text = place->option->text;
+    out->text = text;
+    if (!*text)
+        return tw_job_error(place->error, place->option->where, place->path,
+                            "an empty text; take the key out, or name something");
+    if (rule->type == TW_OPTION_WORDS && !place->option->is_list && *text == '[')
+        return tw_job_error(place->error, place->option->where, place->path,
+                            "%s begins with a bracket; write it in a list, [%s]", place->shown,
+                            place->shown);
+    return TW_OK;
+}
+
+bool tw_words_next(const char **at, char *out, size_t room) {
+    const char *from = *at;
+    size_t used = 0;
+    if (from == NULL || !*from || *from == ']')
+        return false;
+    bool list = *from == '[' || *from == ',';
+    from += list ? 1 : 0;
+    from += list && *from == ' ';
+    bool quoted = list && *from == '"';
+    if (list && *from == ']')
+        return false;
+    for (from += quoted; *from && !(quoted ? *from == '"' : list && strchr(",]", *from)); from++) {
+        from += quoted && *from == '\\';
+        if (used + 1 < room)
+            out[used++] = *from;
+    }
+    out[used] = '\0';
+    *at = from + quoted;
+    return true;
+}
+
 enum tw_status tw_option_value_read(struct tw_option_value *out, const char *path,
                                     const struct tw_option_rule *rule,
                                     const struct tw_option *option, struct tw_error *error) {
@@ -271,7 +307,8 @@ enum tw_status tw_option_value_read(struct tw_option_value *out, const char *pat
     struct place place = {option, tw_key_path(path, rule->key, key_path), error, ""};
     tw_shown(option->text, place.shown);
     *out = (struct tw_option_value){0};
-    if (option->is_list && rule->type != TW_OPTION_LIST)
+    bool list = rule->type == TW_OPTION_LIST || rule->type == TW_OPTION_WORDS;
+    if (option->is_list && !list)
         return tw_job_error(error, option->where, place.path,
                             "a list where one value should stand; write key: value");
     switch (rule->type) {
@@ -284,6 +321,9 @@ enum tw_status tw_option_value_read(struct tw_option_value *out, const char *pat
         return read_name(&place, rule, out);
     case TW_OPTION_LIST:
         return read_list(&place, rule, out);
+    case TW_OPTION_WORDS:
+    case TW_OPTION_TEXT:
+        return read_text(&place, rule, out);
     case TW_OPTION_PATH:
         break;
     }

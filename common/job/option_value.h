@@ -16,6 +16,7 @@ struct tw_option_value {
     bool boolean;
     int name; /* index into the rule's names */
     const char *path;
+    const char *text; /* of a text, or a list of words */
     struct tw_option_list list;
 };
 

@@ -183,6 +183,10 @@ static void store(void *out, const struct tw_option_rule *rule, struct tw_option
     case TW_OPTION_LIST:
         memcpy(at, &value.list, sizeof value.list);
         break;
+    case TW_OPTION_TEXT:
+    case TW_OPTION_WORDS:
+        memcpy(at, &value.text, sizeof value.text);
+        break;
     }
 }
 

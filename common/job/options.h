@@ -27,6 +27,8 @@ enum tw_option_type {
     TW_OPTION_ENUM,    /* int: index into names */
     TW_OPTION_PATH,    /* const char *, absolute (relative to the job file) */
     TW_OPTION_LIST,    /* struct tw_option_list; the limits are those of each number */
+    TW_OPTION_TEXT,    /* const char *, NULL when it is not given */
+    TW_OPTION_WORDS,   /* const char *, a list of words for tw_words_next(), or NULL likewise */
 };
 
 /* A list of numbers, such as [30, 60, 80]; a single number is a list of one. */
@@ -34,6 +36,10 @@ struct tw_option_list {
     int count;
     double at[TW_OPTION_LIST_MAX];
 };
+
+/* The next word of a list of words into out[room] (cut when it is longer); `at` begins as
+ * the value of the option (NULL: an empty list). False: there is none any more. */
+bool tw_words_next(const char **at, char *out, size_t room);
 
 /* One key that a variant knows. */
 struct tw_option_rule {
@@ -51,8 +57,8 @@ struct tw_option_rule {
 /* One key as the job said it, or, after tw_job_resolve(), as its table has it. */
 struct tw_option {
     const char *key;  /* "": the argument without a key */
-    const char *text; /* the scalar as written, a list as "[1, 2]"; resolved: numbers in their
-                         one form */
+    const char *text; /* the scalar as written, a list as "[1, 2]" or "[\"a\", \"b\"]"; resolved:
+                         numbers in their one form */
     const char *path; /* of a data format's: the text as an absolute path, else NULL */
     bool quoted;      /* "128" in quotes is text, not a number */
     bool is_path;     /* known once resolved */

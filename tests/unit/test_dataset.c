@@ -313,7 +313,8 @@ static void formats_and_options_are_named(void **state) {
     assert_int_equal(tw_dataset_open(&dataset, &variant, &error), TW_JOB);
     assert_string_equal(
         error.text,
-        "job.yaml:3: data.test: unknown data format \"idz\"; did you mean \"idx\"? known: idx");
+        "job.yaml:3: data.test: unknown data format \"idz\"; did you mean \"idx\"? known: idx, "
+        "synthetic");
     variant.name = "idx";
     assert_int_equal(tw_dataset_open(&dataset, &variant, &error), TW_JOB);
     assert_non_null(strstr(error.text, "job.yaml:3: data.test.images: "));

@@ -15,17 +15,51 @@ static void samples_are_held_out(void **state) {
 }
 
 static void what_is_held_out_is_written(void **state) {
-    struct tw_job *job = desk_good(JOB_WITH("  validation: 50\nseeds: {split: 7}\n")), *again;
+    struct tw_job *job = desk_good(
+                      JOB_WITH("  validation: 50\n  standardise: true\nseeds: {split: 7}\n")),
+                  *again;
     struct tw_error error;
     char *text;
     size_t size;
     assert_int_equal(tw_job_write(job, NULL, 0, &text, &size), TW_OK);
     again = desk_parse(text, NULL, 0, &error);
     assert_non_null(again);
-    assert_true(again->validation == 50 && again->seeds.split == 7);
+    assert_true(again->validation == 50 && again->standardise && again->seeds.split == 7);
     free(text);
     tw_job_free(again);
     tw_job_free(job);
+}
+
+/* By the end of a file's name, where the job does not say it. */
+static void formats_are_guessed(void **state) {
+    static const char *const rows[][2] = {
+        {"{images: t10k-images-idx3-ubyte.gz, labels: b}", "idx"},
+        {"{file: houses.csv, target: price}", "csv"},
+        {"{file: houses.csv.gz}", "csv"},
+        {"{samples: x.npy, targets: y.npy}", "npy"},
+        {"{file: a9a.svmlight}", "libsvm"},
+        {"{format: idx, images: houses.csv}", "idx"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct tw_error error;
+        struct tw_job *job = desk_set("data.train", rows[i][0], "--set data.train", &error);
+        if (!job)
+            fail_msg("%s", error.text);
+        assert_string_equal(job->train.name, rows[i][1]);
+        tw_job_free(job);
+    }
+    desk_refused(DESK_MODEL "data:\n  train: {file: houses.txt}\nbatch: 1\nepochs: 1\n",
+                 ":10: data.train.format: missing; data such as {format: idx, images: FILE, "
+                 "labels: FILE}");
+}
+
+static void standardise_is_true_or_false(void **state) {
+    struct tw_job *job = desk_good(JOB_WITH("  standardise: true\n"));
+    assert_true(job->standardise);
+    tw_job_free(job);
+    desk_refused(JOB_WITH("  standardise: yes\n"),
+                 ":11: data.standardise: \"yes\" is neither true nor false; write one of the two, "
+                 "without quotes");
 }
 
 static void numbers_that_cannot_be(void **state) {
@@ -41,8 +75,8 @@ static void numbers_that_cannot_be(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(samples_are_held_out),
-        cmocka_unit_test(what_is_held_out_is_written),
+        cmocka_unit_test(samples_are_held_out),   cmocka_unit_test(what_is_held_out_is_written),
+        cmocka_unit_test(formats_are_guessed),    cmocka_unit_test(standardise_is_true_or_false),
         cmocka_unit_test(numbers_that_cannot_be),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -48,7 +48,7 @@ static void keys_that_nobody_knows(void **state) {
          "tensors, objective"},
         {"  train", "  trian: {format: idx}",
          ":10: data.trian: unknown key; did you mean \"train\"? known: train, test, validation, "
-         "shard, sha256"},
+         "standardise, shard, sha256"},
     };
     CHECK(rows);
 }
@@ -243,9 +243,9 @@ static void values_of_the_wrong_kind(void **state) {
         {"optimizer", "optimizer: [adam]",
          ":13: optimizer: a list where keys and values should stand: an optimizer such as {name: "
          "adam, lr: 0.001}"},
-        {"optimizer", "optimizer: {name: adam, lr: [a]}",
-         ":13: optimizer.lr[0]: \"a\" is no number; a list of an option holds numbers, such as [1, "
-         "2.5]"},
+        {"optimizer", "optimizer: {name: adam, lr: [\"\"]}",
+         ":13: optimizer.lr[0]: empty, or with control characters; a list of an option holds "
+         "numbers or words, such as [1, 2.5] or [age, height]"},
         {NULL, "schedule: [linear]",
          ":14: schedule: a list where keys and values should stand: a schedule such as {name: "
          "linear, to: 0.001, over: 1000}"},

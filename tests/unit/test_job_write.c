@@ -243,6 +243,7 @@ static void what_must_agree_is_in_the_digest(void **state) {
         {"data.train.format", "csv", true},
         {"data.shard", "fixed", true},
         {"data.validation", "5000", true},
+        {"data.standardise", "true", true},
         {"data.validation", "0", false}, /* as when it is left out */
         {"batch", "127", true},
         {"epochs", "10.5", true},

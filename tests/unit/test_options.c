@@ -11,6 +11,7 @@ struct sample {
     int color;
     const char *file;
     struct tw_option_list list;
+    const char *text, *words;
 };
 
 static const struct tw_option_rule rules[] = {
@@ -40,6 +41,8 @@ static const struct tw_option_rule rules[] = {
      .names = colors},
     {.key = "file", .type = TW_OPTION_PATH, .offset = offsetof(struct sample, file)},
     {.key = "list", .type = TW_OPTION_LIST, .offset = offsetof(struct sample, list), .max = 100},
+    {.key = "text", .type = TW_OPTION_TEXT, .offset = offsetof(struct sample, text)},
+    {.key = "words", .type = TW_OPTION_WORDS, .offset = offsetof(struct sample, words)},
 };
 enum { RULES = sizeof rules / sizeof *rules };
 
@@ -205,9 +208,10 @@ static void quotes_make_text(void **state) {
 static void unknown_keys_are_told_with_the_nearest_and_all(void **state) {
     refused("cuont", "3",
             "cuont: unknown key; did you mean \"count\"? known: count, plain, rate, share, flag, "
-            "color, file, list");
+            "color, file, list, text, words");
     refused("learning", "3",
-            "learning: unknown key; known: count, plain, rate, share, flag, color, file, list");
+            "learning: unknown key; known: count, plain, rate, share, flag, color, file, list, "
+            "text, words");
 }
 
 static void a_variant_without_options_says_so(void **state) {
@@ -298,6 +302,39 @@ static void long_text_is_cut_and_cleaned(void **state) {
             "count: \"a?b\" is not a whole number; it must be one from 1 to 100");
 }
 
+static void words_come_one_by_one(void **state) {
+    static const struct {
+        const char *text;
+        bool list;
+        const char *expected;
+    } rows[] = {
+        {"[\"age\", \"a \\\"b\\\\, c]\", 3]", true, "age|a \"b\\, c]|3|"},
+        {"[4, 5.5]", true, "4|5.5|"},
+        {"one, word]", false, "one, word]|"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct tw_option option = {.key = "words", .text = rows[i].text, .is_list = rows[i].list};
+        struct tw_variant variant = {
+            .name = "thing", .path = "thing", .count = 1, .options = &option};
+        struct sample sample;
+        struct tw_error error;
+        char word[16], all[64] = "";
+        assert_int_equal(tw_options_read(&variant, rules, RULES, &sample, &error), TW_OK);
+        while (tw_words_next(&sample.words, word, sizeof word))
+            snprintf(all + strlen(all), sizeof all - strlen(all), "%s|", word);
+        assert_string_equal(all, rows[i].expected);
+        assert_null(sample.text); /* which was not given */
+    }
+    char word[4];
+    const char *long_one = "abcdefgh", *none = NULL;
+    assert_true(tw_words_next(&long_one, word, sizeof word));
+    assert_string_equal(word, "abc");
+    assert_false(tw_words_next(&long_one, word, sizeof word));
+    assert_false(tw_words_next(&none, word, sizeof word));
+    refused("words", "[a", "words: \"[a\" begins with a bracket; write it in a list, [\"[a\"]");
+    refused("text", "", "text: an empty text; take the key out, or name something");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(defaults_fill_what_was_not_said),
@@ -316,6 +353,7 @@ int main(void) {
         cmocka_unit_test(the_nearest_name_is_near),
         cmocka_unit_test(names_may_stand_in_any_struct),
         cmocka_unit_test(long_text_is_cut_and_cleaned),
+        cmocka_unit_test(words_come_one_by_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

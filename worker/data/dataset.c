@@ -5,7 +5,9 @@
 #include <string.h>
 
 /* One line each, in the order of --help. */
-#define FORMATS(X) X(idx)
+#define FORMATS(X)                                                                                 \
+    X(idx)                                                                                         \
+    X(synthetic)
 
 #define X(name) extern const struct tw_data_format tw_data_format_##name;
 FORMATS(X)

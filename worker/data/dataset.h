@@ -27,16 +27,20 @@ enum tw_row_kind {
 
 #define TW_DATASET_PARTS 4
 
+struct tw_preparation;
+
 struct tw_dataset {
     uint32_t count; /* samples, >= 1 */
     int dims;       /* shape of one sample, without the count */
     int64_t shape[TW_DIMS_MAX];
     int64_t elements; /* of one sample */
     enum tw_row_kind kind;
-    const void *rows;              /* [rows of the files, elements] */
-    const int32_t *labels;         /* [rows of the files]; NULL: they have */
-    const float *targets;          /* [rows of the files, outputs] */
-    int outputs;                   /* numbers of a target; 0: labels */
+    const void *rows;      /* [rows of the files, elements] */
+    const int32_t *labels; /* [rows of the files]; NULL: they have */
+    const float *targets;  /* [rows of the files, outputs] */
+    int outputs;           /* numbers of a target; 0: labels */
+    bool missing;          /* floats may be NaN: not given, to be filled in (prepare.h) */
+    const struct tw_preparation *preparation; /* done to samples when gathered; borrowed; NULL: */
     uint32_t *place;               /* [count]: the row of each sample; NULL: they are in order */
     char *samples_name;            /* the file, for messages */
     char *targets_name;            /* that of labels or targets */
@@ -87,8 +91,12 @@ void tw_dataset_sha256(const struct tw_dataset *dataset, char out[TW_SHA256_HEX]
 enum tw_status tw_dataset_check_sha256(const struct tw_dataset *dataset, const char *expected,
                                        struct tw_error *error);
 
-/* Samples at `positions` [rows], each below count, into a batch of at least so many rows: bytes
- * are divided by 255 and rounded once. It fits the net (tw_dataset_check). */
+/* A sample below count into x[elements], not prepared: bytes are divided by 255 and rounded
+ * once. */
+void tw_dataset_row(const struct tw_dataset *dataset, uint32_t sample, float *x);
+
+/* Samples at `positions` [rows], each below count, prepared, and their labels or targets, into a
+ * batch of at least so many rows. It fits the net (tw_dataset_check). */
 void tw_dataset_gather(const struct tw_dataset *dataset, const uint32_t *positions, int rows,
                        struct tw_batch *out);
 

@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "common/tensor/clones.h"
-#include "worker/data/dataset.h"
+#include "worker/data/prepare.h"
 
 /* byte / 255, rounded once: the bits that a division gives, at a third of its time.
  * 1/255 in two parts: byte * HIGH is exact, and of byte * LOW so little is lost that the
@@ -27,19 +27,28 @@ static size_t row_at(const struct tw_dataset *dataset, uint32_t position) {
     return dataset->place == NULL ? position : dataset->place[position];
 }
 
+static size_t row_bytes(const struct tw_dataset *dataset) {
+    return (size_t)dataset->elements * (dataset->kind == TW_ROWS_BYTES ? 1 : sizeof(float));
+}
+
+void tw_dataset_row(const struct tw_dataset *dataset, uint32_t sample, float *x) {
+    size_t size = row_bytes(dataset);
+    const char *row = (const char *)dataset->rows + row_at(dataset, sample) * size;
+    if (dataset->kind == TW_ROWS_BYTES)
+        scale((const uint8_t *)row, dataset->elements, x);
+    else
+        memcpy(x, row, size);
+}
+
 static void gather_rows(const struct tw_dataset *dataset, const uint32_t *positions, int rows,
                         float *x) {
-    size_t elements = (size_t)dataset->elements;
-    size_t size = elements * (dataset->kind == TW_ROWS_BYTES ? 1 : sizeof(float));
-    const char *bytes = dataset->rows;
-    for (int i = 0; i < rows; i++) {
-        const char *row = bytes + row_at(dataset, positions[i]) * size;
+    size_t size = row_bytes(dataset);
+    for (int i = 0; i < rows; i++, x += dataset->elements) {
         if (i + 1 < rows)
-            prefetch(bytes + row_at(dataset, positions[i + 1]) * size, size);
-        if (dataset->kind == TW_ROWS_BYTES)
-            scale((const uint8_t *)row, dataset->elements, x + (size_t)i * elements);
-        else
-            memcpy(x + (size_t)i * elements, row, size);
+            prefetch((const char *)dataset->rows + row_at(dataset, positions[i + 1]) * size, size);
+        tw_dataset_row(dataset, positions[i], x);
+        if (dataset->preparation != NULL)
+            tw_prepare_row(dataset->preparation, x);
     }
 }
 

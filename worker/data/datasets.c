@@ -46,6 +46,35 @@ static enum tw_status hold_out(struct tw_datasets *out, const struct tw_job *job
                             error);
 }
 
+/* What is learned from the training data, and done to all. */
+static enum tw_status prepare(struct tw_datasets *out, const struct tw_job *job,
+                              struct tw_error *error) {
+    if (!job->standardise && !out->train->missing)
+        return TW_OK;
+    enum tw_status status = tw_prepare(&out->preparation, out->train, job->standardise, error);
+    if (status != TW_OK)
+        return status;
+    out->train->preparation = &out->preparation;
+    if (out->validation != NULL)
+        out->validation->preparation = &out->preparation;
+    return TW_OK;
+}
+
+static enum tw_status open_test(struct tw_datasets *out, const struct tw_job *job,
+                                const struct tw_data_needs *needs, struct tw_error *error) {
+    enum tw_status status = open_one(&out->test, &job->test, needs, error);
+    if (status != TW_OK)
+        return status;
+    if (out->preparation.elements > 0)
+        out->test->preparation = &out->preparation;
+    else if (out->test->missing)
+        return tw_error_set(error, TW_DATA,
+                            "%s: values are missing, but none in the training data, whose means "
+                            "would fill them in",
+                            out->test->samples_name);
+    return TW_OK;
+}
+
 enum tw_status tw_datasets_open(struct tw_datasets *out, const struct tw_job *job,
                                 const struct tw_data_needs *needs, unsigned wanted,
                                 struct tw_error *error) {
@@ -57,6 +86,8 @@ enum tw_status tw_datasets_open(struct tw_datasets *out, const struct tw_job *jo
         status = hold_out(out, job, wanted, error);
     if (status == TW_OK)
         status = check_classes(out->train, error);
+    if (status == TW_OK)
+        status = prepare(out, job, error);
     if (status == TW_OK) {
         out->train_samples = out->train->count;
         if (!(wanted & TW_WANT_TRAIN) && out->validation == NULL) {
@@ -64,7 +95,7 @@ enum tw_status tw_datasets_open(struct tw_datasets *out, const struct tw_job *jo
             out->train = NULL;
         }
         if (job->has_test && wanted & TW_WANT_TEST)
-            status = open_one(&out->test, &job->test, needs, error);
+            status = open_test(out, job, needs, error);
     }
     if (status != TW_OK)
         tw_datasets_close(out);
@@ -75,5 +106,6 @@ void tw_datasets_close(struct tw_datasets *datasets) {
     tw_dataset_free(datasets->test);
     tw_dataset_free(datasets->validation); /* borrows from the next */
     tw_dataset_free(datasets->train);
+    tw_preparation_fini(&datasets->preparation);
     memset(datasets, 0, sizeof *datasets);
 }

@@ -6,11 +6,12 @@
 #define TW_DATA_DATASETS_H
 
 #include "common/job/job.h"
-#include "worker/data/dataset.h"
+#include "worker/data/prepare.h"
 
 struct tw_datasets {
     uint64_t train_samples;                       /* of an epoch, also when `train` is not wanted */
     struct tw_dataset *train, *validation, *test; /* NULL: not wanted, or the job has none */
+    struct tw_preparation preparation;            /* of all of them; from the training data */
     char sha256[TW_SHA256_HEX];                   /* of the training data; "": not wanted */
 };
 
@@ -26,7 +27,7 @@ enum {
 
 /* Reads what is wanted, and checks that it is the job's and fits a model. The job has data.train.
  * TW_JOB, TW_DATA with the place in the job; TW_NO_MEMORY. On failure there is nothing to
- * close. */
+ * close. What is opened points to `out`, which stays where it is. */
 enum tw_status tw_datasets_open(struct tw_datasets *out, const struct tw_job *job,
                                 const struct tw_data_needs *needs, unsigned wanted,
                                 struct tw_error *error);

@@ -1,0 +1,120 @@
+#!/usr/bin/python3
+"""Jobs on all kinds of data: real targets, made-up data, wrong data. Standard library only."""
+import json
+import os
+import subprocess
+import sys
+import unittest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "lib"))
+from talweg_e2e import Case  # noqa: E402
+
+EXAMPLES = os.path.join(HERE, "..", "..", "examples")
+
+
+class Data(Case):
+    def run_job(self, job, *arguments, code=0):
+        """The result of a run, and what was said."""
+        found, out, err = self.talweg("run", job, "--json", *arguments)
+        self.assertEqual(found, code, err)
+        return self.result(out), err
+
+    def replay(self, run):
+        code, out, err = self.talweg("replay", run, "--json")
+        self.assertEqual(code, 0, err)
+        return self.result(out)
+
+    def assert_same(self, run, again):
+        """A replay sees what its run saw, prepared in the same way."""
+        for key in ("model_sha256", "test_loss", "test_accuracy", "train_loss", "train_accuracy"):
+            self.assertEqual(run[key], again[key], key)
+
+
+class Regression(Data):
+    def test_linear_regression_finds_what_lapack_finds(self):
+        found, _ = self.run_job(os.path.join(EXAMPLES, "linear-regression.yaml"), "--out", "run")
+        self.assertIsNone(found["train_accuracy"])
+        self.assertIsNone(found["test_accuracy"])
+        said = subprocess.run([os.environ["LEAST_SQUARES"], "run/job.yaml",
+                               "run/model.safetensors"], cwd=self.folder, check=True,
+                              capture_output=True, text=True).stdout
+        self.assertEqual(json.loads(said)["samples"], 1000)
+        self.assertLess(json.loads(said)["farthest"], 1e-5)
+        # the noise has variance 0.25, which no model can explain
+        self.assertAlmostEqual(found["test_loss"], 0.25, delta=0.05)
+        self.assert_same(found, self.replay("run"))
+
+    def test_logistic_regression(self):
+        job = os.path.join(EXAMPLES, "logistic-regression.yaml")
+        found, _ = self.run_job(job, "--out", "run")
+        self.assertGreater(found["test_accuracy"], 0.9)
+        self.assert_same(found, self.replay("run"))
+
+
+MADE_UP = """\
+model: {input: [3], layers: [dense: 8, tanh, dense: 2], loss: mean_squared_error}
+data:
+  train: {format: synthetic, kind: teacher, samples: 300, features: 3, outputs: 2}
+  test: {format: synthetic, kind: teacher, samples: 100, features: 3, outputs: 2, first: 300}
+  validation: 60
+  standardise: true
+batch: 24
+epochs: 3
+optimizer: {name: adam, lr: 0.01}
+cluster: {workers: 2}
+"""
+
+
+class Parts(Data):
+    def test_what_is_held_out_is_not_learned_from(self):
+        self.write("made-up.yaml", MADE_UP)
+        found, _ = self.run_job("made-up.yaml", "--out", "run")
+        self.assertEqual((found["samples"], found["updates"]), (720, 30))
+        self.assert_same(found, self.replay("run"))
+        other, _ = self.run_job("made-up.yaml", "--set", "seeds.split=2")
+        self.assertNotEqual(other["model_sha256"], found["model_sha256"])
+
+    def test_preparation_matters(self):
+        self.write("made-up.yaml", MADE_UP)
+        found, _ = self.run_job("made-up.yaml")
+        raw, _ = self.run_job("made-up.yaml", "--set", "data.standardise=false")
+        self.assertNotEqual(raw["model_sha256"], found["model_sha256"])
+
+
+class Wrong(Data):
+    def refused(self, *arguments):
+        self.write("made-up.yaml", MADE_UP)
+        found, err = self.run_job("made-up.yaml", *arguments, code=2)
+        self.assertEqual(found["status"], "failed")
+        self.assertIn(found["error"], err.replace("\n", " "))
+        return found["error"]
+
+    def test_more_than_there_is(self):
+        self.assertIn("data.validation: 300 samples are to be held out, but the training data has "
+                      "only 300", self.refused("--set", "data.validation=300"))
+        self.assertIn("batch: 241 examples of each update, but only 240 training samples",
+                      self.refused("--set", "batch=241"))
+
+    def test_targets_that_do_not_fit(self):
+        self.assertIn("its targets are real numbers, but softmax_cross_entropy takes classes",
+                      self.refused("--set", "model.loss=softmax_cross_entropy"))
+        self.assertIn("a target has 1 number, but the model has 2 outputs",
+                      self.refused("--set", "data.train.outputs=1"))
+
+    def test_one_class_only(self):
+        images, labels = self.path("images"), self.path("labels")
+        with open(images, "wb") as file:
+            file.write(bytes([0, 0, 8, 2, 0, 0, 0, 30, 0, 0, 0, 2]) + bytes(60))
+        with open(labels, "wb") as file:
+            file.write(bytes([0, 0, 8, 1, 0, 0, 0, 30]) + b"\1" * 30)
+        self.write("one.yaml", "model: {input: [2], layers: [dense: 2], loss: "
+                   "softmax_cross_entropy}\ndata: {train: {format: idx, images: images, labels: "
+                   "labels}}\nbatch: 3\nepochs: 1\noptimizer: {name: sgd, lr: 1}\n")
+        found, _ = self.run_job("one.yaml", code=2)
+        self.assertIn("all 30 training samples have the label 1: with one class only there is "
+                      "nothing to learn", found["error"])
+
+
+if __name__ == "__main__":
+    unittest.main()
