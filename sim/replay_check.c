@@ -19,8 +19,10 @@ void tw_replay_sample(struct tw_replay *replay, const float *before, const float
                                         .summed = replay->expected.summed};
     for (int t = 0; t < list->count; t++) {
         size_t count = (size_t)list->tensors[t].elements;
-        tw_sample_gradient(&replay->sample, replay->gradient + at, count);
-        tw_sample_change(&replay->sample, &tensor, before + at, after + at, count);
+        if (tw_shaping_trains(&replay->config.shaping, (uint32_t)t)) {
+            tw_sample_gradient(&replay->sample, replay->gradient + at, count);
+            tw_sample_change(&replay->sample, &tensor, before + at, after + at, count);
+        }
         tw_sample_hash(&replay->sample, (uint32_t)t, 0, after + at, count);
         at += count;
     }

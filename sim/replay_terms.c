@@ -55,7 +55,8 @@ enum tw_status tw_replay_terms(const struct tw_replay *replay, const struct tw_r
                                struct tw_update_terms *terms, struct tw_error *error) {
     const struct tw_replay_config *config = &replay->config;
     double squares = tw_shaping_needs_norm(&config->shaping) ? tw_replay_squares(replay) : 0;
-    *terms = (struct tw_update_terms){.examples = replay->total.samples - samples_before,
+    *terms = (struct tw_update_terms){.version = replay->total.version + 1,
+                                      .examples = replay->total.samples - samples_before,
                                       .divisor = record->divisor,
                                       .rate = record->rate,
                                       .scalars = record->scalars};

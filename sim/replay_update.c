@@ -89,7 +89,8 @@ void tw_replay_round(struct tw_replay *replay) {
     float *at = replay->gradient;
     for (int t = 0; t < list->count; t++) {
         size_t count = (size_t)list->tensors[t].elements;
-        tw_encoding_round(replay->config.push, at, at, count);
+        tw_encoding_round(tw_tensor_push_encoding(&list->tensors[t], replay->config.push), at, at,
+                          count);
         at += count;
     }
 }
@@ -101,7 +102,8 @@ double tw_replay_squares(const struct tw_replay *replay) {
     const float *at = replay->gradient;
     struct tw_exact_sum sum = {0};
     for (int t = 0; t < list->count; at += list->tensors[t].elements, t++)
-        tw_add_squares(&sum, at, (size_t)list->tensors[t].elements);
+        if (tw_shaping_trains(&replay->config.shaping, (uint32_t)t))
+            tw_add_squares(&sum, at, (size_t)list->tensors[t].elements);
     return tw_exact_sum_value(&sum);
 }
 

@@ -27,6 +27,14 @@ struct tw_init {
     double scale;
 };
 
+/* What an update does with a tensor. */
+enum tw_tensor_update {
+    TW_TENSOR_TRAINED, /* the optimizer's rule, by its gradient */
+    TW_TENSOR_RUNNING, /* a statistic of the examples. What pushes bring is its sum over theirs; it
+                        * becomes keep * itself + (1 - keep) * the mean over the update's */
+    TW_TENSOR_MEAN,    /* likewise, the mean of all updates so far, which weigh the same */
+};
+
 struct tw_tensor {
     char name[TW_NAME_MAX + 1]; /* [A-Za-z0-9._/-], unique in its list */
     int dims;                   /* 0 (a scalar) to TW_DIMS_MAX */
@@ -34,7 +42,16 @@ struct tw_tensor {
     int64_t elements;           /* their product, <= TW_ELEMENTS_MAX */
     struct tw_init init;
     const double *start; /* [elements] first values instead of `init`'s; NULL: none; borrowed */
+    enum tw_tensor_update update;
+    double keep; /* of TW_TENSOR_RUNNING: 0 to 1 */
 };
+
+/* The encoding (encoding.h) in which such a tensor is pushed where the job says `encoding`: a
+ * statistic is not a gradient, whose rounding evens out as its noise does, and always travels as
+ * float32. */
+static inline uint32_t tw_tensor_push_encoding(const struct tw_tensor *tensor, uint32_t encoding) {
+    return tensor->update == TW_TENSOR_TRAINED ? encoding : 0;
+}
 
 struct tw_tensor_list {
     int count;

@@ -77,7 +77,7 @@ static enum tw_status take_group(struct tw_shaping *shaping, const struct tw_job
             continue;
         any = true;
         if (!taken[t])
-            treatment[t] = (struct tw_treatment){.rate = rate, .decay = group->decay};
+            treatment[t].rate = rate, treatment[t].decay = group->decay;
         taken[t] = true;
     }
     return any ? TW_OK : no_tensor(group, index, list, error);
@@ -135,8 +135,13 @@ enum tw_status tw_shaping_find(struct tw_shaping *out, const struct tw_job *job,
     enum tw_status status = check_clip(job, optimizer, error);
     if (status == TW_OK)
         status = check_decay(job, optimizer, error);
-    for (int t = 0; t < list->count; t++)
-        treatment[t] = (struct tw_treatment){.rate = 0, .decay = true};
+    for (int t = 0; t < list->count; t++) {
+        const struct tw_tensor *tensor = &list->tensors[t];
+        treatment[t] = (struct tw_treatment){
+            .rate = 0, .decay = true, .update = tensor->update, .keep = tensor->keep};
+        if (tensor->update != TW_TENSOR_TRAINED)
+            out->treatment = treatment;
+    }
     for (int i = 0; status == TW_OK && i < job->group_count; i++)
         status = take_group(out, &job->groups[i], i, optimizer, list, taken, treatment, error);
     return status;
@@ -192,6 +197,10 @@ void tw_shaping_step(const struct tw_shaping *shaping, const struct tw_optimizer
                      const struct tw_optimizer_options *options,
                      const struct tw_update_terms *terms, uint32_t tensor,
                      struct tw_optimizer_float *work, const float *gradient) {
+    if (!tw_shaping_trains(shaping, tensor)) {
+        memset(work->weights_out, 0, work->count * sizeof *work->weights_out);
+        return;
+    }
     memcpy(work->weights_out, gradient, work->count * sizeof *gradient);
     scale(shaping, terms, work->weights_out, work->count);
     work->gradient = work->weights_out;
@@ -209,11 +218,26 @@ double tw_shaping_ratio(const struct tw_shaping *shaping, const struct tw_optimi
     return optimizer->ratio(scalars_of(scalars, treatment_of(shaping, tensor)), weights, step);
 }
 
+/* A statistic takes the mean over the examples of the update, however that is clipped. */
+static void take_mean(const struct tw_treatment *treatment, const struct tw_update_terms *terms,
+                      struct tw_optimizer_float *work, float *mean) {
+    bool equal = treatment->update == TW_TENSOR_MEAN;
+    double keep = equal ? (double)(terms->version - 1) / (double)terms->version : treatment->keep;
+    tw_divide(mean, (float)terms->examples, work->count);
+    tw_average(work->weights_out, work->weights_in, mean, (float)keep, (float)(1 - keep),
+               work->count);
+    work->gradient = mean;
+}
+
 void tw_shaping_apply(const struct tw_shaping *shaping, const struct tw_optimizer *optimizer,
                       const struct tw_optimizer_options *options,
                       const struct tw_update_terms *terms, uint32_t tensor,
                       struct tw_optimizer_float *work, float *gradient) {
     struct tw_treatment treatment = treatment_of(shaping, tensor);
+    if (treatment.update != TW_TENSOR_TRAINED) {
+        take_mean(&treatment, terms, work, gradient);
+        return;
+    }
     scale(shaping, terms, gradient, work->count);
     if (shaping->l2 > 0 && treatment.decay)
         tw_add_multiple(gradient, work->weights_in, (float)shaping->l2, work->count);

@@ -10,6 +10,10 @@
  *     rule(g, w)
  *     a = average a + (1 - average) w            averaged weights, kept beside w
  *
+ * A tensor that is a statistic (tw_tensor.update) has no gradient, and none of this: it becomes
+ *     keep w + (1 - keep) mean,  mean = sum of the contributions / examples
+ * and what clips by norm, measures gradients and steps, or decays leaves it out.
+ *
  * The norm is that of the whole gradient, over all tensors and servers: each shard adds the
  * squares of its part of the reduced gradient (tw_add_squares() of common/tensor/sample.h) into
  * SUMS, the sequencer those of all shards, and the divisor travels in the COMMIT. So it is decided
@@ -30,6 +34,8 @@
 struct tw_treatment {
     uint32_t rate; /* index into tw_shaping.rate and .bare */
     bool decay;    /* weight decay that is not the rule's own holds for it */
+    enum tw_tensor_update update;
+    double keep; /* as in tw_tensor */
 };
 
 struct tw_shaping {
@@ -60,6 +66,7 @@ void tw_shaping_average(const struct tw_shaping *shaping, const float *average,
 
 /* What an update applies with: of its COMMIT. */
 struct tw_update_terms {
+    uint64_t version; /* it makes this one, from 1 */
     uint64_t examples;
     double divisor;        /* as tw_record.divisor */
     double rate;           /* learning rate before multiples */
@@ -70,6 +77,11 @@ struct tw_update_terms {
 /* Whether SUMS must have the squares. */
 static inline bool tw_shaping_needs_norm(const struct tw_shaping *shaping) {
     return shaping->clip_norm > 0;
+}
+
+/* Whether this tensor has a gradient; else it is a statistic. */
+static inline bool tw_shaping_trains(const struct tw_shaping *shaping, uint32_t tensor) {
+    return shaping->treatment == NULL || shaping->treatment[tensor].update == TW_TENSOR_TRAINED;
 }
 
 /* The divisor of an update: `squares` is the sum of squares of the summed gradient (any value
@@ -85,7 +97,7 @@ double tw_shaping_prepare(const struct tw_shaping *shaping, const struct tw_pace
 
 /* The step that a layer-wise rule would take, for some elements of tensor number `tensor`, into
  * work->weights_out: an array of its own, the only one that is written. In `work`: weights and
- * states. */
+ * states. Zeros for a statistic. */
 void tw_shaping_step(const struct tw_shaping *shaping, const struct tw_optimizer *optimizer,
                      const struct tw_optimizer_options *options,
                      const struct tw_update_terms *terms, uint32_t tensor,

@@ -290,6 +290,13 @@ static enum tw_status check_push(const struct tw_shard *s, uint32_t index, uint3
     return TW_OK;
 }
 
+/* In which this chunk's gradients come. */
+static uint32_t push_encoding(const struct tw_shard *s, uint32_t chunk) {
+    const struct tw_tensor_list *list = s->config.layout->list;
+    return tw_tensor_push_encoding(&list->tensors[tw_shard_chunk(s, chunk)->tensor],
+                                   s->config.push);
+}
+
 enum tw_status tw_shard_place(struct tw_shard *s, const struct tw_push *push, size_t data_bytes,
                               void **place, struct tw_error *error) {
     *place = NULL;
@@ -299,11 +306,12 @@ enum tw_status tw_shard_place(struct tw_shard *s, const struct tw_push *push, si
                             s->first, s->first + s->chunks - 1);
     uint32_t c = push->chunk - s->first;
     size_t count = tw_shard_chunk(s, c)->count;
-    size_t expected = tw_encoding_bytes(s->config.push, count);
+    uint32_t encoding = push_encoding(s, c);
+    size_t expected = tw_encoding_bytes(encoding, count);
     if (data_bytes != expected)
         return tw_error_set(error, TW_MALFORMED,
                             "chunk %u has %zu bytes as %s, the push brings %zu", push->chunk,
-                            expected, tw_encodings[s->config.push].name, data_bytes);
+                            expected, tw_encodings[encoding].name, data_bytes);
     enum tw_status status = check_push(s, push->slot, push->incarnation, push->step, error);
     if (status != TW_OK)
         return status == TW_STALE ? TW_OK : status;
@@ -316,7 +324,7 @@ enum tw_status tw_shard_place(struct tw_shard *s, const struct tw_push *push, si
             status = tw_pool_place(s, open, c, place);
         if (*place) {
             *state = TW_BYTES_RECEIVING;
-            *place = tw_encoding_place(s->config.push, *place, count);
+            *place = tw_encoding_place(encoding, *place, count);
         }
         return status;
     case TW_BYTES_HERE:
@@ -380,7 +388,7 @@ void tw_shard_arrived(struct tw_shard *s, const struct tw_push *frame) {
     *state = TW_BYTES_HERE;
     push->whole++;
     float *gradient = tw_shard_gradient(s, open, c);
-    tw_encoding_settle(s->config.push, gradient, chunk->count);
+    tw_encoding_settle(push_encoding(s, c), gradient, chunk->count);
     if (!tw_all_finite(gradient, chunk->count) && chunk->tensor < push->bad_tensor)
         push->bad_tensor = chunk->tensor;
     if (s->config.pool)

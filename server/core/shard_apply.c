@@ -61,7 +61,8 @@ enum tw_shard_work tw_shard_reduce_next(struct tw_shard *s) {
     size_t count = tw_shard_chunk(s, chunk)->count;
     if (s->contributors > 1)
         s->sum_finite = s->sum_finite && tw_all_finite(sum, count);
-    if (tw_shaping_needs_norm(&s->config.shaping))
+    if (tw_shaping_needs_norm(&s->config.shaping) &&
+        tw_shaping_trains(&s->config.shaping, tw_shard_chunk(s, chunk)->tensor))
         tw_add_squares(&s->squares, sum, count);
     return TW_SHARD_WORKED;
 }
@@ -464,7 +465,8 @@ static enum tw_shard_work apply(struct tw_shard *s, const struct tw_shard_item *
     if (copy == UINT32_MAX)
         return TW_SHARD_BLOCKED;
     size_t count = tw_shard_chunk(s, chunk)->count;
-    const struct tw_update_terms terms = {.examples = item->examples,
+    const struct tw_update_terms terms = {.version = item->version,
+                                          .examples = item->examples,
                                           .divisor = item->divisor,
                                           .rate = item->rate,
                                           .scalars = item->scalars,

@@ -48,6 +48,7 @@ enum tw_shard_work tw_shard_step_next(struct tw_shard *s, struct tw_shard_effect
     uint32_t chunk = s->measured++;
     const struct tw_shard_config *config = &s->config;
     const struct tw_update_terms terms = {
+        .version = s->prepare_version,
         .examples = s->prepare_examples,
         .divisor = tw_shaping_divisor(&config->shaping, s->prepare_examples, 0),
         .rate = s->prepare_rate,
@@ -85,9 +86,11 @@ void tw_shard_begin_sample(struct tw_shard *s, uint64_t version, uint32_t chunk,
 bool tw_shard_end_sample(struct tw_shard *s, uint32_t chunk, const struct tw_optimizer_float *work,
                          struct tw_shard_effect *effect) {
     const struct tw_chunk *at = tw_shard_chunk(s, chunk);
-    tw_sample_gradient(&s->sample, work->gradient, work->count);
     tw_sample_hash(&s->sample, at->tensor, at->first, work->weights_out, work->count);
-    tw_sample_change(&s->sample, &s->change_sum, s->scratch, work->weights_out, work->count);
+    if (tw_shaping_trains(&s->config.shaping, at->tensor)) {
+        tw_sample_gradient(&s->sample, work->gradient, work->count);
+        tw_sample_change(&s->sample, &s->change_sum, s->scratch, work->weights_out, work->count);
+    }
     if (!s->sample.summed || !is_last_of_tensor(s, chunk))
         return false;
     say(s, chunk, s->sample.version, true, &s->change_sum, effect);

@@ -62,7 +62,12 @@ static inline void insist(const struct cluster_counters *counters, const char *c
 /* What is done around the rule: for half of all seeds nothing. */
 static inline struct tw_shaping draw_shaping(struct tw_rng *rng) {
     static const struct tw_treatment treatment[] = {
-        {0, true}, {1, false}, {2, true}, {1, false}, {0, false}};
+        {.decay = true},
+        {.rate = 1},
+        {.rate = 2, .decay = true},
+        {.rate = 1, .update = TW_TENSOR_RUNNING, .keep = .875},
+        {.update = TW_TENSOR_MEAN},
+    };
     struct tw_shaping shaping = {.rates = 1, .rate = {1}};
     if (tw_rng_below(rng, 2))
         return shaping;

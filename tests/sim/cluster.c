@@ -45,6 +45,8 @@ static void make_tensors(struct cluster *c) {
         assert_int_equal(
             tw_tensor_init(&c->list.tensors[t], shapes[t].name, 1, &shapes[t].elements, init, NULL),
             TW_OK);
+        if (c->config->shaping.treatment)
+            c->list.tensors[t].update = c->config->shaping.treatment[t].update;
     }
     uint32_t chunks = tw_layout_count(&c->list, c->config->chunk_bytes);
     c->chunk = calloc(chunks, sizeof(*c->chunk));

@@ -234,6 +234,8 @@ static double divisor_of(const struct oracle *o, float *const *sum, uint64_t exa
     if (o->shaping.clip_norm == 0)
         return o->shaping.sum ? 1 : 0;
     for (int t = 0; t < o->list->count; t++) {
+        if (o->list->tensors[t].update != TW_TENSOR_TRAINED)
+            continue;
         double blocks[64];
         size_t n = (size_t)o->list->tensors[t].elements;
         assert_true(tw_block_count(n) <= 64);
@@ -287,7 +289,10 @@ static void check_ratio(const struct oracle *o, const struct tw_record *record, 
                                       .scalars = record->scalars + rate * TW_OPTIMIZER_SCALARS};
     for (int i = 0; i < o->optimizer->states; i++)
         work.state[i] = o->state[i][t];
-    o->optimizer->step_float(&o->options, &work);
+    if (o->list->tensors[t].update == TW_TENSOR_TRAINED)
+        o->optimizer->step_float(&o->options, &work);
+    else
+        memset(step, 0, n * sizeof(float));
     tw_add_squares(&of_weights, o->weights[t], n);
     tw_add_squares(&of_step, step, n);
     double ratio = o->optimizer->ratio(work.scalars, sqrt(tw_exact_sum_value(&of_weights)),
@@ -297,7 +302,19 @@ static void check_ratio(const struct oracle *o, const struct tw_record *record, 
     free(step);
 }
 
-static void apply(struct oracle *o, const struct tw_record *record, int t, float *sum) {
+/* A statistic: the mean over the examples joins what is there. */
+static void take_mean(struct oracle *o, const struct tw_record *record, int t, const float *sum) {
+    bool equal = o->list->tensors[t].update == TW_TENSOR_MEAN;
+    double keep = equal ? (double)(record->version - 1) / (double)record->version
+                        : o->shaping.treatment[t].keep;
+    for (size_t i = 0; i < (size_t)o->list->tensors[t].elements; i++) {
+        float kept = (float)keep * o->weights[t][i];
+        float taken = (float)(1 - keep) * (sum[i] / (float)record->examples);
+        o->weights[t][i] = kept + taken;
+    }
+}
+
+static void train(struct oracle *o, const struct tw_record *record, int t, float *sum) {
     size_t n = (size_t)o->list->tensors[t].elements;
     float *before = malloc(n * sizeof(float));
     memcpy(before, o->weights[t], n * sizeof(float));
@@ -313,14 +330,22 @@ static void apply(struct oracle *o, const struct tw_record *record, int t, float
     for (int i = 0; i < o->optimizer->states; i++)
         work.state[i] = o->state[i][t];
     o->optimizer->apply_float(&o->options, &work);
+    tw_sample_change(&o->sample, &o->steps[t], before, o->weights[t], n);
+    free(before);
+}
+
+static void apply(struct oracle *o, const struct tw_record *record, int t, float *sum) {
+    size_t n = (size_t)o->list->tensors[t].elements;
+    if (o->list->tensors[t].update == TW_TENSOR_TRAINED)
+        train(o, record, t, sum);
+    else
+        take_mean(o, record, t, sum);
     float keep = (float)o->shaping.average, rest = (float)(1 - o->shaping.average);
     for (size_t i = 0; i < n && o->average; i++) {
         float kept = keep * o->average[t][i], taken = rest * o->weights[t][i];
         o->average[t][i] = kept + taken;
     }
-    tw_sample_change(&o->sample, &o->steps[t], before, o->weights[t], n);
     tw_sample_hash(&o->sample, (uint32_t)t, 0, o->weights[t], n);
-    free(before);
 }
 
 static void apply_all(struct oracle *o, const struct tw_record *record) {
@@ -356,7 +381,10 @@ static void on_commit(struct oracle *o, const struct tw_record *record) {
         struct read *read = find(o, c->slot, c->step);
         oracle_gradient(o->list, o->seed, c->slot * o->width, o->width, c->step, o->not_finite,
                         (const float *const *)read->weights, read->gradient, &examples, &loss);
-        round_set(o->list, o->push, read->gradient);
+        for (int t = 0; t < o->list->count; t++)
+            tw_encoding_round(tw_tensor_push_encoding(&o->list->tensors[t], o->push),
+                              read->gradient[t], read->gradient[t],
+                              (size_t)o->list->tensors[t].elements);
         total += examples;
     }
     assert_int_equal(record->examples, total);

@@ -94,6 +94,9 @@ static inline void desk_fill(struct layer_desk *desk, uint64_t seed) {
     const struct tw_layer *layer = desk->layer;
     int64_t in = desk->rows * desk->in_shape.elements, out = desk->rows * desk->out_shape.elements;
     desk->in = desk_numbers(in, &seed);
+    for (int64_t i = 0; layer->below != NULL && i < in; i++)
+        desk->in[i] =
+            (tw_real)floor((double)(desk->in[i] + 1) / 2 * (double)layer->below(desk->options));
     for (int t = 0; t < desk->tensors; t++) {
         struct tw_tensor *tensor = &desk->tensor[t];
         tensor->elements = 1;
@@ -110,8 +113,8 @@ static inline void desk_fill(struct layer_desk *desk, uint64_t seed) {
     assert_true(desk->out != NULL && desk->in_gradient != NULL);
     memset(desk->in_gradient, 0xff, (size_t)in * sizeof(tw_real));
     if (layer->kept != NULL)
-        desk->kept = calloc((size_t)desk->rows,
-                            (size_t)layer->kept(desk->options, &desk->in_shape, &desk->out_shape));
+        desk->kept = calloc(
+            1, (size_t)layer->kept(desk->options, &desk->in_shape, &desk->out_shape, desk->rows));
     if (layer->scratch != NULL) {
         int64_t bytes = layer->scratch(desk->options, &desk->in_shape, &desk->out_shape);
         desk->scratch = aligned_alloc(64, ((size_t)bytes + 63) & ~(size_t)63);

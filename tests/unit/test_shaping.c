@@ -116,7 +116,7 @@ static void the_decay_is_outside_of_adams_moments(void **state) {
 }
 
 static void groups_have_rates_and_no_decay(void **state) {
-    const struct tw_treatment treatment[] = {{0, true}, {1, false}};
+    const struct tw_treatment treatment[] = {{.decay = true}, {.rate = 1}};
     const struct tw_shaping shaping = {
         .rates = 2, .rate = {1, .5}, .l2 = 1, .treatment = treatment};
     float w[2] = {8, 8}, g[2] = {2, 2}, v[2] = {8, 8}, h[2] = {2, 2};
@@ -152,7 +152,8 @@ static void the_first_group_that_fits_counts(void **state) {
     assert_int_equal(find(&shaping, &job, "sgd lr=1"), TW_OK);
     assert_true(shaping.clip_norm == 2 && shaping.rates == 3 && shaping.rate[0] == 1 &&
                 shaping.rate[1] == 2 && shaping.rate[2] == 3);
-    static const struct tw_treatment expected[] = {{2, true}, {0, false}, {1, true}, {1, true}};
+    static const struct tw_treatment expected[] = {
+        {.rate = 2, .decay = true}, {0}, {.rate = 1, .decay = true}, {.rate = 1, .decay = true}};
     for (int t = 0; t < TENSORS; t++)
         assert_true(treatment[t].rate == expected[t].rate &&
                     treatment[t].decay == expected[t].decay);

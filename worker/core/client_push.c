@@ -13,6 +13,11 @@
 
 #include "worker/core/client_parts.h"
 
+/* In which the gradient of this tensor travels. */
+static uint32_t encoding_of(const struct tw_client *client, uint32_t tensor) {
+    return tw_tensor_push_encoding(&client->layout.list->tensors[tensor], client->push);
+}
+
 void tw_client_make_segments(struct tw_client *client) {
     const struct tw_layout *layout = &client->layout;
     uint32_t count = 0;
@@ -26,7 +31,7 @@ void tw_client_make_segments(struct tw_client *client) {
                 client->segment[count++] =
                     (struct tw_client_segment){tensor, shard, i, i, i, encoded};
             client->segment[count - 1].end = i + 1;
-            encoded += tw_encoding_bytes(client->push, layout->chunk[i].count);
+            encoded += tw_encoding_bytes(encoding_of(client, tensor), layout->chunk[i].count);
         }
     }
     client->shard_segment[layout->servers] = count;
@@ -151,7 +156,7 @@ static const void *encoded_chunk(struct tw_client *client, const struct tw_clien
                                  uint32_t number) {
     const struct tw_chunk *chunk = &client->layout.chunk[number];
     const float *gradient = client->gradient[chunk->tensor] + chunk->first;
-    const struct tw_encoding *encoding = &tw_encodings[client->push];
+    const struct tw_encoding *encoding = &tw_encodings[encoding_of(client, chunk->tensor)];
     if (!encoding->encode)
         return gradient;
     /* All chunks of a segment but the last are of one size. */
@@ -183,7 +188,7 @@ bool tw_client_next(struct tw_client *client, int link, struct tw_frame *frame, 
         .step = client->held.step,
         .chunk = number,
     };
-    frame->data_bytes = tw_encoding_bytes(client->push, chunk->count);
+    frame->data_bytes = tw_encoding_bytes(encoding_of(client, chunk->tensor), chunk->count);
     *data = encoded_chunk(client, segment, number);
     return true;
 }

@@ -116,6 +116,8 @@ static enum tw_status copy_tensors(struct talweg *talweg, const struct talweg_co
                                                from->shape, none, error);
         if (status != TW_OK)
             return status;
+        if (config->statistics != NULL && config->statistics[i])
+            talweg->list.tensors[i].update = TW_TENSOR_RUNNING;
         talweg->weights[i] = from->weights;
     }
     return tw_tensor_list_check(&talweg->list, error);

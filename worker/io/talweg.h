@@ -60,10 +60,14 @@ struct talweg_config {
     int tensor_count;
     uint64_t epoch_samples; /* evaluator: examples of an epoch; it pulls once in each */
     int stop_fd;            /* -1: none; readable: join and pull give TALWEG_E_INTERRUPTED */
+    /* [tensor_count], or NULL. Not 0: a statistic of the examples (the job says so), of which servers
+     * keep an average. The SUM over the examples is pushed like a gradient, but always travels as
+     * float32, whatever encoding.push is. */
+    const unsigned char *statistics;
 };
 
 #define TALWEG_CONFIG_INIT                                                                         \
-    { sizeof(struct talweg_config), NULL, -1, 0, NULL, 0, NULL, NULL, 0, NULL, 0, 0, -1 }
+    { sizeof(struct talweg_config), NULL, -1, 0, NULL, 0, NULL, NULL, 0, NULL, 0, 0, -1, NULL }
 
 struct talweg; /* a membership in one run */
 

@@ -23,6 +23,7 @@ struct trainee {
     float *block;                  /* the weights, tensor after tensor */
     const float **weights;         /* [tensors], into the block */
     struct talweg_tensor *tensors;
+    unsigned char *statistics; /* [tensors] which of them are */
     struct talweg *talweg;
     struct talweg_place place;
     struct tw_shares *shares; /* a worker's */
@@ -92,7 +93,9 @@ static enum tw_status allocate_weights(struct trainee *trainee, struct tw_error 
     trainee->block = calloc(elements, sizeof(float));
     trainee->weights = calloc(count, sizeof(float *));
     trainee->tensors = calloc(count, sizeof(struct talweg_tensor));
-    if (trainee->block == NULL || trainee->weights == NULL || trainee->tensors == NULL)
+    trainee->statistics = calloc(count, 1);
+    if (trainee->block == NULL || trainee->weights == NULL || trainee->tensors == NULL ||
+        trainee->statistics == NULL)
         return tw_error_set(error, TW_NO_MEMORY, "no memory for %zu weights", elements);
     for (int i = 0; i < list->count; i++) {
         const struct tw_tensor *tensor = &list->tensors[i];
@@ -103,6 +106,7 @@ static enum tw_status allocate_weights(struct trainee *trainee, struct tw_error 
             .shape = tensor->shape,
             .weights = trainee->block + at,
         };
+        trainee->statistics[i] = tensor->update != TW_TENSOR_TRAINED;
         at += (size_t)tensor->elements;
     }
     return TW_OK;
@@ -157,6 +161,7 @@ static int join(struct trainee *trainee) {
     ours.tensors = trainee->tensors;
     ours.tensor_count = trainee->model->list.count;
     ours.epoch_samples = trainee->epoch_samples;
+    ours.statistics = trainee->statistics;
     ours.stop_fd = config->stop_fd;
     note(trainee, "connecting to %s", config->server);
     int result = talweg_join(&trainee->talweg, &ours);
@@ -339,6 +344,7 @@ enum tw_status tw_worker_train(const struct tw_worker_config *config, struct tw_
     tw_net_free(trainee.net);
     tw_shares_free(trainee.shares);
     free(trainee.positions);
+    free(trainee.statistics);
     free(trainee.tensors);
     free(trainee.weights);
     free(trainee.block);

@@ -17,7 +17,11 @@
     X(softmax)                                                                                     \
     X(maxout)                                                                                      \
     X(dropout)                                                                                     \
-    X(flatten)
+    X(flatten)                                                                                     \
+    X(batch_norm)                                                                                  \
+    X(embedding)                                                                                   \
+    X(skip)                                                                                        \
+    X(add)
 
 #define X(name) extern const struct tw_layer tw_layer_##name;
 LAYERS(X)

@@ -34,6 +34,13 @@ struct tw_dice {
     int64_t first, per_row;
 };
 
+/* Of layers that pass something by the layers between them (layer_skip.c). */
+enum tw_layer_role {
+    TW_LAYER_PLAIN,
+    TW_LAYER_OPENS,  /* what goes in here ... */
+    TW_LAYER_CLOSES, /* ... is read here, too */
+};
+
 /* One call of forward or backward. A matrix is row-major, a row is a sample. */
 struct tw_layer_pass {
     const void *options; /* as tw_options_read() filled them */
@@ -41,15 +48,21 @@ struct tw_layer_pass {
     bool training;       /* else the outputs are for scoring; backward is not called then */
     const struct tw_shape *in_shape, *out_shape;
     const tw_real *const *weights; /* [tensors of the layer] */
-    tw_real *const *gradients;     /* [tensors]; backward writes sums over the rows */
+    tw_real *const *gradients;     /* [tensors]; backward writes sums over the rows; of a tensor
+                                    * that is a statistic forward does, in training */
     const tw_real *in;             /* [rows, in]; backward: NULL unless needs_in */
     tw_real *out;                  /* [rows, out]; may be `in` when in_place */
     const tw_real *out_gradient;   /* [rows, out]; backward */
     tw_real *in_gradient;          /* [rows, in]; backward; NULL: nobody needs it. May be
                                     * out_gradient when in_place */
-    uint8_t *kept;                 /* [rows, kept()], from forward to backward; training only */
+    uint8_t *kept;                 /* kept() bytes, from forward to backward; training only */
     void *scratch;                 /* scratch() bytes, at a multiple of 64, for this call only */
     const struct tw_dice *dice;    /* of layers that draw; training only */
+    /* Of a layer that closes: what went into the one that opens, and its shape; and what backward
+     * leaves for that one, and finds there as it. */
+    const struct tw_shape *aside_shape;
+    const tw_real *aside;    /* [rows, aside] */
+    tw_real *aside_gradient; /* [rows, aside]; NULL: nobody needs it */
 };
 
 struct tw_layer {
@@ -63,17 +76,27 @@ struct tw_layer {
     bool needs_in;  /* backward reads `in` */
     bool needs_out; /* backward reads `out` */
     bool draws;     /* forward of training takes a random number per input */
+    bool unitwise;  /* its tensors have a weight for each unit, which meets no other */
+    enum tw_layer_role role;
     /* Output shape, after the checks of the layer's own. TW_JOB with a message that
      * starts with the place in the job and names the shapes. */
     enum tw_status (*shape)(const struct tw_variant *variant, const void *options,
                             const struct tw_shape *in, struct tw_shape *out,
                             struct tw_error *error);
+    /* Of a layer that closes: whether these two shapes go together; TW_JOB, naming both. */
+    enum tw_status (*meet)(const struct tw_variant *variant, const struct tw_shape *in,
+                           const struct tw_shape *aside, struct tw_error *error);
+    /* Inputs are whole numbers from 0 to one less than this; NULL: any numbers. */
+    int64_t (*below)(const void *options);
+    /* The fewest rows with which training is possible; NULL: 1. */
+    int (*least_rows)(const void *options, const struct tw_shape *in);
     /* Describes its tensors, names given as "weight", "bias"; `tensors` has room for
      * TW_LAYER_TENSORS_MAX. Returns how many; NULL when it has none. */
     int (*tensors)(const void *options, const struct tw_shape *in, const struct tw_shape *out,
                    struct tw_tensor *tensors);
-    /* Bytes of `kept` per row, and of `scratch`. NULL: none. */
-    int64_t (*kept)(const void *options, const struct tw_shape *in, const struct tw_shape *out);
+    /* Bytes of `kept`, and of `scratch`. NULL: none. */
+    int64_t (*kept)(const void *options, const struct tw_shape *in, const struct tw_shape *out,
+                    int rows);
     int64_t (*scratch)(const void *options, const struct tw_shape *in, const struct tw_shape *out);
     /* Additions and multiplications of forward for one sample. NULL: one for each output, none
      * for a view. */

@@ -37,8 +37,9 @@ static const struct tw_option_rule rules[] = {
      .text = "inverted: kept elements are divided by keep; classic: scoring multiplies by it"},
 };
 
-static int64_t kept(const void *options, const struct tw_shape *in, const struct tw_shape *out) {
-    return in->elements;
+static int64_t kept(const void *options, const struct tw_shape *in, const struct tw_shape *out,
+                    int rows) {
+    return rows * in->elements;
 }
 
 /* Draws which elements of a row are kept. */

@@ -7,8 +7,9 @@
 #include "worker/nn/window.h"
 
 /* Where in its plane the largest was. */
-static int64_t kept(const void *options, const struct tw_shape *in, const struct tw_shape *out) {
-    return out->elements * (int64_t)sizeof(int32_t);
+static int64_t kept(const void *options, const struct tw_shape *in, const struct tw_shape *out,
+                    int rows) {
+    return rows * out->elements * (int64_t)sizeof(int32_t);
 }
 
 /* A row of the same, where nobody asks for it. */

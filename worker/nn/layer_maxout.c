@@ -76,8 +76,9 @@ static void backward(const struct tw_layer_pass *pass) {
                 p == pass->kept[i] ? pass->out_gradient[i] : 0;
 }
 
-static int64_t kept(const void *options, const struct tw_shape *in, const struct tw_shape *out) {
-    return out->elements;
+static int64_t kept(const void *options, const struct tw_shape *in, const struct tw_shape *out,
+                    int rows) {
+    return rows * out->elements;
 }
 
 static double flop(const void *options, const struct tw_shape *in, const struct tw_shape *out) {

@@ -34,9 +34,32 @@ static enum tw_status add_tensors(struct tw_model *model, int layer,
         if (tw_tensor_init(&model->list.tensors[model->list.count], name, own[i].dims, own[i].shape,
                            own[i].init, &why) != TW_OK)
             return tw_job_error(error, variant->where, variant->path, "%s", why.text);
+        model->list.tensors[model->list.count].update = own[i].update;
+        model->list.tensors[model->list.count].keep = own[i].keep;
         model->list.count++;
     }
     return TW_OK;
+}
+
+/* A layer that closes finds the last one that is open. */
+static enum tw_status find_partner(struct tw_model *model, int layer,
+                                   const struct tw_variant *variant, struct tw_error *error) {
+    struct tw_model_layer *place = &model->layers[layer];
+    int open = layer - 1;
+    place->partner = -1;
+    if (place->kind->role != TW_LAYER_CLOSES)
+        return TW_OK;
+    while (open >= 0 &&
+           (model->layers[open].kind->role != TW_LAYER_OPENS || model->layers[open].partner >= 0))
+        open--;
+    if (open < 0)
+        return tw_job_error(error, variant->where, variant->path,
+                            "%s without a skip before it that has none; put - skip where the "
+                            "residual block begins",
+                            place->kind->name);
+    place->partner = open;
+    model->layers[open].partner = layer;
+    return place->kind->meet(variant, &place->in, &model->layers[open].in, error);
 }
 
 static enum tw_status add_layer(struct tw_model *model, const struct tw_variant *variant,
@@ -54,6 +77,8 @@ static enum tw_status add_layer(struct tw_model *model, const struct tw_variant 
                              error);
     if (status == TW_OK)
         status = place->kind->shape(variant, place->options, in, &place->out, error);
+    if (status == TW_OK)
+        status = find_partner(model, model->layer_count - 1, variant, error);
     if (status == TW_OK)
         status = add_tensors(model, model->layer_count - 1, variant, error);
     return status;
@@ -76,6 +101,10 @@ static enum tw_status add_layers(struct tw_model *model, const struct tw_job_mod
             return status;
         model->output = model->layers[i].out;
     }
+    for (int i = 0; i < job->layer_count; i++)
+        if (model->layers[i].kind->role == TW_LAYER_OPENS && model->layers[i].partner < 0)
+            return tw_job_error(error, job->layers[i].where, job->layers[i].path,
+                                "no add belongs to it; put - add where the residual block ends");
     struct tw_error why;
     if (model->list.count == 0)
         return tw_job_error(error, job->where, "model.layers",
@@ -205,6 +234,26 @@ struct tw_layer_cost tw_model_cost(const struct tw_model *model, int layer) {
     return cost;
 }
 
+int tw_model_least_rows(const struct tw_model *model, int *layer) {
+    int least = 1;
+    *layer = 0;
+    for (int i = 0; i < model->layer_count; i++) {
+        const struct tw_model_layer *place = &model->layers[i];
+        int rows =
+            place->kind->least_rows ? place->kind->least_rows(place->options, &place->in) : 1;
+        if (rows <= least)
+            continue;
+        least = rows;
+        *layer = i;
+    }
+    return least;
+}
+
+int64_t tw_model_inputs_below(const struct tw_model *model) {
+    const struct tw_model_layer *first = model->layers;
+    return model->layer_count > 0 && first->kind->below ? first->kind->below(first->options) : 0;
+}
+
 /* Whether all weights of a layer that has some start at one value. */
 static bool starts_constant(const struct tw_model *model, int layer) {
     const struct tw_model_layer *place = &model->layers[layer];
@@ -215,9 +264,10 @@ static bool starts_constant(const struct tw_model *model, int layer) {
 int tw_model_symmetric_layer(const struct tw_model *model) {
     int lower = -1; /* the last layer with weights, while nothing has told its units apart */
     for (int i = 0; i < model->layer_count; i++) {
-        if (model->layers[i].kind->draws)
+        const struct tw_layer *kind = model->layers[i].kind;
+        if (kind->draws || kind->role == TW_LAYER_CLOSES)
             lower = -1;
-        if (model->layers[i].tensors == 0)
+        if (model->layers[i].tensors == 0 || kind->unitwise)
             continue;
         bool constant = starts_constant(model, i);
         if (lower >= 0 && constant)

@@ -26,6 +26,7 @@ struct tw_model_layer {
     struct tw_shape in, out;
     int first_tensor; /* index in the list */
     int tensors;
+    int partner; /* of a layer that opens: the one that closes, and the other way round; else -1 */
 };
 
 struct tw_model {
@@ -65,9 +66,15 @@ struct tw_layer_cost {
 
 struct tw_layer_cost tw_model_cost(const struct tw_model *model, int layer);
 
+/* The fewest rows with which it can be trained, and the layer that wants so many. */
+int tw_model_least_rows(const struct tw_model *model, int *layer);
+
+/* Inputs that are whole numbers are below this; 0: any numbers. */
+int64_t tw_model_inputs_below(const struct tw_model *model);
+
 /* The first layer whose units start identical and stay so: its weights, and those of the next
  * layer that has any, are constants, so that all its units get the same gradients. -1: none.
- * Dropout between the two makes them differ. */
+ * Dropout between the two makes them differ; so does what is added by a residual block. */
 int tw_model_symmetric_layer(const struct tw_model *model);
 
 /* NULL is fine. */

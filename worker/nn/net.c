@@ -17,7 +17,8 @@
 
 /* What one layer has of its own for its calls. */
 struct place {
-    uint8_t *kept; /* NULL: nothing */
+    uint8_t *kept;           /* NULL: nothing */
+    tw_real *aside_gradient; /* of two partners, the same */
     struct tw_dice dice;
 };
 
@@ -67,7 +68,8 @@ static int64_t boundary_elements(const struct tw_net *net, int boundary) {
     return boundary == 0 ? model->input.elements : model->layers[boundary - 1].out.elements;
 }
 
-/* `kept` goes along with a buffer: an earlier layer's backward reads what it holds. */
+/* `kept` goes along with a buffer: an earlier layer's backward, or a layer that closes, reads
+ * what it holds. */
 static void carve_values(struct tw_net *net, struct carver *carver) {
     const struct tw_model *model = net->model;
     bool kept = false;
@@ -77,7 +79,8 @@ static void carve_values(struct tw_net *net, struct carver *carver) {
         bool shared = kind->view || (kind->in_place && !kept);
         net->values[i + 1] =
             shared ? net->values[i] : carve_rows(net, carver, boundary_elements(net, i + 1));
-        kept = net->training && (kind->needs_out || (shared && kept));
+        kept =
+            kind->role == TW_LAYER_OPENS || (net->training && kind->needs_out) || (shared && kept);
     }
 }
 
@@ -93,6 +96,18 @@ static void carve_slopes(struct tw_net *net, struct carver *carver) {
         const struct tw_layer *kind = model->layers[i].kind;
         now = kind->view || kind->in_place ? now : !now;
         net->slopes[i] = turn[now];
+    }
+}
+
+/* What goes past a residual block, from the layer that closes to the one that opens. */
+static void carve_asides(struct tw_net *net, struct carver *carver) {
+    const struct tw_model *model = net->model;
+    for (int i = net->lowest + 1; i < model->layer_count; i++) {
+        const struct tw_model_layer *layer = &model->layers[i];
+        if (layer->kind->role != TW_LAYER_OPENS)
+            continue;
+        net->places[i].aside_gradient = carve_rows(net, carver, layer->in.elements);
+        net->places[layer->partner].aside_gradient = net->places[i].aside_gradient;
     }
 }
 
@@ -121,7 +136,7 @@ static void carve_places(struct tw_net *net, struct carver *carver) {
         scratch = needs > scratch ? needs : scratch;
         if (net->training && layer->kind->kept != NULL)
             net->places[i].kept = carve(
-                carver, net->rows * layer->kind->kept(layer->options, &layer->in, &layer->out), 1);
+                carver, layer->kind->kept(layer->options, &layer->in, &layer->out, net->rows), 1);
     }
     net->scratch = carve(carver, scratch, 1);
 }
@@ -133,6 +148,7 @@ static void carve_all(struct tw_net *net, struct carver *carver) {
     carve_places(net, carver);
     if (net->training) {
         carve_slopes(net, carver);
+        carve_asides(net, carver);
         carve_gradients(net, carver);
     }
 }
@@ -192,8 +208,10 @@ enum tw_status tw_net_new(struct tw_net **out, const struct tw_model *model, int
     struct carver carver = {0};
     *out = NULL;
     assert(tw_model_computes(model));
-    if (rows < 1)
-        return tw_error_set(error, TW_LIMIT, "a net of %d rows: at least 1 is needed", rows);
+    int wants, least = training ? tw_model_least_rows(model, &wants) : 1;
+    if (rows < least)
+        return tw_error_set(error, TW_LIMIT, "a net of %d rows: at least %d is needed", rows,
+                            least);
     struct tw_net *net = calloc(1, sizeof *net);
     if (net == NULL)
         return tw_error_set(error, TW_NO_MEMORY, "out of memory for a net");
@@ -275,6 +293,7 @@ tw_real *tw_net_gradient(struct tw_net *net, int tensor) {
 /* What forward and backward of one layer get. */
 static struct tw_layer_pass pass_of(const struct tw_net *net, int layer, bool training) {
     const struct tw_model_layer *place = &net->model->layers[layer];
+    const int opens = place->kind->role == TW_LAYER_CLOSES ? place->partner : layer;
     return (struct tw_layer_pass){
         .options = place->options,
         .rows = net->rows,
@@ -288,13 +307,16 @@ static struct tw_layer_pass pass_of(const struct tw_net *net, int layer, bool tr
         .kept = net->places[layer].kept,
         .scratch = net->scratch,
         .dice = &net->places[layer].dice,
+        .aside_shape = &net->model->layers[opens].in,
+        .aside = net->values[opens],
+        .aside_gradient = net->places[layer].aside_gradient,
     };
 }
 
 static void run_layer(struct tw_net *net, int layer, bool training) {
     const struct tw_layer *kind = net->model->layers[layer].kind;
     struct tw_layer_pass pass = pass_of(net, layer, training);
-    if (!kind->view)
+    if (kind->forward != NULL)
         kind->forward(&pass);
 }
 
@@ -334,7 +356,7 @@ bool tw_net_backward_step(struct tw_net *net, int *first, int *tensors) {
     pass.in = place->kind->needs_in ? pass.in : NULL;
     pass.out_gradient = net->slopes[layer + 1];
     pass.in_gradient = net->slopes[layer];
-    if (!place->kind->view)
+    if (place->kind->backward != NULL)
         place->kind->backward(&pass);
     *first = place->first_tensor;
     *tensors = place->tensors;

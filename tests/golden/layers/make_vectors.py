@@ -98,6 +98,30 @@ def make_maxout(dice):
     return {"pieces": pieces}, [shape[0] * pieces] + shape[1:]
 
 
+def make_batch_norm(dice):
+    shape = flat(dice) if dice.random() < .5 else image(dice)
+    return {"keep": .9, "eps": dice.choice([1e-5, 1e-3, .1])}, shape
+
+
+def batch_norm(torch, x, o, w, b, mean, variance):
+    """What is left in place of the gradients of the last two: sums over rows."""
+    dims, rows = [0, *range(2, x.dim())], x.shape[0]
+    mean.grad = rows * x.detach().mean(dims)
+    variance.grad = rows * x.detach().var(dims)
+    return torch.nn.functional.batch_norm(x, None, None, w, b, training=True, eps=o["eps"])
+
+
+def make_embedding(dice):
+    return {"entries": dice.randint(1, 9), "size": dice.randint(1, 5)}, flat(dice)
+
+
+def embedding(torch, x, o, w):
+    """The numbers that are dealt as indices; slopes by them are 0."""
+    x.grad = torch.zeros_like(x)
+    index = ((x.detach() + 1) / 2 * o["entries"]).floor().long()
+    return torch.nn.functional.embedding(index, w)
+
+
 LAYERS = {
     # name: (make -> options, shape), (options, shape -> shapes of weights), function
     "dense": (lambda dice: ({"units": dice.randint(1, 9)}, flat(dice)),
@@ -119,13 +143,16 @@ LAYERS = {
     "softmax": (lambda dice: ({}, flat(dice)), None,
                 lambda torch, x, o: torch.softmax(x, 1)),
     "maxout": (make_maxout, None, maxout),
+    "batch_norm": (make_batch_norm, lambda o, s: [s[:1]] * 4, batch_norm),
+    "embedding": (make_embedding, lambda o, s: [[o["entries"], o["size"]]], embedding),
 }
 
 
 def layer_line(torch, name, dice):
     make, weights, function = LAYERS[name]
     options, shape = make(dice)
-    rows, seed = dice.choice([1, 2, 3, 5, 16, 17, 19]), dice.getrandbits(63)
+    choices = [1, 2, 3, 5, 16, 17, 19] if name != "batch_norm" else [3, 5, 16, 17, 19]
+    rows, seed = dice.choice(choices), dice.getrandbits(63)
     deal = numbers(seed)
     x = take(torch, deal, [rows] + shape)
     tensors = [take(torch, deal, s) for s in (weights(options, shape) if weights else [])]
