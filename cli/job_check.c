@@ -8,6 +8,7 @@
 #include "common/tensor/layout.h"
 #include "server/core/memory_plan.h"
 #include "worker/data/datasets.h"
+#include "worker/data/sampler.h"
 
 static const struct tw_option_rule *rules_of(const char *path, const char *name, int *count) {
     *count = 0;
@@ -82,6 +83,22 @@ static enum tw_status check_slots(const struct tw_job *job, const struct tw_dial
                         "%d slots of %d workers are for consistency.mode: sync, and the mode "
                         "is \"%s\"; take slots out, or change the mode",
                         job->slots, job->workers, dial->word);
+}
+
+/* Of every slot; the last has no more rows than the others. */
+static enum tw_status check_rows(const struct tw_checked_job *checked, struct tw_error *error) {
+    const struct tw_job *job = checked->job;
+    const struct tw_model *model = checked->model;
+    int layer, least = tw_model_least_rows(model, &layer);
+    uint32_t slots = (uint32_t)job->slots;
+    uint32_t rows = tw_sampler_share(tw_job_batch(job), slots, slots - 1);
+    if (rows >= (uint32_t)least)
+        return TW_OK;
+    return tw_job_error(error, job->model.where, "batch",
+                        "model.layers[%d], %s, takes at least %d examples of each slot, but "
+                        "%" PRId64 " over %d slots leave %u; at least %d would be right",
+                        layer, model->layers[layer].kind->name, least, tw_job_batch(job),
+                        job->slots, rows, least * job->slots);
 }
 
 static enum tw_status check_turn(const struct tw_job *job, int index, const struct tw_dial *before,
@@ -168,6 +185,8 @@ static enum tw_status check_words(struct tw_checked_job *checked, struct tw_erro
         status = check_slots(job, &checked->dial, error);
     if (!status)
         status = check_turns(checked, error);
+    if (!status && checked->model->layer_count > 0)
+        status = check_rows(checked, error);
     if (status)
         return status;
     uint32_t chunks = tw_layout_count(&checked->model->list, job->chunk_bytes);

@@ -1,8 +1,11 @@
 #!/usr/bin/python3
 """Models beyond the perceptron: what `talweg model` says of them, and that a cluster trains them
 to the same bits whoever computes, and replays them."""
+import gzip
 import json
 import os
+import statistics
+import struct
 import sys
 import unittest
 
@@ -17,6 +20,12 @@ ALL = ("[conv2d: {channels: 4, kernel: 3, padding: 1}, leaky_relu, max_pool: {ke
        " conv2d: {channels: 6, kernel: 2}, tanh, avg_pool: 2, flatten, dropout: 0.9,"
        " dense: 12, maxout: 2, dropout: {keep: 0.8, form: classic}, dense: 5, sigmoid,"
        " dense: 3, relu, dense: 3, softmax, dense: 3]")
+
+
+# Batch norm behind a convolution and a dense layer, a residual block with a stride.
+NORMED = ("[conv2d: {channels: 3, kernel: 3, padding: 1}, batch_norm, relu,"
+          " skip, conv2d: {channels: 5, kernel: 3, stride: 2, padding: 1}, batch_norm: {keep: 0.5},"
+          " add, relu, flatten, dense: 6, batch_norm: {average: mean}, relu, dense: 3]")
 
 
 class Model(Case):
@@ -65,6 +74,9 @@ class Model(Case):
                 ("[flatten, maxout: 3, dense: 3]", ["model.layers[1]", "[16]"]),
                 ("[flatten, dropout: 0, dense: 3]", ["model.layers[1].keep", "out of range"]),
                 ("[conv2d: {channels: 2}, flatten, dense: 3]", ["model.layers[0]", "kernel"]),
+                ("[skip, conv2d: {channels: 2, kernel: 2}, add, flatten, dense: 3]",
+                 ["model.layers[2]", "[1, 4, 4]", "[2, 3, 3]"]),
+                ("[flatten, skip, dense: 3]", ["model.layers[1]", "no add"]),
                 ("[flatten, dense: 1]", ["model.loss", "at least 2 outputs", "[1]"])):
             for command in ("model", "run"):
                 with self.subTest(layers=layers, command=command):
@@ -94,6 +106,64 @@ class Training(Case):
         code, out, err = self.talweg("replay", "w2", "--json")
         self.assertEqual(code, 0, err)
         self.assertEqual(json.loads(out)["model_sha256"], found[1]["model_sha256"])
+
+    def test_statistics_give_the_same_bits_on_1_2_and_4_workers_1_and_2_servers_and_replay(self):
+        same = ["--set", "model.layers=" + NORMED, "--set", "slots=4", "--set", "epochs=2",
+                "--set", "clip.norm=0.5", "--set", "weight_decay.l2=0.01"]
+        found = {}
+        for workers, servers in ((1, 1), (2, 2), (4, 1)):
+            found[workers] = self.train(f"n{workers}", "--workers", str(workers), "--servers",
+                                        str(servers), *same)
+            for key in ("model_sha256", "train_loss", "test_loss", "test_accuracy"):
+                self.assertEqual(found[workers][key], found[1][key], key)
+        self.assertEqual(self.replayed("n2")["model_sha256"], found[1]["model_sha256"])
+        self.assertEqual(self.replayed("n2")["test_loss"], found[1]["test_loss"])
+        self.assertGreater(found[1]["test_accuracy"], 0.5)
+
+    def replayed(self, run):
+        code, out, err = self.talweg("replay", run, "--json")
+        self.assertEqual(code, 0, err)
+        return json.loads(out)
+
+    def test_statistics_replay_in_async_and_with_short_gradients(self):
+        for name, more in (("async", ["--mode", "async"]),
+                           ("bf16", ["--set", "encoding={push: bf16, pull: bf16}"])):
+            with self.subTest(name):
+                run = self.train(name, "--set", "model.layers=" + NORMED, "--workers", "2",
+                                 "--set", "epochs=2", "--set", "optimizer={name: lamb, lr: 0.01}",
+                                 *more)
+                self.assertEqual(self.replayed(name)["model_sha256"], run["model_sha256"])
+
+    def test_without_a_rule_the_mean_of_all_batches_is_that_of_the_data(self):
+        """Ten epochs whose batches are all of the data, on weights that stay: the statistics of
+        the inputs are those of the file, m / (m - 1) included."""
+        self.train("stay", "--set", "model.layers=[flatten, batch_norm: {average: mean}, dense: 3]",
+                   "--set", "optimizer=none", "--set", "batch=300", "--workers", "1",
+                   "--set", "epochs=10")
+        with gzip.open(self.path("train-images.gz"), "rb") as file:
+            pixels = file.read()[16:]
+        means = [statistics.fmean(pixels[i::16]) / 255 for i in range(16)]
+        variances = [statistics.variance(pixels[i::16]) / 255 ** 2 for i in range(16)]
+        found = self.tensors("stay")
+        for name, expected in (("mean", means), ("variance", variances)):
+            for x, y in zip(found["batch_norm1." + name], expected, strict=True):
+                self.assertAlmostEqual(x, y, delta=2e-6)
+
+    def tensors(self, run):
+        with open(self.path(run, "model.safetensors"), "rb") as file:
+            size, = struct.unpack("<Q", file.read(8))
+            header, data = json.loads(file.read(size)), file.read()
+        return {name: struct.unpack(f"<{(end - first) // 4}f", data[first:end])
+                for name, (first, end) in ((name, entry["data_offsets"])
+                                           for name, entry in header.items()
+                                           if name != "__metadata__")}
+
+    def test_a_slot_with_one_example_has_no_variance(self):
+        code, _, err = self.talweg("run", "job.yaml", "--set", "batch=4", "--set", "slots=4",
+                                   "--set", "model.layers=[flatten, dense: 4, batch_norm, dense: 3]")
+        self.assertEqual(code, 2)
+        self.assertIn("model.layers[2], batch_norm, takes at least 2 examples of each slot", err)
+        self.assertIn("at least 8 would be right", err)
 
     def test_one_output_learns_two_classes(self):
         """Three kinds of images, of which two are made one: logistic regression."""

@@ -1,5 +1,5 @@
 # Tests of worker/nn.
-foreach(name gemm gemm_faulty loss layers layer_vectors lenet model net)
+foreach(name gemm gemm_faulty loss layers layer_vectors lenet model net residual)
   tw_test(test_${name} unit SOURCES unit/test_${name}.c ROOMS tw_nn LIBRARIES m)
 endforeach()
 
@@ -9,6 +9,7 @@ tw_test(test_layer_vectors_double unit SOURCES unit/test_layer_vectors.c ROOMS t
         LIBRARIES m)
 
 tw_test(test_lenet_double unit SOURCES unit/test_lenet.c ROOMS tw_nn_double LIBRARIES m)
+tw_test(test_residual_double unit SOURCES unit/test_residual.c ROOMS tw_nn_double LIBRARIES m)
 
 # That the numbers are still those of torch, where it is installed.
 add_test(NAME integration/layer_vectors

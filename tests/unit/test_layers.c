@@ -246,6 +246,86 @@ static void refuse(const char *line, int dims, const int64_t *shape, const char 
     desk_drop(&desk);
 }
 
+static void batch_norm_scores_with_what_it_is_given(void **state) {
+    struct layer_desk desk;
+    struct tw_error error = {0};
+    const int64_t shape[] = {2, 1, 2};
+    assert_int_equal(desk_make(&desk, "batch_norm eps=3", 3, shape, 1, &error), TW_OK);
+    desk_fill(&desk, 1);
+    const tw_real in[] = {5, 9, 1, 3}, weight[] = {2, 1}, bias[] = {0, 7};
+    const tw_real mean[] = {1, 3}, variance[] = {1, 22};
+    const tw_real *weights[] = {weight, bias, mean, variance};
+    struct tw_layer_pass pass = desk_pass(&desk);
+    pass.training = false;
+    pass.in = in;
+    pass.weights = weights;
+    desk.layer->forward(&pass);
+    assert_true(desk.out[0] == 4 && desk.out[1] == 8); /* 2 (in - 1) / sqrt(4) */
+    assert_float_equal(desk.out[2], 7 - 2.0 / 5, 1e-6);
+    assert_float_equal(desk.out[3], 7, 1e-6);
+    desk_drop(&desk);
+}
+
+/* A mean of 10000 costs no digits of a variance of 1; m / (m - 1) of it is what servers get. */
+static void batch_norm_measures_far_from_zero(void **state) {
+    struct layer_desk desk;
+    struct tw_error error = {0};
+    const int64_t shape[] = {1, 4, 5};
+    assert_int_equal(desk_make(&desk, "batch_norm", 3, shape, 2, &error), TW_OK);
+    desk_fill(&desk, 1);
+    for (int i = 0; i < 40; i++)
+        desk.in[i] = (tw_real)(10000 + (i % 2 ? 1 : -1));
+    desk_forward(&desk);
+    assert_true(desk.gradient[2][0] == 2 * 10000);
+    assert_float_equal(desk.gradient[3][0], 2 * 40.0 / 39, 1e-6);
+    for (int i = 0; i < 40; i++) {
+        double expected = (i % 2 ? 1 : -1) * (double)desk.weight[0][0] / sqrt(1 + 1e-5) +
+                          (double)desk.weight[1][0];
+        assert_float_equal(desk.out[i], expected, 1e-6);
+    }
+    desk_drop(&desk);
+}
+
+static void batch_norm_hides_no_nan(void **state) {
+    struct layer_desk desk;
+    struct tw_error error = {0};
+    assert_int_equal(desk_make(&desk, "batch_norm", 1, (int64_t[]){3}, 4, &error), TW_OK);
+    desk_fill(&desk, 1);
+    desk.in[3 + 1] = NAN;
+    desk_forward(&desk);
+    desk_backward(&desk);
+    for (int row = 0; row < 4; row++)
+        for (int c = 0; c < 3; c++)
+            assert_true(!isnan(desk.out[3 * row + c]) == (c != 1));
+    assert_true(isnan(desk.gradient[2][1]) && isnan(desk.gradient[3][1]) &&
+                isnan(desk.gradient[0][1]) && !isnan(desk.gradient[2][0]));
+    desk_drop(&desk);
+}
+
+static void an_embedding_knows_its_entries_only(void **state) {
+    struct layer_desk desk;
+    struct tw_error error = {0};
+    assert_int_equal(desk_make(&desk, "embedding entries=4 size=2", 1, (int64_t[]){7}, 1, &error),
+                     TW_OK);
+    assert_true(desk.out_shape.dims == 2 && desk.out_shape.size[0] == 7 &&
+                desk.out_shape.size[1] == 2);
+    desk_fill(&desk, 1);
+    const float in[] = {3, 0, 4, -1, 0.5f, NAN, 3};
+    memcpy(desk.in, in, sizeof in);
+    desk_forward(&desk);
+    desk_backward(&desk);
+    const float *table = desk.weight[0];
+    assert_true(desk.out[0] == table[6] && desk.out[1] == table[7]);
+    assert_true(desk.out[2] == table[0] && desk.out[13] == table[7]);
+    for (int i = 4; i < 12; i++)
+        assert_true(isnan(desk.out[i]));
+    assert_true(desk.gradient[0][6] == desk.out_gradient[0] + desk.out_gradient[12]);
+    assert_true(desk.gradient[0][0] == desk.out_gradient[2]);
+    for (int i = 2; i < 6; i++)
+        assert_true(desk.gradient[0][i] == 0);
+    desk_drop(&desk);
+}
+
 static void shapes_that_do_not_fit_are_named(void **state) {
     refuse("softmax", 3, (int64_t[]){1, 28, 28},
            "job.yaml:7: model.layers[3]: softmax needs inputs of one dimension, [n], but gets "
@@ -275,6 +355,12 @@ static void shapes_that_do_not_fit_are_named(void **state) {
     refuse("conv2d channels=1 kernel=1 init=uniform std=2", 3, (int64_t[]){1, 1, 1},
            "job.yaml:7: model.layers[3]: std is for init: normal, but init is uniform; leave std "
            "out or say init: normal");
+    refuse("embedding entries=9 size=3", 8, (int64_t[]){1, 1, 1, 1, 1, 1, 1, 1},
+           "job.yaml:7: model.layers[3]: [1, 1, 1, 1, 1, 1, 1, 1] with 3 numbers for each element: "
+           "more than 8 dimensions or 2^31 - 1 elements");
+    refuse("batch_norm keep=1", 1, (int64_t[]){4},
+           "job.yaml:7: model.layers[3].keep: 1 is out of range; it must be a number of at "
+           "least 0 and below 1");
     refuse("leaky_relu slope=-1", 1, (int64_t[]){4},
            "job.yaml:7: model.layers[3].slope: -1 is out of range; it must be a number from 0 to "
            "1");
@@ -296,6 +382,10 @@ int main(void) {
         cmocka_unit_test(dropout_keeps_the_mean),
         cmocka_unit_test(dropout_hides_no_nan),
         cmocka_unit_test(flatten_keeps_the_elements),
+        cmocka_unit_test(batch_norm_scores_with_what_it_is_given),
+        cmocka_unit_test(batch_norm_measures_far_from_zero),
+        cmocka_unit_test(batch_norm_hides_no_nan),
+        cmocka_unit_test(an_embedding_knows_its_entries_only),
         cmocka_unit_test(shapes_that_do_not_fit_are_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -137,6 +137,9 @@ static void units_that_stay_identical_are_found(void **state) {
         {"[dense: {units: 1, init: zeros}, relu, dense: {units: 3, init: zeros}]", -1},
         {"[dense: {units: 5, init: zeros}, dropout: 0.5, dense: {units: 3, init: zeros}]", -1},
         {"[dense: 4, dense: {units: 5, init: zeros}, tanh, dense: {units: 3, init: zeros}]", 1},
+        {"[dense: 5, batch_norm, relu, dense: {units: 3, init: zeros}]", -1},
+        {"[dense: {units: 5, init: zeros}, batch_norm, dense: {units: 3, init: zeros}]", 0},
+        {"[dense: {units: 4, init: zeros}, skip, relu, add, dense: {units: 3, init: zeros}]", -1},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         char text[256];

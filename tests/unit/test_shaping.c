@@ -126,6 +126,37 @@ static void groups_have_rates_and_no_decay(void **state) {
     assert_true(v[0] == 8 - 1);
 }
 
+/* Two examples, sums of which are 8 and -2; clips, decays and rates are not for statistics. */
+static void statistics_become_an_average_of_means(void **state) {
+    struct tw_optimizer_options options;
+    const struct tw_optimizer *adam = rule("adam lr=1", &options);
+    const struct tw_treatment treatment[] = {
+        {.decay = true, .rate = 1, .update = TW_TENSOR_RUNNING, .keep = .75},
+        {.decay = true, .update = TW_TENSOR_MEAN}};
+    const struct tw_shaping shaping = {.sum = true,
+                                       .clip_value = .5,
+                                       .l2 = 1,
+                                       .decoupled = .5,
+                                       .rates = 2,
+                                       .rate = {1, .1},
+                                       .treatment = treatment};
+    const double scalars[TW_RECORD_SCALARS] = {0};
+    float w[2] = {16, 4}, m[2] = {0}, v[2] = {0}, g[2] = {8, -2};
+    struct tw_update_terms terms = {
+        .version = 4, .examples = 2, .divisor = 100, .rate = 1, .scalars = scalars};
+    struct tw_optimizer_float work = {
+        .count = 2, .weights_in = w, .weights_out = w, .state = {m, v}};
+    tw_shaping_apply(&shaping, adam, &options, &terms, 0, &work, g);
+    assert_true(w[0] == 13 && w[1] == 2.75f); /* 3/4 of itself, 1/4 of 4 and -1 */
+    w[0] = 16, w[1] = 4, g[0] = 8, g[1] = -2;
+    tw_shaping_apply(&shaping, adam, &options, &terms, 1, &work, g);
+    assert_true(w[0] == 13 && w[1] == 2.75f); /* the fourth of four */
+    g[0] = 6, g[1] = 10, terms.version = 1;
+    tw_shaping_apply(&shaping, adam, &options, &terms, 1, &work, g);
+    assert_true(w[0] == 3 && w[1] == 5); /* of what was there before the first nothing is left */
+    assert_true(m[0] == 0 && v[0] == 0);
+}
+
 /* ---- from the job ---- */
 
 enum { TENSORS = 4 };
@@ -204,6 +235,7 @@ int main(void) {
         cmocka_unit_test(a_penalty_is_part_of_the_gradient_and_a_decay_is_not),
         cmocka_unit_test(the_decay_is_outside_of_adams_moments),
         cmocka_unit_test(groups_have_rates_and_no_decay),
+        cmocka_unit_test(statistics_become_an_average_of_means),
         cmocka_unit_test(the_first_group_that_fits_counts),
         cmocka_unit_test(patterns),
         cmocka_unit_test(what_a_rule_cannot_have_is_refused),

@@ -31,7 +31,9 @@ void tw_client_make_segments(struct tw_client *client) {
                 client->segment[count++] =
                     (struct tw_client_segment){tensor, shard, i, i, i, encoded};
             client->segment[count - 1].end = i + 1;
-            encoded += tw_encoding_bytes(encoding_of(client, tensor), layout->chunk[i].count);
+            uint32_t encoding = encoding_of(client, tensor);
+            if (tw_encodings[encoding].encode) /* else it is sent from where it lies */
+                encoded += tw_encoding_bytes(encoding, layout->chunk[i].count);
         }
     }
     client->shard_segment[layout->servers] = count;

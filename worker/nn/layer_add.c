@@ -11,10 +11,10 @@
 #include "common/tensor/clones.h"
 #include "worker/nn/layer.h"
 
-/* The step S that makes of `from` places `to`, as a window of 1 does; 0: there is none. */
+/* The smallest step that makes of `from` places `to`, as a window of 1 does; 0: there is none. */
 static int64_t step_of(int64_t from, int64_t to) {
-    const int64_t step = to > 1 ? (from - 1) / (to - 1) : from;
-    return step > 0 && (from - 1) / step + 1 == to ? step : 0;
+    const int64_t step = (from - 1) / to + 1;
+    return (from - 1) / step + 1 == to ? step : 0;
 }
 
 static bool is_same(const struct tw_shape *a, const struct tw_shape *b) {

@@ -11,6 +11,8 @@ A line of a layer:
 and of a loss:
     the loss | outputs | label | seed | the loss, three sums over the gradient
 lenet5.txt has the losses of 100 steps of SGD, one per line; lenet_losses() says of what.
+residual.txt likewise has those of a small residual net with batch norm, and behind them the losses
+of three batches in scoring.
 
 A sum is of elements times numbers from -1 to 1 of its own: an element that is wrong is seen
 in all three, and a file stays small. numbers() deals inputs, weights, gradients by the
@@ -257,6 +259,76 @@ def lenet_losses(torch):
     return losses
 
 
+RESIDUAL_STEPS, RESIDUAL_ROWS, RESIDUAL_RATE, RESIDUAL_SCORED = 40, 12, 0.2, 3
+
+
+class Residual:
+    """The net of tests/unit/test_residual.c. Tensor t from numbers(t), in the order of its list:
+    weights he_uniform; biases 0; of batch norm 1, 0, 0, 1."""
+
+    def __init__(self, torch):
+        self.torch, self.t = torch, 0
+        self.convs = [self.conv(4, 2), self.conv(4, 4), self.conv(4, 4),
+                      self.conv(6, 4, eps=1e-3, momentum=.2)]
+        self.dense = [self.weight((6, 3), 6), torch.zeros(3, dtype=torch.float64,
+                                                          requires_grad=True)]
+
+    def weight(self, shape, inputs):
+        values = take(self.torch, numbers(self.t), shape).detach() * (6 / inputs) ** .5
+        self.t += 2
+        return values.requires_grad_(True)
+
+    def conv(self, outs, ins, **options):
+        weight = self.weight((outs, ins, 3, 3), 9 * ins)
+        norm = self.torch.nn.BatchNorm2d(outs, **options).double()
+        self.t += 4
+        bias = self.torch.zeros(outs, dtype=self.torch.float64, requires_grad=True)
+        return weight, bias, norm
+
+    def parameters(self):
+        for weight, bias, norm in self.convs:
+            yield from (weight, bias, norm.weight, norm.bias)
+        yield from self.dense
+
+    def loss(self, x, labels, training):
+        f = self.torch.nn.functional
+
+        def layer(i, x, stride=1):
+            weight, bias, norm = self.convs[i]
+            norm.train(training)
+            return norm(f.conv2d(x, weight, bias, stride=stride, padding=1))
+
+        x = f.relu(layer(0, x))
+        x = f.relu(x + layer(2, f.relu(layer(1, x))))
+        past = f.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 0, 2))
+        x = f.relu(past + layer(3, x, stride=2))
+        x = x.mean((2, 3)) @ self.dense[0] + self.dense[1]
+        return f.cross_entropy(x, labels)
+
+
+def residual_batch(torch, number):
+    x = take(torch, numbers(1000 + number), [RESIDUAL_ROWS, 2, 8, 8]).detach()
+    return x, torch.tensor([(7 * number + row) % 3 for row in range(RESIDUAL_ROWS)])
+
+
+def residual_losses(torch):
+    net = Residual(torch)
+    optimizer = torch.optim.SGD(list(net.parameters()), lr=RESIDUAL_RATE)
+    losses = []
+    for step in range(RESIDUAL_STEPS):
+        loss = net.loss(*residual_batch(torch, step), training=True)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    for batch in range(RESIDUAL_SCORED):
+        losses.append(net.loss(*residual_batch(torch, batch), training=False).item())
+    return losses
+
+
+NETS = {"lenet5": lenet_losses, "residual": residual_losses}
+
+
 # ---- files ----
 
 def lines_of(torch, name):
@@ -274,8 +346,9 @@ def write(torch):
         with open(path_of(name), "w", encoding="ascii") as file:
             for fields, found in lines_of(torch, name):
                 file.write("|".join(fields + [" ".join(f"{x:.17g}" for x in found)]) + "\n")
-    with open(path_of("lenet5"), "w", encoding="ascii") as file:
-        file.writelines(f"{loss:.17g}\n" for loss in lenet_losses(torch))
+    for name, losses in NETS.items():
+        with open(path_of(name), "w", encoding="ascii") as file:
+            file.writelines(f"{loss:.17g}\n" for loss in losses(torch))
 
 
 def check(torch):
@@ -288,9 +361,10 @@ def check(torch):
             assert old[:-1] == fields, (name, fields)
             for was, x in zip(map(float, old[-1].split()), found, strict=True):
                 assert abs(was - x) <= 1e-11 * max(1, abs(x)), (name, fields, was, x)
-    with open(path_of("lenet5"), encoding="ascii") as file:
-        for was, loss in zip(map(float, file), lenet_losses(torch), strict=True):
-            assert abs(was - loss) <= 1e-9 * loss, ("lenet5", was, loss)
+    for name, losses in NETS.items():
+        with open(path_of(name), encoding="ascii") as file:
+            for was, loss in zip(map(float, file), losses(torch), strict=True):
+                assert abs(was - loss) <= 1e-9 * loss, (name, was, loss)
 
 
 def main():
