@@ -38,15 +38,14 @@ static const struct {
 enum { TENSORS = sizeof(shapes) / sizeof(shapes[0]) };
 
 static void make_tensors(struct cluster *c) {
-    c->list.count = TENSORS;
-    c->list.tensors = calloc(TENSORS, sizeof(struct tw_tensor));
+    const struct tw_init init = {TW_INIT_NORMAL, 1};
+    const struct tw_treatment *own = c->config->shaping.treatment;
+    c->list = (struct tw_tensor_list){TENSORS, calloc(TENSORS, sizeof(struct tw_tensor))};
     for (int t = 0; t < TENSORS; t++) {
-        struct tw_init init = {TW_INIT_NORMAL, 1};
         assert_int_equal(
             tw_tensor_init(&c->list.tensors[t], shapes[t].name, 1, &shapes[t].elements, init, NULL),
             TW_OK);
-        if (c->config->shaping.treatment)
-            c->list.tensors[t].update = c->config->shaping.treatment[t].update;
+        c->list.tensors[t].update = own ? own[t].update : TW_TENSOR_TRAINED;
     }
     uint32_t chunks = tw_layout_count(&c->list, c->config->chunk_bytes);
     c->chunk = calloc(chunks, sizeof(*c->chunk));

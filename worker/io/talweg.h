@@ -60,9 +60,9 @@ struct talweg_config {
     int tensor_count;
     uint64_t epoch_samples; /* evaluator: examples of an epoch; it pulls once in each */
     int stop_fd;            /* -1: none; readable: join and pull give TALWEG_E_INTERRUPTED */
-    /* [tensor_count], or NULL. Not 0: a statistic of the examples (the job says so), of which servers
-     * keep an average. The SUM over the examples is pushed like a gradient, but always travels as
-     * float32, whatever encoding.push is. */
+    /* [tensor_count], or NULL. Not 0: a statistic of the examples (the job says so), of which
+     * servers keep an average. The SUM over the examples is pushed like a gradient, but always
+     * travels as float32, whatever encoding.push is. */
     const unsigned char *statistics;
 };
 

@@ -25,7 +25,8 @@ struct tw_net;
 /* `weights` [list.count] point to the tensors' values, which are read at each call; the values and
  * the model outlive the net, the array of pointers need not. With `training` it has gradients, else
  * only tw_net_evaluate() may be called. All memory is touched here, not at the first step.
- * TW_NO_MEMORY, saying how much was asked for; TW_LIMIT: fewer rows than tw_model_least_rows(). *out is the caller's. */
+ * TW_NO_MEMORY, saying how much was asked for; TW_LIMIT: fewer rows than tw_model_least_rows().
+ * *out is the caller's. */
 enum tw_status tw_net_new(struct tw_net **out, const struct tw_model *model, int rows,
                           bool training, const tw_real *const *weights, struct tw_error *error);
 
