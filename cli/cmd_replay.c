@@ -48,8 +48,8 @@ static const char doc[] =
     "  --set consistency.replay=fresh  the same data in the same order without\n"
     "                                  staleness: gradients of the newest weights\n"
     "  --set updates=100               only so many updates\n"
-    "Model, batch and data may change too. Workers, slots, mode and epochs may not:\n"
-    "they are in the log.\n"
+    "Model, batch and data may change too. Workers, slots, mode, epochs and stop may\n"
+    "not: they are in the log.\n"
     "\n"
     "Examples:\n"
     "  talweg replay runs/job-20261122T005534Z\n"
@@ -105,8 +105,8 @@ static bool is_in(const char *key, const char *section) {
 /* consistency.replay is replay's own; what the log has settled is refused. */
 static enum tw_status take_settings(struct tw_args *args, struct replay_options *own,
                                     struct tw_error *error) {
-    static const char *const settled[] = {"cluster", "consistency", "epochs", "slots",
-                                          "on_divergence"};
+    static const char *const settled[] = {"cluster", "consistency",   "epochs",
+                                          "slots",   "on_divergence", "stop"};
     int kept = 0;
     for (int i = 0; i < args->count; i++) {
         const struct tw_job_setting *setting = &args->settings[i];

@@ -18,6 +18,7 @@
 #include "common/base/say.h"
 #include "common/net/address.h"
 #include "lab/spectrum.h"
+#include "server/core/verdict.h"
 #include "server/io/server.h"
 
 struct server_options {
@@ -228,6 +229,11 @@ static double curvature_of(const struct tw_checked_job *checked) {
     return largest > 0 ? largest + checked->shaping.l2 : 0;
 }
 
+static bool needs_evaluator(const struct tw_checked_job *checked) {
+    const struct tw_judge end = tw_judge_of_end(checked->job);
+    return tw_pace_watches(&checked->pace, TW_WATCH_TEST) || tw_judge_watches(&end, TW_WATCH_TEST);
+}
+
 static enum tw_status serve(const struct tw_args *args, const struct tw_checked_job *checked,
                             const struct tw_token *token, const struct tw_server_resume *resume,
                             struct audience *audience) {
@@ -248,9 +254,8 @@ static enum tw_status serve(const struct tw_args *args, const struct tw_checked_
         .turns = checked->turns,
         .turn_count = checked->turn_count,
         .train_samples = checked->train_samples,
-        /* By hand, an evaluator may come or not, unless the schedule goes by what it says. */
-        .evaluator = (args->is_supervised || tw_pace_watches(&checked->pace, TW_WATCH_TEST)) &&
-                     checked->job->has_test,
+        /* By hand, an evaluator may come or not, unless something goes by what it says. */
+        .evaluator = (args->is_supervised || needs_evaluator(checked)) && checked->job->has_test,
         .listen = own->listen,
         .token = token->size ? token->bytes : NULL,
         .token_bytes = token->size,

@@ -38,6 +38,8 @@ static const char keys[] =
     "  consistency.turns    turns of the dial: [{update: 500, mode: async}, ...]\n"
     "  cluster.servers      server processes\n"
     "  cluster.workers      worker processes\n"
+    "  stop                 {patience: P, threshold: 0, loss: L, gradient_norm: G, watch: test}:\n"
+    "                       the run ends before that; any of P, L and G\n"
     "  on_worker_loss       wait (default), evict or fail, when a worker is gone; or\n"
     "                       {action: evict, after: 5}: when it has been so for 5 seconds\n"
     "  on_divergence        stop (default) or go_on, after three updates in a row that are not\n"

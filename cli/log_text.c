@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/base/json.h"
+#include "server/core/verdict.h"
 
 static bool has_contributions(const struct tw_record *record) {
     return record->kind == TW_RECORD_COMMIT || record->kind == TW_RECORD_DROP ||
@@ -73,9 +74,22 @@ static void add_clean(struct tw_text *out, const char *text) {
         tw_text_clean(out->at + start);
 }
 
+/* What it is on, as one word; of one that ends the run: by what. */
+static const char *verdict_on(const struct tw_record *record) {
+    return record->verdict.on == TW_VERDICT_END ? "end" : "rate";
+}
+
 static void add_verdict(struct tw_text *out, const struct tw_verdict *verdict) {
-    tw_text_add(out, "loss %.6g, best %.6g, %" PRIu64 " epochs without a better one", verdict->loss,
-                verdict->best, verdict->bad);
+    if (verdict->stop == TW_STOP_GRADIENT) {
+        tw_text_add(out, "the end: norm of the gradient %.6g", verdict->loss);
+        return;
+    }
+    tw_text_add(out, "loss %.6g, best %.6g, %" PRIu64 " in a row without a better one",
+                verdict->loss, verdict->best, verdict->bad);
+    if (verdict->on == TW_VERDICT_END) {
+        tw_text_add(out, "%s", verdict->stop ? ": the end" : ", it goes on");
+        return;
+    }
     if (verdict->cooldown)
         tw_text_add(out, ", not counted for %" PRIu64 " more", verdict->cooldown);
     tw_text_add(out, ", rate reduced %" PRIu64 " times", verdict->reductions);
@@ -135,7 +149,7 @@ void tw_record_to_text(struct tw_text *out, const struct tw_record *record) {
 
 void tw_record_csv_head(struct tw_text *out) {
     tw_text_add(out, "position,version,record,rank,incarnation,numerics,slot,step,read,staleness,"
-                     "examples,loss,scalars,rate,mode,divisor,ratios,reductions\n");
+                     "examples,loss,scalars,rate,mode,divisor,ratios,reductions,on\n");
 }
 
 static void add_scalars(struct tw_text *out, const struct tw_record *record) {
@@ -206,7 +220,9 @@ void tw_record_to_csv(struct tw_text *out, const struct tw_record *record) {
         add_ratios(out, record);
         tw_text_add(out, ",");
         if (record->kind == TW_RECORD_VERDICT)
-            tw_text_add(out, "%" PRIu64, record->verdict.reductions);
+            tw_text_add(out, "%" PRIu64 ",%s", record->verdict.reductions, verdict_on(record));
+        else
+            tw_text_add(out, ",");
         tw_text_add(out, "\n");
     }
 }
@@ -327,6 +343,9 @@ void tw_record_to_json(struct tw_text *out, const struct tw_record *record) {
         tw_json_unsigned(&json, "bad", record->verdict.bad);
         tw_json_unsigned(&json, "cooldown", record->verdict.cooldown);
         tw_json_unsigned(&json, "reductions", record->verdict.reductions);
+        tw_json_string(&json, "on", verdict_on(record));
+        if (record->verdict.stop)
+            tw_json_string(&json, "stop", tw_stop_name(record->verdict.stop));
         break;
     }
     tw_json_end_object(&json);

@@ -87,6 +87,7 @@ static enum tw_status make_replay(struct replaying *r, struct tw_error *error) {
         .options = replayer->checked->optimizer_options,
         .pace = replayer->checked->pace,
         .shaping = replayer->checked->shaping,
+        .end = tw_judge_of_end(job),
         .own_scalars = replayer->own_scalars,
         .fresh = replayer->fresh,
         .changed = replayer->changed,
@@ -369,6 +370,8 @@ static void add_counts(struct replaying *r) {
     result->staleness_max = total->staleness_max;
     result->dropped = total->dropped;
     result->not_finite = total->not_finite;
+    snprintf(result->stopped, sizeof result->stopped, "%s",
+             tw_stop_name(total->verdict[TW_VERDICT_END].stop));
 }
 
 /* A first failure is the result's. */

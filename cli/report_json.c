@@ -54,6 +54,7 @@ static void write_result(struct tw_json *json, const struct tw_result *result) {
     tw_json_unsigned(json, "dropped", result->dropped);
     tw_json_unsigned(json, "not_finite", result->not_finite);
     tw_json_unsigned(json, "evicted", result->evicted);
+    tw_json_string(json, "stopped", result->stopped);
     tw_json_string(json, "model", result->model);
     tw_json_string(json, "model_sha256", result->model_sha256);
     tw_json_string(json, "model_ema", result->model_ema);
@@ -160,6 +161,7 @@ static void read_result(struct reader *reader, struct tw_result *result) {
     result->dropped = read_unsigned(reader, "dropped", INT64_MAX);
     result->not_finite = read_unsigned(reader, "not_finite", INT64_MAX);
     result->evicted = read_unsigned(reader, "evicted", INT64_MAX);
+    read_string(reader, "stopped", result->stopped, sizeof result->stopped);
     read_string(reader, "model", result->model, sizeof result->model);
     read_string(reader, "model_sha256", result->model_sha256, sizeof result->model_sha256);
     read_string(reader, "model_ema", result->model_ema, sizeof result->model_ema);
@@ -276,6 +278,7 @@ void tw_summary_to_json(struct tw_text *text, const struct tw_summary *summary) 
     tw_json_real(&json, "staleness_mean", known ? result->staleness_mean : none);
     write_count(&json, "staleness_max", known, result->staleness_max);
     write_count(&json, "not_finite", known, result->not_finite);
+    tw_json_string(&json, "stopped", or_null(result->stopped));
     tw_json_string(&json, "model", or_null(result->model));
     tw_json_string(&json, "model_sha256", or_null(result->model_sha256));
     tw_json_string(&json, "model_ema", or_null(result->model_ema));

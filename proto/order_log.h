@@ -36,7 +36,7 @@ enum tw_record_kind {
     TW_RECORD_EVICT,      /* rank, slot: likewise of this one, which takes part no more */
     TW_RECORD_ROLLBACK,   /* generation, to, mode, steps: the records behind `to` are taken back */
     TW_RECORD_CHECKPOINT, /* weights and state as they are at this position are saved */
-    TW_RECORD_VERDICT,    /* verdict: of a loss, on the learning rate from here on */
+    TW_RECORD_VERDICT,    /* verdict: on the learning rate from here on, or on the end */
 };
 
 /* A push that an update applies (or a DROP forgets). */
@@ -49,12 +49,20 @@ struct tw_contribution {
     double loss; /* sum over the examples */
 };
 
-/* What the schedule reduce_on_plateau goes by (server/core/plateau.h). */
+/* What a verdict is on. */
+enum tw_verdict_on { TW_VERDICT_RATE, TW_VERDICT_END, TW_VERDICTS };
+
+/* What of the job's `stop` ends the run. */
+enum tw_stop_reason { TW_STOP_NOT, TW_STOP_PATIENCE, TW_STOP_LOSS, TW_STOP_GRADIENT, TW_STOPS };
+
+/* What a loss means for the learning rate or the end (server/core/verdict.h). */
 struct tw_verdict {
-    double loss, best;   /* the last one, and the best so far */
-    uint64_t bad;        /* epochs in a row without a better one */
-    uint64_t cooldown;   /* epochs to come for which that is not counted */
-    uint64_t reductions; /* of the learning rate so far */
+    double loss, best;   /* the last one, and the best so far; TW_STOP_GRADIENT: loss is the norm */
+    uint64_t bad;        /* in a row without a better one */
+    uint64_t cooldown;   /* to come for which that is not counted */
+    uint64_t reductions; /* of the learning rate so far; END: patience has run out */
+    uint32_t on;         /* enum tw_verdict_on */
+    uint32_t stop;       /* enum tw_stop_reason; RATE: always TW_STOP_NOT */
 };
 
 /* The slot of a RELEASE that goes to the evaluator. */

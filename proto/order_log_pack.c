@@ -118,6 +118,8 @@ static size_t pack_verdict(const struct tw_record *record, unsigned char *out) {
     message.bad = record->verdict.bad;
     message.cooldown = record->verdict.cooldown;
     message.reductions = record->verdict.reductions;
+    message.on = record->verdict.on;
+    message.stop = record->verdict.stop;
     return tw_flat_pack(&message.base, out);
 }
 
@@ -277,6 +279,24 @@ static enum tw_status get_rollback(const Talweg__Log__Rollback *from, struct tw_
     return get_mode(from->mode, record, error);
 }
 
+static enum tw_status get_verdict(const Talweg__Log__Verdict *from, struct tw_record *record,
+                                  struct tw_error *error) {
+    if (from->on >= TW_VERDICTS || from->stop >= TW_STOPS ||
+        (from->stop != TW_STOP_NOT && from->on != TW_VERDICT_END))
+        return tw_error_set(error, TW_DATA,
+                            "a verdict on %u that stops by %u, which this version of Talweg does "
+                            "not know",
+                            from->on, from->stop);
+    record->verdict = (struct tw_verdict){.loss = from->loss,
+                                          .best = from->best,
+                                          .bad = from->bad,
+                                          .cooldown = from->cooldown,
+                                          .reductions = from->reductions,
+                                          .on = from->on,
+                                          .stop = from->stop};
+    return TW_OK;
+}
+
 static enum tw_status get_body(struct tw_record_arena *arena, const Talweg__Log__Record *from,
                                struct tw_record *record, struct tw_error *error) {
     switch (from->body_case) {
@@ -316,12 +336,7 @@ static enum tw_status get_body(struct tw_record_arena *arena, const Talweg__Log_
         record->slot = from->evict->slot;
         return TW_OK;
     case TALWEG__LOG__RECORD__BODY_VERDICT:
-        record->verdict = (struct tw_verdict){.loss = from->verdict->loss,
-                                              .best = from->verdict->best,
-                                              .bad = from->verdict->bad,
-                                              .cooldown = from->verdict->cooldown,
-                                              .reductions = from->verdict->reductions};
-        return TW_OK;
+        return get_verdict(from->verdict, record, error);
     default:
         return tw_error_set(error, TW_DATA,
                             "it is of a kind that this version of Talweg does not know");

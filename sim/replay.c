@@ -11,7 +11,6 @@
 #include "common/base/tree_sum.h"
 #include "common/tensor/kernels.h"
 #include "server/core/dial.h"
-#include "server/core/plateau.h"
 #include "sim/replay_state.h"
 
 enum { LINE = 64, STAGGER = 17 * LINE };
@@ -87,7 +86,8 @@ enum tw_status tw_replay_new(struct tw_replay **out, const struct tw_replay_conf
     replay->config = *config;
     replay->total.train_accuracy = (double)NAN;
     replay->total.train_loss = replay->total.border_staleness = (double)NAN;
-    replay->total.verdict = tw_plateau_start();
+    for (int on = 0; on < TW_VERDICTS; on++)
+        replay->total.verdict[on] = tw_verdict_start((enum tw_verdict_on)on);
     for (int t = 0; t < config->model->list.count; t++)
         replay->elements += (size_t)config->model->list.tensors[t].elements;
     replay->slot = calloc(config->slots, sizeof *replay->slot);
@@ -361,15 +361,9 @@ static void account(struct tw_replay *replay, uint64_t staleness, const struct t
         replay->stretch_staleness_max = staleness;
 }
 
-/* Ends an epoch, or the run: as the sequencer does it. */
-static void pass_border(struct tw_replay *replay, uint64_t samples_before) {
+void tw_replay_end_stretch(struct tw_replay *replay) {
     const struct tw_replay_config *config = &replay->config;
     struct tw_replay_total *total = &replay->total;
-    uint64_t n = config->train != NULL ? config->train->count : 0;
-    bool end = (config->end_samples && total->samples >= config->end_samples) ||
-               (config->end_updates && total->version >= config->end_updates);
-    if (!end && (n == 0 || total->samples / n == samples_before / n))
-        return;
     total->borders++;
     total->train_loss = replay->stretch_loss / (double)replay->stretch_samples;
     if (config->train != NULL && config->train->outputs == 0)
@@ -381,6 +375,17 @@ static void pass_border(struct tw_replay *replay, uint64_t samples_before) {
     replay->stretch_loss = 0;
     replay->stretch_samples = replay->stretch_contributions = 0;
     replay->stretch_staleness = replay->stretch_staleness_max = 0;
+}
+
+/* Ends an epoch, or the run: as the sequencer does it. */
+static void pass_border(struct tw_replay *replay, uint64_t samples_before) {
+    const struct tw_replay_config *config = &replay->config;
+    struct tw_replay_total *total = &replay->total;
+    uint64_t n = config->train != NULL ? config->train->count : 0;
+    bool end = (config->end_samples && total->samples >= config->end_samples) ||
+               (config->end_updates && total->version >= config->end_updates);
+    if (end || (n != 0 && total->samples / n != samples_before / n))
+        tw_replay_end_stretch(replay);
 }
 
 /* The gradients of a worker's slots: their sum is what it sends, rounded once, and added to that
@@ -415,6 +420,7 @@ static enum tw_status add_contribution(struct tw_replay *replay, const struct tw
 static enum tw_status sum_gradients(struct tw_replay *replay, const struct tw_record *record,
                                     struct tw_error *error) {
     struct tw_tree_sum loss = {0};
+    uint64_t before = replay->total.samples;
     replay->sums = 0;
     for (uint32_t i = 0; i < record->count; i++) {
         const struct tw_contribution *c = &record->contributions[i];
@@ -427,6 +433,7 @@ static enum tw_status sum_gradients(struct tw_replay *replay, const struct tw_re
         tw_tree_sum_add(&loss, score.loss);
     }
     replay->total.loss += tw_tree_sum_total(&loss);
+    replay->total.update_loss = tw_tree_sum_total(&loss) / (double)(replay->total.samples - before);
     replay->stretch_loss += tw_tree_sum_total(&loss);
     return TW_OK;
 }
@@ -443,6 +450,9 @@ static enum tw_status on_commit(struct tw_replay *replay, const struct tw_record
     if (status == TW_OK && !tw_all_finite(replay->gradient, replay->elements))
         status =
             tw_error_set(error, TW_NOT_FINITE, "update %" PRIu64 " is not finite", record->version);
+    if (status == TW_OK && replay->config.end.small > 0)
+        replay->total.norm = tw_shaping_norm(
+            &replay->config.shaping, replay->total.samples - before, tw_replay_squares(replay));
     if (status == TW_OK)
         status = tw_replay_terms(replay, record, before, &own, &terms, error);
     if (status == TW_OK)
@@ -466,38 +476,6 @@ static enum tw_status on_drop(struct tw_replay *replay, const struct tw_record *
         replay->total.dropped += record->count;
     if (status == TW_OK)
         replay->total.not_finite += record->not_finite;
-    return status;
-}
-
-/* ---- VERDICT ---- */
-
-static enum tw_status check_verdict(const struct tw_replay *replay,
-                                    const struct tw_verdict *recorded, struct tw_error *error) {
-    const struct tw_pace *pace = &replay->config.pace;
-    struct tw_verdict ours = replay->total.verdict;
-    bool by_train = tw_pace_watches(pace, TW_WATCH_TRAIN);
-    if (!by_train && !tw_pace_watches(pace, TW_WATCH_TEST))
-        return tw_error_set(error, TW_DATA, "the job has no schedule that watches a loss");
-    tw_plateau_see(&ours, &pace->rate.options, recorded->loss);
-    if (memcmp(&ours.best, &recorded->best, sizeof ours.best) != 0 || ours.bad != recorded->bad ||
-        ours.cooldown != recorded->cooldown || ours.reductions != recorded->reductions)
-        return tw_error_set(error, TW_DATA, "it does not follow from the one before and the loss");
-    if (by_train && !replay->config.inexact &&
-        memcmp(&replay->total.train_loss, &recorded->loss, sizeof recorded->loss) != 0)
-        return tw_error_set(error, TW_NUMERICS,
-                            "the loss of the epoch was %.17g in the run and is %.17g here",
-                            recorded->loss, replay->total.train_loss);
-    return TW_OK;
-}
-
-/* The recorded verdict is followed, also by a run that is changed: what other weights would have
- * lost on the test data nobody has seen. */
-static enum tw_status on_verdict(struct tw_replay *replay, const struct tw_record *record,
-                                 struct tw_error *error) {
-    enum tw_status status =
-        replay->config.changed ? TW_OK : check_verdict(replay, &record->verdict, error);
-    replay->total.verdict = record->verdict;
-    replay->config.pace.rate.options.reductions = record->verdict.reductions;
     return status;
 }
 
@@ -539,7 +517,7 @@ static enum tw_status carry_out(struct tw_replay *replay, const struct tw_record
     case TW_RECORD_EVICT:
         return on_evict(replay, record, error);
     case TW_RECORD_VERDICT:
-        return on_verdict(replay, record, error);
+        return tw_replay_verdict(replay, record, error);
     case TW_RECORD_ROLLBACK:
         return on_rollback(replay, record, error);
     case TW_RECORD_REGATHER:

@@ -29,6 +29,7 @@
 #include "server/core/record.h"
 #include "server/core/schedule.h"
 #include "server/core/shaping.h"
+#include "server/core/verdict.h"
 #include "worker/data/dataset.h"
 #include "worker/nn/model.h"
 
@@ -46,7 +47,8 @@ struct tw_replay_config {
     struct tw_optimizer_options options;
     struct tw_pace pace;
     struct tw_shaping shaping;
-    bool own_scalars; /* scalars and divisors are computed anew; else those of the log */
+    struct tw_judge end; /* of the verdicts on it */
+    bool own_scalars;    /* scalars and divisors are computed anew; else those of the log */
     bool fresh;
     bool changed;         /* another run than the recorded one: nothing is compared */
     const char *numerics; /* ours */
@@ -66,8 +68,9 @@ struct tw_replay_total {
     uint64_t correct;        /* samples that the model got right */
     double border_staleness; /* likewise the mean staleness, and the largest */
     uint64_t border_staleness_max;
-    double rate;                       /* learning rate of the last update */
-    struct tw_verdict verdict;         /* of the schedule, the last one */
+    double rate;                            /* learning rate of the last update */
+    struct tw_verdict verdict[TW_VERDICTS]; /* the last ones */
+    double update_loss, norm; /* mean loss and norm of the last update; norm: where verdicts ask */
     uint64_t checked, checked_version; /* updates that were as expected, and the last of them */
 };
 

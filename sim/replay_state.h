@@ -78,6 +78,12 @@ struct tw_replay {
 /* replay.c */
 enum tw_status tw_replay_plane(struct tw_replay *replay, struct tw_plane *plane,
                                struct tw_error *error);
+/* An epoch ends, or the run. */
+void tw_replay_end_stretch(struct tw_replay *replay);
+
+/* replay_verdict.c */
+enum tw_status tw_replay_verdict(struct tw_replay *replay, const struct tw_record *record,
+                                 struct tw_error *error);
 
 /* replay_gradient.c: the nets of the slots' batch shapes. */
 enum tw_status tw_replay_make_nets(struct tw_replay *replay, struct tw_error *error);

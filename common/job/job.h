@@ -41,6 +41,16 @@ struct tw_job_group {
     struct tw_where where;
 };
 
+/* When a run ends before its time (server/core/verdict.h). */
+struct tw_job_stop {
+    bool given;
+    int64_t patience; /* -1: not given */
+    double threshold;
+    double loss;          /* NaN: not given */
+    double gradient_norm; /* 0: not given */
+    bool train;           /* it goes by the loss of training; else of the test data */
+};
+
 /* What becomes of a run whose worker is gone. */
 enum tw_loss_action {
     TW_LOSS_WAIT,  /* for one in its place */
@@ -88,6 +98,7 @@ struct tw_job {
         enum tw_loss_action action;
         double after; /* so many seconds without it */
     } on_worker_loss;
+    struct tw_job_stop stop;
     bool goes_on; /* on_divergence: also after several updates in a row that are not finite */
     int slots;    /* gradients of an update; not given: one per worker */
     bool slots_given;

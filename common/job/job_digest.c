@@ -1,5 +1,6 @@
 #include <assert.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -69,6 +70,18 @@ static void add_real(struct tw_sha256 *sha, const char *key, double value) {
     add(sha, tw_real_text(value, text));
 }
 
+static void add_stop(struct tw_sha256 *sha, const struct tw_job_stop *stop) {
+    if (!stop->given)
+        return;
+    add_number(sha, "stop by patience", stop->patience);
+    add_real(sha, "threshold", stop->threshold);
+    add(sha, "loss");
+    if (!isnan(stop->loss))
+        add_real(sha, "at most", stop->loss);
+    add_real(sha, "gradient norm", stop->gradient_norm);
+    add_number(sha, "watch train", stop->train);
+}
+
 static void add_update(struct tw_sha256 *sha, const struct tw_job *job) {
     add_number(sha, "gradient", job->gradient_sum);
     add_real(sha, "clip norm", job->clip_norm);
@@ -110,6 +123,7 @@ void tw_job_digest(const struct tw_job *job, uint64_t samples, uint8_t digest[32
     if (job->schedule_momentum.name)
         add_variant(&sha, "schedule of momentum", &job->schedule_momentum);
     add_update(&sha, job);
+    add_stop(&sha, &job->stop);
     add(&sha, "mode");
     add(&sha, job->mode);
     for (int i = 0; i < job->turn_count; i++) {

@@ -92,6 +92,9 @@ enum tw_status tw_read_update(const struct tw_job_reader *reader);
 enum tw_status tw_read_loss(const struct tw_job_reader *reader);
 enum tw_status tw_read_divergence(const struct tw_job_reader *reader);
 
+/* stop: {patience: ..., loss: ..., ...} (job_stop.c). */
+enum tw_status tw_read_stop(const struct tw_job_reader *reader);
+
 /* encoding: {push: ..., pull: ...} (job_encoding.c). */
 enum tw_status tw_read_encoding(const struct tw_job_reader *reader);
 

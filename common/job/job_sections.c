@@ -23,11 +23,12 @@ static const char *const later_keys[] = {
 
 static enum tw_status check_top(const struct tw_job_reader *reader) {
     static const char *const names[] = {
-        "model",       "data",     "batch",          "epochs",        "updates", "optimizer",
-        "schedule",    "gradient", "clip",           "weight_decay",  "groups",  "average",
-        "consistency", "cluster",  "on_worker_loss", "on_divergence", "slots",   "seed",
-        "seeds",       "chunk",    "encoding",       "worker",        "trace",   "memory",
-        "checkpoint",  NULL};
+        "model",         "data",     "batch",       "epochs",  "updates",
+        "optimizer",     "schedule", "gradient",    "clip",    "weight_decay",
+        "groups",        "average",  "consistency", "cluster", "on_worker_loss",
+        "on_divergence", "slots",    "seed",        "seeds",   "chunk",
+        "encoding",      "worker",   "trace",       "memory",  "checkpoint",
+        "stop",          NULL};
     for (size_t i = 0; i < sizeof later_keys / sizeof *later_keys; i++) {
         const struct tw_yaml *node = tw_yaml_find(reader->root, later_keys[i]);
         if (node)
@@ -426,7 +427,7 @@ enum tw_status tw_read_sections(const struct tw_job_reader *reader) {
         check_top,      tw_read_data, read_length,        read_optimizer, read_schedule,
         tw_read_update, read_mode,    read_cluster,       tw_read_loss,   tw_read_divergence,
         read_slots,     read_seeds,   read_chunk,         read_memory,    tw_read_encoding,
-        read_worker,    read_trace,   tw_read_checkpoint,
+        read_worker,    read_trace,   tw_read_checkpoint, tw_read_stop,
     };
     enum tw_status status = steps[0](reader);
     if (status == TW_OK)

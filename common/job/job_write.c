@@ -1,6 +1,7 @@
 /* The job as YAML text: names and numbers plain, all other text in double quotes
  * with escapes, so that any path comes back as it was. */
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -262,6 +263,29 @@ static void add_loss(struct tw_text *out, const struct tw_job *job) {
     tw_text_add(out, "}\non_divergence: %s\n", job->goes_on ? "go_on" : "stop");
 }
 
+static void add_stop(struct tw_text *out, const struct tw_job *job) {
+    const struct tw_job_stop *stop = &job->stop;
+    if (!stop->given)
+        return;
+    tw_text_add(out, "stop: {");
+    if (stop->patience >= 0) {
+        tw_text_add(out, "patience: %" PRId64 ", threshold: ", stop->patience);
+        tw_text_add_real(out, stop->threshold);
+        tw_text_add(out, ", ");
+    }
+    if (!isnan(stop->loss)) {
+        tw_text_add(out, "loss: ");
+        tw_text_add_real(out, stop->loss);
+        tw_text_add(out, ", ");
+    }
+    if (stop->gradient_norm > 0) {
+        tw_text_add(out, "gradient_norm: ");
+        tw_text_add_real(out, stop->gradient_norm);
+        tw_text_add(out, ", ");
+    }
+    tw_text_add(out, "watch: %s}\n", stop->train ? "train" : "test");
+}
+
 static void add_note(struct tw_text *out, const char *note) {
     tw_text_add(out, "# ");
     for (; *note; note++)
@@ -311,6 +335,7 @@ enum tw_status tw_job_write(const struct tw_job *job, const char *const *notes, 
     add_turns(&text, job);
     tw_text_add(&text, "}\ncluster: {servers: %d, workers: %d}\n", job->servers, job->workers);
     add_loss(&text, job);
+    add_stop(&text, job);
     if (job->slots_given) /* left out they follow the number of workers */
         tw_text_add(&text, "slots: %d\n", job->slots);
     add_seeds(&text, job);

@@ -6,14 +6,16 @@
  * vacant, clocks are level, and each slot goes on with the step after the last that was settled. In
  * `sync` right after a COMMIT nothing else was there, so the gradients to come are the very same.
  *
- * Where an evaluation decides on the learning rate (reduce_on_plateau), a CHECKPOINT that falls on
- * the end of its epoch waits for that verdict, as training does: nobody would evaluate once more.
+ * Where an evaluation decides on the learning rate (reduce_on_plateau) or on the end (stop), a
+ * CHECKPOINT that falls on the end of its epoch waits for that verdict, as training does: nobody
+ * would evaluate once more.
  *
  * One is saved at a time: the next CHECKPOINT waits, with the COMMIT that it comes with, until the
  * shell says that the last one is safe (SAVED).
  */
 #include <assert.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "server/core/sequencer_state.h"
 
@@ -26,7 +28,7 @@ static void take_snapshot(struct tw_sequencer *s) {
     to->evaluations = s->evaluations;
     to->not_finite = s->not_finite_in_a_row;
     to->rate = s->rate;
-    to->verdict = s->verdict;
+    memcpy(to->verdict, s->verdict, sizeof(to->verdict));
     to->total = s->total;
     to->stretch = s->stretch;
     for (uint32_t i = 0; i < s->config.workers; i++)
@@ -79,8 +81,8 @@ void tw_sequencer_on_resume(struct tw_sequencer *s, const struct tw_sequencer_re
     s->evaluations = from->evaluations;
     s->not_finite_in_a_row = from->not_finite;
     s->rate = from->rate;
-    s->verdict = from->verdict;
-    s->config.pace.rate.options.reductions = from->verdict.reductions;
+    memcpy(s->verdict, from->verdict, sizeof(s->verdict));
+    s->config.pace.rate.options.reductions = from->verdict[TW_VERDICT_RATE].reductions;
     s->total = from->total;
     s->stretch = from->stretch;
     for (uint32_t i = 0; i < s->config.workers; i++) {

@@ -6,9 +6,9 @@
  * nothing is committed or released until it has asked again. After the last
  * update the run waits for the last evaluation in the same way.
  *
- * Where the learning rate goes by a loss (reduce_on_plateau), each border has a verdict: at
- * once by the loss of training; by that of the test data when it has come, and until then
- * training holds.
+ * Where the learning rate (reduce_on_plateau) or the end (stop) goes by a loss, each border has a
+ * verdict: at once by the loss of training; by that of the test data when it has come, and until
+ * then training holds. Without data there are no borders: each update has one.
  */
 #include "server/core/sequencer_state.h"
 
@@ -22,11 +22,38 @@ static void finish_if_done(struct tw_sequencer *s) {
     tw_sequencer_emit(s, TW_SEQ_FINISHED)->finished.status = s->end_status;
 }
 
-static void decide(struct tw_sequencer *s, double loss) {
-    struct tw_schedule_options *options = &s->config.pace.rate.options;
-    tw_plateau_see(&s->verdict, options, loss);
-    options->reductions = s->verdict.reductions;
-    tw_sequencer_log(s, TW_RECORD_VERDICT)->verdict = s->verdict;
+/* Whether verdicts of this kind go by that loss now. */
+static bool is_judged_by(const struct tw_sequencer *s, int on, enum tw_watch which) {
+    return !s->ending && tw_judge_watches(&s->judge[on], which) &&
+           (on != TW_VERDICT_RATE ||
+            tw_pace_has_begun(&s->config.pace, s->version, s->total.examples));
+}
+
+static void decide(struct tw_sequencer *s, enum tw_watch which, double loss) {
+    for (int on = 0; on < TW_VERDICTS; on++) {
+        if (!is_judged_by(s, on, which))
+            continue;
+        tw_verdict_see(&s->verdict[on], &s->judge[on], loss);
+        tw_sequencer_log(s, TW_RECORD_VERDICT)->verdict = s->verdict[on];
+    }
+    s->config.pace.rate.options.reductions = s->verdict[TW_VERDICT_RATE].reductions;
+}
+
+static bool is_epoch(const struct tw_sequencer *s, uint64_t samples_before) {
+    uint64_t n = s->config.samples;
+    return n && s->total.examples / n > samples_before / n;
+}
+
+void tw_sequencer_judge(struct tw_sequencer *s, uint64_t samples_before, double loss, double norm) {
+    struct tw_verdict *end = &s->verdict[TW_VERDICT_END];
+    if (tw_sequencer_at_end(s))
+        return;
+    if (is_epoch(s, samples_before))
+        decide(s, TW_WATCH_TRAIN, s->stretch.loss / (double)s->stretch.examples);
+    else if (!s->config.samples)
+        decide(s, TW_WATCH_TRAIN, loss);
+    if (end->stop == TW_STOP_NOT && tw_verdict_see_gradient(end, &s->judge[TW_VERDICT_END], norm))
+        tw_sequencer_log(s, TW_RECORD_VERDICT)->verdict = *end;
 }
 
 /* Gives the evaluator the weights of this position if one is due and it asks. */
@@ -49,13 +76,6 @@ static void stop_holding(struct tw_sequencer *s) {
     tw_sequencer_release_due(s);
 }
 
-/* Whether this border decides on the learning rate by that loss. */
-static bool is_judged_by(const struct tw_sequencer *s, enum tw_watch which) {
-    const struct tw_pace *pace = &s->config.pace;
-    return !s->ending && tw_pace_watches(pace, which) &&
-           tw_pace_has_begun(pace, s->version, s->total.examples);
-}
-
 static void border(struct tw_sequencer *s) {
     bool wanted = s->evaluator && (!s->asking || s->ending || s->ask_samples <= s->total.examples);
     s->due = wanted;
@@ -65,29 +85,28 @@ static void border(struct tw_sequencer *s) {
     effect->border.stretch = s->stretch;
     effect->border.rate = s->rate;
     effect->border.evaluated = wanted;
-    if (is_judged_by(s, TW_WATCH_TRAIN))
-        decide(s, s->stretch.loss / (double)s->stretch.examples);
-    s->verdict_due = wanted && is_judged_by(s, TW_WATCH_TEST);
+    s->verdict_due = wanted && (is_judged_by(s, TW_VERDICT_RATE, TW_WATCH_TEST) ||
+                                is_judged_by(s, TW_VERDICT_END, TW_WATCH_TEST));
     s->stretch = (struct tw_stretch){0};
     answer(s);
     s->holding = (s->due || s->judging) && !s->ending;
 }
 
-/* Whether the run has what it was to have. */
+/* Whether the run has what it was to have, or enough. */
 bool tw_sequencer_at_end(const struct tw_sequencer *s) {
     const struct tw_sequencer_config *config = &s->config;
-    return (config->end_samples && s->total.examples >= config->end_samples) ||
+    return s->verdict[TW_VERDICT_END].stop != TW_STOP_NOT ||
+           (config->end_samples && s->total.examples >= config->end_samples) ||
            (config->end_updates && s->version >= config->end_updates);
 }
 
 void tw_sequencer_after_commit(struct tw_sequencer *s, uint64_t samples_before) {
-    uint64_t samples = s->total.examples, n = s->config.samples;
     bool end = tw_sequencer_at_end(s);
     if (end) {
         s->ending = true;
         s->end_status = TW_OK;
     }
-    if (end || (n && samples / n > samples_before / n))
+    if (end || is_epoch(s, samples_before))
         border(s);
     finish_if_done(s);
 }
@@ -118,7 +137,9 @@ void tw_sequencer_on_evaluated(struct tw_sequencer *s, double loss) {
     bool decides = s->judging && !s->ending;
     s->evaluating = s->judging = false;
     if (decides) {
-        decide(s, loss);
+        decide(s, TW_WATCH_TEST, loss);
+        if (tw_sequencer_at_end(s))
+            tw_sequencer_end(s, TW_OK); /* these weights were evaluated */
         tw_sequencer_checkpoint_after_verdict(s);
     }
     stop_holding(s);

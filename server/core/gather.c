@@ -347,6 +347,9 @@ static void commit(struct tw_sequencer *s) {
     s->stretch.loss += record->loss;
     s->prepared_count = 0;
     tw_sequencer_spend_permits(s);
+    tw_sequencer_judge(
+        s, before_examples, record->loss / (double)record->examples,
+        tw_shaping_norm(&s->config.shaping, record->examples, tw_exact_sum_value(&s->squares)));
     if (!tw_sequencer_turn_if_due(s)) /* a turn leaves nothing */
         leave_behind(s);
     tw_sequencer_after_commit(s, before_examples);

@@ -99,7 +99,7 @@ enum tw_node_event_kind {
     TW_EVENT_QUERY,     /* connection, rank, ranks: answer, then say tw_node_answered() */
     TW_EVENT_TURNED,    /* version; text: the mode from here on */
     TW_EVENT_EVICTED,   /* rank, version */
-    TW_EVENT_VERDICT,   /* verdict, version, samples: of the schedule, after an epoch */
+    TW_EVENT_VERDICT,   /* verdict, version, samples: on the learning rate or the end */
 };
 
 struct tw_node_event {

@@ -1,5 +1,4 @@
 /* The schedule that goes by what the loss does: reduce_on_plateau. */
-#include "server/core/plateau.h"
 #include "server/core/schedule_tables.h"
 
 #define EPOCHS_MAX 1000000000
@@ -37,24 +36,3 @@ const struct tw_schedule tw_schedule_reduce_on_plateau = {
     TW_SCHEDULE_TABLE(plateau_rules),
     .value = plateau,
 };
-
-void tw_plateau_see(struct tw_verdict *verdict, const struct tw_schedule_options *options,
-                    double loss) {
-    double best = verdict->best;
-    verdict->loss = loss;
-    if (loss < best - options->threshold * fabs(best) || (isinf(best) && loss < best)) {
-        verdict->best = loss;
-        verdict->bad = 0;
-    } else {
-        verdict->bad++;
-    }
-    if (verdict->cooldown > 0) {
-        verdict->cooldown--;
-        verdict->bad = 0;
-    }
-    if (verdict->bad > (uint64_t)options->patience) {
-        verdict->reductions++;
-        verdict->cooldown = (uint64_t)options->cooldown;
-        verdict->bad = 0;
-    }
-}

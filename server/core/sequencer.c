@@ -55,12 +55,14 @@ struct tw_sequencer *tw_sequencer_init(void *memory, const struct tw_sequencer_c
     struct tw_sequencer *s = carve(&at, sizeof(*s));
     s->config = *config;
     s->live = n;
-    s->verdict = tw_plateau_start();
+    s->judge[TW_VERDICT_RATE] = tw_judge_of_rate(&config->pace);
+    s->judge[TW_VERDICT_END] = config->end;
+    for (int on = 0; on < TW_VERDICTS; on++)
+        s->snapshot.verdict[on] = s->verdict[on] = tw_verdict_start((enum tw_verdict_on)on);
     s->slot = carve(&at, n * sizeof(*s->slot));
     s->member = carve(&at, n * sizeof(*s->member));
     s->want = carve(&at, n * sizeof(*s->want));
     s->snapshot.workers = n;
-    s->snapshot.verdict = s->verdict;
     s->snapshot.step = carve(&at, n * sizeof(*s->snapshot.step));
     s->ready_room = ready_room(config);
     s->ready = carve(&at, s->ready_room * sizeof(*s->ready));

@@ -33,6 +33,7 @@
 #include "server/core/record.h"
 #include "server/core/schedule.h"
 #include "server/core/shaping.h"
+#include "server/core/verdict.h"
 
 struct tw_sequencer_config {
     struct tw_dial dial;              /* at the start */
@@ -54,6 +55,7 @@ struct tw_sequencer_config {
     struct tw_optimizer_options options;
     struct tw_pace pace; /* what of the options moves */
     struct tw_shaping shaping;
+    struct tw_judge end; /* when the run ends before that */
 };
 
 enum tw_sequencer_event_kind {
@@ -96,11 +98,11 @@ static inline double tw_stretch_accuracy(const struct tw_stretch *stretch) {
 struct tw_sequencer_snapshot {
     uint64_t position, version; /* of the CHECKPOINT; 0: the start */
     char mode[TW_MODE_MAX + 1];
-    uint32_t turns;            /* of the job's that are behind it */
-    uint64_t evaluations;      /* RELEASEs to the evaluator */
-    uint32_t not_finite;       /* updates in a row, just before */
-    double rate;               /* of the last update */
-    struct tw_verdict verdict; /* of reduce_on_plateau, so far */
+    uint32_t turns;                         /* of the job's that are behind it */
+    uint64_t evaluations;                   /* RELEASEs to the evaluator */
+    uint32_t not_finite;                    /* updates in a row, just before */
+    double rate;                            /* of the last update */
+    struct tw_verdict verdict[TW_VERDICTS]; /* so far */
     struct tw_stretch total, stretch;
     uint32_t workers;
     uint64_t *step; /* [workers] the last that is settled; clocks begin anew with each JOIN */

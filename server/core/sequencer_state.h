@@ -11,7 +11,6 @@
 #ifndef TW_CORE_SEQUENCER_STATE_H
 #define TW_CORE_SEQUENCER_STATE_H
 
-#include "server/core/plateau.h"
 #include "server/core/sequencer.h"
 
 /* One step's effects can hold a COMMIT, what it left behind, DROPs of what is not finite until the
@@ -112,9 +111,10 @@ struct tw_sequencer {
 
     bool evaluator, asking, evaluating, due, holding;
     uint64_t ask_samples, evaluations;
-    struct tw_verdict verdict; /* of reduce_on_plateau */
-    bool verdict_due;          /* the evaluation that is due decides on the learning rate, */
-    bool judging;              /* ... or the one that is under way: training holds */
+    struct tw_judge judge[TW_VERDICTS];
+    struct tw_verdict verdict[TW_VERDICTS];
+    bool verdict_due; /* the evaluation that is due decides on something, */
+    bool judging;     /* ... or the one that is under way: training holds */
 
     bool ending;   /* the condition is met; perhaps a last evaluation */
     bool finished; /* told */
@@ -215,6 +215,8 @@ void tw_sequencer_on_resume(struct tw_sequencer *s, const struct tw_sequencer_re
 
 /* evaluation.c */
 bool tw_sequencer_at_end(const struct tw_sequencer *s);
+/* Before all else that follows a COMMIT, of this mean loss and with a gradient of this norm. */
+void tw_sequencer_judge(struct tw_sequencer *s, uint64_t samples_before, double loss, double norm);
 void tw_sequencer_after_commit(struct tw_sequencer *s, uint64_t samples_before);
 void tw_sequencer_on_evaluator(struct tw_sequencer *s, bool present);
 void tw_sequencer_on_ask(struct tw_sequencer *s, uint64_t samples);

@@ -129,6 +129,7 @@ enum tw_status tw_shaping_find(struct tw_shaping *out, const struct tw_job *job,
                                .decoupled = job->decoupled,
                                .average = job->average.ema,
                                .scores_average = job->average.evaluate,
+                               .norm_wanted = job->stop.gradient_norm > 0,
                                .rates = 1,
                                .rate = {1},
                                .treatment = job->group_count ? treatment : NULL};
@@ -148,6 +149,10 @@ enum tw_status tw_shaping_find(struct tw_shaping *out, const struct tw_job *job,
 }
 
 /* ---- of an update ---- */
+
+double tw_shaping_norm(const struct tw_shaping *shaping, uint64_t examples, double squares) {
+    return sqrt(squares) / (shaping->sum ? 1 : (double)examples);
+}
 
 double tw_shaping_divisor(const struct tw_shaping *shaping, uint64_t examples, double squares) {
     double base = shaping->sum ? 1 : (double)examples;

@@ -46,6 +46,7 @@ struct tw_shaping {
     double rate[TW_RATES_MAX];    /* [rates], the first is 1 */
     double average;          /* decay of the average of the weights beside them; 0: there is none */
     bool scores_average;     /* the evaluator gets it instead of the weights */
+    bool norm_wanted;        /* somebody else asks how long the gradient is */
     bool bare[TW_RATES_MAX]; /* [rates] of tensors without the weight decay of the rule itself */
     const struct tw_treatment *treatment; /* [tensors], borrowed; NULL: all have rate 0 and decay */
 };
@@ -76,7 +77,7 @@ struct tw_update_terms {
 
 /* Whether SUMS must have the squares. */
 static inline bool tw_shaping_needs_norm(const struct tw_shaping *shaping) {
-    return shaping->clip_norm > 0;
+    return shaping->clip_norm > 0 || shaping->norm_wanted;
 }
 
 /* Whether this tensor has a gradient; else it is a statistic. */
@@ -87,6 +88,9 @@ static inline bool tw_shaping_trains(const struct tw_shaping *shaping, uint32_t 
 /* The divisor of an update: `squares` is the sum of squares of the summed gradient (any value
  * without a clip). 0 for a plain mean, which needs no saying. */
 double tw_shaping_divisor(const struct tw_shaping *shaping, uint64_t examples, double squares);
+
+/* The norm of the gradient before any clip: likewise, where SUMS have the squares. */
+double tw_shaping_norm(const struct tw_shaping *shaping, uint64_t examples, double squares);
 
 /* Scalars of all rates, [rates][TW_OPTIMIZER_SCALARS] of `out`, the rest set to zero; returns the
  * learning rate. Arguments as tw_pace_prepare(). */

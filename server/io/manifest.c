@@ -64,8 +64,11 @@ static void write_stretch(struct tw_json *json, const char *key, const struct tw
     tw_json_end_object(json);
 }
 
+/* By what it is on. */
+static const char *const verdict_keys[TW_VERDICTS] = {"verdict", "stop"};
+
 static void write_verdict(struct tw_json *json, const struct tw_verdict *verdict) {
-    tw_json_begin_object(json, "verdict");
+    tw_json_begin_object(json, verdict_keys[verdict->on]);
     write_bits(json, "loss", verdict->loss);
     write_bits(json, "best", verdict->best);
     tw_json_unsigned(json, "bad", verdict->bad);
@@ -111,7 +114,8 @@ void tw_manifest_write(struct tw_text *text, const struct tw_manifest *manifest)
     tw_json_unsigned(&json, "evaluations", snapshot->evaluations);
     tw_json_unsigned(&json, "not_finite", snapshot->not_finite);
     write_bits(&json, "rate", snapshot->rate);
-    write_verdict(&json, &snapshot->verdict);
+    for (int on = 0; on < TW_VERDICTS; on++)
+        write_verdict(&json, &snapshot->verdict[on]);
     write_stretch(&json, "total", &snapshot->total);
     write_stretch(&json, "stretch", &snapshot->stretch);
     write_list(&json, "steps", snapshot->step, snapshot->workers);
@@ -201,8 +205,10 @@ static void read_stretch(struct reading *r, const char *key, struct tw_stretch *
     want_end(r);
 }
 
-static void read_verdict(struct reading *r, struct tw_verdict *verdict) {
-    want(r, "verdict");
+/* A run that had stopped would not have been saved. */
+static void read_verdict(struct reading *r, int on, struct tw_verdict *verdict) {
+    verdict->on = (uint32_t)on;
+    want(r, verdict_keys[on]);
     tw_scan_open(&r->scan, '{');
     verdict->loss = read_bits(r, "loss");
     verdict->best = read_bits(r, "best");
@@ -273,7 +279,8 @@ static void read_snapshot(struct reading *r, struct tw_sequencer_snapshot *snaps
     snapshot->evaluations = read_number(r, "evaluations");
     snapshot->not_finite = read_small(r, "not_finite");
     snapshot->rate = read_bits(r, "rate");
-    read_verdict(r, &snapshot->verdict);
+    for (int on = 0; on < TW_VERDICTS; on++)
+        read_verdict(r, on, &snapshot->verdict[on]);
     read_stretch(r, "total", &snapshot->total);
     read_stretch(r, "stretch", &snapshot->stretch);
     snapshot->step = read_list(r, "steps", &snapshot->workers);

@@ -268,8 +268,36 @@ static void on_evaluator(struct tw_server *server, bool present) {
         tw_narrator_let_go(server);
 }
 
+/* The run ends before its time. */
+static void on_stop(struct tw_server *server, const struct tw_node_event *event) {
+    const struct tw_judge judge = tw_judge_of_end(server->config->job);
+    const struct tw_verdict *verdict = &event->verdict;
+    const char *watch = judge.watch == TW_WATCH_TRAIN ? "train" : "test";
+    struct tw_report report = {.kind = TW_REPORT_NOTE};
+    if (verdict->stop == TW_STOP_GRADIENT)
+        snprintf(report.text, sizeof(report.text),
+                 "stop at update %" PRIu64 ": the norm of its gradient, %.6g, is at most %g "
+                 "(stop.gradient_norm)",
+                 event->version, verdict->loss, judge.small);
+    else if (verdict->stop == TW_STOP_LOSS)
+        snprintf(report.text, sizeof(report.text),
+                 "stop at update %" PRIu64 ": the %s loss, %.6g, is at most %g (stop.loss)",
+                 event->version, watch, verdict->loss, judge.enough);
+    else if (verdict->stop == TW_STOP_PATIENCE)
+        snprintf(report.text, sizeof(report.text),
+                 "stop at update %" PRIu64 ": no better %s loss than %.6g for %" PRId64
+                 " %s (stop.patience)",
+                 event->version, watch, verdict->best, judge.patience + 1,
+                 server->config->train_samples ? "epochs" : "updates");
+    else
+        return;
+    snprintf(server->result.stopped, sizeof(server->result.stopped), "%s",
+             tw_stop_name(verdict->stop));
+    tw_narrator_tell(server, &report);
+}
+
 /* The learning rate goes down after an epoch. */
-static void on_verdict(struct tw_server *server, const struct tw_node_event *event) {
+static void on_rate(struct tw_server *server, const struct tw_node_event *event) {
     const struct tw_server_config *config = server->config;
     const struct tw_pace *pace = tw_sequencer_pace(tw_node_sequencer(server->node));
     struct tw_report report = {.kind = TW_REPORT_NOTE};
@@ -348,7 +376,10 @@ void tw_narrator_event(struct tw_server *server, const struct tw_node_event *eve
         on_dropped(server, event);
         break;
     case TW_EVENT_VERDICT:
-        on_verdict(server, event);
+        if (event->verdict.on == TW_VERDICT_END)
+            on_stop(server, event);
+        else
+            on_rate(server, event);
         break;
     case TW_EVENT_TURNED:
         tw_say("the dial is turned to %s after update %" PRIu64, event->text, event->version);

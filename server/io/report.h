@@ -40,6 +40,7 @@ struct tw_result {
     uint64_t dropped;    /* gradients that were over without being applied; not in --json */
     uint64_t not_finite; /* times that gradients were left out since they were not finite */
     uint64_t evicted;    /* times that a worker was; not in --json */
+    char stopped[16];    /* what of the job's `stop` ended the run; "": it did not */
     char model[4096];    /* path; "" when none was written */
     char model_sha256[65];
     char model_ema[4096]; /* likewise of the averaged weights */

@@ -40,7 +40,7 @@ static void take_times(struct tw_server *server) {
     const struct tw_sequencer_snapshot *snapshot = &manifest->snapshot;
     server->clock.sum_ns = (uint64_t)(manifest->seconds * 1e9);
     server->narrator.border_seconds = manifest->border_seconds;
-    server->narrator.reductions = snapshot->verdict.reductions;
+    server->narrator.reductions = snapshot->verdict[TW_VERDICT_RATE].reductions;
     server->narrator.border_samples = snapshot->total.examples - snapshot->stretch.examples;
 }
 

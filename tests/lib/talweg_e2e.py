@@ -21,8 +21,8 @@ TALWEG = os.path.abspath(os.environ.get("TALWEG", "build/talweg"))
 PATIENCE = 300
 
 FIELDS = """status error mode servers workers updates samples seconds samples_per_second
-train_loss test_loss test_accuracy train_accuracy staleness_mean staleness_max not_finite model
-model_sha256 model_ema model_ema_sha256 run""".split()
+train_loss test_loss test_accuracy train_accuracy staleness_mean staleness_max not_finite stopped
+model model_sha256 model_ema model_ema_sha256 run""".split()
 
 JOB = """\
 model:

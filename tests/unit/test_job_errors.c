@@ -31,7 +31,7 @@ static void check_rows(const struct row *rows, size_t count) {
 #define TOP_KEYS                                                                                   \
     "known: model, data, batch, epochs, updates, optimizer, schedule, gradient, clip, "            \
     "weight_decay, groups, average, consistency, cluster, on_worker_loss, on_divergence, slots, "  \
-    "seed, seeds, chunk, encoding, worker, trace, memory, checkpoint"
+    "seed, seeds, chunk, encoding, worker, trace, memory, checkpoint, stop"
 
 static void keys_that_nobody_knows(void **state) {
     static const struct row rows[] = {

@@ -196,6 +196,14 @@ static void verdicts_that_cannot_be(void **state) {
     struct desk *d = begin(&record);
     record = desk_record(d, TW_RECORD_VERDICT);
     assert_wrong(d, &record, TW_DATA, "the job has no schedule that watches a loss");
+    d = begin(&record);
+    record = desk_record(d, TW_RECORD_VERDICT);
+    record.verdict = (struct tw_verdict){.on = TW_VERDICT_END};
+    assert_wrong(d, &record, TW_DATA, "the job has no stop that watches a loss");
+    d = begin(&record);
+    record = desk_record(d, TW_RECORD_VERDICT);
+    record.verdict = (struct tw_verdict){.on = TW_VERDICT_END, .stop = TW_STOP_GRADIENT};
+    assert_wrong(d, &record, TW_DATA, "the job has no stop that watches a gradient");
 }
 
 /* Slot 1 had step 1, slot 0 step 2. */

@@ -46,6 +46,7 @@ static struct tw_report full_report(enum tw_report_kind kind) {
         .dropped = 9,
         .not_finite = 4,
         .evicted = 4,
+        .stopped = "loss",
     };
     strcpy(report.result.error, "no space left");
     strcpy(report.result.model, "runs/x/model.safetensors");
@@ -113,6 +114,7 @@ static void result_comes_back(void **state) {
     assert_int_equal(back.result.staleness_max, 7);
     assert_int_equal(back.result.dropped, 9);
     assert_int_equal(back.result.not_finite, 4);
+    assert_string_equal(back.result.stopped, "loss");
     assert_int_equal(back.result.evicted, 4);
     assert_string_equal(back.result.model, "runs/x/model.safetensors");
     assert_string_equal(back.result.model_sha256, "ab");
@@ -202,7 +204,7 @@ static void summary_has_the_fields_of_the_contract(void **state) {
                    "\"workers\":2,\"updates\":11,\"samples\":12,\"seconds\":0.25,"
                    "\"samples_per_second\":48,\"train_loss\":1,\"test_loss\":2,"
                    "\"test_accuracy\":0.5,\"train_accuracy\":0.75,\"staleness_mean\":3.5,"
-                   "\"staleness_max\":7,\"not_finite\":4,"
+                   "\"staleness_max\":7,\"not_finite\":4,\"stopped\":\"loss\","
                    "\"model\":\"runs/x/model.safetensors\",\"model_sha256\":\"ab\","
                    "\"model_ema\":\"runs/x/model-ema.safetensors\",\"model_ema_sha256\":\"cd\","
                    "\"run\":\"runs/x\"}\n");
@@ -218,7 +220,8 @@ static void summary_without_a_run_has_nulls(void **state) {
         "\"servers\":null,\"workers\":null,\"updates\":null,\"samples\":null,"
         "\"seconds\":null,\"samples_per_second\":null,\"train_loss\":null,"
         "\"test_loss\":null,\"test_accuracy\":null,\"train_accuracy\":null,\"staleness_mean\":null,"
-        "\"staleness_max\":null,\"not_finite\":null,\"model\":null,\"model_sha256\":"
+        "\"staleness_max\":null,\"not_finite\":null,\"stopped\":null,\"model\":null,\"model_"
+        "sha256\":"
         "null,\"model_ema\":null,\"model_ema_sha256\":null,\"run\":null}\n");
 }
 

@@ -6,8 +6,8 @@
 #include <cmocka.h>
 #include <math.h>
 
-#include "server/core/plateau.h"
 #include "server/core/schedule.h"
+#include "server/core/verdict.h"
 #include "tests/lib/variant_text.h"
 
 static struct tw_pace pace;
@@ -222,9 +222,10 @@ static void plateaus_are_those_of_torch(void **state) {
     };
     for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
         take(rows[r].line);
-        struct tw_verdict verdict = tw_plateau_start();
+        const struct tw_judge judge = tw_judge_of_rate(&pace);
+        struct tw_verdict verdict = tw_verdict_start(TW_VERDICT_RATE);
         for (int i = 0; i < LOSSES; i++) {
-            tw_plateau_see(&verdict, &pace.rate.options, losses[i]);
+            tw_verdict_see(&verdict, &judge, losses[i]);
             pace.rate.options.reductions = verdict.reductions;
             assert_near(rate(.1, (uint64_t)i), rows[r].rates[i]);
         }
