@@ -44,7 +44,7 @@ static const char doc[] =
     "  --set seed=2                    other first weights, order of samples, noise,\n"
     "                                  dropout\n"
     "  --set seeds.sampling=2          another order of samples, and nothing else;\n"
-    "                                  likewise seeds.init, .noise and .dropout\n"
+    "                                  likewise seeds.init, .noise, .dropout, .augment\n"
     "  --set consistency.replay=fresh  the same data in the same order without\n"
     "                                  staleness: gradients of the newest weights\n"
     "  --set updates=100               only so many updates\n"

@@ -30,6 +30,7 @@
 #include "server/core/schedule.h"
 #include "server/core/shaping.h"
 #include "server/core/verdict.h"
+#include "worker/data/augment.h"
 #include "worker/data/dataset.h"
 #include "worker/nn/model.h"
 
@@ -39,6 +40,7 @@ struct tw_replay_config {
     enum tw_data_shard shard;
     int64_t batch; /* over all slots */
     struct tw_seeds seeds;
+    struct tw_augment augment; /* of the samples; zeros: none */
     uint32_t push, pull; /* enum tw_encoding_number: gradients and weights are rounded likewise */
     uint32_t slots;      /* gradients of an update by all workers */
     uint32_t width;      /* of them of each worker: 1, or a power of two */

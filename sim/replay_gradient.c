@@ -53,6 +53,8 @@ static enum tw_status gather(struct tw_replay *replay, uint32_t index, uint64_t 
         return tw_error_set(error, TW_DATA, "slot %u has no step %llu", index,
                             (unsigned long long)step);
     tw_dataset_gather(config->train, replay->samples, rows, tw_net_batch(net));
+    tw_augment_batch(&config->augment, slot->sampler, step, replay->samples, rows,
+                     tw_net_batch(net));
     return TW_OK;
 }
 

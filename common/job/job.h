@@ -73,6 +73,10 @@ struct tw_job {
     bool standardise;   /* samples, by the means and deviations of the training data */
     int64_t validation; /* samples held out of the training data; 0: none */
     struct tw_where validation_where;
+    struct {
+        int64_t crop; /* zeros around images, of which a part is taken; 0: none */
+        bool flip;    /* or are mirrored at random */
+    } augment;
     char data_sha256[65]; /* of the training data (worker/data/dataset.h); "": not given */
     int64_t batch;        /* examples per update, over all slots */
     double epochs;        /* 0: not given */
@@ -106,7 +110,7 @@ struct tw_job {
     uint64_t seed;
     struct tw_seeds seeds; /* of single streams: the job's own, or `seed` */
     struct {
-        bool init, sampling, noise, dropout, split;
+        bool init, sampling, noise, dropout, split, augment;
     } own_seed; /* which of them the job gives */
     uint32_t chunk_bytes;
     int64_t inflight_bytes; /* memory.inflight; 0: not given */

@@ -1,4 +1,5 @@
 /* data: what is learned from, and tested on. Formats and their options are worker/data's. */
+#include <inttypes.h>
 #include <string.h>
 
 #include "common/job/job_read.h"
@@ -63,9 +64,39 @@ static enum tw_status read_validation(const struct tw_job_reader *reader,
     return tw_read_integer(reader, data, "validation", 0, SAMPLES_MAX, &reader->job->validation);
 }
 
+/* How images are changed at random, each time they are used. */
+static enum tw_status read_augment(const struct tw_job_reader *reader, const struct tw_yaml *data) {
+    static const char *const names[] = {"crop", "flip", NULL};
+    const struct tw_yaml *node = tw_yaml_find(data, "augment");
+    struct tw_job *job = reader->job;
+    const int64_t *size = job->model.input;
+    if (!node)
+        return TW_OK;
+    enum tw_status status = tw_need_kind(reader, node, TW_YAML_MAP, "{crop: 2, flip: true}");
+    if (status == TW_OK)
+        status = tw_need_keys(reader, node, names);
+    if (status == TW_OK)
+        status = tw_read_integer(reader, node, "crop", 0, INT32_MAX, &job->augment.crop);
+    if (status == TW_OK)
+        status = tw_read_flag(reader, node, "flip", &job->augment.flip);
+    if (status != TW_OK)
+        return status;
+    if (job->model.input_dims != 3)
+        return tw_node_error(reader, node,
+                             "images of [channels, height, width] can be cropped and flipped; "
+                             "model.input has %d dimension%s",
+                             job->model.input_dims, job->model.input_dims == 1 ? "" : "s");
+    if (job->augment.crop >= size[1] || job->augment.crop >= size[2])
+        return tw_node_error(reader, tw_yaml_find(node, "crop"),
+                             "%" PRId64 " is not below the %" PRId64 " rows and %" PRId64
+                             " columns of model.input",
+                             job->augment.crop, size[1], size[2]);
+    return TW_OK;
+}
+
 enum tw_status tw_read_data(const struct tw_job_reader *reader) {
-    static const char *const names[] = {"train", "test",   "validation", "standardise",
-                                        "shard", "sha256", NULL};
+    static const char *const names[] = {"train",   "test",  "validation", "standardise",
+                                        "augment", "shard", "sha256",     NULL};
     static const char *const shards[] = {"epoch", "fixed", "own", NULL};
     struct tw_job *job = reader->job;
     const struct tw_yaml *data;
@@ -91,6 +122,8 @@ enum tw_status tw_read_data(const struct tw_job_reader *reader) {
         status = read_validation(reader, data);
     if (status == TW_OK)
         status = tw_read_flag(reader, data, "standardise", &job->standardise);
+    if (status == TW_OK)
+        status = read_augment(reader, data);
     if (status == TW_OK)
         status = tw_read_name(reader, data, "shard", shards, &shard);
     if (status == TW_OK && shard == TW_SHARD_OWN)

@@ -114,6 +114,10 @@ void tw_job_digest(const struct tw_job *job, uint64_t samples, uint8_t digest[32
         add_number(&sha, "validation", job->validation);
     if (job->standardise)
         add_number(&sha, "standardise", 1);
+    if (job->augment.crop)
+        add_number(&sha, "crop", job->augment.crop);
+    if (job->augment.flip)
+        add_number(&sha, "flip", 1);
     add_number(&sha, "batch", job->batch);
     add_real(&sha, "epochs", job->epochs);
     add_number(&sha, "updates", job->updates);
@@ -143,6 +147,8 @@ void tw_job_digest(const struct tw_job *job, uint64_t samples, uint8_t digest[32
         add_number(&sha, "seed of dropout", (int64_t)job->seeds.dropout);
     if (job->seeds.split != job->seed)
         add_number(&sha, "seed of split", (int64_t)job->seeds.split);
+    if (job->seeds.augment != job->seed)
+        add_number(&sha, "seed of augment", (int64_t)job->seeds.augment);
     add_number(&sha, "chunk", job->chunk_bytes);
     if (job->encoding.push != TW_ENCODING_F32 || job->encoding.pull != TW_ENCODING_F32) {
         add_number(&sha, "push", job->encoding.push);

@@ -293,12 +293,14 @@ static enum tw_status read_seed_at(const struct tw_job_reader *reader, const str
 
 /* `seed` is that of every stream, `seeds` those of single ones. */
 static enum tw_status read_seeds(const struct tw_job_reader *reader) {
-    static const char *const names[] = {"init", "sampling", "noise", "dropout", "split", NULL};
+    static const char *const names[] = {"init",  "sampling", "noise", "dropout",
+                                        "split", "augment",  NULL};
     struct tw_job *job = reader->job;
     const struct tw_yaml *section;
     bool given;
     enum tw_status status = read_seed_at(reader, reader->root, "seed", &job->seed, &given);
-    job->seeds = (struct tw_seeds){job->seed, job->seed, job->seed, job->seed, job->seed};
+    job->seeds =
+        (struct tw_seeds){job->seed, job->seed, job->seed, job->seed, job->seed, job->seed};
     if (status == TW_OK)
         status = tw_find_section(reader, "seeds", names, "{sampling: 7}", &section);
     if (status == TW_OK)
@@ -313,6 +315,9 @@ static enum tw_status read_seeds(const struct tw_job_reader *reader) {
             read_seed_at(reader, section, "dropout", &job->seeds.dropout, &job->own_seed.dropout);
     if (status == TW_OK)
         status = read_seed_at(reader, section, "split", &job->seeds.split, &job->own_seed.split);
+    if (status == TW_OK)
+        status =
+            read_seed_at(reader, section, "augment", &job->seeds.augment, &job->own_seed.augment);
     return status;
 }
 

@@ -178,6 +178,9 @@ static void add_data(struct tw_text *out, const struct tw_job *job) {
         tw_text_add(out, "  validation: %" PRId64 "\n", job->validation);
     if (job->standardise)
         tw_text_add(out, "  standardise: true\n");
+    if (job->augment.crop || job->augment.flip)
+        tw_text_add(out, "  augment: {crop: %" PRId64 ", flip: %s}\n", job->augment.crop,
+                    job->augment.flip ? "true" : "false");
     tw_text_add(out, "  shard: %s\n", shards[job->shard]);
     if (*job->data_sha256)
         tw_text_add(out, "  sha256: \"%s\"\n", job->data_sha256);
@@ -307,6 +310,7 @@ static void add_seeds(struct tw_text *out, const struct tw_job *job) {
         {"noise", job->seeds.noise, job->own_seed.noise},
         {"dropout", job->seeds.dropout, job->own_seed.dropout},
         {"split", job->seeds.split, job->own_seed.split},
+        {"augment", job->seeds.augment, job->own_seed.augment},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         if (rows[i].given) {

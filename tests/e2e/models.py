@@ -134,6 +134,21 @@ class Training(Case):
                                  *more)
                 self.assertEqual(self.replayed(name)["model_sha256"], run["model_sha256"])
 
+    def test_crops_and_flips_give_the_same_bits_whoever_computes_and_replay(self):
+        same = ["--set", "data.augment={crop: 1, flip: true}", "--set", "slots=4"]
+        found = {workers: self.train(f"a{workers}", "--workers", str(workers), *same)
+                 for workers in (1, 2, 4)}
+        for workers in (2, 4):
+            self.assertEqual(found[workers]["model_sha256"], found[1]["model_sha256"])
+        self.assertEqual(self.replayed("a2")["model_sha256"], found[1]["model_sha256"])
+        others = {self.train(f"b{i}", "--workers", "2", "--set", "slots=4",
+                             *(word for setting in settings for word in ("--set", setting))
+                             )["model_sha256"]
+                  for i, settings in enumerate((
+                      [], ["data.augment={crop: 1}"], ["data.augment={flip: true}"],
+                      ["data.augment={crop: 1, flip: true}", "seeds.augment=2"]))}
+        self.assertEqual(len(others - {found[1]["model_sha256"]}), 4)
+
     def test_without_a_rule_the_mean_of_all_batches_is_that_of_the_data(self):
         """Ten epochs whose batches are all of the data, on weights that stay: the statistics of
         the inputs are those of the file, m / (m - 1) included."""

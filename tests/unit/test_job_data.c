@@ -15,8 +15,9 @@ static void samples_are_held_out(void **state) {
 }
 
 static void what_is_held_out_is_written(void **state) {
-    struct tw_job *job = desk_good(
-                      JOB_WITH("  validation: 50\n  standardise: true\nseeds: {split: 7}\n")),
+    struct tw_job *job = desk_good(JOB_WITH(
+                      "  validation: 50\n  standardise: true\n  augment: {crop: 3, flip: true}\n"
+                      "seeds: {split: 7, augment: 8}\n")),
                   *again;
     struct tw_error error;
     char *text;
@@ -25,6 +26,7 @@ static void what_is_held_out_is_written(void **state) {
     again = desk_parse(text, NULL, 0, &error);
     assert_non_null(again);
     assert_true(again->validation == 50 && again->standardise && again->seeds.split == 7);
+    assert_true(again->augment.crop == 3 && again->augment.flip && again->seeds.augment == 8);
     free(text);
     tw_job_free(again);
     tw_job_free(job);
@@ -53,6 +55,24 @@ static void formats_are_guessed(void **state) {
                  "labels: FILE}");
 }
 
+static void images_are_cropped_and_flipped(void **state) {
+    struct tw_job *job = desk_good(JOB_WITH("  augment: {crop: 2}\nseeds: {augment: 4}\n"));
+    assert_true(job->augment.crop == 2 && !job->augment.flip && job->seeds.augment == 4);
+    tw_job_free(job);
+    job = desk_good(JOB_WITH("  augment: {flip: true}\nseed: 9\n"));
+    assert_true(job->augment.crop == 0 && job->augment.flip && job->seeds.augment == 9);
+    tw_job_free(job);
+    desk_refused(JOB_WITH("  augment: {crop: 28}\n"),
+                 ":11: data.augment.crop: 28 is not below the 28 rows and 28 columns of "
+                 "model.input");
+    desk_refused("model: {input: [784], layers: [dense: 10], loss: l1}\n" DESK_DATA
+                 "  augment: {flip: true}\nbatch: 1\nepochs: 1\noptimizer: adam\n",
+                 ":4: data.augment: images of [channels, height, width] can be cropped and "
+                 "flipped; model.input has 1 dimension");
+    desk_refused(JOB_WITH("  augment: {turn: 90}\n"),
+                 ":11: data.augment.turn: unknown key; known: crop, flip");
+}
+
 static void standardise_is_true_or_false(void **state) {
     struct tw_job *job = desk_good(JOB_WITH("  standardise: true\n"));
     assert_true(job->standardise);
@@ -75,8 +95,11 @@ static void numbers_that_cannot_be(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(samples_are_held_out),   cmocka_unit_test(what_is_held_out_is_written),
-        cmocka_unit_test(formats_are_guessed),    cmocka_unit_test(standardise_is_true_or_false),
+        cmocka_unit_test(samples_are_held_out),
+        cmocka_unit_test(what_is_held_out_is_written),
+        cmocka_unit_test(formats_are_guessed),
+        cmocka_unit_test(images_are_cropped_and_flipped),
+        cmocka_unit_test(standardise_is_true_or_false),
         cmocka_unit_test(numbers_that_cannot_be),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

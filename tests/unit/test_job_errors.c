@@ -48,7 +48,7 @@ static void keys_that_nobody_knows(void **state) {
          "tensors, objective"},
         {"  train", "  trian: {format: idx}",
          ":10: data.trian: unknown key; did you mean \"train\"? known: train, test, validation, "
-         "standardise, shard, sha256"},
+         "standardise, augment, shard, sha256"},
     };
     CHECK(rows);
 }
@@ -183,7 +183,8 @@ static void values_out_of_range(void **state) {
         {NULL, "seeds: 7",
          ":14: seeds: a single value where keys and values should stand: {sampling: 7}"},
         {NULL, "seeds: {delay: 7}",
-         ":14: seeds.delay: unknown key; known: init, sampling, noise, dropout, split"},
+         ":14: seeds.delay: unknown key; known: init, sampling, noise, dropout, split, "
+         "augment"},
         {NULL, "seeds: {noise: x}",
          ":14: seeds.noise: \"x\" is not a seed; it must be a whole number from 0 to "
          "18446744073709551615, without quotes"},

@@ -244,7 +244,10 @@ static void what_must_agree_is_in_the_digest(void **state) {
         {"data.shard", "fixed", true},
         {"data.validation", "5000", true},
         {"data.standardise", "true", true},
-        {"data.validation", "0", false}, /* as when it is left out */
+        {"data.augment", "{crop: 3}", true},
+        {"data.augment", "{flip: true}", true},
+        {"data.augment", "{crop: 0, flip: false}", false}, /* as when it is left out */
+        {"data.validation", "0", false},                   /* as when it is left out */
         {"batch", "127", true},
         {"epochs", "10.5", true},
         {"updates", "7", true},
@@ -261,6 +264,7 @@ static void what_must_agree_is_in_the_digest(void **state) {
         {"seeds.noise", "2", true},
         {"seeds.dropout", "2", true},
         {"seeds.split", "2", true},
+        {"seeds.augment", "2", true},
         {"seeds", "{init: 1, sampling: 1, noise: 1}", false}, /* as when they are left out */
         {"chunk", "64KiB", true},
         {"encoding.push", "bf16", true},

@@ -102,6 +102,10 @@ enum tw_status tw_sampler_take(struct tw_sampler *sampler, uint64_t step, uint32
     return TW_OK;
 }
 
+uint64_t tw_sampler_epoch(const struct tw_sampler *sampler, uint64_t step, uint32_t row) {
+    return ((step - 1) * sampler->config.rows + row) / sampler->count;
+}
+
 uint32_t tw_sampler_share(int64_t batch, uint32_t slots, uint32_t slot) {
     return (uint32_t)(batch / slots + (slot < batch % slots));
 }

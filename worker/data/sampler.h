@@ -37,6 +37,9 @@ void tw_sampler_free(struct tw_sampler *sampler);
  * that 64 bits cannot count its samples; nothing is written then. */
 enum tw_status tw_sampler_take(struct tw_sampler *sampler, uint64_t step, uint32_t *out);
 
+/* The slot's epoch in which row `row` (below rows) of a step that tw_sampler_take() gives is. */
+uint64_t tw_sampler_epoch(const struct tw_sampler *sampler, uint64_t step, uint32_t row);
+
 /* Rows of slot s of M when `batch` is split over them: the remainder goes to the
  * lowest. 0 when the batch is smaller than M and s is not among the lowest. */
 uint32_t tw_sampler_share(int64_t batch, uint32_t slots, uint32_t slot);

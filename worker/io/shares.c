@@ -147,6 +147,8 @@ static enum tw_status gather(struct tw_shares *shares, uint32_t i, uint64_t step
                             (unsigned long long)step);
     tw_dataset_gather(shares->config.data, shares->positions, tw_net_rows(share->net),
                       tw_net_batch(share->net));
+    tw_augment_batch(&shares->config.augment, share->sampler, step, shares->positions,
+                     tw_net_rows(share->net), tw_net_batch(share->net));
     return TW_OK;
 }
 

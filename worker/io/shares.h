@@ -19,6 +19,7 @@
 #ifndef TW_WORKER_IO_SHARES_H
 #define TW_WORKER_IO_SHARES_H
 
+#include "worker/data/augment.h"
 #include "worker/data/dataset.h"
 #include "worker/data/sampler.h"
 #include "worker/nn/net.h"
@@ -29,6 +30,7 @@ struct tw_shares_config {
     const struct tw_dataset *data;
     enum tw_data_shard shard;
     struct tw_seeds seeds;
+    struct tw_augment augment;   /* of the samples; zeros: none */
     int64_t batch;               /* over all slots */
     uint32_t slot, width, slots; /* slots [slot, slot + width) of `slots` */
     /* Asked between layers: true, the step is not wanted any more. NULL: it always is. */

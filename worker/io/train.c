@@ -197,6 +197,7 @@ static enum tw_status make_shares(struct trainee *trainee, struct tw_error *erro
         .data = trainee->data,
         .shard = job->shard,
         .seeds = job->seeds,
+        .augment = tw_augment_of(job),
         .batch = tw_job_batch(job),
         .slot = place->slot,
         .width = place->width,
