@@ -176,7 +176,8 @@ static enum tw_status check_listen(const struct server_options *own, struct tw_e
 
 /* Who hears the reports: the launcher, through a pipe, or a person. */
 struct audience {
-    int pipe; /* -1: a person */
+    int pipe;            /* -1: a person */
+    struct tw_text line; /* room for a report, kept from one to the next */
     struct tw_progress progress;
     bool done;
     struct tw_result result;
@@ -184,15 +185,14 @@ struct audience {
 
 /* A launcher that was stopped (Ctrl-Z) must not stop the server: news of progress is
  * dropped while the pipe is full. All else is rare and always fits in the end. */
-static void send_line(int fd, const struct tw_report *report) {
-    struct pollfd room = {.fd = fd, .events = POLLOUT};
+static void send_line(struct audience *audience, const struct tw_report *report) {
+    struct pollfd room = {.fd = audience->pipe, .events = POLLOUT};
     if (report->kind == TW_REPORT_PROGRESS && poll(&room, 1, 0) != 1)
         return;
-    struct tw_text text = {0};
-    tw_report_to_json(&text, report);
-    if (!text.failed)
-        tw_progress_write_fd(&fd, text.at, text.size);
-    tw_text_fini(&text);
+    tw_text_clear(&audience->line);
+    tw_report_to_json(&audience->line, report);
+    if (!audience->line.failed)
+        tw_progress_write_fd(&audience->pipe, audience->line.at, audience->line.size);
 }
 
 static void on_report(void *context, const struct tw_report *report) {
@@ -202,7 +202,7 @@ static void on_report(void *context, const struct tw_report *report) {
         audience->result = report->result;
     }
     if (audience->pipe >= 0) {
-        send_line(audience->pipe, report);
+        send_line(audience, report);
         return;
     }
     audience->progress.look.width = tw_progress_width_of(STDERR_FILENO);
@@ -337,6 +337,7 @@ static int serve_checked(const struct tw_args *args, const struct tw_checked_job
         tw_progress_summary(&audience->progress, &summary);
     if (args->json)
         tw_print_summary_json(&summary);
+    tw_text_fini(&audience->line);
     free(audience);
     return tw_exit_after(status);
 }

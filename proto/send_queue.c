@@ -3,12 +3,15 @@
 
 #include <stdlib.h>
 
-/* A prefix of a frame with data is at most 84 bytes long; with it most others fit. */
+/* A prefix of a frame with data is at most 84 bytes long; with it most others fit. One that does
+ * not has a piece of the heap, which a spare entry keeps for the next unless it is larger. */
 #define INLINE_BYTES 96
+#define SPARE_BYTES 1024
 
 struct tw_queued {
     struct tw_queued *next;
-    unsigned char *prefix; /* [prefix_bytes]: `inlined`, or from malloc */
+    unsigned char *prefix; /* [room]: `inlined`, or from malloc */
+    size_t room;
     size_t prefix_bytes;
     const void *data; /* [data_bytes], borrowed */
     size_t data_bytes;
@@ -17,13 +20,30 @@ struct tw_queued {
     unsigned char inlined[INLINE_BYTES];
 };
 
-static void forget(struct tw_send_queue *queue, struct tw_queued *entry) {
+/* Gives the entry `room` bytes for its prefix; false: out of memory, it has what fits inline. */
+static bool make_room(struct tw_queued *entry, size_t room) {
     if (entry->prefix != entry->inlined) {
         free(entry->prefix);
     }
+    bool outside = room > INLINE_BYTES;
+    unsigned char *piece = outside ? malloc(room) : NULL;
+    entry->prefix = piece != NULL ? piece : entry->inlined;
+    entry->room = piece != NULL ? room : INLINE_BYTES;
+    return !outside || piece != NULL;
+}
+
+static void free_entry(struct tw_queued *entry) {
+    make_room(entry, 0);
+    free(entry);
+}
+
+static void forget(struct tw_send_queue *queue, struct tw_queued *entry) {
     if (queue->spares == TW_SEND_SPARE) {
-        free(entry);
+        free_entry(entry);
         return;
+    }
+    if (entry->room > SPARE_BYTES) {
+        make_room(entry, 0);
     }
     entry->next = queue->spare;
     queue->spare = entry;
@@ -37,10 +57,11 @@ static struct tw_queued *new_entry(struct tw_send_queue *queue, size_t prefix_by
         queue->spares--;
     } else if ((entry = malloc(sizeof *entry)) == NULL) {
         return NULL;
-    }
-    entry->prefix = prefix_bytes <= INLINE_BYTES ? entry->inlined : malloc(prefix_bytes);
-    if (entry->prefix == NULL) {
+    } else {
         entry->prefix = entry->inlined;
+        entry->room = INLINE_BYTES;
+    }
+    if (prefix_bytes > entry->room && !make_room(entry, prefix_bytes)) {
         forget(queue, entry);
         return NULL;
     }
@@ -51,7 +72,7 @@ void tw_send_queue_fini(struct tw_send_queue *queue) {
     while (queue->spare != NULL) {
         struct tw_queued *entry = queue->spare;
         queue->spare = entry->next;
-        free(entry);
+        free_entry(entry);
     }
     queue->spares = 0;
 }
