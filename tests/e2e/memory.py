@@ -83,5 +83,40 @@ class Tight(Case):
         self.assertEqual(code, 130, err)
 
 
+MIB = 1 << 20
+
+
+class Peak(Case):
+    def test_it_stays_within_the_bound_whatever_workers_do(self):
+        """Eight of them push 15 MiB each, some stop in the middle of it and go on later. Kept apart
+        that would be 122 MiB; the sanitizer's own memory is an eighth of what is used, and some."""
+        self.write("job.yaml", WIDE.replace("dense: 4000", "dense: 200000")
+                   .replace("batch: 20", "batch: 8").replace("epochs: 3", "updates: 1000000")
+                   + "checkpoint: {seconds: 0}\n")
+        weights = 4 * (16 * 200000 + 200000 + 3 * 200000 + 3)
+        inflight = 18 * MIB
+        bound = 3 * weights + inflight + 64 * MIB
+        run = self.start("run", "job.yaml", "--out", "run", "--workers", "8", "--mode", "async",
+                         "--set", f"memory.inflight={inflight}", "--set", "trace.on=false")
+        wait_until(lambda: os.path.exists(self.path("run", "order.log")), "an order log")
+        commits = lambda: sum(r["record"] == "COMMIT" for r in self.records("run"))
+        wait_until(lambda: commits() >= 8, "the first updates")
+        server = run.child("server")
+        workers = [run.child("worker", "--rank", str(rank)) for rank in range(8)]
+        for stopped in (workers[:4], workers[2:6], workers[4:]):
+            for worker in stopped:
+                os.kill(worker, signal.SIGSTOP)
+            before = commits()
+            wait_until(lambda: commits() >= before + 8, "the others to go on")
+            for worker in stopped:
+                os.kill(worker, signal.SIGCONT)
+        with open(f"/proc/{server}/status") as file:
+            peak = next(int(line.split()[1]) << 10 for line in file if line.startswith("VmHWM:"))
+        self.assertGreater(peak, 3 * weights + inflight)
+        self.assertLess(peak, bound * 9 // 8 + 16 * MIB)
+        os.kill(run.pid, signal.SIGINT)
+        self.assertEqual(run.end()[0], 130)
+
+
 if __name__ == "__main__":
     unittest.main()
