@@ -144,9 +144,10 @@ static inline int64_t tw_job_batch(const struct tw_job *job) {
 
 /* One --set, or one of the flags that stand for it. */
 struct tw_job_setting {
-    const char *key;   /* "cluster.workers" */
-    const char *value; /* YAML */
-    const char *flag;  /* for messages: "--workers", "--set batch" */
+    const char *key;    /* "cluster.workers" */
+    const char *value;  /* YAML */
+    const char *flag;   /* for messages: "--workers", "--set batch" */
+    const char *folder; /* where its paths start; NULL: at the folder of the job file */
 };
 
 /* Reads, applies the settings in order, checks, fills in defaults.

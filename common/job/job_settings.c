@@ -102,6 +102,7 @@ static enum tw_status apply(struct tw_job_reader *reader, const struct tw_job_se
     struct tw_yaml_source source = {
         .memory = reader->memory,
         .where = where,
+        .folder = setting->folder,
         .text = setting->value,
         .size = strlen(setting->value),
         .nodes = *nodes,

@@ -67,7 +67,8 @@ static enum tw_status read_option(const struct tw_job_reader *reader, const stru
         return tw_node_error(reader, node, "a key longer than any that is known");
     if (status != TW_OK || !form->paths || out->is_list)
         return status;
-    if (tw_path_join(path, sizeof path, reader->job->folder, node->text) != TW_OK)
+    const char *folder = node->folder ? node->folder : reader->job->folder;
+    if (tw_path_join(path, sizeof path, folder, node->text) != TW_OK)
         return tw_node_error(reader, node, "longer than a path may be (%d bytes)", TW_PATH_MAX - 1);
     if (!tw_is_utf8(path))
         return tw_node_error(

@@ -126,6 +126,7 @@ static enum tw_status add_node(struct builder *builder, enum tw_yaml_kind kind, 
         return tw_job_memory_error(builder->error);
     node->kind = kind;
     node->where = where_at(builder, builder->key ? builder->key_line : line);
+    node->folder = builder->source->folder;
     node->key = builder->key;
     builder->key = NULL;
     if (builder->open) {

@@ -25,6 +25,7 @@ struct tw_yaml {
     enum tw_yaml_kind kind;
     struct tw_where where; /* of its key, when it stands in a map */
     const char *key;       /* in a map, else NULL */
+    const char *folder;    /* where its paths start; NULL: at the folder of the job */
     int index;             /* in a list */
     const char *text;      /* of a scalar */
     bool quoted;           /* the scalar stands in quotes or is a block of text */
@@ -37,6 +38,7 @@ struct tw_yaml {
 struct tw_yaml_source {
     struct tw_job_memory *memory; /* holds the tree */
     struct tw_where where;        /* .file names the text; line 0: do not count lines */
+    const char *folder;           /* of all nodes; or NULL */
     const char *text;
     size_t size;
     int nodes;              /* counted over all texts of a job: in and out */

@@ -10,6 +10,7 @@ foreach(
   models
   memory
   optimizers
+  predict
   replay
   servers
   timeline

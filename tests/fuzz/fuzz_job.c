@@ -82,7 +82,7 @@ static int cut_settings(char *text, struct tw_job_setting *settings) {
         value = strchr(text, '=');
         if (value)
             *value++ = '\0';
-        settings[count++] = (struct tw_job_setting){text, value ? value : "", "--set x"};
+        settings[count++] = (struct tw_job_setting){text, value ? value : "", "--set x", NULL};
         text = next;
     }
     return count;

@@ -121,7 +121,7 @@ static inline void desk_refused(const char *text, const char *message) {
 /* The good job with one setting. */
 static inline struct tw_job *desk_set(const char *key, const char *value, const char *flag,
                                       struct tw_error *error) {
-    struct tw_job_setting setting = {key, value, flag};
+    struct tw_job_setting setting = {key, value, flag, NULL};
     return desk_parse(DESK_JOB, &setting, 1, error);
 }
 

@@ -217,14 +217,14 @@ static void sizes_may_be_bytes_or_have_units(void **state) {
 
 static void settings_win_in_their_order(void **state) {
     const struct tw_job_setting settings[] = {
-        {"cluster.workers", "4", "--workers"},
-        {"cluster.workers", "8", "--set cluster.workers"},
-        {"consistency.mode", "backup:1", "--mode"},
-        {"optimizer.lr", "0.5", "--set optimizer.lr"},
-        {"optimizer.beta1", "0.8", "--set optimizer.beta1"},
-        {"batch", "256 # more", "--set batch"},
-        {"data.test", "{format: idx, images: there}", "--set data.test"},
-        {"model.loss", "mse", "--set model.loss"},
+        {"cluster.workers", "4", "--workers", NULL},
+        {"cluster.workers", "8", "--set cluster.workers", NULL},
+        {"consistency.mode", "backup:1", "--mode", NULL},
+        {"optimizer.lr", "0.5", "--set optimizer.lr", NULL},
+        {"optimizer.beta1", "0.8", "--set optimizer.beta1", NULL},
+        {"batch", "256 # more", "--set batch", NULL},
+        {"data.test", "{format: idx, images: there}", "--set data.test", NULL},
+        {"model.loss", "mse", "--set model.loss", NULL},
     };
     struct tw_error error = {0};
     struct tw_job *job = desk_parse(DESK_JOB, settings, sizeof settings / sizeof *settings, &error);
@@ -244,9 +244,9 @@ static void settings_win_in_their_order(void **state) {
 
 static void a_setting_reaches_into_a_name_alone(void **state) {
     const struct tw_job_setting settings[] = {
-        {"optimizer", "sgd", "--set optimizer"},
-        {"optimizer.lr", "0.5", "--set optimizer.lr"},
-        {"model.loss.scale", "2", "--set model.loss.scale"},
+        {"optimizer", "sgd", "--set optimizer", NULL},
+        {"optimizer.lr", "0.5", "--set optimizer.lr", NULL},
+        {"model.loss.scale", "2", "--set model.loss.scale", NULL},
     };
     struct tw_error error = {0};
     struct tw_job *job = desk_parse(DESK_JOB, settings, 3, &error);
@@ -260,7 +260,7 @@ static void a_setting_reaches_into_a_name_alone(void **state) {
 }
 
 static void a_setting_may_give_what_the_file_leaves_out(void **state) {
-    const struct tw_job_setting setting = {"optimizer.name", "adam", "--set optimizer.name"};
+    const struct tw_job_setting setting = {"optimizer.name", "adam", "--set optimizer.name", NULL};
     struct tw_error error = {0};
     struct tw_job *job =
         desk_parse(DESK_MODEL DESK_DATA "batch: 1\nupdates: 1\n", &setting, 1, &error);

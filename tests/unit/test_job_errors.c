@@ -342,7 +342,7 @@ static void slots_that_do_not_fit(void **state) {
     };
     CHECK(rows);
     struct tw_error error = {0};
-    const struct tw_job_setting workers = {"cluster.workers", "3", "--workers"};
+    const struct tw_job_setting workers = {"cluster.workers", "3", "--workers", NULL};
     assert_null(desk_parse(DESK_JOB "slots: 4\n", &workers, 1, &error));
     assert_string_equal(error.text, "--workers 3: cluster.workers: 3 workers with slots: 4; with "
                                     "slots the number of workers must be a power of two too");
@@ -420,7 +420,7 @@ static void settings_are_named_as_they_were_typed(void **state) {
 }
 
 static void a_setting_in_a_key_without_a_value(void **state) {
-    const struct tw_job_setting setting = {"optimizer.lr", "1", "--set optimizer.lr"};
+    const struct tw_job_setting setting = {"optimizer.lr", "1", "--set optimizer.lr", NULL};
     struct tw_error error = {0};
     assert_null(
         desk_parse(DESK_MODEL DESK_DATA "batch: 1\nupdates: 1\noptimizer:\n", &setting, 1, &error));

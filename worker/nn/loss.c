@@ -1,8 +1,11 @@
 #include "worker/nn/loss.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "common/base/realmath.h"
 
 /* One line each, in the order of --help. */
 #define LOSSES(X)                                                                                  \
@@ -85,4 +88,37 @@ void tw_loss_add(const struct tw_loss *loss, const void *options, const tw_real 
                                  gradient == NULL ? NULL : gradient + first);
     }
     score->examples += rows;
+}
+
+static void softmax(const tw_real *out, int outputs, double *answer) {
+    double largest = (double)out[0], sum = 0;
+    for (int i = 1; i < outputs; i++)
+        largest = (double)out[i] > largest ? (double)out[i] : largest;
+    for (int i = 0; i < outputs; i++)
+        sum += answer[i] = tw_exp((double)out[i] - largest);
+    for (int i = 0; i < outputs; i++)
+        answer[i] /= sum;
+}
+
+static double sigmoid(double z) {
+    double e = tw_exp(-fabs(z));
+    return (z < 0 ? e : 1) / (1 + e);
+}
+
+void tw_loss_answer(const struct tw_loss *loss, const tw_real *out, int outputs, double *answer) {
+    if (loss->answer == TW_ANSWER_SOFTMAX) {
+        softmax(out, outputs, answer);
+        return;
+    }
+    for (int i = 0; i < outputs; i++)
+        answer[i] = loss->answer == TW_ANSWER_SIGMOID ? sigmoid((double)out[i]) : (double)out[i];
+}
+
+void tw_loss_unanswer(const struct tw_loss *loss, const double *answer, int outputs, tw_real *out) {
+    for (int i = 0; i < outputs; i++) {
+        double p = answer[i];
+        out[i] = (tw_real)(loss->answer == TW_ANSWER_SOFTMAX   ? tw_log(p)
+                           : loss->answer == TW_ANSWER_SIGMOID ? tw_log(p / (1 - p))
+                                                               : p);
+    }
 }

@@ -29,6 +29,13 @@ static inline double tw_target_at(struct tw_target target, int i) {
     return target.values != NULL ? (double)target.values[i] : i == target.label ? 1.0 : 0.0;
 }
 
+/* What outputs mean. */
+enum tw_answer {
+    TW_ANSWER_OUTPUTS, /* they are the answer */
+    TW_ANSWER_SOFTMAX, /* probabilities of the classes, which add up to 1 */
+    TW_ANSWER_SIGMOID, /* each a probability of its own */
+};
+
 struct tw_loss {
     const char *name;
     const char *text; /* one line for --help and docs, with the formula of one row */
@@ -38,6 +45,7 @@ struct tw_loss {
     bool binary; /* takes a single output, too: it tells class 1 (above 0) from class 0 */
     bool valued; /* takes real targets, too */
     bool parts;  /* they are from 0 to 1 */
+    enum tw_answer answer;
     /* The loss of one row of `outputs`; `gradient` (may be `out`, may be NULL) gets its
      * derivative by them. A row that holds NaN gives NaN, not a plausible number. */
     double (*row)(const void *options, const tw_real *out, int outputs, struct tw_target target,
@@ -61,5 +69,10 @@ int tw_loss_classes(const struct tw_loss *loss, int outputs);
 void tw_loss_add(const struct tw_loss *loss, const void *options, const tw_real *out, int rows,
                  int outputs, const struct tw_batch *batch, tw_real *gradient,
                  struct tw_score *score);
+
+/* What the outputs of one row say, into answer[outputs]. */
+void tw_loss_answer(const struct tw_loss *loss, const tw_real *out, int outputs, double *answer);
+/* Outputs that say this. */
+void tw_loss_unanswer(const struct tw_loss *loss, const double *answer, int outputs, tw_real *out);
 
 #endif

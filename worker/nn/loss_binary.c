@@ -46,5 +46,6 @@ const struct tw_loss tw_loss_binary_cross_entropy = {
     .binary = true,
     .valued = true,
     .parts = true,
+    .answer = TW_ANSWER_SIGMOID,
     .row = row,
 };

@@ -61,5 +61,6 @@ const struct tw_loss tw_loss_softmax_cross_entropy = {
     .rules = rules,
     .rule_count = sizeof rules / sizeof rules[0],
     .options_size = sizeof(struct options),
+    .answer = TW_ANSWER_SOFTMAX,
     .row = row,
 };

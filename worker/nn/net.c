@@ -375,3 +375,7 @@ void tw_net_evaluate(struct tw_net *net, int count, struct tw_score *score) {
     tw_loss_add(model->loss, model->loss_options, net->values[model->layer_count], count,
                 (int)model->output.elements, &net->batch, NULL, score);
 }
+
+const tw_real *tw_net_outputs(const struct tw_net *net) {
+    return net->values[net->model->layer_count];
+}

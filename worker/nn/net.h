@@ -78,4 +78,7 @@ tw_real *tw_net_gradient(struct tw_net *net, int tensor);
  * zero first and do not count. 0 <= count <= rows. */
 void tw_net_evaluate(struct tw_net *net, int count, struct tw_score *score);
 
+/* The outputs of the rows that were evaluated last, [rows, outputs]; valid until the next call. */
+const tw_real *tw_net_outputs(const struct tw_net *net);
+
 #endif

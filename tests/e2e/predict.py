@@ -1,0 +1,154 @@
+#!/usr/bin/python3
+"""talweg predict: answers of one model and of several, in CSV and NPY, and what they are worth: the
+numbers of the run's own evaluation, and those that plain Python makes of the file."""
+import ast
+import csv
+import json
+import math
+import os
+import struct
+import sys
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
+from talweg_e2e import Case, samples  # noqa: E402
+
+
+class Predict(Case):
+    def train(self, out, *settings, code=0):
+        words = [word for setting in settings for word in ("--set", setting)]
+        found, text, err = self.talweg("run", "job.yaml", "--json", "--out", out, *words)
+        self.assertEqual(found, code, err)
+        return self.result(text)
+
+    def predict(self, *arguments):
+        code, text, err = self.talweg("predict", *arguments, "--json")
+        self.assertEqual(code, 0, err)
+        return json.loads(text.splitlines()[-1])
+
+    def refused(self, why, *arguments):
+        code, text, err = self.talweg("predict", *arguments, "--json")
+        self.assertEqual(code, 2, err)
+        self.assertIn(why, err)
+        self.assertEqual(json.loads(text)["status"], "failed")
+
+    def rows(self, name):
+        with open(self.path(name), newline="") as file:
+            return list(csv.DictReader(file))
+
+    def npy(self, name):
+        with open(self.path(name), "rb") as file:
+            data = file.read()
+        self.assertEqual(data[:8], b"\x93NUMPY\x01\x00")
+        size = 10 + struct.unpack("<H", data[8:10])[0]
+        self.assertEqual(size % 64, 0)
+        head = ast.literal_eval(data[10:size].decode())
+        self.assertFalse(head["fortran_order"])
+        count = math.prod(head["shape"])
+        kind = {"<f4": "f", "<i4": "i"}[head["descr"]]
+        return head["shape"], struct.unpack(f"<{count}{kind}", data[size:])
+
+    def test_the_numbers_are_those_of_the_run_and_of_the_file(self):
+        run = self.train("out", "epochs=1")
+        found = self.predict("out", "test", "--out", "p.csv")
+        self.assertTrue(math.isclose(found["loss"], run["test_loss"], rel_tol=1e-12))
+        self.assertEqual(found["accuracy"], run["test_accuracy"])
+        rows = self.rows("p.csv")
+        self.assertEqual([int(r["label"]) for r in rows], list(samples(60)[1]))
+        self.assertEqual([int(r["sample"]) for r in rows], list(range(60)))
+        confusion, loss = [[0] * 3 for _ in range(3)], 0
+        for row in rows:
+            p = [float(row[f"p{k}"]) for k in range(3)]
+            self.assertTrue(math.isclose(sum(p), 1, rel_tol=1e-6))
+            self.assertEqual(p.index(max(p)), int(row["class"]))
+            confusion[int(row["label"])][int(row["class"])] += 1
+            loss -= math.log(p[int(row["label"])]) / 60
+        self.assertEqual(found["confusion"], confusion)
+        self.assertTrue(math.isclose(found["loss"], loss, rel_tol=1e-6))
+        self.assertEqual(found["accuracy"], sum(confusion[i][i] for i in range(3)) / 60)
+        self.assertEqual((found["top5"], found["auc"], found["r2"]), (None, None, None))
+        code, text, _ = self.talweg("predict", "out", "test")
+        self.assertEqual(code, 0)
+        self.assertIn("accuracy", text)
+        self.assertNotIn("top5", text)
+
+    def test_threads_change_nothing_and_npy_says_the_same(self):
+        self.train("out", "epochs=1")
+        one = self.predict("out", "train", "--out", "one.npy")
+        three = self.predict("out", "train", "--out", "three.npy", "--threads", "3")
+        self.assertEqual({**one, "out": 0}, {**three, "out": 0})
+        with open(self.path("one.npy"), "rb") as a, open(self.path("three.npy"), "rb") as b:
+            self.assertEqual(a.read(), b.read())
+        self.predict("out", "train", "--out", "one.csv")
+        shape, values = self.npy("one.npy")
+        self.assertEqual(shape, (300, 3))
+        rows = self.rows("one.csv")
+        for i, row in enumerate(rows):
+            for k in range(3):
+                self.assertTrue(math.isclose(values[3 * i + k], float(row[f"p{k}"]), rel_tol=1e-6))
+        self.predict("out", "train", "--out", "classes.npy", "--classes")
+        shape, classes = self.npy("classes.npy")
+        self.assertEqual(shape, (300,))
+        self.assertEqual(list(classes), [int(row["class"]) for row in rows])
+
+    def test_several_runs_are_averaged(self):
+        for seed in 1, 2, 3:
+            self.train(f"seed{seed}", "epochs=0.2", f"seed={seed}")
+            self.predict(f"seed{seed}", "test", "--out", f"{seed}.csv")
+        found = self.predict("seed1", "seed2", "seed3", "test", "--out", "all.csv")
+        self.assertEqual(found["models"], 3)
+        single = [self.rows(f"{seed}.csv") for seed in (1, 2, 3)]
+        loss = 0
+        for i, row in enumerate(self.rows("all.csv")):
+            for k in range(3):
+                mean = sum(float(rows[i][f"p{k}"]) for rows in single) / 3
+                self.assertTrue(math.isclose(float(row[f"p{k}"]), mean, rel_tol=1e-6))
+            loss -= math.log(float(row[f"p{row['label']}"])) / 60
+        self.assertTrue(math.isclose(found["loss"], loss, rel_tol=1e-5))
+
+    def test_a_checkpoint_predicts_too_from_several_servers(self):
+        self.train("out", "cluster.servers=2", "chunk=64KiB", "checkpoint={every: 20, keep: 9}",
+                   "model.layers=[flatten, dense: 2000, relu, dense: 3]")
+        names = sorted(os.listdir(self.path("out", "checkpoints")))
+        found = [self.predict(os.path.join("out", "checkpoints", name), "test")["loss"]
+                 for name in names]
+        with open(self.path("out", "metrics.jsonl")) as file:
+            losses = {m["updates"]: m["test_loss"] for m in map(json.loads, file)}
+        self.assertEqual(len(set(found)), len(found))
+        self.assertGreater(len(names), 1)
+        final = self.predict("out", "test")["loss"]
+        self.assertTrue(math.isclose(final, losses[45], rel_tol=1e-12))
+        both = self.predict(os.path.join("out", "checkpoints", names[-1]), "out", "test")
+        self.assertEqual(both["models"], 2)
+
+    def test_data_of_ones_own_is_found_from_here(self):
+        run = self.train("out", "epochs=1")
+        found = self.predict("out", "{format: idx, images: test-images, labels: test-labels}")
+        self.assertEqual(found["accuracy"], run["test_accuracy"])
+
+    def test_what_cannot_be_is_named(self):
+        self.train("out", "epochs=1")
+        self.train("wide", "epochs=1", "model.layers=[flatten, dense: 4]")
+        self.refused("wide: 4 outputs for softmax_cross_entropy, but the first model has 3", "out",
+                     "wide", "test")
+        self.refused("no job.yaml there", "nowhere", "test")
+        self.refused("./gone: cannot open: No such file", "out", "{format: idx, images: gone, labels: test-labels}")
+        self.refused("ends in .csv or .npy", "out", "test", "--out", "p.txt")
+        self.refused("its job has no data.validation", "out", "validation")
+        self.refused("a RUN and DATA are wanted", "out")
+        self.refused("no number from 1 to 256", "out", "test", "--threads", "0")
+        self.refused("data.test", "out", "{format: idx}")
+        with open(self.path("wide", "model.safetensors"), "rb") as file:
+            data = file.read()
+        with open(self.path("out", "model.safetensors"), "wb") as file:
+            file.write(data)
+        self.refused("is [16, 4], the model's is [16, 8]", "out", "test")
+        with open(self.path("out", "model.safetensors"), "wb") as file:
+            file.write(data[:-1])
+        self.refused("model.safetensors", "out", "test")
+        os.remove(self.path("out", "model.safetensors"))
+        self.refused("model.safetensors", "out", "test")
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,61 @@
+/* Metrics: what predictions are worth, by counts and by sums that are exact, so that the numbers do
+ * not depend on who computed which part of the predictions, or in which order.
+ *
+ *     tw_metrics_new -> tw_metrics_add, for each row -> tw_metric_value, for each metric
+ *
+ * Each metric is a line of one table (metrics.c); one that says nothing of a model (the area under
+ * a curve for ten classes, an accuracy of real targets) is NaN.
+ *
+ * Used by `talweg predict`. One thread.
+ */
+#ifndef TW_NN_METRICS_H
+#define TW_NN_METRICS_H
+
+#include "common/base/exact_sum.h"
+#include "worker/nn/model.h"
+
+/* A confusion matrix has at most so many classes. */
+#define TW_METRICS_CLASSES_MAX 1024
+
+/* Of one output with real targets: sums of which R^2 is made. Exact sums are of numbers that are
+ * not negative, so those of targets are two. */
+struct tw_metrics_fit {
+    struct tw_exact_sum residual, square, above, below;
+};
+
+struct tw_metrics {
+    const struct tw_model *model;
+    int outputs, classes;
+    bool valued; /* targets are real numbers */
+    uint64_t examples, correct, among_five;
+    struct tw_exact_sum loss;
+    uint64_t *confusion;        /* [classes of the label][classes predicted]; NULL: too many */
+    struct tw_metrics_fit *fit; /* [outputs], of real targets */
+    struct tw_metrics_ranked *ranked; /* [room], of two classes */
+    uint64_t room;
+};
+
+struct tw_metric {
+    const char *name; /* as a key of JSON */
+    const char *text; /* one line for people */
+    /* NaN: there is none. */
+    double (*value)(struct tw_metrics *metrics);
+};
+
+extern const struct tw_metric tw_metrics_table[];
+extern const int tw_metrics_count;
+
+/* For predictions of this model on `examples` samples, with labels or (`valued`) real targets.
+ * TW_NO_MEMORY. Fini in any case. */
+enum tw_status tw_metrics_init(struct tw_metrics *metrics, const struct tw_model *model,
+                               uint64_t examples, bool valued, struct tw_error *error);
+void tw_metrics_fini(struct tw_metrics *metrics);
+
+/* One row: `out` [outputs] as the net has them, before any softmax. */
+void tw_metrics_add(struct tw_metrics *metrics, const tw_real *out, struct tw_target target);
+
+/* The class that a row stands for: the largest output, of equal ones the first; of a single one 1
+ * when it is above 0. */
+int32_t tw_predicted_class(const tw_real *out, int outputs);
+
+#endif
