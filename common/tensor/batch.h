@@ -33,6 +33,7 @@ struct tw_data_needs {
     int classes;      /* labels are below this */
     bool labels;      /* the loss takes labels */
     bool values;      /* the loss takes real targets */
+    int64_t below;    /* inputs are whole numbers from 0 to one less; 0: any numbers */
     bool parts;       /* real targets must be from 0 to 1 */
     const char *loss; /* its name, for messages */
 };

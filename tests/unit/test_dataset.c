@@ -4,6 +4,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -89,6 +90,47 @@ static enum tw_status check(const struct tw_dataset *dataset, int dims, const in
         .dims = dims, .outputs = classes, .classes = classes, .labels = true, .loss = "it"};
     memcpy(needs.shape, shape, (size_t)dims * sizeof *shape);
     return tw_dataset_check(dataset, &needs, error);
+}
+
+/* For a model that begins with an embedding of five entries. */
+static void embeddings_take_whole_numbers(void **state) {
+    static float x[] = {0, 4, 3, 1, 2, 4};
+    static const int32_t y[] = {0, 1, 0};
+    const struct tw_data_needs needs = {.dims = 1,
+                                        .shape = {2},
+                                        .outputs = 2,
+                                        .classes = 2,
+                                        .labels = true,
+                                        .below = 5,
+                                        .loss = "it"};
+    struct tw_dataset dataset = {.count = 3,
+                                 .dims = 1,
+                                 .shape = {2},
+                                 .elements = 2,
+                                 .kind = TW_ROWS_FLOATS,
+                                 .rows = x,
+                                 .labels = y,
+                                 .samples_name = (char[]){"a.csv"},
+                                 .targets_name = (char[]){"a.csv"}};
+    struct tw_error error;
+    assert_int_equal(tw_dataset_check(&dataset, &needs, &error), TW_OK);
+    static const struct {
+        float wrong;
+        const char *shown;
+    } rows[] = {{5, "5"}, {-1, "-1"}, {1.5f, "1.5"}, {NAN, "nan"}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char expected[256];
+        x[3] = rows[i].wrong;
+        snprintf(expected, sizeof expected,
+                 "a.csv: element 1 of sample 1 (both counted from 0) is %s, but the model's "
+                 "embedding takes whole numbers from 0 to 4",
+                 rows[i].shown);
+        assert_int_equal(tw_dataset_check(&dataset, &needs, &error), TW_DATA);
+        assert_string_equal(error.text, expected);
+    }
+    dataset.kind = TW_ROWS_BYTES;
+    assert_int_equal(tw_dataset_check(&dataset, &needs, &error), TW_DATA);
+    assert_non_null(strstr(error.text, "are bytes, which become parts of 255"));
 }
 
 static void check_contents(void) {
@@ -325,6 +367,7 @@ static void formats_and_options_are_named(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(embeddings_take_whole_numbers),
         cmocka_unit_test(plain_and_gzipped_files_are_the_same),
         cmocka_unit_test(every_byte_is_scaled_as_a_division_would),
         cmocka_unit_test(missing_files),

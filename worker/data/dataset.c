@@ -1,6 +1,7 @@
 #include "worker/data/dataset.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -146,6 +147,31 @@ static enum tw_status check_targets(const struct tw_dataset *dataset,
     return TW_OK;
 }
 
+/* Samples of a model that begins with an embedding. */
+static enum tw_status check_whole(const struct tw_dataset *dataset, int64_t below,
+                                  struct tw_error *error) {
+    const float *rows = dataset->rows;
+    if (dataset->kind != TW_ROWS_FLOATS)
+        return tw_error_set(error, TW_DATA,
+                            "%s: its samples are bytes, which become parts of 255, but the model's "
+                            "embedding takes whole numbers; give a format of numbers",
+                            dataset->samples_name);
+    for (int64_t i = 0; i < dataset->count; i++) {
+        const int64_t row = dataset->place == NULL ? i : dataset->place[i];
+        for (int64_t j = 0; j < dataset->elements; j++) {
+            const double x = (double)rows[row * dataset->elements + j];
+            if (x >= 0 && x < (double)below && x == floor(x))
+                continue;
+            return tw_error_set(error, TW_DATA,
+                                "%s: element %lld of sample %lld (both counted from 0) is %g, but "
+                                "the model's embedding takes whole numbers from 0 to %lld",
+                                dataset->samples_name, (long long)j, (long long)row, x,
+                                (long long)below - 1);
+        }
+    }
+    return TW_OK;
+}
+
 enum tw_status tw_dataset_check(const struct tw_dataset *dataset, const struct tw_data_needs *needs,
                                 struct tw_error *error) {
     char ours[256], theirs[256];
@@ -154,6 +180,11 @@ enum tw_status tw_dataset_check(const struct tw_dataset *dataset, const struct t
             error, TW_DATA, "%s: its samples have the shape %s, but model.input is %s",
             dataset->samples_name, tw_shape_text(dataset->dims, dataset->shape, ours, sizeof ours),
             tw_shape_text(needs->dims, needs->shape, theirs, sizeof theirs));
+    if (needs->below > 0) {
+        enum tw_status status = check_whole(dataset, needs->below, error);
+        if (status != TW_OK)
+            return status;
+    }
     if (dataset->outputs > 0 && !needs->values)
         return tw_error_set(error, TW_DATA,
                             "%s: its targets are real numbers, but %s takes classes; take "

@@ -48,7 +48,11 @@ static enum tw_status hold_out(struct tw_datasets *out, const struct tw_job *job
 
 /* What is learned from the training data, and done to all. */
 static enum tw_status prepare(struct tw_datasets *out, const struct tw_job *job,
-                              struct tw_error *error) {
+                              const struct tw_data_needs *needs, struct tw_error *error) {
+    if (job->standardise && needs->below > 0)
+        return tw_job_error(error, (struct tw_where){job->path, 0}, "data.standardise",
+                            "the model begins with an embedding, which takes whole numbers; take "
+                            "it out");
     if (!job->standardise && !out->train->missing)
         return TW_OK;
     enum tw_status status = tw_prepare(&out->preparation, out->train, job->standardise, error);
@@ -87,7 +91,7 @@ enum tw_status tw_datasets_open(struct tw_datasets *out, const struct tw_job *jo
     if (status == TW_OK)
         status = check_classes(out->train, error);
     if (status == TW_OK)
-        status = prepare(out, job, error);
+        status = prepare(out, job, needs, error);
     if (status == TW_OK) {
         out->train_samples = out->train->count;
         if (!(wanted & TW_WANT_TRAIN) && out->validation == NULL) {

@@ -210,6 +210,7 @@ struct tw_data_needs tw_model_needs(const struct tw_model *model) {
         .classes = tw_model_classes(model),
         .labels = model->output.elements > 1 || model->loss->binary,
         .values = model->loss->valued,
+        .below = tw_model_inputs_below(model),
         .parts = model->loss->parts,
         .loss = model->loss->name,
     };
