@@ -62,8 +62,9 @@ static void add_tensors(struct tw_text *out, const struct tw_tensor_list *list) 
     for (int i = 0; i < list->count; i++) {
         char shape[256];
         const struct tw_tensor *tensor = &list->tensors[i];
-        tw_text_add(out, "       %s %s\n", tensor->name,
-                    tw_shape_text(tensor->dims, tensor->shape, shape, sizeof shape));
+        tw_text_add(out, "       %s %s%s\n", tensor->name,
+                    tw_shape_text(tensor->dims, tensor->shape, shape, sizeof shape),
+                    tensor->update == TW_TENSOR_TRAINED ? "" : ", averaged over batches");
     }
 }
 
@@ -165,8 +166,10 @@ void tw_model_json(struct tw_text *out, const struct tw_checked_job *checked,
     tw_json_begin_array(&json, "tensors");
     for (int i = 0; i < model->list.count; i++) {
         tw_json_begin_object(&json, NULL);
-        tw_json_string(&json, "name", model->list.tensors[i].name);
-        add_shape(&json, "shape", model->list.tensors[i].dims, model->list.tensors[i].shape);
+        const struct tw_tensor *tensor = &model->list.tensors[i];
+        tw_json_string(&json, "name", tensor->name);
+        add_shape(&json, "shape", tensor->dims, tensor->shape);
+        tw_json_bool(&json, "trained", tensor->update == TW_TENSOR_TRAINED);
         tw_json_end_object(&json);
     }
     tw_json_end_array(&json);

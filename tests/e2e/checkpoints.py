@@ -13,9 +13,10 @@ from talweg_e2e import JOB, Case, children_of, signal, write_data  # noqa: E402
 EPOCHS = 500
 LONG = ["--set", f"epochs={EPOCHS}", "--set", "batch=20"]
 EVERY = [*LONG, "--set", "checkpoint={every: 7, keep: 3}"]
-# Tensors are cut at chunk borders only, so this one is on every server in part.
+# Tensors are cut at chunk borders only, so this one is on every server in part. Statistics that
+# know how many updates there were.
 WIDE = ["--set", "chunk=64KiB",
-        "--set", "model.layers=[flatten, {dense: 2000}, relu, {dense: 3}]"]
+        "--set", "model.layers=[flatten, {dense: 2000}, batch_norm: {average: mean}, relu, {dense: 3}]"]
 
 
 class Checkpoints(Case):

@@ -52,6 +52,17 @@ class Model(Case):
         for words in ("conv2d       [6, 28, 28]", "61706 parameters", "dense3.weight [84, 10]"):
             self.assertIn(words, out)
 
+    def test_a_residual_net(self):
+        found = json.loads(self.ask(os.path.join(EXAMPLES, "fashion-mnist-resnet.yaml"),
+                                    "--json")[0])
+        self.assertEqual([layer["output"] for layer in found["layers"] if layer["layer"] == "add"],
+                         [[32, 14, 14], [64, 7, 7]])
+        averaged = [tensor["name"] for tensor in found["tensors"] if not tensor["trained"]]
+        self.assertEqual(averaged, [f"batch_norm{i}.{name}" for i in range(1, 7)
+                                    for name in ("mean", "variance")])
+        out, _ = self.ask(os.path.join(EXAMPLES, "fashion-mnist-resnet.yaml"))
+        self.assertIn("batch_norm6.variance [64], averaged over batches\n", out)
+
     def test_what_has_no_layers(self):
         out, _ = self.ask(os.path.join(EXAMPLES, "ravine.yaml"))
         self.assertIn("x [2]", out)

@@ -45,7 +45,7 @@ static enum tw_status add_place(const struct tw_variant *variant, struct tw_erro
 
 enum tw_status tw_dataset_open(struct tw_dataset **out, const struct tw_variant *variant,
                                struct tw_error *error) {
-    const struct tw_data_format *format;
+    const struct tw_data_format *format = NULL;
     struct tw_error own; /* callers may pass NULL, but the message is wrapped here */
     error = error == NULL ? &own : error;
     *out = NULL;
