@@ -78,7 +78,7 @@ void tw_sequencer_permit(struct tw_sequencer *s) {
         return;
     take_first(s, gather);
     tw_sequencer_sort(s->prepared, gather);
-    struct tw_contribution *contribution = tw_sequencer_next_side(s);
+    struct tw_contribution *contribution = tw_sequencer_take(s, gather);
     for (uint32_t i = 0; i < gather; i++)
         contribution[i] = (struct tw_contribution){.slot = s->prepared[i].slot,
                                                    .step = s->prepared[i].step,

@@ -8,9 +8,11 @@
 
 /* ---- arrays of contributions ---- */
 
-struct tw_contribution *tw_sequencer_next_side(struct tw_sequencer *s) {
-    s->side = (s->side + 1) % TW_CONTRIBUTION_SIDES;
-    return s->contribution[s->side];
+struct tw_contribution *tw_sequencer_take(struct tw_sequencer *s, uint32_t count) {
+    if (count > s->contribution_room - s->contributions)
+        s->contributions = 0;
+    s->contributions += count;
+    return s->contribution + s->contributions - count;
 }
 
 static struct tw_contribution contribution_of(const struct tw_sequencer *s,
@@ -74,9 +76,10 @@ static void count_not_finite(struct tw_sequencer *s) {
 
 /* Logs that these are over without having been applied. Open reads among them are
  * void: their workers are told, and what still comes of their pushes is thrown away. */
-void tw_sequencer_drop(struct tw_sequencer *s, const struct tw_whole *whole, uint32_t count,
-                       bool not_finite) {
-    struct tw_contribution *contribution = tw_sequencer_next_side(s);
+const struct tw_contribution *tw_sequencer_drop(struct tw_sequencer *s,
+                                                const struct tw_whole *whole, uint32_t count,
+                                                bool not_finite) {
+    struct tw_contribution *contribution = tw_sequencer_take(s, count);
     struct tw_record *record = tw_sequencer_log(s, TW_RECORD_DROP);
     record->not_finite = not_finite;
     record->count = count;
@@ -96,6 +99,7 @@ void tw_sequencer_drop(struct tw_sequencer *s, const struct tw_whole *whole, uin
     }
     s->total.dropped += count;
     s->stretch.dropped += count;
+    return contribution;
 }
 
 static void release_all(struct tw_sequencer *s, const struct tw_contribution *contribution,
@@ -119,12 +123,12 @@ static void drop_prepared(struct tw_sequencer *s) {
     uint32_t count = s->prepared_count;
     s->prepared_count = 0;
     tw_sequencer_spend_permits(s);
-    tw_sequencer_drop(s, s->prepared, count, true);
+    const struct tw_contribution *dropped = tw_sequencer_drop(s, s->prepared, count, true);
     count_not_finite(s);
     if (tw_sequencer_turn_if_due(s))
         tw_sequencer_release_due(s);
     else
-        release_all(s, s->contribution[s->side], count);
+        release_all(s, dropped, count);
 }
 
 /* ---- what an update leaves behind ---- */
@@ -177,16 +181,15 @@ static void on_whole(struct tw_sequencer *s, const struct tw_whole *whole) {
     slot->reading = false;
     slot->waiting = true;
     if (tw_sequencer_is_late(s, whole)) {
-        tw_sequencer_drop(s, whole, 1, false);
-        release_all(s, s->contribution[s->side], 1);
+        release_all(s, tw_sequencer_drop(s, whole, 1, false), 1);
         return;
     }
     /* Behind an accepted push of its slot it waits in the queue: steps are settled in order. */
     if (!whole->finite && !tw_sequencer_knows(s) && whole->step == slot->settled + 1) {
         report_not_finite(s, whole);
-        tw_sequencer_drop(s, whole, 1, true);
+        const struct tw_contribution *dropped = tw_sequencer_drop(s, whole, 1, true);
         count_not_finite(s);
-        release_all(s, s->contribution[s->side], 1);
+        release_all(s, dropped, 1);
         return;
     }
     assert(s->ready_count < s->ready_room);
@@ -239,7 +242,7 @@ void tw_sequencer_regather(struct tw_sequencer *s) {
 /* ---- updates ---- */
 
 static const struct tw_contribution *contributions_prepared(struct tw_sequencer *s) {
-    struct tw_contribution *contribution = tw_sequencer_next_side(s);
+    struct tw_contribution *contribution = tw_sequencer_take(s, s->prepared_count);
     for (uint32_t i = 0; i < s->prepared_count; i++)
         contribution[i] = contribution_of(s, &s->prepared[i]);
     return contribution;

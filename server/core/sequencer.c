@@ -18,6 +18,13 @@ static uint32_t ready_room(const struct tw_sequencer_config *config) {
     return 2 * config->workers;
 }
 
+/* A step settles each push at most once, however many records say so, and prepares or permits one
+ * gather each: 4 * workers. What is left over at the end of the ring is less than one record's, 2 *
+ * workers. So there is room for the steps of one input to a node: one, and seldom another. */
+static uint32_t contribution_room(const struct tw_sequencer_config *config) {
+    return 16 * config->workers;
+}
+
 static size_t aligned(size_t bytes) {
     return (bytes + 15) & ~(size_t)15;
 }
@@ -38,7 +45,7 @@ size_t tw_sequencer_bytes(const struct tw_sequencer_config *config) {
            aligned(n * sizeof(struct tw_member)) + aligned(n * sizeof(uint32_t)) +
            aligned(n * sizeof(uint64_t)) +
            2 * aligned(ready_room(config) * sizeof(struct tw_whole)) +
-           TW_CONTRIBUTION_SIDES * aligned(ready_room(config) * sizeof(struct tw_contribution)) +
+           aligned(contribution_room(config) * sizeof(struct tw_contribution)) +
            aligned(effect_room(n) * sizeof(struct tw_sequencer_effect));
 }
 
@@ -67,8 +74,8 @@ struct tw_sequencer *tw_sequencer_init(void *memory, const struct tw_sequencer_c
     s->ready_room = ready_room(config);
     s->ready = carve(&at, s->ready_room * sizeof(*s->ready));
     s->prepared = carve(&at, s->ready_room * sizeof(*s->prepared));
-    for (int i = 0; i < TW_CONTRIBUTION_SIDES; i++)
-        s->contribution[i] = carve(&at, s->ready_room * sizeof(*s->contribution[i]));
+    s->contribution_room = contribution_room(config);
+    s->contribution = carve(&at, s->contribution_room * sizeof(*s->contribution));
     s->effect_room = effect_room(n);
     s->effect = carve(&at, s->effect_room * sizeof(*s->effect));
     s->tensors = ratios(config);

@@ -13,10 +13,6 @@
 
 #include "server/core/sequencer.h"
 
-/* One step's effects can hold a COMMIT, what it left behind, DROPs of what is not finite until the
- * run ends or begun too late, a PERMIT, and a PREPARE, each with contributions of its own. */
-#define TW_CONTRIBUTION_SIDES (TW_NOT_FINITE_MAX + 5)
-
 /* A push for which all shards have voted, and which waits to be part of an update. */
 struct tw_whole {
     uint32_t slot;
@@ -101,8 +97,9 @@ struct tw_sequencer {
     struct tw_tensor_squares *tensor; /* [tensors] of the shards that have said so */
     double *ratio;                    /* [tensors] of the last COMMIT */
     struct tw_prepare terms;          /* of the update under way; its contributions are elsewhere */
-    int side;                         /* which of the arrays below is in use */
-    struct tw_contribution *contribution[TW_CONTRIBUTION_SIDES]; /* [ready_room + workers] */
+    /* Ring of those that the last effects point to. */
+    struct tw_contribution *contribution; /* [contribution_room] */
+    uint32_t contributions, contribution_room;
     uint32_t not_finite_in_a_row;
 
     struct tw_stretch total, stretch;
@@ -174,14 +171,16 @@ void tw_sequencer_on_squares(struct tw_sequencer *s, const struct tw_squares *sq
 void tw_sequencer_form(struct tw_sequencer *s);
 void tw_sequencer_regather(struct tw_sequencer *s);
 
-/* Memory for the contributions of one more record of this step. */
-struct tw_contribution *tw_sequencer_next_side(struct tw_sequencer *s);
+/* Memory for `count` contributions of one more record of this step. */
+struct tw_contribution *tw_sequencer_take(struct tw_sequencer *s, uint32_t count);
 /* The slot's push was here, in whole or in part, and comes once more. */
 void tw_sequencer_await_again(struct tw_slot_state *slot);
 void tw_sequencer_sort(struct tw_whole *whole, uint32_t count);
 bool tw_sequencer_is_late(const struct tw_sequencer *s, const struct tw_whole *whole);
-void tw_sequencer_drop(struct tw_sequencer *s, const struct tw_whole *whole, uint32_t count,
-                       bool not_finite);
+/* Returns the contributions of the record. */
+const struct tw_contribution *tw_sequencer_drop(struct tw_sequencer *s,
+                                                const struct tw_whole *whole, uint32_t count,
+                                                bool not_finite);
 
 /* admission.c */
 void tw_sequencer_on_want(struct tw_sequencer *s, const struct tw_want *want);
