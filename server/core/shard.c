@@ -128,6 +128,7 @@ static size_t carve(struct tw_shard *s, unsigned char *memory) {
     CARVE(order, pool_chunks);
     CARVE(turn, pool_slots);
     CARVE(wants, pool_slots);
+    CARVE(in_wanted, pool_slots);
     CARVE(wanted, pool_slots);
     bool layer_wise = tw_shard_is_layer_wise(s), scratch = layer_wise || s->config.sums_every;
     CARVE(ratios, layer_wise ? s->config.layout->list->count : 0);
@@ -537,6 +538,7 @@ static bool give_want(struct tw_shard *s, struct tw_shard_effect *effect) {
         uint32_t index = s->wanted[s->want_first];
         s->want_first = (s->want_first + 1) % s->config.slots;
         s->want_count--;
+        s->in_wanted[index] = false;
         if (!s->wants[index])
             continue; /* withdrawn in between */
         *effect = (struct tw_shard_effect){.kind = TW_SHARD_WANT,

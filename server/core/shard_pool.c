@@ -118,6 +118,9 @@ static void want_permit(struct tw_shard *s, uint32_t push) {
     if (!may_want(s, push))
         return;
     s->wants[push] = true;
+    if (s->in_wanted[push])
+        return; /* withdrawn before it was told */
+    s->in_wanted[push] = true;
     s->wanted[(s->want_first + s->want_count++) % s->config.slots] = push;
 }
 

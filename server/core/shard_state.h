@@ -119,8 +119,9 @@ struct tw_shard {
     uint32_t *turn;                   /* [slots] place among the contributors; UINT32_MAX: none */
     uint32_t *order;                  /* [chunks] as the first contributor sent them */
     uint32_t begun, focus;            /* how many it has sent; the first that is not summed */
-    bool *wants;                      /* [slots] has begun without a permit, and said so */
-    uint32_t *wanted;                 /* ring [slots] of those that are yet to be told */
+    bool *wants;                      /* [slots] has begun without a permit */
+    bool *in_wanted;                  /* [slots] is in that ring, so no slot is twice: */
+    uint32_t *wanted;                 /* ring [slots] of those of whom that is to be told */
     uint32_t want_first, want_count;
     bool freed; /* somebody who got TW_AGAIN may have a place now */
 

@@ -133,6 +133,27 @@ static void test_without_a_permit_nothing_is_received(void **state) {
     desk_fini(&desk);
 }
 
+/* However often that was withdrawn before it could be told. */
+static void test_who_begins_again_and_again_is_told_of_once(void **state) {
+    struct desk desk;
+    void *place;
+    start(&desk, false, 2, 2);
+    desk_forget(&desk);
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(try(&desk, 1, 2, &place), TW_AGAIN);
+        desk_join(&desk, 1);
+        desk_release(&desk, 1);
+    }
+    assert_int_equal(try(&desk, 1, 2, &place), TW_AGAIN);
+    assert_int_equal(try(&desk, 0, 2, &place), TW_AGAIN);
+    desk_work(&desk);
+    assert_int_equal(desk_count(&desk, TW_SHARD_WANT), 2);
+    assert_int_equal(desk_said(&desk, TW_SHARD_WANT, 0)->want.slot, 1);
+    assert_int_equal(desk_said(&desk, TW_SHARD_WANT, 0)->want.incarnation, 6);
+    assert_int_equal(desk_said(&desk, TW_SHARD_WANT, 1)->want.slot, 0);
+    desk_fini(&desk);
+}
+
 static void test_what_came_before_it_was_taken_back_is_gone(void **state) {
     struct desk desk;
     start(&desk, false, 2, 4);
@@ -179,6 +200,7 @@ int main(void) {
         cmocka_unit_test(test_the_last_buffers_are_for_whose_turn_it_is),
         cmocka_unit_test(test_out_of_order_it_is_thrown_away_and_sent_again),
         cmocka_unit_test(test_without_a_permit_nothing_is_received),
+        cmocka_unit_test(test_who_begins_again_and_again_is_told_of_once),
         cmocka_unit_test(test_what_came_before_it_was_taken_back_is_gone),
         cmocka_unit_test(test_copies_take_what_is_left),
     };
