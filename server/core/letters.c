@@ -35,6 +35,21 @@ static const uint8_t *get_sum(const uint8_t *at, struct tw_exact_sum *sum) {
     return at;
 }
 
+/* As many examples as an End may say that there are, and no more right than there are. */
+static enum tw_status ready_of(const struct tw_ready *frame, uint32_t shard, struct tw_ready *ready,
+                               struct tw_error *error) {
+    *ready = *frame;
+    ready->shard = shard;
+    if (ready->examples < 1 || ready->examples > (uint64_t)TW_ELEMENTS_MAX)
+        return tw_error_set(error, TW_MALFORMED, "a Ready with %llu examples",
+                            (unsigned long long)ready->examples);
+    if (ready->correct && ready->correct - 1 > ready->examples)
+        return tw_error_set(error, TW_MALFORMED, "a Ready with %llu of %llu examples right",
+                            (unsigned long long)ready->correct - 1,
+                            (unsigned long long)ready->examples);
+    return TW_OK;
+}
+
 static void sample_frame(const struct tw_sample *sample, struct tw_frame *frame, uint8_t *scratch) {
     frame->body = TW_BODY_SAMPLE;
     frame->sample = (struct tw_sample_frame){
@@ -138,12 +153,7 @@ enum tw_status tw_vote_of_frame(const struct tw_frame *frame, uint32_t shard,
                                 struct tw_node_vote *vote, struct tw_error *error) {
     if (frame->body == TW_BODY_READY) {
         vote->kind = TW_VOTE_READY;
-        vote->ready = frame->ready;
-        vote->ready.shard = shard;
-        if (vote->ready.correct && vote->ready.correct - 1 > vote->ready.examples)
-            return tw_error_set(error, TW_MALFORMED, "a Ready with %llu of %llu examples right",
-                                (unsigned long long)vote->ready.correct - 1,
-                                (unsigned long long)vote->ready.examples);
+        return ready_of(&frame->ready, shard, &vote->ready, error);
     } else if (frame->body == TW_BODY_SUMS) {
         vote->kind = TW_VOTE_SUMS;
         return sums_of(&frame->sums, shard, &vote->sums, error);

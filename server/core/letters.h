@@ -26,8 +26,8 @@
 void tw_vote_frame(const struct tw_node_vote *vote, struct tw_frame *frame,
                    uint8_t scratch[TW_SAMPLE_SUMS_BYTES]);
 
-/* A frame Ready, Sums, Reach, Sample or Squares from shard `shard`. TW_MALFORMED: its sums are
- * none, or are not below TW_SQUARES_LIMIT. */
+/* A frame Ready, Sums, Reach, Sample or Squares from shard `shard`. TW_MALFORMED: so many examples,
+ * or so many right ones, cannot be; its sums are none, or are not below TW_SQUARES_LIMIT. */
 enum tw_status tw_vote_of_frame(const struct tw_frame *frame, uint32_t shard,
                                 struct tw_node_vote *vote, struct tw_error *error);
 

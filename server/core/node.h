@@ -188,10 +188,11 @@ enum tw_status tw_node_turn(struct tw_node *node, const char *mode, struct tw_er
 /* This rank has been gone for too long: if it is still gone it takes part no more (EVICTED). */
 void tw_node_evict(struct tw_node *node, uint32_t rank);
 
-void tw_node_hear_vote(struct tw_node *node, const struct tw_node_vote *vote);
 void tw_node_hear_order(struct tw_node *node, const struct tw_node_order *order);
-/* The same for an order that came over a wire, and may be wrong: TW_UNEXPECTED,
- * TW_MALFORMED, and nothing is done. */
+/* What came over a wire from another server, a vote of shard `shard` or an order of the lead, may
+ * be wrong: TW_UNEXPECTED, TW_MALFORMED, and nothing is done. */
+enum tw_status tw_node_hear_shard(struct tw_node *node, uint32_t shard,
+                                  const struct tw_frame *frame, struct tw_error *error);
 enum tw_status tw_node_hear_lead(struct tw_node *node, const struct tw_node_order *order,
                                  struct tw_error *error);
 

@@ -105,8 +105,8 @@ void tw_node_lose_server(struct tw_node *n, uint32_t index, const char *why) {
     event->text = why;
 }
 
-enum tw_status tw_node_on_vote(struct tw_node *n, uint32_t shard, const struct tw_frame *frame,
-                               struct tw_error *error) {
+enum tw_status tw_node_hear_shard(struct tw_node *n, uint32_t shard, const struct tw_frame *frame,
+                                  struct tw_error *error) {
     struct tw_node_vote vote;
     enum tw_status status = tw_vote_of_frame(frame, shard, &vote, error);
     if (status != TW_OK)

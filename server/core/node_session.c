@@ -454,7 +454,7 @@ enum tw_status tw_node_frame(struct tw_node *n, uint32_t connection, const struc
     case TW_BODY_REACH:
     case TW_BODY_SAMPLE:
     case TW_BODY_SQUARES:
-        return tw_node_on_vote(n, session->rank, frame, error);
+        return tw_node_hear_shard(n, session->rank, frame, error);
     case TW_BODY_PUSH:
     case TW_BODY_END:
         return on_worker_frame(n, connection, frame, data, error);

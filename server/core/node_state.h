@@ -74,6 +74,7 @@ void tw_node_say_again(struct tw_node *n, uint32_t rank);
 void tw_node_order_all(struct tw_node *n, const struct tw_node_order *order);
 void tw_node_sequence(struct tw_node *n, const struct tw_sequencer_event *event);
 void tw_node_vote(struct tw_node *n, const struct tw_node_vote *vote);
+void tw_node_hear_vote(struct tw_node *n, const struct tw_node_vote *vote);
 
 /* node_session.c */
 void tw_node_learn_member(struct tw_node *n, const struct tw_node_order *order);
@@ -87,8 +88,6 @@ uint64_t tw_node_ticket(const struct tw_node *n, uint32_t connection);
 void tw_node_fill_addresses(struct tw_node *n, struct tw_welcome *welcome);
 enum tw_status tw_node_on_serve(struct tw_node *n, uint32_t connection,
                                 const struct tw_serve *serve, struct tw_error *error);
-enum tw_status tw_node_on_vote(struct tw_node *n, uint32_t shard, const struct tw_frame *frame,
-                               struct tw_error *error);
 void tw_node_lose_server(struct tw_node *n, uint32_t index, const char *why);
 
 /* node_operator.c */

@@ -202,7 +202,7 @@ enum tw_status tw_session_allows(const struct tw_session *session, enum tw_body 
         allowed = BIT(TW_BODY_READY) | BIT(TW_BODY_SUMS) | BIT(TW_BODY_REACH) |
                   BIT(TW_BODY_SAMPLE) | BIT(TW_BODY_SQUARES) | BIT(TW_BODY_PING) |
                   BIT(TW_BODY_PONG) | BIT(TW_BODY_BYE);
-        expected = "Ready, Sums, Reach, Sample, Ping, Pong or Bye";
+        expected = "Ready, Sums, Reach, Sample, Squares, Ping, Pong or Bye";
         break;
     }
     if ((unsigned)body < 64 && (allowed & BIT(body)))

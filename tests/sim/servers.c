@@ -201,15 +201,6 @@ void cluster_saved(struct cluster *c, uint32_t node) {
 
 /* ---- hearing it ---- */
 
-static enum tw_status hear_vote(struct server_link *link, const struct tw_frame *frame,
-                                struct tw_error *error) {
-    struct tw_node_vote vote;
-    enum tw_status status = tw_vote_of_frame(frame, link->from, &vote, error);
-    if (status == TW_OK)
-        tw_node_hear_vote(link->cluster->node[0].node, &vote);
-    return status;
-}
-
 static enum tw_status hear_lead(struct server_link *link, const struct tw_frame *frame,
                                 struct tw_error *error) {
     struct tw_node_order order;
@@ -234,7 +225,8 @@ static enum tw_status on_frame(void *context, const struct tw_frame *frame, void
         return tw_error_set(error, TW_UNEXPECTED, "a %s between servers",
                             tw_body_name(frame->body));
     enum tw_status status =
-        link->to ? hear_lead(link, frame, error) : hear_vote(link, frame, error);
+        link->to ? hear_lead(link, frame, error)
+                 : tw_node_hear_shard(link->cluster->node[0].node, link->from, frame, error);
     link->cluster->node[link->to].busy = true;
     cluster_drain(link->cluster, link->to);
     return status;

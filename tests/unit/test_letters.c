@@ -52,6 +52,30 @@ static void votes_come_back(void **state) {
     }
 }
 
+static void examples_that_cannot_be_are_refused(void **state) {
+    static const struct {
+        uint64_t examples, correct;
+        enum tw_status status;
+    } said[] = {
+        {1, 0, TW_OK},
+        {6, 7, TW_OK},
+        {TW_ELEMENTS_MAX, 0, TW_OK},
+        {0, 0, TW_MALFORMED},
+        {TW_ELEMENTS_MAX + 1ULL, 0, TW_MALFORMED},
+        {UINT64_MAX, 0, TW_MALFORMED},
+        {6, 8, TW_MALFORMED},
+        {6, UINT64_MAX, TW_MALFORMED},
+    };
+    for (size_t i = 0; i < sizeof said / sizeof *said; i++) {
+        struct tw_frame frame = {.body = TW_BODY_READY};
+        struct tw_node_vote vote;
+        struct tw_error error;
+        frame.ready.examples = said[i].examples;
+        frame.ready.correct = said[i].correct;
+        assert_int_equal(tw_vote_of_frame(&frame, 1, &vote, &error), said[i].status);
+    }
+}
+
 static void fill_sum(struct tw_exact_sum *sum, uint64_t seed) {
     for (int i = 0; i < TW_EXACT_SUM_WORDS; i++)
         sum->word[i] = (seed + (uint64_t)i) * 0x9E3779B97F4A7C15ULL;
@@ -300,6 +324,7 @@ static void parts_that_do_not_belong_together_are_refused(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(votes_come_back),
+        cmocka_unit_test(examples_that_cannot_be_are_refused),
         cmocka_unit_test(samples_come_back_and_not_with_other_sizes),
         cmocka_unit_test(squares_come_back_and_not_with_other_sizes),
         cmocka_unit_test(squares_that_cannot_be_are_refused),

@@ -481,12 +481,12 @@ static void test_a_worker_that_two_servers_lose_leaves_once(void **state) {
         desk_init(&desk, &config);
         tw_node_add_server(desk.node, 1, TW_NO_CONNECTION);
         uint32_t control = desk_join(&desk, TW_ROLE_WORKER, 1);
-        struct tw_node_vote lost = {.kind = TW_VOTE_LOST};
-        lost.rank = lost.shard = 1;
-        lost.attempt = desk.link[control].last.welcome.attempt;
+        struct tw_frame lost = {.body = TW_BODY_REACH};
+        lost.reach.rank = 1;
+        lost.reach.attempt = desk.link[control].last.welcome.attempt;
         if (!told_first)
             desk_lose(&desk, control);
-        tw_node_hear_vote(desk.node, &lost);
+        assert_int_equal(tw_node_hear_shard(desk.node, 1, &lost, NULL), TW_OK);
         desk_drain(&desk);
         assert_false(desk.link[control].open);
         assert_int_equal(desk_count(&desk, TW_EVENT_LEFT), 1);

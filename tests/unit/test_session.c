@@ -285,7 +285,7 @@ static const struct {
     {TW_SESSION_SERVER, TW_ROLE_WORKER,
      BIT(TW_BODY_READY) | BIT(TW_BODY_SUMS) | BIT(TW_BODY_REACH) | BIT(TW_BODY_SAMPLE) |
          BIT(TW_BODY_SQUARES) | BIT(TW_BODY_PING) | BIT(TW_BODY_PONG) | BIT(TW_BODY_BYE),
-     "only Ready, Sums, Reach, Sample, Ping, Pong or Bye may come"},
+     "only Ready, Sums, Reach, Sample, Squares, Ping, Pong or Bye may come"},
 };
 
 static void test_every_body_in_every_state_is_taken_or_refused_by_name(void **state) {
