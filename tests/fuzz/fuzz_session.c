@@ -72,7 +72,7 @@ static void write_join(struct party *c, struct peer *peer, unsigned twist) {
         frame.join.numerics.size = 0;
         break;
     case 7:
-        frame.join.tensors = 1 + (twist & 1);
+        frame.join.tensors -= twist & 4 ? 1 : 0;
         frame.join.encodings = 0;
         break;
     default:

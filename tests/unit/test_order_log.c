@@ -58,6 +58,9 @@ static void assert_same(const struct tw_record *a, const struct tw_record *b) {
     assert_memory_equal(&a->divisor, &b->divisor, sizeof a->divisor);
     assert_memory_equal(&a->verdict, &b->verdict, sizeof a->verdict);
     assert_int_equal(a->not_finite, b->not_finite);
+    assert_int_equal(a->ratio_count, b->ratio_count);
+    if (a->ratio_count)
+        assert_memory_equal(a->ratios, b->ratios, a->ratio_count * sizeof *a->ratios);
     assert_int_equal(a->count, b->count);
     assert_int_equal(a->generation, b->generation);
     assert_int_equal(a->to, b->to);
