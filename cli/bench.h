@@ -25,6 +25,7 @@ struct tw_bench_options {
 struct tw_bench_subject {
     const char *name;
     const char *summary;
+    bool by_workers, by_encoding; /* whether --workers, --encoding mean something to it */
     /* `json`: an object is open; add keys to it. TW_IO, TW_NO_MEMORY, ... */
     enum tw_status (*run)(const struct tw_bench_options *options, struct tw_json *json,
                           struct tw_error *error);

@@ -250,7 +250,10 @@ static void say_memcpy(struct tw_json *json) {
     free(to);
 }
 
-static enum tw_status no_such_size(uint64_t bytes, struct tw_error *error) {
+static enum tw_status check_size(uint64_t bytes, struct tw_error *error) {
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        if (bytes == 0 || cases[i].bytes == bytes)
+            return TW_OK;
     return tw_error_set(error, TW_USAGE,
                         "--bytes %" PRIu64 ": no row has this size; there are 4096, 65536, 1048576,"
                         " 10485760 and 104857600",
@@ -259,9 +262,11 @@ static enum tw_status no_such_size(uint64_t bytes, struct tw_error *error) {
 
 enum tw_status tw_bench_wire(const struct tw_bench_options *options, struct tw_json *json,
                              struct tw_error *error) {
-    struct wire_result *result = malloc(sizeof *result);
     struct wire_trip trip = {0};
-    enum tw_status status = TW_OK;
+    enum tw_status status = check_size(options->bytes, error);
+    struct wire_result *result = status ? NULL : malloc(sizeof *result);
+    if (status)
+        return status;
     if (!result)
         return tw_error_set(error, TW_NO_MEMORY, "out of memory");
     say_head();
@@ -278,8 +283,6 @@ enum tw_status tw_bench_wire(const struct tw_bench_options *options, struct tw_j
             say_case(&cases[i], result, json);
     }
     tw_json_end_array(json);
-    if (!status && trip.bytes == 0)
-        status = no_such_size(options->bytes, error);
     if (!status) {
         say_trip(&trip, json);
         say_memcpy(json);

@@ -7,13 +7,21 @@
 
 #include "cli/bench.h"
 #include "cli/command.h"
+#include "common/base/limits.h"
 #include "common/tensor/encoding.h"
 
 static const struct tw_bench_subject subjects[] = {
-    {"wire", "gradients and weights between processes, beside raw send() and recv()",
-     tw_bench_wire},
-    {"cluster", "one server under the load of many workers, up to a thousand", tw_bench_cluster},
-    {"optimizer", "update rules, beside a loop that moves the same bytes", tw_bench_optimizer},
+    {.name = "wire",
+     .summary = "gradients and weights between processes, beside raw send() and recv()",
+     .by_encoding = true,
+     .run = tw_bench_wire},
+    {.name = "cluster",
+     .summary = "one server under the load of many workers, up to a thousand",
+     .by_workers = true,
+     .run = tw_bench_cluster},
+    {.name = "optimizer",
+     .summary = "update rules, beside a loop that moves the same bytes",
+     .run = tw_bench_optimizer},
 };
 enum { SUBJECTS = sizeof subjects / sizeof subjects[0] };
 
@@ -27,15 +35,14 @@ enum { KEY_LONG = 0x200, KEY_BYTES, KEY_WORKERS, KEY_CORES, KEY_ENCODING };
 static const struct argp_option options[] = {
     {"long", KEY_LONG, NULL, 0, "All rows; the default leaves some out to end within 30 s", 1},
     {"bytes", KEY_BYTES, "N", 0, "Only the rows of this size", 1},
-    {"workers", KEY_WORKERS, "N", 0, "Only the rows with so many workers; of cluster", 1},
+    {"workers", KEY_WORKERS, "N", 0, "Only the rows with so many workers; for cluster", 1},
     {"cores", KEY_CORES, "A,B", 0,
      "Two CPU cores: the server and receivers run on A, workers and senders on B. Default: the"
      " first two that this process may use",
      1},
     {"encoding", KEY_ENCODING, "E", 0,
-     "How gradients and weights travel, such as bf16 (docs/job.md, Encodings). Sizes and GB/s are "
-     "those of"
-     " float32 all the same, and so is the yardstick",
+     "How gradients and weights travel, such as bf16 (docs/job.md, Encodings); for wire. Sizes"
+     " and GB/s are those of float32 all the same, and so is the yardstick",
      1},
     TW_ARGS_JSON,
     {0},
@@ -44,7 +51,7 @@ static const struct argp_option options[] = {
 static const char doc[] =
     "Measures this machine, each row in turns with its yardstick: for the wire raw send() and"
     " recv() between two processes on the same cores in the same seconds, for an update rule a"
-    " loop that moves the same bytes. Compare within one table; a shared"
+    " loop that moves the same bytes; a cluster has none. Compare within one table; a shared"
     " machine is at times half as fast as before."
     "\v"
     "Subjects:\n"
@@ -83,6 +90,7 @@ static error_t parse(int key, char *text, struct argp_state *state) {
     struct tw_args *args = state->input;
     struct bench_options *own = args->own;
     char *end;
+    long workers;
     switch (key) {
     case KEY_LONG:
         own->common.all = true;
@@ -91,12 +99,14 @@ static error_t parse(int key, char *text, struct argp_state *state) {
         own->common.bytes = strtoull(text, &end, 10);
         return own->common.bytes > 0 && *end == '\0'
                    ? 0
-                   : tw_args_wrong(args, "--bytes %s: no number of bytes", text);
+                   : tw_args_wrong(args, "--bytes %s: it must be a whole number above 0", text);
     case KEY_WORKERS:
-        own->common.workers = (int)strtol(text, &end, 10);
-        return own->common.workers > 0 && *end == '\0'
-                   ? 0
-                   : tw_args_wrong(args, "--workers %s: no number of workers", text);
+        workers = strtol(text, &end, 10);
+        if (workers < 1 || workers > TW_WORKERS_MAX || *end != '\0')
+            return tw_args_wrong(args, "--workers %s: it must be a whole number from 1 to %d", text,
+                                 TW_WORKERS_MAX);
+        own->common.workers = (int)workers;
+        return 0;
     case KEY_CORES:
         own->cores = text;
         return 0;
@@ -188,11 +198,25 @@ static enum tw_status find_subject(const char *name, const struct tw_bench_subje
     return TW_USAGE;
 }
 
+/* An option that would change nothing is refused: nobody is to believe that it did. */
+static enum tw_status check_fit(const struct tw_bench_subject *subject,
+                                const struct tw_bench_options *asked, struct tw_error *error) {
+    if (asked->workers && !subject->by_workers)
+        return tw_error_set(error, TW_USAGE, "--workers is for cluster; %s has rows of its own",
+                            subject->name);
+    if (asked->encoding && !subject->by_encoding)
+        return tw_error_set(error, TW_USAGE, "--encoding is for wire; %s has only float32",
+                            subject->name);
+    return TW_OK;
+}
+
 static enum tw_status bench(struct tw_args *args, struct tw_text *out, struct tw_error *error) {
     struct bench_options *own = args->own;
     const struct tw_bench_subject *subject = NULL;
     struct tw_json json;
     enum tw_status status = find_subject(args->job, &subject, error);
+    if (!status)
+        status = check_fit(subject, &own->common, error);
     if (!status)
         status = choose_cores(own, error);
     if (status)

@@ -89,8 +89,13 @@ class Bench(Case):
                             "known: wire, cluster, optimizer"]),
                 (["wire", "--bytes", "5"], ["no row has this size", "4096"]),
                 (["cluster", "--workers", "7"], ["no row has so many", "1000"]),
-                (["cluster", "--workers", "some"], ["--workers some"]),
-                (["wire", "--bytes", "many"], ["--bytes many"]),
+                (["cluster", "--workers", "some"], ["--workers some", "from 1 to 4096"]),
+                (["cluster", "--workers", "0"], ["--workers 0", "from 1 to 4096"]),
+                (["cluster", "--workers", "4294967297"], ["from 1 to 4096"]),
+                (["wire", "--workers", "2"], ["--workers is for cluster"]),
+                (["optimizer", "--workers", "2"], ["--workers is for cluster"]),
+                (["cluster", "--encoding", "bf16"], ["--encoding is for wire"]),
+                (["wire", "--bytes", "many"], ["--bytes many", "a whole number above 0"]),
                 (["optimizer", "--bytes", "5"], ["no row has this size", "16384"]),
                 (["wire", "--cores", "0,99999"], ["--cores 0,99999"])]:
             code, _, err = self.bench(*arguments)
