@@ -376,7 +376,8 @@ static enum tw_status read_memory(const struct tw_job_reader *reader) {
     static const char *const names[] = {"inflight", NULL};
     const struct tw_yaml *section, *node = NULL;
     struct tw_option option;
-    enum tw_status status = tw_find_section(reader, "memory", names, "inflight: 512MiB", &section);
+    enum tw_status status =
+        tw_find_section(reader, "memory", names, "{inflight: 512MiB}", &section);
     if (status == TW_OK && section)
         node = tw_yaml_find(section, "inflight");
     if (status != TW_OK || !node)

@@ -37,7 +37,7 @@ enum { PRESETS = sizeof(presets) / sizeof(presets[0]) };
 
 #define KNOWN                                                                                      \
     "sync, backup:B, k-sync:K, k-batch-sync:K, async, ssp:S, k-async:K, k-batch-async:K, "         \
-    "softsync:N"
+    "softsync:M"
 
 static const struct tw_preset *find(const char *name, size_t length) {
     for (int i = 0; i < PRESETS; i++)

@@ -151,6 +151,15 @@ static void an_encoding_that_is_none_is_refused(void **state) {
     refuse(rows, sizeof rows / sizeof *rows);
 }
 
+static void memory_without_its_key_is_refused(void **state) {
+    static const struct refusal rows[] = {
+        {"memory: 512MiB",
+         ":14: memory: a single value where keys and values should stand: {inflight: 512MiB}"},
+        {"memory: {inflight: 0}", ":14: memory.inflight: 0 is out of range; it must be at least 1"},
+    };
+    refuse(rows, sizeof rows / sizeof *rows);
+}
+
 static void a_loss_that_makes_no_sense_is_refused(void **state) {
     static const struct refusal rows[] = {
         {"on_divergence: ignore",
@@ -373,6 +382,7 @@ int main(void) {
         cmocka_unit_test(every_key_is_read),
         cmocka_unit_test(what_becomes_of_a_loss_is_a_word_or_a_mapping),
         cmocka_unit_test(an_encoding_that_is_none_is_refused),
+        cmocka_unit_test(memory_without_its_key_is_refused),
         cmocka_unit_test(a_loss_that_makes_no_sense_is_refused),
         cmocka_unit_test(a_stream_has_a_seed_of_its_own_or_the_seed_of_all),
         cmocka_unit_test(a_job_of_tensors_needs_neither_data_nor_batch),
