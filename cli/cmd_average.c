@@ -5,10 +5,10 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "cli/average_source.h"
 #include "cli/command.h"
 #include "common/base/json.h"
 #include "common/tensor/safetensors.h"
-#include "common/tensor/safetensors_read.h"
 
 enum { KEY_OUT = 0x200, MODELS_MAX = 256, PIECE = 64 << 10 };
 
@@ -26,13 +26,15 @@ static const struct argp_option options[] = {
 
 static const char doc[] =
     "Writes a model whose weights are the mean of those of all MODELs: files as"
-    " model.safetensors, or directories of runs, of which it takes that file. All must have the"
+    " model.safetensors, directories of runs, of which it takes that file, or checkpoints of runs"
+    " (docs/checkpoints.md). All must have the"
     " same tensors: names and shapes, float32. Each element is summed in float64, in the order of"
     " the command line, divided by their number, and rounded once."
     "\v"
     "Examples:\n"
     "  talweg average runs/seed1 runs/seed2 runs/seed3 --out mean.safetensors\n"
     "  talweg average a.safetensors b.safetensors --out mean.safetensors --json\n"
+    "  talweg average runs/a/checkpoints/v* --out mean.safetensors\n"
     "\n"
     "Exit codes:\n"
     "  0    written\n"
@@ -72,122 +74,63 @@ static const struct argp argp = {options, parse, "MODEL MODEL...", doc, children
 /* What is under way; all of it is zero until it is made. */
 struct mean {
     const struct average_options *own;
-    struct tw_safetensors_reader *reader; /* [own->count], the first `open` are open */
+    struct tw_average_source *source; /* [own->count], the first `open` were opened */
     int open;
-    struct tw_tensor_list list; /* of the first */
-    double *sum;                /* [PIECE] */
-    float *piece;               /* [PIECE] */
+    double *sum;  /* [PIECE] */
+    float *piece; /* [PIECE] */
     uint64_t elements;
 };
 
-static enum tw_status open_model(struct tw_safetensors_reader *reader, const char *name,
-                                 struct tw_error *error) {
-    char path[TW_PATH_MAX];
-    struct stat about;
-    bool is_run = stat(name, &about) == 0 && S_ISDIR(about.st_mode);
-    if (is_run && tw_path_join(path, sizeof path, name, "model.safetensors") != TW_OK)
-        return tw_error_set(error, TW_LIMIT, "%.200s...: this path is too long", name);
-    enum tw_status status = tw_safetensors_read_open(reader, is_run ? path : name, error);
-    if (status == TW_IO)
-        error->status = status = TW_DATA; /* found before anything was written */
-    return status;
-}
-
-/* A name of the file as ours: its characters and its length. */
-static enum tw_status take_tensor(struct tw_tensor *out, const struct tw_safetensors_entry *entry,
-                                  const char *path, struct tw_error *error) {
-    int64_t shape[TW_DIMS_MAX];
-    if (strcmp(entry->dtype, "F32") != 0)
-        return tw_error_set(error, TW_DATA, "%s: tensor \"%.64s\" has type %s; only F32 is known",
-                            path, entry->name, entry->dtype);
-    for (int d = 0; d < entry->dims; d++)
-        shape[d] = (int64_t)entry->shape[d];
-    enum tw_status status = tw_tensor_init(out, entry->name, entry->dims, shape,
-                                           (struct tw_init){.kind = TW_INIT_CONSTANT}, error);
-    return status == TW_OK ? TW_OK : (tw_error_wrap(error, "%s", path), error->status = TW_DATA);
-}
-
-static enum tw_status take_list(struct mean *mean, struct tw_error *error) {
-    const struct tw_safetensors_reader *first = &mean->reader[0];
-    if (first->list.count < 1 || first->list.count > TW_TENSORS_MAX)
-        return tw_error_set(error, TW_DATA, "%s: %zu tensors; a model has 1 to %d", first->path,
-                            first->list.count, TW_TENSORS_MAX);
-    mean->list.tensors = calloc(first->list.count, sizeof *mean->list.tensors);
-    if (!mean->list.tensors)
-        return tw_error_set(error, TW_NO_MEMORY, "out of memory");
-    for (size_t i = 0; i < first->list.count; i++) {
-        struct tw_tensor *tensor = &mean->list.tensors[mean->list.count++];
-        enum tw_status status = take_tensor(tensor, &first->list.entry[i], first->path, error);
-        if (status != TW_OK)
-            return status;
-        mean->elements += (uint64_t)tensor->elements;
-    }
-    return TW_OK;
-}
-
-/* The tensor of this name; NULL: the file has none. */
-static const struct tw_safetensors_entry *find(const struct tw_safetensors_reader *reader,
-                                               const char *name) {
-    for (size_t i = 0; i < reader->list.count; i++)
-        if (strcmp(reader->list.entry[i].name, name) == 0)
-            return &reader->list.entry[i];
-    return NULL;
-}
-
-static enum tw_status check_alike(const struct mean *mean,
-                                  const struct tw_safetensors_reader *other,
-                                  struct tw_error *error) {
-    const struct tw_safetensors_reader *first = &mean->reader[0];
-    struct tw_tensor theirs;
+static enum tw_status check_alike(const struct tw_average_source *first,
+                                  const struct tw_average_source *other, struct tw_error *error) {
+    char one[128], two[128];
     if (other->list.count != first->list.count)
-        return tw_error_set(error, TW_DATA, "%s has %zu tensors, %s has %zu", other->path,
-                            other->list.count, first->path, first->list.count);
-    for (int i = 0; i < mean->list.count; i++) {
-        const struct tw_tensor *ours = &mean->list.tensors[i];
-        const struct tw_safetensors_entry *entry = find(other, ours->name);
-        char one[128], two[128];
-        if (!entry)
+        return tw_error_set(error, TW_DATA, "%s has %d tensors, %s has %d", other->name,
+                            other->list.count, first->name, first->list.count);
+    for (int i = 0; i < first->list.count; i++) {
+        const struct tw_tensor *ours = &first->list.tensors[i];
+        int at = tw_average_source_find(other, ours->name);
+        if (at < 0)
             return tw_error_set(error, TW_DATA, "%s has no tensor \"%.64s\", which %s has",
-                                other->path, ours->name, first->path);
-        enum tw_status status = take_tensor(&theirs, entry, other->path, error);
-        if (status != TW_OK)
-            return status;
-        bool same = theirs.dims == ours->dims;
+                                other->name, ours->name, first->name);
+        const struct tw_tensor *theirs = &other->list.tensors[at];
+        bool same = theirs->dims == ours->dims;
         for (int d = 0; same && d < ours->dims; d++)
-            same = theirs.shape[d] == ours->shape[d];
+            same = theirs->shape[d] == ours->shape[d];
         if (!same)
             return tw_error_set(
-                error, TW_DATA, "%s: tensor \"%.64s\" is %s, in %s it is %s", other->path,
-                ours->name, tw_shape_text(theirs.dims, theirs.shape, two, sizeof two), first->path,
-                tw_shape_text(ours->dims, ours->shape, one, sizeof one));
+                error, TW_DATA, "%s: tensor \"%.64s\" is %s, in %s it is %s", other->name,
+                ours->name, tw_shape_text(theirs->dims, theirs->shape, two, sizeof two),
+                first->name, tw_shape_text(ours->dims, ours->shape, one, sizeof one));
     }
     return TW_OK;
 }
 
 static enum tw_status open_all(struct mean *mean, struct tw_error *error) {
     const struct average_options *own = mean->own;
-    mean->reader = calloc((size_t)own->count, sizeof *mean->reader);
+    mean->source = calloc((size_t)own->count, sizeof *mean->source);
     mean->sum = malloc(PIECE * sizeof *mean->sum);
     mean->piece = malloc(PIECE * sizeof *mean->piece);
-    if (!mean->reader || !mean->sum || !mean->piece)
+    if (!mean->source || !mean->sum || !mean->piece)
         return tw_error_set(error, TW_NO_MEMORY, "out of memory");
     for (int i = 0; i < own->count; i++) {
-        enum tw_status status = open_model(&mean->reader[i], own->model[i], error);
-        if (status != TW_OK)
-            return status;
-        mean->open++;
-        status = i ? check_alike(mean, &mean->reader[i], error) : take_list(mean, error);
+        struct tw_average_source *source = &mean->source[mean->open++];
+        enum tw_status status = tw_average_source_open(source, own->model[i], error);
+        if (status == TW_OK && i)
+            status = check_alike(&mean->source[0], source, error);
         if (status != TW_OK)
             return status;
     }
+    const struct tw_tensor_list *list = &mean->source[0].list;
+    for (int i = 0; i < list->count; i++)
+        mean->elements += (uint64_t)list->tensors[i].elements;
     return TW_OK;
 }
 
 static void close_all(struct mean *mean) {
     for (int i = 0; i < mean->open; i++)
-        tw_safetensors_read_close(&mean->reader[i]);
-    free(mean->reader);
-    free(mean->list.tensors);
+        tw_average_source_close(&mean->source[i]);
+    free(mean->source);
     free(mean->sum);
     free(mean->piece);
 }
@@ -199,10 +142,10 @@ static enum tw_status average_piece(struct mean *mean, const struct tw_tensor *t
                                     uint64_t first, size_t count, struct tw_error *error) {
     memset(mean->sum, 0, count * sizeof *mean->sum);
     for (int m = 0; m < mean->open; m++) {
-        const struct tw_safetensors_reader *reader = &mean->reader[m];
-        uint64_t from = find(reader, tensor->name)->begin + first * sizeof(float);
+        const struct tw_average_source *source = &mean->source[m];
         enum tw_status status =
-            tw_safetensors_read(reader, from, mean->piece, count * sizeof(float), error);
+            tw_average_source_read(source, tw_average_source_find(source, tensor->name), first,
+                                   (uint32_t)count, mean->piece, error);
         if (status != TW_OK)
             return status;
         for (size_t i = 0; i < count; i++)
@@ -220,8 +163,9 @@ static enum tw_status average_piece(struct mean *mean, const struct tw_tensor *t
 
 static enum tw_status write_mean(struct mean *mean, struct tw_safetensors *file,
                                  struct tw_error *error) {
-    for (int t = 0; t < mean->list.count; t++) {
-        const struct tw_tensor *tensor = &mean->list.tensors[t];
+    const struct tw_tensor_list *list = &mean->source[0].list;
+    for (int t = 0; t < list->count; t++) {
+        const struct tw_tensor *tensor = &list->tensors[t];
         uint64_t left = (uint64_t)tensor->elements;
         while (left > 0) {
             size_t count = left < PIECE ? (size_t)left : PIECE;
@@ -247,7 +191,7 @@ static enum tw_status average(struct mean *mean, char sha256[TW_SHA256_HEX],
                             mean->own->out);
     enum tw_status status = open_all(mean, error);
     if (status == TW_OK)
-        status = tw_safetensors_open(&file, mean->own->out, &mean->list, error);
+        status = tw_safetensors_open(&file, mean->own->out, &mean->source[0].list, error);
     if (status != TW_OK)
         return status;
     status = write_mean(mean, &file, error);
@@ -271,7 +215,7 @@ static void tell(const struct tw_args *args, const struct mean *mean, const char
     tw_json_string(&json, "status", "done");
     tw_json_null(&json, "error");
     tw_json_integer(&json, "models", mean->open);
-    tw_json_integer(&json, "tensors", mean->list.count);
+    tw_json_integer(&json, "tensors", mean->source[0].list.count);
     tw_json_unsigned(&json, "weights", mean->elements);
     tw_json_string(&json, "model", mean->own->out);
     tw_json_string(&json, "model_sha256", sha256);

@@ -213,9 +213,13 @@ uint32_t tw_shard_arrays(const struct tw_shard *s) {
     return 1 + (uint32_t)s->config.optimizer->states + (s->averages > 0);
 }
 
+const char *tw_array_name(const struct tw_optimizer *optimizer, uint32_t array) {
+    uint32_t states = (uint32_t)optimizer->states;
+    return !array ? "" : array <= states ? optimizer->state[array - 1].name : "average";
+}
+
 const char *tw_shard_array_name(const struct tw_shard *s, uint32_t array) {
-    uint32_t states = (uint32_t)s->config.optimizer->states;
-    return !array ? "" : array <= states ? s->config.optimizer->state[array - 1].name : "average";
+    return tw_array_name(s->config.optimizer, array);
 }
 
 float *tw_shard_array(const struct tw_shard *s, uint32_t array, uint32_t chunk) {

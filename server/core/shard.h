@@ -181,6 +181,7 @@ const float *tw_shard_average(const struct tw_shard *shard, uint32_t chunk);
  * ROLLBACK. */
 uint32_t tw_shard_arrays(const struct tw_shard *shard);
 const char *tw_shard_array_name(const struct tw_shard *shard, uint32_t array);
+const char *tw_array_name(const struct tw_optimizer *optimizer, uint32_t array); /* without one */
 float *tw_shard_array(const struct tw_shard *shard, uint32_t array, uint32_t chunk);
 
 /* All arrays of the next chunk, in their order, are saved: until then no update touches it. */

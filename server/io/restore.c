@@ -241,7 +241,7 @@ static enum tw_status check_manifest(const struct tw_restore *restore,
 }
 
 static enum tw_status read_manifest(struct tw_restore *restore, const char *folder,
-                                    const struct tw_restore_ask *ask, struct tw_error *error) {
+                                    struct tw_error *error) {
     char path[TW_PATH_MAX], *text;
     size_t size;
     if (tw_path_join(path, sizeof path, folder, "manifest.json") != TW_OK)
@@ -251,16 +251,13 @@ static enum tw_status read_manifest(struct tw_restore *restore, const char *fold
         return status;
     status = tw_manifest_parse(&restore->manifest, text, size, error);
     free(text);
-    if (status != TW_OK)
-        return tw_error_wrap(error, "manifest.json");
-    return check_manifest(restore, ask, error);
+    return status == TW_OK ? TW_OK : tw_error_wrap(error, "manifest.json");
 }
 
-static enum tw_status open_checkpoint(struct tw_restore *restore, const char *folder,
-                                      const struct tw_restore_ask *ask, struct tw_error *error) {
-    enum tw_status status = read_manifest(restore, folder, ask, error);
-    if (status != TW_OK)
-        return status;
+/* Its manifest has been read. */
+static enum tw_status open_files(struct tw_restore *restore, const char *folder,
+                                 const struct tw_restore_ask *ask, struct tw_error *error) {
+    enum tw_status status = TW_OK;
     char *buffer = malloc(restore->manifest.block_bytes);
     if (!buffer)
         return tw_error_set(error, TW_NO_MEMORY, "out of memory");
@@ -268,6 +265,31 @@ static enum tw_status open_checkpoint(struct tw_restore *restore, const char *fo
         status = open_file(restore, f, folder, buffer, error);
     free(buffer);
     return status == TW_OK ? list_parts(restore, ask, error) : status;
+}
+
+static struct tw_restore *new_restore(void) {
+    struct tw_restore *restore = calloc(1, sizeof *restore);
+    for (uint32_t i = 0; restore && i < TW_SERVERS_MAX; i++)
+        restore->file[i].fd = -1;
+    return restore;
+}
+
+enum tw_status tw_restore_open(struct tw_restore **out, const char *folder,
+                               const struct tw_restore_ask *ask, struct tw_error *error) {
+    struct tw_restore *restore = new_restore();
+    *out = NULL;
+    if (!restore)
+        return tw_error_set(error, TW_NO_MEMORY, "out of memory");
+    enum tw_status status = read_manifest(restore, folder, error);
+    if (status == TW_OK)
+        status = open_files(restore, folder, ask, error);
+    tw_checkpoint_name(restore->manifest.snapshot.version, restore->manifest.generation,
+                       restore->name);
+    if (status == TW_OK)
+        *out = restore;
+    else
+        tw_restore_free(restore);
+    return status;
 }
 
 /* ---- the newest ---- */
@@ -298,26 +320,21 @@ static int list_candidates(const char *root, struct candidate *out) {
     return count;
 }
 
-static struct tw_restore *new_restore(const struct candidate *candidate) {
-    struct tw_restore *restore = calloc(1, sizeof *restore);
-    if (!restore)
-        return NULL;
-    tw_checkpoint_name(candidate->version, candidate->generation, restore->name);
-    for (uint32_t i = 0; i < TW_SERVERS_MAX; i++)
-        restore->file[i].fd = -1;
-    return restore;
-}
-
 static enum tw_status try_candidate(struct tw_restore **out, const char *root,
                                     const struct candidate *candidate,
                                     const struct tw_restore_ask *ask, struct tw_error *error) {
     char folder[TW_PATH_MAX];
-    struct tw_restore *restore = new_restore(candidate);
+    struct tw_restore *restore = new_restore();
     if (!restore)
         return tw_error_set(error, TW_NO_MEMORY, "out of memory");
+    tw_checkpoint_name(candidate->version, candidate->generation, restore->name);
     enum tw_status status = tw_path_join(folder, sizeof folder, root, restore->name) == TW_OK
-                                ? open_checkpoint(restore, folder, ask, error)
+                                ? read_manifest(restore, folder, error)
                                 : tw_error_set(error, TW_LIMIT, "its path is too long");
+    if (status == TW_OK)
+        status = check_manifest(restore, ask, error);
+    if (status == TW_OK)
+        status = open_files(restore, folder, ask, error);
     if (status == TW_OK)
         *out = restore;
     else

@@ -1,9 +1,9 @@
 /* Reads checkpoints: finds the newest that is whole, and gives what it has, by tensor and range, so
  * that it does not matter how many servers wrote it, or what size of chunks they had.
  *
- * Used by restorer.c. Nothing of a checkpoint is trusted: its manifest, the headers of its files,
- * their sizes, and the CRC-32C of every block are checked before anything of it is used
- * (docs/checkpoints.md says in what order). Blocking: before training begins only.
+ * Used by restorer.c, and by talweg average. Nothing of a checkpoint is trusted: its manifest, the
+ * headers of its files, their sizes, and the CRC-32C of every block are checked before anything of
+ * it is used (docs/checkpoints.md says in what order). Blocking: before training begins only.
  */
 #ifndef TW_IO_RESTORE_H
 #define TW_IO_RESTORE_H
@@ -31,6 +31,10 @@ struct tw_restore;
  * used is added to `news`, a line each. TW_NO_MEMORY, TW_LIMIT. */
 enum tw_status tw_restore_newest(struct tw_restore **out, const struct tw_restore_ask *ask,
                                  struct tw_text *news, struct tw_error *error);
+/* The checkpoint in this folder, whatever run it is of: of `ask` only list, arrays and names are
+ * looked at. TW_IO, TW_DATA, TW_NO_MEMORY, TW_LIMIT. */
+enum tw_status tw_restore_open(struct tw_restore **out, const char *folder,
+                               const struct tw_restore_ask *ask, struct tw_error *error);
 void tw_restore_free(struct tw_restore *restore); /* NULL is fine */
 
 const struct tw_manifest *tw_restore_manifest(const struct tw_restore *restore);

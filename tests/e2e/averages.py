@@ -5,6 +5,7 @@ import hashlib
 import json
 import math
 import os
+import shutil
 import struct
 import sys
 import unittest
@@ -149,6 +150,70 @@ class Mean(Case):
         code, _, err = self.talweg("average", "1", "2", "--out", "mean.safetensors")
         self.assertEqual(code, 2)
         self.assertIn("there is such a file already", err)
+
+    def checkpoints_of(self, run):
+        """The folders, and what each has of the weights, put together from all its files."""
+        folders = sorted(os.listdir(self.path(run, "checkpoints")))
+        found = []
+        for folder in folders:
+            parts = {}
+            for file in sorted(os.listdir(self.path(run, "checkpoints", folder))):
+                if file.startswith("shard-"):
+                    parts.update(weights_of(self.path(run, "checkpoints", folder, file)))
+            weights = {}
+            for name, values in parts.items():
+                if ":" not in name.split("[")[0]:
+                    first = int(name.split("[")[1].split(":")[0]) if "[" in name else 0
+                    weights.setdefault(name.split("[")[0], {})[first] = values
+            found.append({name: sum((pieces[at] for at in sorted(pieces)), ())
+                          for name, pieces in weights.items()})
+        return [os.path.join(run, "checkpoints", folder) for folder in folders], found
+
+    def checkpointed_run(self, run):
+        wide = JOB.replace("dense: 8", "dense: 4096").replace("epochs: 3", "updates: 12")
+        self.write("job.yaml",
+                   wide + "checkpoint: {every: 4, keep: 9}\naverage: {ema: 0.5}\n")
+        code, _, err = self.talweg("run", "job.yaml", "--out", run, "--servers", "2",
+                                   "--set", "chunk=64KiB")
+        self.assertEqual(code, 0, err)
+        return self.checkpoints_of(run)
+
+    def test_of_checkpoints_is_the_mean_of_each_element(self):
+        """Of one run, whose tensors are spread over servers; and with the model of its end."""
+        folders, weights = self.checkpointed_run("out")
+        self.assertGreaterEqual(len(folders), 2)
+        self.assertTrue(any("[" in name for name in weights_of(
+            os.path.join(self.path(folders[0]), "shard-0.safetensors"))))
+        weights.append(weights_of(self.path("out", "model.safetensors")))
+        code, out, err = self.talweg("average", *folders, "out", "--out", "mean", "--json")
+        self.assertEqual(code, 0, err)
+        self.assertEqual(json.loads(out)["models"], len(weights))
+        mean = weights_of(self.path("mean"))
+        self.assertEqual(set(mean), set(weights[0]))
+        for name, values in mean.items():
+            self.assertEqual(values, tuple(
+                f32(math.fsum(value) / len(weights))
+                for value in zip(*(model[name] for model in weights))), name)
+
+    def test_a_checkpoint_that_was_spoilt_is_refused(self):
+        folders, _ = self.checkpointed_run("out")
+        shutil.copytree(self.path(folders[0]), self.path("elsewhere"))
+        self.refuse("in checkpoints/ of its run", folders[1], "elsewhere")
+        manifest = self.path(folders[0], "manifest.json")
+        with open(manifest, "r+b") as file:
+            byte = file.seek(40) and file.read(1)
+            file.seek(40)
+            file.write(b"1" if byte != b"1" else b"2")
+        self.refuse("manifest.json", folders[1], folders[0])
+        shard = self.path(folders[1], "shard-1.safetensors")
+        with open(shard, "r+b") as file:
+            file.seek(-1, os.SEEK_END)
+            byte = file.read(1)
+            file.seek(-1, os.SEEK_END)
+            file.write(bytes([byte[0] ^ 1]))
+        self.refuse("are not those that were written", "out", folders[1])
+        os.remove(shard)
+        self.refuse("No such file", "out", folders[1])
 
     def test_tensors_are_found_by_name(self):
         two = {"y": {"dtype": "F32", "shape": [], "data_offsets": [0, 4]},
