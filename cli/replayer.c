@@ -29,6 +29,8 @@ struct replaying {
     uint64_t borders, border_samples, border_dropped;
     uint64_t border_not_finite, scored_version;
     double test_loss, test_accuracy; /* of scored_version; NaN: none */
+    double ratio[TW_TENSORS_MAX];    /* |change| / |weights| of each, after the update */
+    uint64_t ratio_version, told_ratio_version;
     struct tw_result *result;
     struct tw_trace_file trace;
     bool compares;               /* there is more of the trace */
@@ -89,6 +91,7 @@ static enum tw_status make_replay(struct replaying *r, struct tw_error *error) {
         .pace = replayer->checked->pace,
         .shaping = replayer->checked->shaping,
         .end = tw_judge_of_end(job),
+        .sums_every = job->trace.on ? (uint64_t)job->trace.sums_every : 0,
         .own_scalars = replayer->own_scalars,
         .fresh = replayer->fresh,
         .changed = replayer->changed,
@@ -163,6 +166,26 @@ static struct tw_report report_of(const struct replaying *r, enum tw_report_kind
     };
 }
 
+/* As a server, which knows of an update what it amounts to when the next one comes. */
+static void take_ratios(struct replaying *r) {
+    uint64_t version;
+    const struct tw_tensor_squares *change = tw_replay_change(r->replay, &version);
+    if (version == r->ratio_version)
+        return;
+    r->ratio_version = version;
+    for (int t = 0; t < r->replayer->checked->model->list.count; t++)
+        r->ratio[t] = tw_tensor_squares_ratio(&change[t]);
+}
+
+static void add_ratios(struct replaying *r, struct tw_border *border) {
+    if (r->ratio_version == r->told_ratio_version)
+        return;
+    r->told_ratio_version = r->ratio_version;
+    border->tensors = &r->replayer->checked->model->list;
+    border->update_ratio = r->ratio;
+    border->update_ratio_at = r->ratio_version;
+}
+
 /* An epoch is over. With a directory to write it is scored as in the run; else only the last
  * weights are, which saves the time. */
 static enum tw_status tell_border(struct replaying *r, struct tw_error *error) {
@@ -195,6 +218,7 @@ static enum tw_status tell_border(struct replaying *r, struct tw_error *error) {
             .dropped = total->dropped - r->border_dropped,
             .not_finite = total->not_finite - r->border_not_finite,
         };
+        add_ratios(r, &border);
         tw_run_directory_add(&r->directory, &border);
     }
     r->borders = total->borders;
@@ -293,8 +317,10 @@ static enum tw_status feed_record(struct replaying *r, const struct tw_record *r
     enum tw_status status = tell_passed_border(r, record, error);
     if (status != TW_OK)
         return status;
-    if (record->kind == TW_RECORD_COMMIT)
+    if (record->kind == TW_RECORD_COMMIT) {
+        take_ratios(r);
         expect(r, record->version);
+    }
     status = tw_replay_record(r->replay, record, error);
     if (status != TW_OK)
         return tw_error_wrap(error, "%s", r->replayer->log->file.path);

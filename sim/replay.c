@@ -94,7 +94,8 @@ enum tw_status tw_replay_new(struct tw_replay **out, const struct tw_replay_conf
     replay->ranks = config->slots / config->width;
     replay->rank = calloc(replay->ranks, sizeof *replay->rank);
     replay->read_memory = calloc(2 * (size_t)replay->ranks, sizeof *replay->read_memory);
-    enum tw_status status = replay->slot && replay->rank && replay->read_memory
+    replay->change = calloc((size_t)config->model->list.count, sizeof *replay->change);
+    enum tw_status status = replay->slot && replay->rank && replay->read_memory && replay->change
                                 ? TW_OK
                                 : tw_error_set(error, TW_NO_MEMORY, "out of memory");
     for (uint32_t i = 0; status == TW_OK && i < 2 * replay->ranks; i++) {
@@ -151,6 +152,7 @@ void tw_replay_free(struct tw_replay *replay) {
     free(replay->slot);
     free(replay->rank);
     free(replay->read_memory);
+    free(replay->change);
     free(replay);
 }
 

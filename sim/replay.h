@@ -25,6 +25,7 @@
 #define TW_SIM_REPLAY_H
 
 #include "common/job/job.h"
+#include "common/tensor/sample.h"
 #include "server/core/optimizer.h"
 #include "server/core/record.h"
 #include "server/core/schedule.h"
@@ -50,6 +51,7 @@ struct tw_replay_config {
     struct tw_pace pace;
     struct tw_shaping shaping;
     struct tw_judge end; /* of the verdicts on it */
+    uint64_t sums_every; /* updates between two whose change of each tensor is kept; 0: never */
     bool own_scalars;    /* scalars and divisors are computed anew; else those of the log */
     bool fresh;
     bool changed;         /* another run than the recorded one: nothing is compared */
@@ -109,6 +111,10 @@ enum tw_status tw_replay_record(struct tw_replay *replay, const struct tw_record
 void tw_replay_expect(struct tw_replay *replay, const struct tw_replay_expected *expected);
 
 const struct tw_replay_total *tw_replay_total(const struct tw_replay *replay);
+
+/* The weights of each tensor after the last update with a sum (sums_every), and how far it moved
+ * them: [tensors], until the next record. *version: that update; NULL: there was none. */
+const struct tw_tensor_squares *tw_replay_change(const struct tw_replay *replay, uint64_t *version);
 
 /* The weights as they are now, tensor after tensor without gaps. */
 const float *tw_replay_weights(const struct tw_replay *replay);

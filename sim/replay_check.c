@@ -1,6 +1,7 @@
 /* What the caller knows of the weights on the way, compared with what they are. */
 #include <assert.h>
 #include <inttypes.h>
+#include <string.h>
 
 #include "sim/replay_state.h"
 
@@ -9,19 +10,30 @@ void tw_replay_expect(struct tw_replay *replay, const struct tw_replay_expected 
     replay->expected = *expected;
 }
 
+bool tw_replay_begin_sample(struct tw_replay *replay, uint64_t version) {
+    const struct tw_replay_expected *expected = &replay->expected;
+    struct tw_sample *sample = &replay->sample;
+    tw_sample_begin(sample, version, 0, replay->config.sums_every);
+    if (expected->version == version) {
+        sample->hashed = expected->hashed;
+        sample->summed = sample->summed || expected->summed;
+    }
+    return sample->hashed || sample->summed;
+}
+
 /* Over whole tensors: it is the same as over the chunks of shards. */
 void tw_replay_sample(struct tw_replay *replay, const float *before, const float *after) {
     const struct tw_tensor_list *list = &replay->config.model->list;
-    struct tw_tensor_squares tensor = {0}; /* nobody asks for it */
     size_t at = 0;
-    replay->sample = (struct tw_sample){.version = replay->expected.version,
-                                        .hashed = replay->expected.hashed,
-                                        .summed = replay->expected.summed};
+    if (replay->sample.summed) {
+        memset(replay->change, 0, (size_t)list->count * sizeof *replay->change);
+        replay->change_version = replay->sample.version;
+    }
     for (int t = 0; t < list->count; t++) {
         size_t count = (size_t)list->tensors[t].elements;
         if (tw_shaping_trains(&replay->config.shaping, (uint32_t)t)) {
             tw_sample_gradient(&replay->sample, replay->gradient + at, count);
-            tw_sample_change(&replay->sample, &tensor, before + at, after + at, count);
+            tw_sample_change(&replay->sample, &replay->change[t], before + at, after + at, count);
         }
         tw_sample_hash(&replay->sample, (uint32_t)t, 0, after + at, count);
         at += count;
@@ -59,4 +71,10 @@ enum tw_status tw_replay_check(struct tw_replay *replay, struct tw_error *error)
     replay->total.checked++;
     replay->total.checked_version = replay->total.version;
     return TW_OK;
+}
+
+const struct tw_tensor_squares *tw_replay_change(const struct tw_replay *replay,
+                                                 uint64_t *version) {
+    *version = replay->change_version;
+    return replay->change_version ? replay->change : NULL;
 }

@@ -72,7 +72,9 @@ struct tw_replay {
     int sums;
     float *gradient; /* of the last slot, or the sum of all */
     struct tw_replay_expected expected;
-    struct tw_sample sample; /* of the version that is expected, when it has been applied */
+    struct tw_sample sample;          /* of the last version that was expected or is due */
+    struct tw_tensor_squares *change; /* [tensors] of the last one with sums */
+    uint64_t change_version;          /* 0: there was none */
 };
 
 /* replay.c */
@@ -125,8 +127,9 @@ enum tw_status tw_replay_terms(const struct tw_replay *replay, const struct tw_r
                                uint64_t samples_before, struct tw_replay_terms *own,
                                struct tw_update_terms *terms, struct tw_error *error);
 
-/* replay_check.c: what the update that is expected amounts to: weights before and after it,
- * and the gradient that the rule got. */
+/* replay_check.c: begins the sample of this version; whether there is anything to take. */
+bool tw_replay_begin_sample(struct tw_replay *replay, uint64_t version);
+/* What its update amounts to: weights before and after it, and the gradient that the rule got. */
 void tw_replay_sample(struct tw_replay *replay, const float *before, const float *after);
 /* What the last update amounted to is what the caller expects of it. */
 enum tw_status tw_replay_check(struct tw_replay *replay, struct tw_error *error);

@@ -168,9 +168,9 @@ enum tw_status tw_replay_apply(struct tw_replay *replay, const struct tw_update_
                                struct tw_error *error) {
     const struct tw_tensor_list *list = &replay->config.model->list;
     struct tw_version *before = replay->current, *after = before;
-    bool expected = replay->expected.version == replay->total.version + 1;
+    bool sampled = tw_replay_begin_sample(replay, replay->total.version + 1);
     size_t first = 0, end = 0;
-    if (before->refs > 1 || (expected && replay->expected.summed)) {
+    if (before->refs > 1 || replay->sample.summed) {
         enum tw_status status = tw_version_take(replay, &after, error);
         if (status != TW_OK)
             return status;
@@ -183,7 +183,7 @@ enum tw_status tw_replay_apply(struct tw_replay *replay, const struct tw_update_
                         after->plane.at);
         }
     }
-    if (expected)
+    if (sampled)
         tw_replay_sample(replay, before->plane.at, after->plane.at);
     replay->current = after;
     if (after != before)

@@ -1,6 +1,7 @@
 #include "common/tensor/sample.h"
 
 #include <assert.h>
+#include <math.h>
 #include <string.h>
 
 #include "common/tensor/clones.h"
@@ -162,6 +163,11 @@ void tw_sample_change(struct tw_sample *sample, struct tw_tensor_squares *tensor
 void tw_tensor_squares_merge(struct tw_tensor_squares *into, const struct tw_tensor_squares *from) {
     tw_exact_sum_merge(&into->weights, &from->weights);
     tw_exact_sum_merge(&into->step, &from->step);
+}
+
+double tw_tensor_squares_ratio(const struct tw_tensor_squares *squares) {
+    double weights = tw_exact_sum_value(&squares->weights);
+    return weights > 0 ? sqrt(tw_exact_sum_value(&squares->step)) / sqrt(weights) : (double)NAN;
 }
 
 void tw_sample_merge(struct tw_sample *into, const struct tw_sample *from) {

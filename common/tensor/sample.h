@@ -52,6 +52,9 @@ void tw_add_squares(struct tw_exact_sum *sum, const float *x, size_t count);
 /* Another part of the same tensor. */
 void tw_tensor_squares_merge(struct tw_tensor_squares *into, const struct tw_tensor_squares *from);
 
+/* |step| / |weights|; NaN when all of these are 0. */
+double tw_tensor_squares_ratio(const struct tw_tensor_squares *squares);
+
 /* Another part of the same version. */
 void tw_sample_merge(struct tw_sample *into, const struct tw_sample *from);
 

@@ -34,9 +34,7 @@ void tw_steps_sampled(struct tw_server *server, const struct tw_node_event *even
     steps->version = event->sample->version;
     steps->samples++;
     for (int t = 0; t < server->config->tensors->count; t++) {
-        double weights = tw_exact_sum_value(&event->steps[t].weights);
-        double change = tw_exact_sum_value(&event->steps[t].step);
-        steps->last[t] = weights > 0 ? sqrt(change) / sqrt(weights) : (double)NAN;
+        steps->last[t] = tw_tensor_squares_ratio(&event->steps[t]);
         steps->sum[t] += log(steps->last[t]);
     }
 }

@@ -17,7 +17,7 @@ from talweg_e2e import JOB, Case  # noqa: E402
 SAME = """mode servers workers updates samples train_loss test_loss test_accuracy staleness_mean
 staleness_max model_sha256""".split()
 TIMES = """seconds samples_per_second computing waiting network away waited_for
-waited_for_seconds update_ratio update_ratio_at""".split()
+waited_for_seconds""".split()
 
 
 class Replay(Case):
@@ -124,7 +124,7 @@ class SameBits(Replay):
                 shutil.rmtree(self.path("again"))
 
     def write_run_directory(self, mode):
-        recorded = self.train("out", "--mode", mode)
+        recorded = self.train("out", "--mode", mode, "--set", "trace.sums_every=3")
         found, _ = self.replay("out", "--out", "again/deeper")
         self.assertEqual(found["run"], "again/deeper")
         self.assertEqual(found["model"], "again/deeper/model.safetensors")
@@ -138,9 +138,24 @@ class SameBits(Replay):
             for name in TIMES:
                 row.pop(name, None)
         self.assertEqual(rows[0], rows[1])
+        self.assertTrue(all(row["update_ratio"]["dense1.weight"] > 0 for row in rows[1]))
         with open(self.path("again/deeper/job.yaml")) as file:
             self.assertIn("# replayed from out\n", file.read())
         self.assert_refused("out", 2, ["again/deeper"], "--out", "again/deeper")
+
+
+    def test_of_a_run_without_a_trace_says_of_its_own_how_far_it_moved(self):
+        self.train("out", "--set", "optimizer={name: sgd, lr: 0.01}", "--set", "trace.on=false")
+        for name, *arguments in (["same"], ["traced", "--set", "trace={on: true, sums_every: 1}"],
+                                 ["twice", "--set", "trace={on: true, sums_every: 1}", "--set",
+                                  "optimizer.lr=0.02", "--set", "updates=2"]):
+            self.replay("out", "--out", name, *arguments)
+            with open(self.path(name, "metrics.jsonl")) as file:
+                found = json.loads(file.readline())["update_ratio"]
+            if name == "same":
+                self.assertIsNone(found)
+            else:
+                self.assertGreater(found["dense1.weight"], 0)
 
 
 class Disturbed(ByHand, Replay):

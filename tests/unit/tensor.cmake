@@ -16,7 +16,8 @@ tw_test(test_kernels unit SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_kernels.c ${sum
         tw_tensor)
 tw_kernel_sets(samples SOURCES ${PROJECT_SOURCE_DIR}/common/tensor/sample.c SYMBOLS tw_block_hash
                tw_block_sums_of_squared_changes tw_sample_begin tw_sample_hash tw_sample_gradient
-               tw_sample_change tw_sample_merge tw_add_squares tw_tensor_squares_merge)
+               tw_sample_change tw_sample_merge tw_add_squares tw_tensor_squares_merge
+               tw_tensor_squares_ratio)
 tw_test(test_sample unit SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_sample.c ${samples_objects} ROOMS
         tw_tensor LIBRARIES m)
 
