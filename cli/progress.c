@@ -253,7 +253,7 @@ static void member_line(struct tw_progress *progress, const struct tw_report *re
         tw_text_add(&out, "worker %u left%s%s", report->rank, *report->text ? ": " : "",
                     report->text);
         tw_progress_text(progress, TW_TONE_CARE, &out);
-    } else if (progress->look.members || report->incarnation > 1) {
+    } else if (progress->look.members || progress->started || report->incarnation > 1) {
         tw_text_add(&out, "worker %u joined from %s", report->rank, report->peer);
         tw_progress_text(progress, TW_TONE_PLAIN, &out);
     }
@@ -290,6 +290,7 @@ void tw_progress_report(struct tw_progress *progress, const struct tw_report *re
     report_line(progress, report);
     switch (report->kind) {
     case TW_REPORT_STARTED:
+        progress->started = true;
         progress->drawn_ms = now_ms;
         break;
     case TW_REPORT_EPOCH:

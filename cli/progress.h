@@ -35,6 +35,7 @@ struct tw_progress {
     void *context;
     bool shown;        /* the bar stands on the terminal's last line */
     bool due;          /* there is news that the bar does not show */
+    bool started;      /* training has: who joins from now on comes back, or is new */
     bool finished;     /* DONE was seen: no bar any more */
     size_t widest;     /* text beside the bar so far: the bar never grows again */
     uint64_t drawn_ms; /* when bar or plain line were written last */

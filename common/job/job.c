@@ -71,6 +71,7 @@ enum tw_status tw_job_parse(struct tw_job **out, const char *path, const char *t
     job->seed = 1;
     job->chunk_bytes = TW_CHUNK_BYTES_DEFAULT;
     job->on_worker_loss.after = 5;
+    job->on_worker_loss.silent = 60;
     job->trace.on = true;
     job->checkpoint.seconds = 60;
     job->checkpoint.keep = 2;

@@ -100,7 +100,8 @@ struct tw_job {
     int servers, workers;
     struct {
         enum tw_loss_action action;
-        double after; /* so many seconds without it */
+        double after;  /* so many seconds without it */
+        double silent; /* nothing heard for so long: it is gone, though connected; 0: never */
     } on_worker_loss;
     struct tw_job_stop stop;
     bool goes_on; /* on_divergence: also after several updates in a row that are not finite */

@@ -2,15 +2,15 @@
  * are. */
 #include "common/job/job_read.h"
 
-#define AFTER_MAX 1e6 /* seconds: 11 days */
+#define SECONDS_MAX 1e6 /* 11 days */
 
 const char *const tw_loss_actions[] = {
     [TW_LOSS_WAIT] = "wait", [TW_LOSS_EVICT] = "evict", [TW_LOSS_FAIL] = "fail", NULL};
 
-static enum tw_status read_after(const struct tw_job_reader *reader, const struct tw_yaml *map) {
-    static const struct tw_option_rule rule = {
-        .key = "after", .type = TW_OPTION_REAL, .max = AFTER_MAX};
-    const struct tw_yaml *node = tw_yaml_find(map, "after");
+static enum tw_status read_seconds(const struct tw_job_reader *reader, const struct tw_yaml *map,
+                                   const char *key, double *out) {
+    const struct tw_option_rule rule = {.key = key, .type = TW_OPTION_REAL, .max = SECONDS_MAX};
+    const struct tw_yaml *node = tw_yaml_find(map, key);
     struct tw_option option;
     struct tw_option_value value;
     if (!node)
@@ -19,12 +19,12 @@ static enum tw_status read_after(const struct tw_job_reader *reader, const struc
     if (status == TW_OK)
         status = tw_option_value_read(&value, "on_worker_loss", &rule, &option, reader->error);
     if (status == TW_OK)
-        reader->job->on_worker_loss.after = value.real;
+        *out = value.real;
     return status;
 }
 
 enum tw_status tw_read_loss(const struct tw_job_reader *reader) {
-    static const char *const names[] = {"action", "after", NULL};
+    static const char *const names[] = {"action", "after", "silent", NULL};
     const struct tw_yaml *map = reader->root, *node = tw_yaml_find(map, "on_worker_loss");
     const char *key = "on_worker_loss";
     enum tw_status status = TW_OK;
@@ -35,7 +35,9 @@ enum tw_status tw_read_loss(const struct tw_job_reader *reader) {
         if (status == TW_OK && !tw_yaml_find(map, key))
             return tw_missing_error(reader, map, key, "wait, evict or fail");
         if (status == TW_OK)
-            status = read_after(reader, map);
+            status = read_seconds(reader, map, "after", &reader->job->on_worker_loss.after);
+        if (status == TW_OK)
+            status = read_seconds(reader, map, "silent", &reader->job->on_worker_loss.silent);
     }
     int action = TW_LOSS_WAIT;
     if (status == TW_OK)

@@ -88,7 +88,8 @@ enum tw_status tw_read_data(const struct tw_job_reader *reader);
 /* gradient, clip, weight_decay, groups, average (job_update.c). */
 enum tw_status tw_read_update(const struct tw_job_reader *reader);
 
-/* on_worker_loss: a word, or {action: ..., after: ...}; on_divergence: a word (job_loss.c). */
+/* on_worker_loss: a word, or {action: ..., after: ..., silent: ...}; on_divergence: a word
+ * (job_loss.c). */
 enum tw_status tw_read_loss(const struct tw_job_reader *reader);
 enum tw_status tw_read_divergence(const struct tw_job_reader *reader);
 

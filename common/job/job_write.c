@@ -263,6 +263,8 @@ static void add_loss(struct tw_text *out, const struct tw_job *job) {
     tw_text_add(
         out, "on_worker_loss: {action: %s, after: ", tw_loss_actions[job->on_worker_loss.action]);
     tw_text_add_real(out, job->on_worker_loss.after);
+    tw_text_add(out, ", silent: ");
+    tw_text_add_real(out, job->on_worker_loss.silent);
     tw_text_add(out, "}\non_divergence: %s\n", job->goes_on ? "go_on" : "stop");
 }
 

@@ -73,8 +73,8 @@ static void on_tick(uv_timer_t *timer) {
     tw_links_tick(server, awake);
     if (server->phase == TW_SERVER_RUNNING && !server->config->index) {
         tw_waits_tick(server, passed);
+        tw_silences_tick(server);
         tw_losses_tick(server, passed);
-        tw_permits_tick(server);
         tw_saver_tick(server);
     }
     tw_narrator_tick(server);

@@ -305,8 +305,8 @@ void tw_losses_tick(struct tw_server *server, uint64_t passed_ms);
 /* How long this rank has been gone; as far as it was counted. */
 double tw_losses_seconds(const struct tw_server *server, uint32_t rank);
 
-/* permits.c */
-void tw_permits_tick(struct tw_server *server);
+/* silences.c */
+void tw_silences_tick(struct tw_server *server);
 
 /* operators.c */
 void tw_operators_asked(struct tw_server *server, const struct tw_node_event *event);

@@ -1,7 +1,8 @@
 #!/usr/bin/python3
-"""Workers of real runs are killed for good: on_worker_loss."""
+"""Workers of real runs are killed for good, or hang: on_worker_loss."""
 import json
 import os
+import signal
 import sys
 import unittest
 
@@ -80,6 +81,40 @@ class Losses(ByHand):
         last = self.records("out", "COMMIT")[-1]
         self.assertEqual([push["slot"] for push in last["contributions"]], [0, 1, 2])
         self.assert_replays("out", found)
+
+    def stop_and_evict(self, mode):
+        """`talweg run` of which rank 1 is stopped, its connections open, until it is evicted."""
+        run = self.start("run", "job.yaml", "--json", "--workers", "3", "--out", "out", *ENDLESS,
+                         "--mode", mode, "--set",
+                         "on_worker_loss={action: evict, after: 0.5, silent: 3}")
+        run.wait_for("epoch ")
+        stopped = run.child("worker", "--rank", "1")
+        os.kill(stopped, signal.SIGSTOP)
+        run.wait_for("worker 1 was evicted after update ")
+        for _ in range(3):
+            run.wait_for("epoch ")
+        return run, stopped
+
+    def end_it(self, run):
+        run.process.terminate()
+        code, text, err = run.end()
+        found = self.result(text)
+        self.assertEqual((code, found["status"]), (130, "interrupted"), err)
+        self.assertIn(1, [record["rank"] for record in self.records("out", "EVICT")])
+        self.assert_replays("out", found)
+
+    def test_who_hangs_is_evicted_like_who_is_gone(self):
+        run, stopped = self.stop_and_evict("sync")
+        self.end_it(run)
+        with self.assertRaises(ProcessLookupError):
+            os.kill(stopped, 0)
+
+    def test_who_hung_takes_part_again(self):
+        run, stopped = self.stop_and_evict("async")
+        os.kill(stopped, signal.SIGCONT)
+        run.wait_for("worker 1 joined from ")
+        run.wait_for("epoch ")
+        self.end_it(run)
 
     def test_who_does_not_evict_fails(self):
         for action in "wait", "fail":

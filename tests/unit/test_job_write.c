@@ -66,7 +66,7 @@ static void every_default_is_spelled_out(void **state) {
               "optimizer: {name: adam, lr: 0.001, beta1: 0.9, amsgrad: false}\n"
               "consistency: {mode: sync}\n"
               "cluster: {servers: 1, workers: 1}\n"
-              "on_worker_loss: {action: wait, after: 5}\n"
+              "on_worker_loss: {action: wait, after: 5, silent: 60}\n"
               "on_divergence: stop\n"
               "seed: 1\n"
               "chunk: 256KiB\n"
@@ -281,6 +281,7 @@ static void what_must_agree_is_in_the_digest(void **state) {
         {"on_divergence", "go_on", false},
         {"on_worker_loss", "evict", false},
         {"on_worker_loss", "{action: wait, after: 0}", false},
+        {"on_worker_loss", "{action: wait, silent: 0}", false},
         {"trace.on", "false", false},
         {"trace.hash_every", "7", false},
         {"checkpoint", "{every: 100, keep: 3}", false},

@@ -261,6 +261,17 @@ static void waiting_and_leaving_are_said(void **state) {
     assert_shown(fixture, "");
 }
 
+static void who_comes_when_training_has_begun_is_said(void **state) {
+    struct fixture *fixture = *state;
+    look(fixture, false, false, 80);
+    show(fixture, TW_REPORT_STARTED, 1000);
+    tw_text_clear(&fixture->shown);
+    fixture->report.rank = 1;
+    strcpy(fixture->report.peer, "10.0.0.2:4711");
+    show(fixture, TW_REPORT_JOINED, 1000);
+    assert_shown(fixture, "worker 1 joined from 10.0.0.2:4711\n");
+}
+
 static void operators_see_who_joins(void **state) {
     struct fixture *fixture = *state;
     look(fixture, false, false, 80);
@@ -380,6 +391,7 @@ int main(void) {
         TEST(what_is_not_known_is_not_shown),
         TEST(absurd_numbers_are_survived),
         TEST(waiting_and_leaving_are_said),
+        TEST(who_comes_when_training_has_begun_is_said),
         TEST(operators_see_who_joins),
         TEST(summary_of_a_good_run),
         TEST(summary_says_how_stale_gradients_were),
