@@ -195,7 +195,7 @@ static void cancel_all(struct tw_timeline_making *making, uint32_t worker,
 
 static void on_dial(struct tw_timeline_making *making, const struct tw_record *record) {
     struct tw_timeline *timeline = &making->timeline;
-    struct tw_timeline_turn turn = {.version = record->version};
+    struct tw_timeline_turn turn = {.version = record->version, .position = record->position};
     for (uint32_t w = 0; w < timeline->workers; w++)
         cancel_all(making, w, record);
     strncpy(turn.mode, record->mode, TW_MODE_MAX);

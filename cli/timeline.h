@@ -75,9 +75,11 @@ struct tw_timeline_update {
     uint64_t applying; /* since when: committed, or the update before was through */
 };
 
-/* The dial was turned: when update `version` was committed, or some time before the next. */
+/* The dial was turned: when update `version` was committed, or some time before the next. What
+ * tells is the last slot that it took away from its work: all of them get weights then. */
 struct tw_timeline_turn {
-    uint64_t version;
+    uint64_t version, position; /* of its record */
+    uint64_t time;              /* 0: not known */
     char mode[TW_MODE_MAX + 1];
 };
 

@@ -149,10 +149,9 @@ static void draw_turns(struct picture *p) {
         .size = SMALL, .bold = true, .anchor = TW_SVG_MIDDLE, .fill = TW_CHART_INK};
     for (size_t i = 0; i < p->timeline->turns; i++) {
         const struct tw_timeline_turn *turn = &p->timeline->turn[i];
-        const struct tw_timeline_update *update = tw_timeline_update_of(p->timeline, turn->version);
-        if (!update || !is_inside(p, update->committed))
+        if (!turn->time || !is_inside(p, turn->time))
             continue;
-        double x = at(p, update->committed);
+        double x = at(p, turn->time);
         tw_svg_line(&p->svg, x, p->band + 2, x, p->foot, &line);
         tw_svg_text(&p->svg, x, p->band - 1, &font, turn->mode);
     }

@@ -182,6 +182,19 @@ static enum tw_status find_ends(struct tw_timeline *timeline, struct tw_error *e
     return TW_OK;
 }
 
+/* Its RELEASEs stand right behind it, one for each slot. */
+static void time_turn(struct tw_timeline *timeline, struct tw_timeline_turn *turn) {
+    const struct tw_timeline_making *making = (struct tw_timeline_making *)timeline;
+    const struct tw_timeline_update *update = tw_timeline_update_of(timeline, turn->version);
+    turn->time = update ? update->committed : 0;
+    for (size_t i = 0; i < timeline->steps; i++) {
+        uint64_t read = timeline->step[i].read;
+        if (read > turn->position && read - turn->position <= timeline->workers &&
+            timeline->step[i].read_version == turn->version)
+            turn->time = later(turn->time, making->times[i].asked);
+    }
+}
+
 static void add_up(struct tw_timeline *timeline) {
     for (size_t i = 0; i < timeline->steps; i++) {
         const struct tw_timeline_step *step = &timeline->step[i];
@@ -203,6 +216,8 @@ enum tw_status tw_timeline_finish(struct tw_timeline *timeline, struct tw_error 
     order_updates(timeline);
     for (size_t i = 0; i < timeline->steps; i++)
         line_up(timeline, i);
+    for (size_t i = 0; i < timeline->turns; i++)
+        time_turn(timeline, &timeline->turn[i]);
     enum tw_status status = find_ends(timeline, error);
     if (status == TW_OK)
         add_up(timeline);

@@ -313,11 +313,14 @@ static void a_turn_of_the_dial_cancels_what_is_out(void **state) {
     assert_int_equal(step_of(story.timeline, 1, 3)->fate, TW_FATE_APPLIED);
     for (uint64_t v = 1; v <= 3; v++)
         updated(&story, v, v * 100 - 5, v * 100, v * 100 + 10);
+    served(&story, 0, 4, 210, 260, 0); /* idle since 210 */
+    served(&story, 1, 3, 250, 260, 0); /* taken away from its work by the turn */
     struct tw_text text = {0};
     struct tw_timeline_look look = {.mode = "sync", .note = "", .updates = 3};
     tw_timeline_to_svg(&text, finish(&story), &look);
     assert_non_null(strstr(text.at, "<title>ssp:1, then async: 2 workers, updates 2 to 3 of 3"));
     assert_int_equal(count_of(text.at, ">async</text>"), 1);
+    assert_int_equal(story.timeline->turn[0].time, 250 * 1000);
     tw_text_fini(&text);
     assert_int_equal(tell(&story, (struct tw_record){.kind = TW_RECORD_EVICT, .slot = 2}), TW_DATA);
     end_story(&story);
