@@ -1,5 +1,7 @@
 #!/usr/bin/python3
 """Real runs are killed, as a whole or one of their servers, and go on from their checkpoints."""
+import csv
+import io
 import json
 import os
 import sys
@@ -144,6 +146,41 @@ class Checkpoints(Case):
         self.assert_replays("out", found)
         code, _, err = self.talweg("timeline", "out", "--out", "timeline.svg")
         self.assertEqual(code, 0, err)
+        self.assert_log_tells("out")
+
+    def assert_log_tells(self, run):
+        """As text and as CSV, where the other records have columns of theirs."""
+        code, text, err = self.talweg("log", run)
+        self.assertEqual(code, 0, err)
+        back, = self.records(run, "ROLLBACK")
+        saved = [record["position"] for record in self.records(run, "CHECKPOINT")]
+        self.assertIn(back["to"], saved)
+        self.assertEqual(text.count("all is being saved"), len(saved))
+        self.assertIn(f"generation 1 goes on from the checkpoint, position {back['to']}, mode async",
+                      text)
+        code, text, err = self.talweg("log", run, "--csv")
+        self.assertEqual(code, 0, err)
+        rows = [row for row in csv.DictReader(io.StringIO(text))
+                if row["record"] in ("ROLLBACK", "CHECKPOINT")]
+        self.assertEqual([int(row["position"]) for row in rows if row["record"] == "CHECKPOINT"],
+                         saved)
+        row, = (row for row in rows if row["record"] == "ROLLBACK")
+        self.assertEqual([row[key] for key in ("position", "incarnation", "read", "mode")],
+                         [str(back["position"]), "1", str(back["to"]), "async"])
+        self.assertTrue(all(None not in row for row in rows))
+
+    def test_status_of_a_run_that_goes_on_again(self):
+        """It counts what the run has, not what these processes did."""
+        self.kill_all(self.begin(*EVERY))
+        run = self.see_it_train(1, "--resume", "out")
+        code, text, err = self.talweg("status", "out", "--json")
+        self.assertEqual(code, 0, err)
+        told = json.loads(text)
+        self.assertEqual((told["status"], told["phase"]), ("running", "training"))
+        back, = self.records("out", "ROLLBACK")
+        self.assertGreater(told["updates"], back["version"])
+        self.assertEqual([rank["rank"] for rank in told["ranks"]], [0, 1])
+        self.kill_all(run)
 
     def test_a_checkpoint_that_was_spoilt_is_passed_over(self):
         plain, _ = self.finish("run", "job.yaml", "--out", "plain", *LONG)
