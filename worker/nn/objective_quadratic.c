@@ -63,7 +63,7 @@ static double quadratic(const struct tw_objective_options *options, const double
 
 const struct tw_objective tw_objective_quadratic = {
     .name = "quadratic",
-    .formula = "x^T H x / 2, H = R diag(spectrum) R^T",
+    .formula = "x^T H x / 2, or x^T H x by convention 2Hx; H = R diag(spectrum) R^T",
     TW_OBJECTIVE_TABLE(quadratic_rules),
     .beginning = {1},
     .value = quadratic,
