@@ -102,16 +102,22 @@ static enum tw_status make_replay(struct replaying *r, struct tw_error *error) {
     return tw_replay_new(&r->replay, &config, error);
 }
 
-/* A run without a trace, or with one that cannot be read, is replayed all the same. */
-static void open_trace(struct replaying *r) {
-    if (r->replayer->changed || r->replayer->inexact)
+/* What is compared from here on. A run without a trace, or with one that cannot be read, is
+ * replayed all the same. */
+static void open_trace(struct replaying *r, uint32_t generation) {
+    const struct tw_replayer *replayer = r->replayer;
+    if (replayer->changed || replayer->inexact)
         return;
-    r->compares = tw_trace_file_open(&r->trace, r->replayer->run, &r->trace_error) == TW_OK;
+    tw_trace_file_close(&r->trace);
+    r->has_entry = false;
+    r->trace_error.status = TW_OK;
+    r->compares = tw_trace_file_open_of(&r->trace, replayer->run, generation,
+                                        replayer->history->generation, &r->trace_error) == TW_OK;
 }
 
 static enum tw_status set_up(struct replaying *r, struct tw_error *error) {
     enum tw_status status = load_data(r, error);
-    open_trace(r);
+    open_trace(r, 0);
     if (status == TW_OK)
         status = make_replay(r, error);
     if (status == TW_OK && r->replayer->out)
@@ -321,6 +327,8 @@ static enum tw_status feed_record(struct replaying *r, const struct tw_record *r
         take_ratios(r);
         expect(r, record->version);
     }
+    if (record->kind == TW_RECORD_ROLLBACK)
+        open_trace(r, record->generation);
     status = tw_replay_record(r->replay, record, error);
     if (status != TW_OK)
         return tw_error_wrap(error, "%s", r->replayer->log->file.path);

@@ -19,6 +19,11 @@ struct tw_trace_file {
 enum tw_status tw_trace_file_open(struct tw_trace_file *trace, const char *run,
                                   struct tw_error *error);
 
+/* The same of one generation of a run that was begun again: RUN/trace-gN.log, but of the last one
+ * RUN/trace.log. */
+enum tw_status tw_trace_file_open_of(struct tw_trace_file *trace, const char *run,
+                                     uint32_t generation, uint32_t last, struct tw_error *error);
+
 /* As tw_trace_next(), with the path in front of messages. */
 enum tw_status tw_trace_file_next(struct tw_trace_file *trace, struct tw_trace_entry *entry,
                                   struct tw_error *error);

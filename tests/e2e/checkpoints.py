@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import sys
 import unittest
 
@@ -147,6 +148,32 @@ class Checkpoints(Case):
         code, _, err = self.talweg("timeline", "out", "--out", "timeline.svg")
         self.assertEqual(code, 0, err)
         self.assert_log_tells("out")
+
+    def test_a_replay_compares_with_the_traces_of_all_generations(self):
+        often = ["--set", "trace.sums_every=1"]
+        run = self.begin("--mode", "async", *EVERY, *often)
+        while int(self.checkpoints()[-1][1:9]) < 100 or not self.traced("trace.log"):
+            run.wait_for("epoch ")
+        self.kill_all(run)
+        found, _ = self.finish("run", "--resume", "out")
+        back, = self.records("out", "ROLLBACK")
+        before = [version for version in self.traced("trace-g0.log") if version <= back["version"]]
+        again = self.traced("trace.log")
+        self.assertGreater(min(again), back["version"])
+        self.assertGreater(len(before), 0)
+        code, _, err = self.talweg("replay", "out")
+        self.assertEqual(code, 0, err)
+        self.assertIn(f"weights of {len(before) + len(again)} updates are as recorded; the last was "
+                      f"update {found['updates']}", err)
+
+    def traced(self, name):
+        """The updates that a trace has sums of."""
+        os.makedirs(self.path("traced"), exist_ok=True)
+        for file, source in ("order.log", "order.log"), ("trace.log", name):
+            shutil.copy(self.path("out", source), self.path("traced", file))
+        _, text, _ = self.talweg("log", "traced", "--trace", "--json")  # it may be cut
+        return [entry["version"] for entry in map(json.loads, text.splitlines())
+                if entry["entry"] == "SUMS"]
 
     def assert_log_tells(self, run):
         """As text and as CSV, where the other records have columns of theirs."""
