@@ -29,6 +29,7 @@ int tw_cmd_model(int argc, char **argv);
 int tw_cmd_optimizer(int argc, char **argv);
 int tw_cmd_landscape(int argc, char **argv);
 int tw_cmd_theory(int argc, char **argv);
+int tw_cmd_curves(int argc, char **argv);
 int tw_cmd_predict(int argc, char **argv);
 int tw_cmd_average(int argc, char **argv);
 int tw_cmd_bench(int argc, char **argv);

@@ -19,6 +19,7 @@ const struct tw_command tw_commands[] = {
     {"optimizer", "list the update rules, or follow one step by step", tw_cmd_optimizer},
     {"landscape", "draw the ways of optimizers on a function", tw_cmd_landscape},
     {"theory", "tell what theory says of descending a function, and what happens", tw_cmd_theory},
+    {"curves", "draw the losses of several runs in one picture", tw_cmd_curves},
     {"predict", "say what models answer to data, and what that is worth", tw_cmd_predict},
     {"average", "make one model of several: the mean of their weights", tw_cmd_average},
     {"bench", "measure this machine, with and without Talweg", tw_cmd_bench},

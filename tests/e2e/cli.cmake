@@ -2,6 +2,7 @@
 foreach(
   name
   bench
+  curves
   decks
   ending
   landscape

@@ -19,11 +19,15 @@ class Decks(Case):
         with open(DECKS, encoding="utf-8") as file:
             commands = re.findall(r"^talweg (.*)$", file.read(), re.M)
         self.assertGreater(len(commands), 25)
+        os.symlink(os.path.join(HERE, "..", "..", "examples"), self.path("examples"))
         for command in commands:
             with self.subTest(command):
                 code, out, err = self.talweg(*command.split(), "--json")
                 self.assertEqual(code, 0, err)
-                found = json.loads(out)
+                found = json.loads(out.splitlines()[-1])
+                if command.split()[0] in ("run", "curves"):
+                    self.assertEqual(found["status"], "done")
+                    continue
                 self.assertEqual(found["objective"], command.split()[1])
                 if not command.startswith("landscape"):
                     continue
