@@ -1,10 +1,10 @@
 /* Loss curves of runs: what was lost when, read from what runs leave behind, and drawn in one
  * picture, so that full batch, minibatch and single example can be compared.
  *
- * The loss of training is that of each update (order.log: the mean over its examples, of the weights
- * before it, and that is where it stands), or, against seconds, that of each epoch; the loss of the test data is that of each
- * epoch (metrics.jsonl). A curve of many updates is drawn in bins: the line is the mean of each, the
- * shade behind it goes from its least to its largest loss.
+ * The loss of training is that of each update (order.log: the mean over its examples on the weights
+ * before it, and there it stands), or, against seconds, that of each epoch; the loss of the test
+ * data is that of each epoch (metrics.jsonl). A curve of many updates is drawn in bins: the line is
+ * the mean of each, the shade behind it goes from its least to its largest loss.
  *
  * Used by `talweg curves` (cmd_curves.c).
  */
@@ -16,6 +16,7 @@
 
 #define TW_CURVES_RUNS 16
 #define TW_CURVES_BINS 400
+#define TW_CURVES_PANEL_BINS 150 /* in a narrow plot */
 #define TW_CURVES_LABEL 64
 
 enum tw_curves_by { TW_CURVES_UPDATES, TW_CURVES_EPOCHS, TW_CURVES_SECONDS };

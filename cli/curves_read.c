@@ -105,9 +105,9 @@ static enum tw_status read_order(struct losses *losses, const char *run, double 
 }
 
 /* Neighbours share a bin; each has one loss at least. */
-static enum tw_status bin(struct tw_curve *curve, const struct losses *losses,
+static enum tw_status bin(struct tw_curve *curve, const struct losses *losses, size_t most,
                           struct tw_error *error) {
-    size_t bins = losses->count < TW_CURVES_BINS ? losses->count : TW_CURVES_BINS;
+    size_t bins = losses->count < most ? losses->count : most;
     curve->losses = losses->count;
     curve->point = calloc(bins, sizeof *curve->point);
     if (losses->failed || !curve->point)
@@ -162,7 +162,7 @@ enum tw_status tw_curve_read(struct tw_curve *curve, const struct tw_curves *cur
         status = tw_error_set(error, TW_DATA, "%s: there is no %s loss in it yet", run,
                               curves->test ? "test" : "train");
     if (status == TW_OK)
-        status = bin(curve, &losses, error);
+        status = bin(curve, &losses, curves->panels ? TW_CURVES_PANEL_BINS : TW_CURVES_BINS, error);
     free(losses.x);
     free(losses.loss);
     return status;

@@ -54,13 +54,13 @@ class Curves(Case):
             commits = self.commits(name)
             self.assertEqual(run["losses"], len(commits))
             self.assertEqual(run["losses"], 3 * 300 // batches[name])
-            # where the last update begins; 900 losses share 400 bins of 3 at most
-            self.assertLess(abs(run["end"] - (3 - batches[name] / 300)), 1.5 * 3 / 900)
+            # where the last update begins; 900 losses share 150 bins of 6
+            self.assertLess(abs(run["end"] - (3 - batches[name] / 300)), 3 * 3 / 900)
             self.assertIn(name, self.words(picture))
         mini = [c["loss"] / c["examples"] for c in self.commits("mini")]
         self.assertTrue(math.isclose(result["runs"][1]["first"], mini[0], rel_tol=1e-12))
         self.assertTrue(math.isclose(result["runs"][1]["last"], mini[-1], rel_tol=1e-12))
-        # 900 single examples share 400 bins: a shade from the least to the largest of each
+        # 900 single examples share 150 bins: a shade from the least to the largest of each
         paths = [p for p in picture.iter(SVG + "path")]
         self.assertEqual(len(paths), 4)
         self.assertEqual(self.words(picture).count("epochs"), 3)
