@@ -1,2 +1,4 @@
 # Tests of sim/.
 tw_test(test_replay unit SOURCES unit/test_replay.c ROOMS tw_sim LIBRARIES m)
+tw_test(test_agenda unit SOURCES unit/test_agenda.c ROOMS tw_sim)
+tw_test(test_delay unit SOURCES unit/test_delay.c ROOMS tw_sim LIBRARIES m)
