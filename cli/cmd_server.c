@@ -14,10 +14,10 @@
 #include "cli/progress.h"
 #include "cli/resume.h"
 #include "cli/run_folder.h"
+#include "cli/server_config.h"
 #include "cli/token.h"
 #include "common/base/say.h"
 #include "common/net/address.h"
-#include "lab/spectrum.h"
 #include "server/core/verdict.h"
 #include "server/io/server.h"
 
@@ -217,18 +217,6 @@ static void report_failure(struct audience *audience, const struct tw_error *err
     on_report(audience, &report);
 }
 
-/* Of an objective the curvature is known; the mean over the examples is that of one. */
-static double curvature_of(const struct tw_checked_job *checked) {
-    const struct tw_model *model = checked->model;
-    struct tw_spectrum spectrum;
-    if (!model->objective || checked->shaping.sum)
-        return 0;
-    const struct tw_objective_options *surface = &model->objective_options;
-    tw_spectrum_at(&spectrum, model->objective, surface, surface->start.at);
-    double largest = spectrum.value[surface->n - 1];
-    return largest > 0 ? largest + checked->shaping.l2 : 0;
-}
-
 static bool needs_evaluator(const struct tw_checked_job *checked) {
     const struct tw_judge end = tw_judge_of_end(checked->job);
     return tw_pace_watches(&checked->pace, TW_WATCH_TEST) || tw_judge_watches(&end, TW_WATCH_TEST);
@@ -239,33 +227,21 @@ static enum tw_status serve(const struct tw_args *args, const struct tw_checked_
                             struct audience *audience) {
     const struct server_options *own = args->own;
     struct tw_error error = {0};
-    struct tw_server_config config = {
-        .job = checked->job,
-        .index = (uint32_t)own->index,
-        .lead = own->lead,
-        .advertise = own->advertise,
-        .tensors = &checked->model->list,
-        .optimizer = checked->optimizer,
-        .optimizer_options = checked->optimizer_options,
-        .pace = checked->pace,
-        .shaping = checked->shaping,
-        .curvature = curvature_of(checked),
-        .dial = checked->dial,
-        .turns = checked->turns,
-        .turn_count = checked->turn_count,
-        .train_samples = checked->train_samples,
-        /* By hand, an evaluator may come or not, unless something goes by what it says. */
-        .evaluator = (args->is_supervised || needs_evaluator(checked)) && checked->job->has_test,
-        .listen = own->listen,
-        .token = token->size ? token->bytes : NULL,
-        .token_bytes = token->size,
-        .inexact = own->inexact,
-        .out = own->out,
-        .resume = resume,
-        .on_report = on_report,
-        .context = audience,
-        .stop_fd = -1,
-    };
+    struct tw_server_config config = tw_server_config_of(checked);
+    config.index = (uint32_t)own->index;
+    config.lead = own->lead;
+    config.advertise = own->advertise;
+    /* By hand, an evaluator may come or not, unless something goes by what it says. */
+    config.evaluator =
+        (args->is_supervised || needs_evaluator(checked)) && checked->job->has_test;
+    config.listen = own->listen;
+    config.token = token->size ? token->bytes : NULL;
+    config.token_bytes = token->size;
+    config.inexact = own->inexact;
+    config.out = own->out;
+    config.resume = resume;
+    config.on_report = on_report;
+    config.context = audience;
     enum tw_status status = tw_server_run(&config, &error);
     if (status && status != TW_INTERRUPTED)
         tw_say("failed: %s", error.text);

@@ -24,6 +24,7 @@ int tw_cmd_dial(int argc, char **argv);
 int tw_cmd_status(int argc, char **argv);
 int tw_cmd_log(int argc, char **argv);
 int tw_cmd_replay(int argc, char **argv);
+int tw_cmd_sim(int argc, char **argv);
 int tw_cmd_timeline(int argc, char **argv);
 int tw_cmd_model(int argc, char **argv);
 int tw_cmd_optimizer(int argc, char **argv);

@@ -14,6 +14,7 @@ const struct tw_command tw_commands[] = {
     {"status", "tell how a run goes, and who waits for whom", tw_cmd_status},
     {"log", "print the order log of a run", tw_cmd_log},
     {"replay", "make a recorded run again, to the bit, or with one thing changed", tw_cmd_replay},
+    {"sim", "train a job in virtual time, with as many workers as you like", tw_cmd_sim},
     {"timeline", "draw what the workers of a run did when", tw_cmd_timeline},
     {"model", "show the layers of a job: shapes, parameters, memory, FLOP", tw_cmd_model},
     {"optimizer", "list the update rules, or follow one step by step", tw_cmd_optimizer},

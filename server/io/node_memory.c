@@ -16,14 +16,17 @@ static uint64_t end_samples(const struct tw_server_config *config) {
     return samples >= 1 ? (uint64_t)samples : 0;
 }
 
-uint32_t tw_server_width(const struct tw_server *server) {
-    const struct tw_job *job = server->config->job;
+static uint32_t width_of(const struct tw_job *job) {
     return (uint32_t)(job->slots / job->workers);
 }
 
-static void configure(struct tw_server *server, const struct tw_memory_plan *plan,
-                      struct tw_node_config *out) {
-    const struct tw_server_config *config = server->config;
+uint32_t tw_server_width(const struct tw_server *server) {
+    return width_of(server->config->job);
+}
+
+void tw_server_node_config(const struct tw_server_config *config, const struct tw_layout *layout,
+                           const struct tw_memory_plan *plan, const uint8_t *id,
+                           uint32_t connections, struct tw_node_config *out) {
     const struct tw_job *job = config->job;
     uint32_t workers = (uint32_t)job->workers;
     *out = (struct tw_node_config){
@@ -37,7 +40,7 @@ static void configure(struct tw_server *server, const struct tw_memory_plan *pla
                       .turn_count = config->turn_count,
                       .workers = workers,
                       .shards = (uint32_t)job->servers,
-                      .tensors = (uint32_t)server->layout.list->count,
+                      .tensors = (uint32_t)layout->list->count,
                       .samples = config->train_samples,
                       .end_samples = end_samples(config),
                       .end_updates = (uint64_t)job->updates,
@@ -51,7 +54,7 @@ static void configure(struct tw_server *server, const struct tw_memory_plan *pla
                       .pace = config->pace,
                       .shaping = config->shaping,
                       .end = tw_judge_of_end(job)},
-        .shard = {.layout = &server->layout,
+        .shard = {.layout = layout,
                   .index = config->index,
                   .slots = workers,
                   .members_known = config->dial.members_known,
@@ -66,14 +69,13 @@ static void configure(struct tw_server *server, const struct tw_memory_plan *pla
                   .optimizer = config->optimizer,
                   .options = config->optimizer_options,
                   .shaping = config->shaping},
-        .width = tw_server_width(server),
+        .width = width_of(job),
         .servers = (uint32_t)job->servers,
-        .connections = server->link_room,
+        .connections = connections,
         .resumes = config->resume != NULL,
     };
-    memcpy(out->terms.job, server->random, TW_JOB_ID_BYTES);
+    memcpy(out->terms.job, id, TW_JOB_ID_BYTES);
     tw_job_digest(job, config->train_samples, out->terms.digest);
-    memcpy(server->digest, out->terms.digest, TW_DIGEST_BYTES);
 }
 
 static void touch(unsigned char *memory, size_t bytes) {
@@ -110,7 +112,8 @@ enum tw_status tw_server_make_node(struct tw_server *server, struct tw_error *er
         status = tw_error_set(error, TW_IO, "the system gives no random numbers");
     if (status != TW_OK)
         return status;
-    configure(server, &plan, &config);
+    tw_server_node_config(of, &server->layout, &plan, server->random, server->link_room, &config);
+    memcpy(server->digest, config.terms.digest, TW_DIGEST_BYTES);
     size_t bytes = tw_node_bytes(&config);
     if (!bytes)
         return tw_error_set(error, TW_LIMIT,

@@ -99,7 +99,7 @@ static void queue_frame(struct tw_server *server, const struct tw_node_effect *e
     struct tw_link *link = server->link[effect->connection];
     struct tw_frame frame = effect->frame;
     if (frame.body == TW_BODY_PONG)
-        frame.pong.time = tw_trace_now(&server->trace);
+        frame.pong.time = tw_trace_time(&server->trace, uv_hrtime());
     if (link) {
         replace_older_weights(link, &frame);
         note_last_chunk(server, link, effect);

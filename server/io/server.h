@@ -11,6 +11,8 @@
 
 #include "common/job/job.h"
 #include "server/core/dial.h"
+#include "server/core/memory_plan.h"
+#include "server/core/node.h"
 #include "server/core/optimizer.h"
 #include "server/core/schedule.h"
 #include "server/core/shaping.h"
@@ -65,6 +67,12 @@ struct tw_server_config {
     int stop_fd; /* readable: stop as at SIGTERM; -1 none */
     struct tw_server_limits limits;
 };
+
+/* The node of such a server, laid out as the plan says, with room for so many connections; `id`
+ * [TW_JOB_ID_BYTES] is the run's. For whoever drives it without this shell (talweg sim). */
+void tw_server_node_config(const struct tw_server_config *config, const struct tw_layout *layout,
+                           const struct tw_memory_plan *plan, const uint8_t *id,
+                           uint32_t connections, struct tw_node_config *out);
 
 /* Runs until the end. SIGINT and SIGTERM stop it in order (the model so far is
  * saved); a second one ends the process at once, with exit code 130. Returns the

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <uv.h>
 
 static uint64_t unix_ns(void) {
     struct timespec now;
@@ -14,9 +13,9 @@ static uint64_t unix_ns(void) {
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-static void add_header(struct tw_trace *trace, const struct tw_job *job) {
+static void add_header(struct tw_trace *trace, const struct tw_job *job, uint64_t now_ns) {
     struct tw_trace_entry entry = {.kind = TW_TRACE_HEADER};
-    trace->origin_ns = uv_hrtime();
+    trace->origin_ns = now_ns;
     entry.header = (struct tw_trace_header){
         .format = TW_TRACE_FORMAT,
         .unix_ns = unix_ns(),
@@ -41,7 +40,7 @@ enum tw_status tw_trace_put_by(const char *folder, uint32_t generation, struct t
 }
 
 enum tw_status tw_trace_open(struct tw_trace *trace, const struct tw_job *job, const char *folder,
-                             struct tw_error *error) {
+                             uint64_t now_ns, struct tw_error *error) {
     trace->on = false;
     if (!job->trace.on)
         return TW_OK;
@@ -57,7 +56,7 @@ enum tw_status tw_trace_open(struct tw_trace *trace, const struct tw_job *job, c
     if (status != TW_OK)
         return status;
     trace->on = true;
-    add_header(trace, job);
+    add_header(trace, job, now_ns);
     return TW_OK;
 }
 
@@ -81,8 +80,8 @@ static uint64_t since_origin(const struct tw_trace *trace, uint64_t now_ns) {
     return now_ns - trace->origin_ns + 1;
 }
 
-uint64_t tw_trace_now(const struct tw_trace *trace) {
-    return trace->on ? since_origin(trace, uv_hrtime()) : 0;
+uint64_t tw_trace_time(const struct tw_trace *trace, uint64_t now_ns) {
+    return trace->on ? since_origin(trace, now_ns) : 0;
 }
 
 /* ---- steps ---- */

@@ -28,7 +28,7 @@ struct tw_update_trace {
 
 struct tw_trace {
     bool on;
-    uint64_t origin_ns; /* of uv_hrtime(): time 0 */
+    uint64_t origin_ns; /* of the caller's clock: time 0 */
     uint32_t width, workers;
     struct tw_rank_trace *rank;     /* [workers] */
     struct tw_update_trace *update; /* ring [updates], by version */
@@ -38,17 +38,18 @@ struct tw_trace {
     struct tw_trace_writer writer;
 };
 
-/* Opens trace.log and writes its header. TW_NO_MEMORY, and as tw_trace_writer_open(). */
 /* The trace.log of an earlier generation becomes trace-gN.log: each has one of its own. */
 enum tw_status tw_trace_put_by(const char *folder, uint32_t generation, struct tw_error *error);
 
+/* Opens trace.log and writes its header. TW_NO_MEMORY, and as tw_trace_writer_open(). */
+/* `now_ns`, here and below, is by any clock that never goes back. */
 enum tw_status tw_trace_open(struct tw_trace *trace, const struct tw_job *job, const char *folder,
-                             struct tw_error *error);
+                             uint64_t now_ns, struct tw_error *error);
 
 /* Nanoseconds since the header, never 0; 0 when there is no trace. */
-uint64_t tw_trace_now(const struct tw_trace *trace);
+uint64_t tw_trace_time(const struct tw_trace *trace, uint64_t now_ns);
 
-/* A record of the sequencer; an event of the node. `now_ns` by uv_hrtime(). */
+/* A record of the sequencer; an event of the node. */
 void tw_trace_record(struct tw_trace *trace, const struct tw_record *record, uint64_t now_ns);
 void tw_trace_event(struct tw_trace *trace, const struct tw_node_event *event, uint64_t now_ns);
 

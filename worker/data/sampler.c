@@ -16,6 +16,7 @@ struct tw_sampler {
     struct tw_sampler_config config;
     uint32_t count;        /* samples of this slot in every epoch */
     uint32_t items;        /* of one order: n, or `count` in TW_SHARD_FIXED */
+    uint32_t room;         /* for the items of any slot */
     struct order order[2]; /* epoch e is in [e % 2]: a step over a border needs both */
 };
 
@@ -40,10 +41,11 @@ enum tw_status tw_sampler_new(struct tw_sampler **out, const struct tw_sampler_c
     struct tw_sampler *sampler = calloc(1, sizeof *sampler);
     if (sampler != NULL) {
         sampler->config = *config;
-        sampler->count = (config->samples - config->slot - 1) / config->slots + 1;
-        sampler->items = config->shard == TW_SHARD_EPOCH ? config->samples : sampler->count;
+        tw_sampler_bind(sampler, 0, config->rows); /* no slot has more */
+        sampler->room = sampler->items;
+        tw_sampler_bind(sampler, config->slot, config->rows);
         for (int i = 0; i < 2; i++)
-            sampler->order[i].items = malloc(sampler->items * sizeof *sampler->order[i].items);
+            sampler->order[i].items = malloc(sampler->room * sizeof *sampler->order[i].items);
     }
     if (sampler == NULL || sampler->order[0].items == NULL || sampler->order[1].items == NULL) {
         tw_sampler_free(sampler);
@@ -52,6 +54,17 @@ enum tw_status tw_sampler_new(struct tw_sampler **out, const struct tw_sampler_c
     }
     *out = sampler;
     return TW_OK;
+}
+
+void tw_sampler_bind(struct tw_sampler *sampler, uint32_t slot, uint32_t rows) {
+    struct tw_sampler_config *config = &sampler->config;
+    bool shared = config->shard == TW_SHARD_EPOCH;
+    for (int i = 0; i < 2; i++)
+        sampler->order[i].filled &= shared || slot == config->slot;
+    config->slot = slot;
+    config->rows = rows;
+    sampler->count = (config->samples - slot - 1) / config->slots + 1;
+    sampler->items = shared ? config->samples : sampler->count;
 }
 
 void tw_sampler_free(struct tw_sampler *sampler) {

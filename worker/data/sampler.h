@@ -30,6 +30,10 @@ struct tw_sampler;
 enum tw_status tw_sampler_new(struct tw_sampler **out, const struct tw_sampler_config *config,
                               struct tw_error *error);
 
+/* From here on it is that of another slot, with so many rows: one sampler can serve all of them.
+ * An order that all slots share is kept. */
+void tw_sampler_bind(struct tw_sampler *sampler, uint32_t slot, uint32_t rows);
+
 /* NULL is fine. */
 void tw_sampler_free(struct tw_sampler *sampler);
 

@@ -114,6 +114,25 @@ enum tw_status tw_shares_new(struct tw_shares **out, const struct tw_shares_conf
     return status;
 }
 
+enum tw_status tw_shares_bind(struct tw_shares *shares, uint32_t slot, const float *const *weights,
+                              struct tw_error *error) {
+    struct tw_shares_config *config = &shares->config;
+    enum tw_status status = TW_OK;
+    config->slot = slot;
+    config->weights = weights;
+    shares->gathered = 0;
+    for (uint32_t i = 0; status == TW_OK && i < config->width; i++) {
+        uint32_t rows = tw_sampler_share(config->batch, config->slots, slot + i);
+        if (shares->share[i].sampler != NULL)
+            tw_sampler_bind(shares->share[i].sampler, slot + i, rows);
+        status = find_net(shares, rows, &shares->share[i].net, error);
+    }
+    for (int i = 0; i < 2; i++)
+        if (shares->net[i] != NULL)
+            tw_net_bind(shares->net[i], weights);
+    return status;
+}
+
 void tw_shares_free(struct tw_shares *shares) {
     if (shares == NULL)
         return;

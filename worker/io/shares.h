@@ -13,7 +13,7 @@
  *     while (tw_shares_next(shares, &first, &tensors))
  *         gradients of tensors [first, first + tensors) are final: send them
  *
- * Used by train.c. One thread, which has called tw_gemm_thread(); nothing is
+ * Used by train.c, and by the simulator for all workers. One thread, which has called tw_gemm_thread(); nothing is
  * allocated after tw_shares_new().
  */
 #ifndef TW_WORKER_IO_SHARES_H
@@ -45,6 +45,11 @@ struct tw_shares;
  * sampler. */
 enum tw_status tw_shares_new(struct tw_shares **out, const struct tw_shares_config *config,
                              struct tw_error *error);
+
+/* From here on it computes for the slots from `slot` on, at other weights: one of them can serve
+ * many ranks, one step after the other. It was made for slot 0. TW_NO_MEMORY. */
+enum tw_status tw_shares_bind(struct tw_shares *shares, uint32_t slot, const float *const *weights,
+                              struct tw_error *error);
 
 /* NULL is fine. */
 void tw_shares_free(struct tw_shares *shares);

@@ -1,0 +1,399 @@
+/* talweg sim: a job in virtual time. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cli/args_variant.h"
+#include "cli/blas_core.h"
+#include "cli/command.h"
+#include "cli/run_folder.h"
+#include "cli/sim_quantity.h"
+#include "cli/sim_replicas.h"
+#include "cli/words.h"
+#include "common/base/json.h"
+#include "worker/nn/gemm.h"
+
+enum { MISHAPS_MAX = 256 };
+
+struct sim_options {
+    const char *out;
+    bool dry;
+    struct tw_args_variant delay, service;
+    double latency, bandwidth;
+    struct tw_mishap mishap[MISHAPS_MAX];
+    size_t mishaps;
+    int replicas;
+    bool seeded;
+    uint64_t seed;
+};
+
+enum {
+    KEY_OUT = 0x200,
+    KEY_SERVERS,
+    KEY_WORKERS,
+    KEY_MODE,
+    KEY_DRY,
+    KEY_DELAY,
+    KEY_SERVICE,
+    KEY_NET,
+    KEY_FAIL,
+    KEY_PAUSE,
+    KEY_LATE,
+    KEY_REPLICAS,
+    KEY_SEED
+};
+
+static const struct argp_option options[] = {
+    {"servers", KEY_SERVERS, "S", 0, "Virtual servers (cluster.servers)", 1},
+    {"workers", KEY_WORKERS, "N", 0, "Virtual workers (cluster.workers)", 1},
+    {"mode", KEY_MODE, "MODE", 0, "Consistency, such as sync or async (consistency.mode)", 1},
+    {"out", KEY_OUT, "DIR", 0,
+     "Run directory, made if missing, must be empty; default: runs/<job>-<UTC time>", 1},
+    {"dry", KEY_DRY, NULL, 0, "Write nothing", 1},
+    {"delay", KEY_DELAY, "LAW[:KEY=VALUE,...]", 0,
+     "How long a step of a worker takes; default: gamma:cv=0.1, with a mean of 1 s", 2},
+    {"service", KEY_SERVICE, "LAW[:KEY=VALUE,...]", 0,
+     "How long a server is busy with a push; default: not at all", 2},
+    {"net", KEY_NET, "LATENCY[,BANDWIDTH]", 0,
+     "Of every frame, and of each process each way: 50us,10Gbit; default: none, no limit", 2},
+    {"fail", KEY_FAIL, "RANK@TIME[+SECONDS]", 0,
+     "This worker dies then; another one takes its place so much later, or never", 3},
+    {"pause", KEY_PAUSE, "RANK@TIME+SECONDS", 0, "It stands still for so long", 3},
+    {"late", KEY_LATE, "RANK@TIME", 0, "It comes then, not at the start", 3},
+    {"replicas", KEY_REPLICAS, "R", 0,
+     "Under R schedules; tells means and their standard errors; writes only with --out", 4},
+    {"delay-seed", KEY_SEED, "N", 0, "Of all delays; default: the job's seed", 4},
+    TW_ARGS_JSON,
+    {0},
+};
+
+static const char doc[] =
+    "Trains the job in one process and in virtual time: the servers' and workers' own code,"
+    " driven by a clock that jumps from one event to the next. Data, gradients and updates are"
+    " real; how long things take is a matter of the options. Leaves a run directory as `talweg run`"
+    " does: log, replay and timeline work on it."
+    "\v"
+    "Laws of --delay and --service, with their options (seconds):\n"
+    "  constant mean             exponential mean       shifted_exponential mean shift\n"
+    "  pareto minimum shape      gamma mean cv          machines mean machine_cv cv\n"
+    "  two_state mean factor to_slow to_fast\n"
+    "  every one: speeds=[1,1,.5], of the workers in turn\n"
+    "\n"
+    "Examples:\n"
+    "  talweg sim examples/fashion-mnist-softmax.yaml --workers 64 --mode async\n"
+    "  talweg sim job.yaml --workers 1000 --mode backup:50 --delay exponential\n"
+    "  talweg sim job.yaml --workers 8 --mode ssp:3 --net 50us,10Gbit --fail 3@20+5\n"
+    "  talweg sim job.yaml --workers 8 --mode async --replicas 100 --json\n"
+    "\n"
+    "The delays have random numbers of their own: another law, or another --delay-seed,\n"
+    "never changes what data a worker sees. docs/simulator.md has the model of time.\n"
+    "\n" TW_ARGS_EXIT_CODES;
+
+static error_t add_mishap(struct tw_args *args, struct sim_options *own, const char *flag,
+                          enum tw_mishap_kind kind, const char *text) {
+    if (own->mishaps == MISHAPS_MAX)
+        return tw_args_wrong(args, "%s: more than %d of these", flag, MISHAPS_MAX);
+    return tw_args_mishap(args, flag, kind, text, &own->mishap[own->mishaps++]);
+}
+
+static error_t read_replicas(struct tw_args *args, struct sim_options *own, const char *text) {
+    char *end;
+    long count = strtol(text, &end, 10);
+    if (end == text || *end || count < 1 || count > TW_REPLICAS_MAX)
+        return tw_args_wrong(args, "--replicas: \"%s\" is no number from 1 to %d", text,
+                             TW_REPLICAS_MAX);
+    own->replicas = (int)count;
+    return 0;
+}
+
+static error_t read_seed(struct tw_args *args, struct sim_options *own, const char *text) {
+    char *end;
+    own->seed = strtoull(text, &end, 10);
+    own->seeded = true;
+    if (end == text || *end || *text == '-')
+        return tw_args_wrong(args, "--delay-seed: \"%s\" is no number", text);
+    return 0;
+}
+
+static error_t parse_own(int key, char *text, struct argp_state *state) {
+    struct tw_args *args = state->input;
+    struct sim_options *own = args->own;
+    switch (key) {
+    case KEY_DELAY:
+        return tw_args_variant_split(args, &own->delay, "--delay", text);
+    case KEY_SERVICE:
+        return tw_args_variant_split(args, &own->service, "--service", text);
+    case KEY_NET:
+        return tw_args_net(args, text, &own->latency, &own->bandwidth);
+    case KEY_FAIL:
+        return add_mishap(args, own, "--fail", TW_MISHAP_DEATH, text);
+    case KEY_PAUSE:
+        return add_mishap(args, own, "--pause", TW_MISHAP_PAUSE, text);
+    case KEY_LATE:
+        return add_mishap(args, own, "--late", TW_MISHAP_ABSENCE, text);
+    case KEY_REPLICAS:
+        return read_replicas(args, own, text);
+    case KEY_SEED:
+        return read_seed(args, own, text);
+    default:
+        return tw_args_usual(key, state);
+    }
+}
+
+static error_t parse(int key, char *text, struct argp_state *state) {
+    struct tw_args *args = state->input;
+    struct sim_options *own = args->own;
+    switch (key) {
+    case KEY_OUT:
+        own->out = text;
+        return *text ? 0 : tw_args_wrong(args, "--out: the name of a directory is missing");
+    case KEY_DRY:
+        own->dry = true;
+        return 0;
+    case KEY_SERVERS:
+        return tw_args_set(args, "cluster.servers", text, "--servers");
+    case KEY_WORKERS:
+        return tw_args_set(args, "cluster.workers", text, "--workers");
+    case KEY_MODE:
+        return tw_args_set(args, "consistency.mode", text, "--mode");
+    case ARGP_KEY_END:
+        if (own->dry && own->out)
+            return tw_args_wrong(args, "--dry writes nothing, --out says where to: give one");
+        return tw_args_usual(key, state);
+    default:
+        return parse_own(key, text, state);
+    }
+}
+
+static const struct argp_child children[] = {{&tw_args_common, 0, NULL, 0}, {0}};
+static const struct argp argp = {options, parse, "JOB", doc, children, NULL, NULL};
+
+static volatile sig_atomic_t stop;
+
+static void on_signal(int number) {
+    stop = number;
+}
+
+/* The first SIGINT or SIGTERM ends the run in order, a second one the process. */
+static void watch_signals(void) {
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+/* ---- the laws ---- */
+
+static enum tw_status find_laws(const struct sim_options *own, struct tw_simulation *out,
+                                struct tw_error *error) {
+    struct tw_option cv = {.key = "cv", .text = "0.1", .where.file = "--delay"};
+    struct tw_variant usual = {
+        .name = "gamma", .path = "", .count = 1, .options = &cv, .where.file = "--delay"};
+    const struct tw_variant *delay = own->delay.variant.name ? &own->delay.variant : &usual;
+    uint64_t seed = own->seeded ? own->seed : out->checked->job->seed;
+    enum tw_status status = tw_delay_find(&out->delay, delay, seed, error);
+    if (status == TW_OK && own->service.variant.name)
+        status = tw_delay_find(&out->service, &own->service.variant, seed, error);
+    if (status != TW_OK)
+        error->status = TW_USAGE;
+    return status;
+}
+
+/* ---- what people read ---- */
+
+static void add_law(struct tw_text *line, const char *what, const struct tw_variant *variant) {
+    struct tw_text title = {0};
+    tw_args_variant_title(&title, variant);
+    if (!title.failed)
+        tw_text_add(line, "%s %.*s", what, (int)title.size, title.at);
+    tw_text_fini(&title);
+}
+
+static void describe(struct tw_progress *progress, const struct tw_checked_job *checked,
+                     const struct sim_options *own, const char *folder) {
+    const struct tw_job *job = checked->job;
+    struct tw_text line = {0};
+    tw_text_add(&line, "simulating %s: %d server%s, %d worker%s, %s, seed %llu; ", job->name,
+                job->servers, job->servers == 1 ? "" : "s", job->workers,
+                job->workers == 1 ? "" : "s", job->mode, (unsigned long long)job->seed);
+    if (own->delay.variant.name)
+        add_law(&line, "steps take", &own->delay.variant);
+    else
+        tw_text_add(&line, "steps take gamma  cv=0.1");
+    if (own->service.variant.name)
+        add_law(&line, "; a push keeps a server busy for", &own->service.variant);
+    if (own->replicas)
+        tw_text_add(&line, "; %d schedules", own->replicas);
+    if (folder)
+        tw_text_add(&line, "; into %s", folder);
+    tw_progress_text(progress, TW_TONE_PLAIN, &line);
+}
+
+static void tell_speed(struct tw_progress *progress, const struct tw_summary *summary,
+                       const struct tw_simulated *simulated) {
+    struct tw_text line = {0};
+    char updates[TW_WORDS_MAX], events[TW_WORDS_MAX], time[TW_WORDS_MAX];
+    double seconds = simulated->wall_seconds > 0 ? simulated->wall_seconds : 1e-9;
+    tw_text_add(&line,
+                "these are virtual seconds; simulated in %s: %s updates and %s events a "
+                "second",
+                tw_seconds_words(simulated->wall_seconds, time),
+                tw_count_words((uint64_t)((double)summary->result.updates / seconds), updates),
+                tw_count_words((uint64_t)((double)simulated->events / seconds), events));
+    tw_progress_text(progress, TW_TONE_PLAIN, &line);
+}
+
+/* ---- one run ---- */
+
+static enum tw_status make_folder(const struct sim_options *own,
+                                  const struct tw_checked_job *checked, char *folder,
+                                  struct tw_error *error) {
+    char job_file[TW_PATH_MAX];
+    if (own->dry)
+        return TW_OK;
+    enum tw_status status =
+        tw_run_folder_make(checked->job->name, own->out, time(NULL), folder, error);
+    return status ? status
+                  : tw_run_folder_write_job(folder, checked, "simulated: times are virtual",
+                                            job_file, error);
+}
+
+static int simulate_once(const struct tw_args *args, struct tw_simulation *simulation) {
+    const struct sim_options *own = args->own;
+    const struct tw_job *job = simulation->checked->job;
+    struct tw_summary summary = {
+        .mode = job->mode, .servers = job->servers, .workers = job->workers};
+    struct tw_simulated simulated;
+    struct tw_progress progress;
+    struct tw_error error;
+    char folder[TW_PATH_MAX];
+    int terminal = STDERR_FILENO;
+    if (make_folder(own, simulation->checked, folder, &error))
+        return tw_command_fail(args, &summary, &error);
+    summary.run = simulation->out = own->dry ? NULL : folder;
+    tw_progress_init(&progress, tw_progress_look_of(terminal, false), tw_progress_write_fd,
+                     &terminal);
+    describe(&progress, simulation->checked, own, simulation->out);
+    simulation->progress = &progress;
+    enum tw_status status = tw_simulation_run(simulation, &summary, &simulated);
+    tw_progress_clear(&progress);
+    if (!summary.counted) {
+        tw_error_set(&error, status, "%s", summary.result.error);
+        return tw_command_fail(args, &summary, &error);
+    }
+    tw_progress_summary(&progress, &summary);
+    tell_speed(&progress, &summary, &simulated);
+    if (args->json)
+        tw_print_summary_json(&summary);
+    return tw_exit_after(summary.result.status);
+}
+
+/* ---- replicas ---- */
+
+static void means_json(struct tw_text *text, int replicas, const struct tw_replica_mean *means) {
+    struct tw_json json;
+    tw_json_init(&json, text);
+    tw_json_begin_object(&json, NULL);
+    tw_json_string(&json, "status", "done");
+    tw_json_integer(&json, "replicas", replicas);
+    for (int i = 0; i < TW_REPLICA_COUNT; i++) {
+        tw_json_begin_object(&json, tw_replica_names[i]);
+        tw_json_real(&json, "mean", means[i].mean);
+        tw_json_real(&json, "standard_error", means[i].error);
+        tw_json_end_object(&json);
+    }
+    tw_json_end_object(&json);
+    tw_text_add_bytes(text, "\n", 1);
+}
+
+static void means_text(struct tw_text *text, const struct tw_replica_mean *means) {
+    tw_text_add(text, "%-20s %14s %14s\n", "", "mean", "standard error");
+    for (int i = 0; i < TW_REPLICA_COUNT; i++)
+        if (means[i].count)
+            tw_text_add(text, "%-20s %14.6g %14.2g\n", tw_replica_names[i], means[i].mean,
+                        means[i].error);
+}
+
+static int simulate_all(const struct tw_args *args, struct tw_simulation *simulation) {
+    const struct sim_options *own = args->own;
+    struct tw_replica_mean means[TW_REPLICA_COUNT];
+    struct tw_progress progress;
+    struct tw_error error;
+    struct tw_text text = {0};
+    int terminal = STDERR_FILENO;
+    simulation->out = own->dry ? NULL : own->out;
+    tw_progress_init(&progress, tw_progress_look_of(terminal, false), tw_progress_write_fd,
+                     &terminal);
+    describe(&progress, simulation->checked, own, simulation->out);
+    if (tw_replicas_run(simulation, own->replicas, means, &error)) {
+        tw_command_refuse(args, &error);
+        return tw_exit_after(error.status);
+    }
+    if (args->json)
+        means_json(&text, own->replicas, means);
+    else
+        means_text(&text, means);
+    bool good =
+        !text.failed && fwrite(text.at, 1, text.size, stdout) == text.size && fflush(stdout) == 0;
+    tw_text_fini(&text);
+    return good ? TW_EXIT_DONE : TW_EXIT_FAILED;
+}
+
+static int simulate_checked(struct tw_args *args, char **again,
+                            const struct tw_checked_job *checked) {
+    const struct sim_options *own = args->own;
+    const struct tw_job *job = checked->job;
+    struct tw_error error;
+    struct tw_simulation simulation = {
+        .checked = checked,
+        .latency = own->latency,
+        .bandwidth = own->bandwidth,
+        .mishaps = own->mishap,
+        .mishap_count = own->mishaps,
+        .seed = job->seed,
+        .stop = &stop,
+    };
+    if (job->model.own) {
+        tw_job_error(&error, job->model.where, "model.tensors",
+                     "the gradients of this job come from a program of yours, which virtual "
+                     "workers cannot ask; give layers or an objective");
+        return tw_command_fail(args, NULL, &error);
+    }
+    if (find_laws(own, &simulation, &error) || tw_blas_core_pin(job->blas_core, again, &error) ||
+        tw_gemm_start(job->blas_core, &error))
+        return tw_command_fail(args, NULL, &error);
+    watch_signals();
+    return own->replicas ? simulate_all(args, &simulation) : simulate_once(args, &simulation);
+}
+
+int tw_cmd_sim(int argc, char **argv) {
+    struct tw_args args;
+    struct sim_options own = {.bandwidth = (double)INFINITY};
+    struct tw_checked_job checked;
+    struct tw_error error;
+    char **again = tw_blas_core_arguments(argc, argv);
+    int code;
+    tw_args_variant_init(&own.delay);
+    tw_args_variant_init(&own.service);
+    if (tw_args_parse(&args, "sim", &argp, &own, argc, argv)) {
+        code = tw_command_fail(&args, NULL, &args.error);
+    } else if (args.help) {
+        code = TW_EXIT_DONE;
+    } else if (!again) {
+        tw_error_set(&error, TW_NO_MEMORY, "out of memory");
+        code = tw_command_fail(&args, NULL, &error);
+    } else if (tw_checked_job_load(&checked, args.job, args.settings, args.count, TW_CHECK_ALL,
+                                   &error)) {
+        code = tw_command_fail(&args, NULL, &error);
+    } else {
+        code = simulate_checked(&args, again, &checked);
+        tw_checked_job_fini(&checked);
+    }
+    free(again);
+    tw_args_variant_fini(&own.delay);
+    tw_args_variant_fini(&own.service);
+    tw_args_fini(&args);
+    return code;
+}

@@ -1,0 +1,565 @@
+#include "cli/simulation.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "cli/command.h"
+#include "cli/server_config.h"
+#include "common/base/denormals.h"
+#include "common/tensor/safetensors.h"
+#include "server/io/order_writer.h"
+#include "server/io/run_directory.h"
+#include "server/io/trace.h"
+#include "worker/io/shares.h"
+#include "worker/nn/gemm.h"
+
+#define HELD_BORDERS 4         /* as in a server: training is held before there are more */
+#define ORDER_BYTES (64 << 10) /* of the log that may wait */
+#define PROGRESS_S 0.1
+
+/* What a simulation has while it runs; all of it is zero until it is made. */
+struct simulating {
+    const struct tw_simulation *of;
+    const struct tw_job *job;
+    struct tw_server_config server;
+    struct tw_dataset *train, *test;
+    struct tw_shares *shares; /* of all workers in turn */
+    struct tw_net *scorer;
+    struct tw_layout layout;
+    struct tw_chunk *chunks;
+    struct tw_memory_plan *plans; /* [servers] */
+    struct tw_world *world;
+    char numerics[TW_NUMERICS_MAX + 1];
+
+    bool has_directory, has_order;
+    struct tw_run_directory directory;
+    struct tw_order_writer order;
+    struct tw_trace trace;
+
+    uint64_t started_ns; /* training, in virtual time */
+    double start_s, told_s;
+    struct tw_border held[HELD_BORDERS]; /* until their evaluations have come */
+    int holds;
+    double border_seconds;
+    uint64_t border_samples, scored_version;
+    double train_loss, train_accuracy; /* of the last whole stretch; NaN: none */
+    double test_loss, test_accuracy;   /* of scored_version; NaN: none */
+    double staleness_squares;
+    uint64_t evicted;
+    struct tw_error failed; /* on_worker_loss: fail */
+    struct tw_result *result;
+};
+
+static double wall_s(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+static double seconds_at(const struct simulating *s, uint64_t now_ns) {
+    return (double)(now_ns - s->started_ns) * 1e-9;
+}
+
+static const struct tw_sequencer *sequencer(const struct simulating *s) {
+    return tw_node_sequencer(tw_world_lead(s->world));
+}
+
+/* ---- what workers compute ---- */
+
+static enum tw_status gradient(void *context, uint32_t slot, uint32_t width, uint64_t step,
+                               const float *const *weights, float *out, struct tw_world_push *push,
+                               struct tw_error *error) {
+    struct simulating *s = context;
+    const struct tw_tensor_list *list = &s->of->checked->model->list;
+    int first, tensors;
+    enum tw_status status = tw_shares_bind(s->shares, slot, weights, error);
+    if (status == TW_OK)
+        status = tw_shares_begin(s->shares, step, error);
+    if (status != TW_OK)
+        return status;
+    while (tw_shares_next(s->shares, &first, &tensors))
+        continue;
+    for (int i = 0; i < list->count; i++) {
+        size_t count = (size_t)list->tensors[i].elements;
+        memcpy(out, tw_shares_gradient(s->shares, i), count * sizeof(float));
+        out += count;
+    }
+    push->examples = tw_shares_examples(s->shares);
+    push->loss = tw_shares_loss(s->shares);
+    push->correct = s->of->checked->model->objective ? 0 : 1 + tw_shares_correct(s->shares);
+    return TW_OK;
+}
+
+static enum tw_status evaluate(void *context, const float *const *weights, double *loss,
+                               double *accuracy, struct tw_error *error) {
+    struct simulating *s = context;
+    struct tw_score score = {0};
+    uint32_t positions[TW_NET_EVALUATION_ROWS], rows = TW_NET_EVALUATION_ROWS;
+    tw_net_bind(s->scorer, weights);
+    for (uint32_t first = 0; first < s->test->count; first += rows) {
+        uint32_t here = s->test->count - first < rows ? s->test->count - first : rows;
+        for (uint32_t i = 0; i < here; i++)
+            positions[i] = first + i;
+        tw_dataset_gather(s->test, positions, (int)here, tw_net_input(s->scorer),
+                          tw_net_labels(s->scorer));
+        tw_net_evaluate(s->scorer, (int)here, &score);
+    }
+    *loss = score.loss / (double)score.examples;
+    *accuracy = (double)score.correct / (double)score.examples;
+    return TW_OK;
+}
+
+/* ---- what is written and told ---- */
+
+static void add_staleness(struct simulating *s, const struct tw_record *record) {
+    for (uint32_t i = 0; i < record->count; i++) {
+        double staleness = (double)record->contributions[i].staleness;
+        s->staleness_squares += staleness * staleness;
+    }
+}
+
+static void on_record(void *context, const struct tw_record *record, uint64_t now_ns) {
+    struct simulating *s = context;
+    if (record->kind == TW_RECORD_COMMIT)
+        add_staleness(s, record);
+    if (!s->has_order)
+        return;
+    tw_order_writer_add(&s->order, record);
+    tw_trace_record(&s->trace, record, now_ns);
+    if (s->order.used > ORDER_BYTES)
+        tw_order_writer_flush(&s->order);
+}
+
+static void on_served(void *context, uint32_t rank, uint64_t position, uint64_t now_ns) {
+    struct simulating *s = context;
+    if (s->has_order)
+        tw_trace_served(&s->trace, rank, position, now_ns);
+}
+
+static struct tw_report report_of(const struct simulating *s, enum tw_report_kind kind) {
+    struct tw_stretch total = tw_sequencer_total(sequencer(s));
+    double passed = seconds_at(s, tw_world_now_ns(s->world));
+    uint64_t n = s->server.train_samples;
+    return (struct tw_report){
+        .kind = kind,
+        .updates = tw_sequencer_version(sequencer(s)),
+        .samples = total.examples,
+        .epoch = n ? (double)total.examples / (double)n : 0,
+        .seconds = passed,
+        .samples_per_second = passed > 0 ? (double)total.examples / passed : 0,
+        .train_loss = s->train_loss,
+        .train_accuracy = s->train_accuracy,
+        .test_loss = (double)NAN,
+        .test_accuracy = (double)NAN,
+        .staleness_mean = (double)NAN,
+    };
+}
+
+static void tell_border(struct simulating *s, const struct tw_border *border) {
+    if (s->has_directory)
+        tw_run_directory_add(&s->directory, border);
+    if (!s->of->progress)
+        return;
+    struct tw_report report = report_of(s, TW_REPORT_EPOCH);
+    report.updates = border->version;
+    report.samples = border->samples;
+    report.epoch = border->epoch;
+    report.seconds = border->seconds;
+    report.samples_per_second = border->samples_per_second;
+    report.train_loss = border->train_loss;
+    report.train_accuracy = border->train_accuracy;
+    report.test_loss = border->test_loss;
+    report.test_accuracy = border->test_accuracy;
+    report.staleness_mean = border->staleness_mean;
+    tw_progress_report(s->of->progress, &report, tw_now_ms());
+}
+
+/* Borders leave in their order, each when its evaluation has come. */
+static void tell_complete_borders(struct simulating *s, bool all) {
+    while (s->holds > 0 && (all || !s->held[0].awaits)) {
+        tell_border(s, &s->held[0]);
+        memmove(s->held, s->held + 1, (size_t)--s->holds * sizeof(s->held[0]));
+    }
+}
+
+static void on_border(struct simulating *s, const struct tw_node_event *event, uint64_t now_ns) {
+    const struct tw_stretch *stretch = &event->stretch;
+    double seconds = seconds_at(s, now_ns), since = seconds - s->border_seconds;
+    double n = (double)s->server.train_samples, examples = (double)stretch->examples;
+    double samples = (double)(event->samples - s->border_samples);
+    if (s->holds == HELD_BORDERS)
+        tell_complete_borders(s, true);
+    struct tw_border border = {
+        .version = event->version,
+        .samples = event->samples,
+        .epoch = n > 0 ? (double)event->samples / n : 0,
+        .whole = n > 0 && floor((double)event->samples / n) > floor((double)s->border_samples / n),
+        .seconds = seconds,
+        .samples_per_second = since > 0 ? samples / since : (double)NAN,
+        .lr = event->rate,
+        .train_loss = examples > 0 ? stretch->loss / examples : (double)NAN,
+        .train_accuracy = tw_stretch_accuracy(stretch),
+        .test_loss = (double)NAN,
+        .test_accuracy = (double)NAN,
+        .staleness_mean = stretch->contributions
+                              ? (double)stretch->staleness_sum / (double)stretch->contributions
+                              : (double)NAN,
+        .staleness_max = stretch->staleness_max,
+        .dropped = stretch->dropped,
+        .not_finite = stretch->not_finite,
+        .times.culprit = -1,
+        .awaits = event->evaluated,
+    };
+    s->train_loss = border.train_loss;
+    s->train_accuracy = border.train_accuracy;
+    s->border_seconds = seconds;
+    s->border_samples = event->samples;
+    s->held[s->holds++] = border;
+    tell_complete_borders(s, false);
+}
+
+static void on_evaluated(struct simulating *s, const struct tw_node_event *event) {
+    s->scored_version = event->version;
+    s->test_loss = event->loss;
+    s->test_accuracy = event->accuracy;
+    for (int i = 0; i < s->holds; i++) {
+        if (s->held[i].version != event->version)
+            continue;
+        s->held[i].test_loss = event->loss;
+        s->held[i].test_accuracy = event->accuracy;
+        s->held[i].awaits = false;
+    }
+    tell_complete_borders(s, false);
+}
+
+static void on_event(void *context, const struct tw_node_event *event, uint64_t now_ns) {
+    struct simulating *s = context;
+    if (s->has_order)
+        tw_trace_event(&s->trace, event, now_ns);
+    switch (event->kind) {
+    case TW_EVENT_STARTED:
+        s->started_ns = now_ns;
+        break;
+    case TW_EVENT_BORDER:
+        on_border(s, event, now_ns);
+        break;
+    case TW_EVENT_EVALUATED:
+        on_evaluated(s, event);
+        break;
+    case TW_EVENT_EVICTED:
+        s->evicted++;
+        break;
+    default:
+        break;
+    }
+}
+
+static bool stops(void *context) {
+    struct simulating *s = context;
+    double now = wall_s();
+    if (s->of->progress && now - s->told_s > PROGRESS_S) {
+        struct tw_report report = report_of(s, TW_REPORT_PROGRESS);
+        s->told_s = now;
+        tw_progress_report(s->of->progress, &report, tw_now_ms());
+    }
+    return *s->of->stop != 0;
+}
+
+/* ---- set-up ---- */
+
+static enum tw_status open_data(const struct simulating *s, const struct tw_variant *variant,
+                                struct tw_dataset **out, struct tw_error *error) {
+    const struct tw_model *model = s->of->checked->model;
+    enum tw_status status = tw_dataset_open(out, variant, error);
+    if (status == TW_OK)
+        status = tw_dataset_check(*out, model->input.dims, model->input.size,
+                                  tw_model_classes(model), error);
+    return status;
+}
+
+static enum tw_status load_data(struct simulating *s, struct tw_error *error) {
+    if (!s->job->has_train)
+        return TW_OK;
+    enum tw_status status = open_data(s, &s->job->train, &s->train, error);
+    if (status == TW_OK)
+        status = tw_dataset_check_sha256(s->train, s->job->data_sha256, error);
+    if (status == TW_OK && s->job->has_test)
+        status = open_data(s, &s->job->test, &s->test, error);
+    return status;
+}
+
+static enum tw_status make_layout(struct simulating *s, struct tw_error *error) {
+    const struct tw_tensor_list *list = &s->of->checked->model->list;
+    uint32_t chunks = tw_layout_count(list, s->job->chunk_bytes);
+    uint32_t servers = (uint32_t)s->job->servers;
+    if (!chunks)
+        return tw_error_set(error, TW_LIMIT, "the model has more chunks than can be numbered");
+    s->chunks = calloc(chunks, sizeof(*s->chunks));
+    s->plans = calloc(servers, sizeof(*s->plans));
+    if (!s->chunks || !s->plans)
+        return tw_error_set(error, TW_NO_MEMORY, "no memory for a list of %u chunks", chunks);
+    enum tw_status status =
+        tw_layout_init(&s->layout, list, s->job->chunk_bytes, servers, s->chunks, error);
+    for (uint32_t i = 0; status == TW_OK && i < servers; i++)
+        status = tw_memory_plan(s->job, &s->layout, i, &s->server.dial, s->server.turns,
+                                s->server.turn_count, &s->plans[i], error);
+    return status;
+}
+
+static enum tw_status make_workers(struct simulating *s, struct tw_error *error) {
+    const struct tw_checked_job *checked = s->of->checked;
+    struct tw_shares_config config = {
+        .model = checked->model,
+        .data = s->train,
+        .shard = s->job->shard,
+        .seeds = s->job->seeds,
+        .batch = tw_job_batch(s->job),
+        .width = (uint32_t)(s->job->slots / s->job->workers),
+        .slots = (uint32_t)s->job->slots,
+    };
+    static const float *none[TW_TENSORS_MAX]; /* bound to a worker's before each step */
+    config.weights = none;
+    if (config.batch < config.slots)
+        return tw_job_error(error, s->job->model.where, "batch",
+                            "%lld examples cannot be split over %u slots", (long long)config.batch,
+                            config.slots);
+    enum tw_status status = tw_shares_new(&s->shares, &config, error);
+    if (status == TW_OK && s->test)
+        status = tw_net_new(&s->scorer, checked->model, TW_NET_EVALUATION_ROWS, false, none, error);
+    return status;
+}
+
+static double eviction_seconds(const struct tw_job *job) {
+    return job->on_worker_loss.action == TW_LOSS_EVICT ? job->on_worker_loss.after
+                                                       : (double)INFINITY;
+}
+
+static enum tw_status make_world(struct simulating *s, struct tw_error *error) {
+    const struct tw_simulation *of = s->of;
+    static const uint8_t id[TW_JOB_ID_BYTES];
+    struct tw_world_config config = {
+        .plans = s->plans,
+        .list = &of->checked->model->list,
+        .epoch_samples = s->server.train_samples,
+        .numerics = tw_numerics_id(s->numerics),
+        .delay = of->delay,
+        .service = of->service.law ? &of->service : NULL,
+        .latency = of->latency,
+        .bandwidth = of->bandwidth,
+        .mishaps = of->mishaps,
+        .mishap_count = of->mishap_count,
+        .evict_seconds = eviction_seconds(s->job),
+        .seed = of->seed,
+        .measures = s->has_order && s->job->trace.on,
+        .program = {.context = s,
+                    .gradient = gradient,
+                    .evaluate = evaluate,
+                    .record = on_record,
+                    .event = on_event,
+                    .served = on_served,
+                    .stops = stops},
+    };
+    /* Two connections of everybody, twice: of a process that dies, and of the next. */
+    uint32_t connections = 4 * ((uint32_t)s->job->workers + 1);
+    tw_server_node_config(&s->server, &s->layout, &s->plans[0], id, connections, &config.node);
+    config.node.sequencer.checkpoint_every = 0; /* nothing is saved on the way */
+    if (!s->has_order)
+        config.node.shard.hash_every = config.node.shard.sums_every = 0;
+    return tw_world_new(&s->world, &config, error);
+}
+
+static enum tw_status open_directory(struct simulating *s, struct tw_error *error) {
+    const char *out = s->of->out;
+    if (!out)
+        return TW_OK;
+    uint32_t width = (uint32_t)(s->job->slots / s->job->workers);
+    enum tw_status status = tw_run_directory_open(&s->directory, out, -1, error);
+    s->has_directory = status == TW_OK;
+    if (status == TW_OK)
+        status = tw_order_writer_open(&s->order, out, width, -1, error);
+    s->has_order = status == TW_OK;
+    return status == TW_OK ? tw_trace_open(&s->trace, s->job, out, 0, error) : status;
+}
+
+static enum tw_status set_up(struct simulating *s, struct tw_error *error) {
+    enum tw_status status = load_data(s, error);
+    if (status == TW_OK)
+        status = make_layout(s, error);
+    if (status == TW_OK)
+        status = make_workers(s, error);
+    if (status == TW_OK)
+        status = open_directory(s, error);
+    return status == TW_OK ? make_world(s, error) : status;
+}
+
+static void tear_down(struct simulating *s) {
+    if (s->has_order)
+        tw_order_writer_close(&s->order);
+    if (s->has_order)
+        tw_trace_close(&s->trace);
+    if (s->has_directory)
+        tw_run_directory_close(&s->directory);
+    tw_world_free(s->world);
+    tw_net_free(s->scorer);
+    tw_shares_free(s->shares);
+    free(s->chunks);
+    free(s->plans);
+    tw_dataset_free(s->test);
+    tw_dataset_free(s->train);
+}
+
+/* ---- the end ---- */
+
+/* A first failure is the result's. */
+static void blame(struct tw_result *result, const struct tw_error *error) {
+    if (result->status != TW_OK && result->status != TW_INTERRUPTED)
+        return;
+    result->status = error->status;
+    snprintf(result->error, sizeof result->error, "%s", error->text);
+}
+
+static void blame_run(struct simulating *s, const struct tw_error *error) {
+    struct tw_error told = *error;
+    if (error->status == TW_NOT_FINITE)
+        tw_error_set(&told, TW_NOT_FINITE,
+                     "diverged at update %" PRIu64 ": too many in a row were not finite. Lower the "
+                     "learning rate, or clip the gradient (clip: {norm: 1})",
+                     tw_sequencer_version(sequencer(s)) + 1);
+    if (error->status == TW_INTERRUPTED)
+        tw_error_set(&told, TW_INTERRUPTED, "stopped by a signal");
+    blame(s->result, &told);
+}
+
+static enum tw_status save_as(const struct simulating *s, const char *path, const float *weights,
+                              size_t elements, char sha256[TW_SHA256_HEX], struct tw_error *error) {
+    struct tw_safetensors file;
+    uint8_t sha[TW_SHA256_BYTES];
+    enum tw_status status = tw_safetensors_open(&file, path, &s->of->checked->model->list, error);
+    if (status != TW_OK)
+        return status;
+    status = tw_safetensors_write(&file, weights, elements, error);
+    if (status == TW_OK)
+        status = tw_safetensors_commit(&file, sha, error);
+    tw_safetensors_discard(&file);
+    if (status == TW_OK)
+        tw_hex(sha, sizeof sha, sha256);
+    return status;
+}
+
+/* To the run directory, or only to their SHA-256. */
+static enum tw_status save(struct simulating *s, struct tw_error *error) {
+    struct tw_result *result = s->result;
+    size_t elements = (size_t)s->layout.elements;
+    const char *path = s->has_directory ? s->directory.model_path : NULL;
+    const char *ema = s->has_directory ? s->directory.ema_path : NULL;
+    float *weights = malloc(elements * sizeof(float));
+    if (!weights)
+        return tw_error_set(error, TW_NO_MEMORY, "no memory for the model");
+    tw_world_weights(s->world, weights);
+    enum tw_status status = save_as(s, path, weights, elements, result->model_sha256, error);
+    if (status == TW_OK)
+        snprintf(result->model, sizeof result->model, "%s", path ? path : "");
+    if (status == TW_OK && tw_world_average(s->world, weights)) {
+        status = save_as(s, ema, weights, elements, result->model_ema_sha256, error);
+        snprintf(result->model_ema, sizeof result->model_ema, "%s", ema && !status ? ema : "");
+    }
+    free(weights);
+    return status;
+}
+
+/* Exact in every run, or something is wrong with our counting. */
+static void check_staleness(struct simulating *s) {
+    struct tw_staleness sums = tw_sequencer_staleness(sequencer(s));
+    struct tw_error error;
+    if (sums.applied + sums.in_flight + sums.dropped == sums.outstanding)
+        return;
+    tw_error_set(&error, TW_INTERNAL,
+                 "a bug in Talweg: the staleness identity does not hold: applied %" PRIu64
+                 " + in flight %" PRIu64 " + dropped %" PRIu64 " is not %" PRIu64
+                 "; please report it",
+                 sums.applied, sums.in_flight, sums.dropped, sums.outstanding);
+    blame(s->result, &error);
+}
+
+static void add_counts(struct simulating *s, struct tw_simulated *simulated) {
+    struct tw_stretch total = tw_sequencer_total(sequencer(s));
+    struct tw_result *result = s->result;
+    double contributions = (double)total.contributions;
+    result->updates = tw_sequencer_version(sequencer(s));
+    result->samples = total.examples;
+    result->seconds = seconds_at(s, tw_world_now_ns(s->world));
+    result->samples_per_second = result->seconds > 0 ? (double)total.examples / result->seconds : 0;
+    result->train_loss = s->train_loss;
+    if (isnan(result->train_loss) && total.examples)
+        result->train_loss = total.loss / (double)total.examples;
+    result->train_accuracy = s->train_accuracy;
+    if (isnan(result->train_accuracy))
+        result->train_accuracy = tw_stretch_accuracy(&total);
+    bool scored = s->scored_version == result->updates;
+    result->test_loss = scored ? s->test_loss : (double)NAN;
+    result->test_accuracy = scored ? s->test_accuracy : (double)NAN;
+    result->staleness_mean = contributions > 0 ? (double)total.staleness_sum / contributions : 0;
+    result->staleness_max = total.staleness_max;
+    result->dropped = total.dropped;
+    result->not_finite = total.not_finite;
+    result->evicted = s->evicted;
+    double mean = result->staleness_mean;
+    simulated->staleness_variance =
+        contributions > 0 ? s->staleness_squares / contributions - mean * mean : 0;
+}
+
+static void write_end(struct simulating *s) {
+    struct tw_error error;
+    tell_complete_borders(s, true);
+    if (save(s, &error))
+        blame(s->result, &error);
+    check_staleness(s);
+    if (!s->has_order)
+        return;
+    tw_order_writer_flush(&s->order);
+    tw_trace_flush(&s->trace);
+    const struct tw_error *failures[] = {&s->directory.failed, &s->order.failed,
+                                         &s->trace.writer.failed};
+    for (size_t i = 0; i < sizeof failures / sizeof *failures; i++)
+        if (failures[i]->status != TW_OK)
+            blame(s->result, failures[i]);
+}
+
+enum tw_status tw_simulation_run(const struct tw_simulation *simulation, struct tw_summary *summary,
+                                 struct tw_simulated *simulated) {
+    struct tw_error error = {0};
+    struct simulating s = {
+        .of = simulation,
+        .job = simulation->checked->job,
+        .server = tw_server_config_of(simulation->checked),
+        .directory = {.metrics = -1},
+        .order = {.file = -1},
+        .train_loss = (double)NAN,
+        .train_accuracy = (double)NAN,
+        .test_loss = (double)NAN,
+        .test_accuracy = (double)NAN,
+        .start_s = wall_s(),
+        .result = &summary->result,
+    };
+    tw_flush_denormals();
+    memset(s.result, 0, sizeof *s.result);
+    *simulated = (struct tw_simulated){0};
+    if (set_up(&s, &error)) {
+        blame(s.result, &error);
+    } else {
+        s.start_s = wall_s();
+        if (tw_world_run(s.world, &error))
+            blame_run(&s, &error);
+        simulated->wall_seconds = wall_s() - s.start_s;
+        simulated->events = tw_world_events(s.world);
+        summary->counted = true;
+        add_counts(&s, simulated);
+        write_end(&s);
+    }
+    tear_down(&s);
+    return s.result->status;
+}

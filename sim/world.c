@@ -1,0 +1,327 @@
+/* Making a virtual cluster, the clock, and the end. */
+#include "sim/world.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "sim/world_state.h"
+
+#define EVENTS_AT_ONCE 1024 /* between two questions whether to stop */
+
+uint64_t tw_world_ns(double seconds) {
+    return seconds < 1e9 ? (uint64_t)(seconds * 1e9 + 0.5) : (uint64_t)1000000000 * 1000000000;
+}
+
+void tw_world_fail(struct tw_world *world, enum tw_status status, const char *text) {
+    if (world->failed.status == TW_OK)
+        tw_error_set(&world->failed, status, "%s", text);
+}
+
+void tw_world_put(struct tw_world *world, uint64_t time_ns, enum tw_world_event kind,
+                  uint32_t worker, uint64_t value) {
+    struct tw_agenda *agenda = &world->agenda;
+    if (agenda->count == agenda->room) {
+        size_t room = 2 * agenda->room;
+        struct tw_agenda_event *heap = realloc(agenda->heap, room * sizeof(*heap));
+        if (!heap) {
+            tw_world_fail(world, TW_NO_MEMORY, "out of memory for what is going to happen");
+            return;
+        }
+        agenda->heap = heap;
+        agenda->room = room;
+    }
+    struct tw_agenda_event event = {
+        .time_ns = time_ns,
+        .priority = kind,
+        .worker = worker,
+        .kind = kind,
+        .value = value,
+    };
+    world->hopes += kind != TW_WORLD_TICK;
+    tw_agenda_put(agenda, &event);
+}
+
+/* ---- making ---- */
+
+static enum tw_status check_mishaps(const struct tw_world_config *config, uint32_t workers,
+                                    struct tw_error *error) {
+    uint32_t deaths = 0;
+    for (size_t i = 0; i < config->mishap_count; i++) {
+        const struct tw_mishap *mishap = &config->mishaps[i];
+        if (mishap->rank >= workers)
+            return tw_error_set(error, TW_USAGE, "there is no worker %u: the last of %u is %u",
+                                mishap->rank, workers, workers - 1);
+        if (!(mishap->at >= 0) || !(mishap->seconds >= 0))
+            return tw_error_set(error, TW_USAGE, "%g s: time begins at 0",
+                                mishap->at >= 0 ? mishap->seconds : mishap->at);
+        deaths += mishap->kind == TW_MISHAP_DEATH && isinf(mishap->seconds);
+    }
+    if (deaths >= workers && deaths)
+        return tw_error_set(error, TW_USAGE,
+                            "%u of %u workers die for good: nobody would be left to train", deaths,
+                            workers);
+    return TW_OK;
+}
+
+static void *allocate(size_t count, size_t size) {
+    return calloc(count ? count : 1, size);
+}
+
+static bool make_worker(struct tw_world *world, struct tw_world_worker *worker) {
+    const struct tw_tensor_list *list = world->config.list;
+    size_t at = 0;
+    worker->tick_ns = UINT64_MAX;
+    worker->block = allocate(world->elements, sizeof(float));
+    worker->weights = allocate((size_t)list->count, sizeof(float *));
+    if (!worker->evaluator)
+        worker->gradient = allocate(world->elements, sizeof(float));
+    if (!worker->block || !worker->weights || (!worker->gradient && !worker->evaluator))
+        return false;
+    for (int i = 0; i < list->count; i++) {
+        worker->weights[i] = worker->block + at;
+        at += (size_t)list->tensors[i].elements;
+    }
+    return true;
+}
+
+static enum tw_status make_workers(struct tw_world *world, struct tw_error *error) {
+    bool good = true;
+    for (uint32_t i = 0; good && i < world->processes; i++) {
+        world->worker[i].evaluator = i == world->workers;
+        good = make_worker(world, &world->worker[i]);
+        tw_delay_begin(&world->config.delay, i, &world->worker[i].delay);
+    }
+    for (uint32_t i = 0; i < world->processes * (world->servers + 1); i++)
+        world->wire[i].connection = TW_NO_CONNECTION;
+    return good ? TW_OK
+                : tw_error_set(error, TW_NO_MEMORY, "no memory for %u workers with %zu weights",
+                               world->workers, world->elements);
+}
+
+static enum tw_status make(struct tw_world *world, struct tw_error *error) {
+    const struct tw_world_config *config = &world->config;
+    size_t room = 64 + 8 * (size_t)world->processes;
+    struct tw_agenda_event *heap = allocate(room, sizeof(*heap));
+    world->worker = allocate(world->processes, sizeof(*world->worker));
+    world->server = allocate(world->servers, sizeof(*world->server));
+    world->wire = allocate((size_t)world->processes * (world->servers + 1), sizeof(*world->wire));
+    tw_agenda_init(&world->agenda, heap, room);
+    if (!heap || !world->worker || !world->server || !world->wire)
+        return tw_error_set(error, TW_NO_MEMORY, "no memory for %u workers", world->workers);
+    tw_rng_init(&world->rng, config->seed, TW_STREAM_JITTER, 1, 0);
+    tw_mail_init(world);
+    enum tw_status status = make_workers(world, error);
+    return status ? status : tw_world_make_servers(world, error);
+}
+
+enum tw_status tw_world_new(struct tw_world **out, const struct tw_world_config *config,
+                            struct tw_error *error) {
+    *out = NULL;
+    struct tw_world *world = calloc(1, sizeof(*world));
+    if (!world)
+        return tw_error_set(error, TW_NO_MEMORY, "out of memory");
+    world->config = *config;
+    world->workers = config->node.shard.slots;
+    world->servers = config->node.servers;
+    world->processes = world->workers + config->node.sequencer.evaluator;
+    world->instant = !(config->latency > 0) && isinf(config->bandwidth);
+    for (int i = 0; i < config->list->count; i++)
+        world->elements += (size_t)config->list->tensors[i].elements;
+    enum tw_status status = check_mishaps(config, world->workers, error);
+    if (status == TW_OK)
+        status = make(world, error);
+    if (status == TW_OK)
+        *out = world;
+    else
+        tw_world_free(world);
+    return status;
+}
+
+void tw_world_free(struct tw_world *world) {
+    if (!world)
+        return;
+    for (uint32_t i = 0; world->worker && i < world->processes; i++) {
+        free(world->worker[i].memory);
+        free(world->worker[i].block);
+        free(world->worker[i].gradient);
+        free(world->worker[i].weights);
+    }
+    for (uint32_t s = 0; world->server && s < world->servers; s++) {
+        free(world->server[s].memory);
+        free(world->server[s].wire_of);
+        free(world->server[s].inbox);
+    }
+    tw_mail_fini(world);
+    free(world->agenda.heap);
+    free(world->worker);
+    free(world->server);
+    free(world->wire);
+    free(world->grown);
+    free(world);
+}
+
+/* ---- the clock ---- */
+
+static struct tw_mail *mail_of(const struct tw_agenda_event *event) {
+    return (struct tw_mail *)(uintptr_t)event->value;
+}
+
+static void happen(struct tw_world *world, const struct tw_agenda_event *event) {
+    world->now_ns = event->time_ns;
+    world->hopes -= event->kind != TW_WORLD_TICK;
+    switch ((enum tw_world_event)event->kind) {
+    case TW_WORLD_LEFT:
+        tw_mail_left(world, mail_of(event));
+        break;
+    case TW_WORLD_DELIVERED:
+        tw_mail_deliver(world, mail_of(event));
+        break;
+    case TW_WORLD_SERVED:
+        tw_world_server_served(world, event->worker);
+        break;
+    case TW_WORLD_COMPUTED:
+        tw_world_worker_computed(world, event->worker, event->value);
+        break;
+    case TW_WORLD_MISHAP:
+        tw_world_worker_mishap(world, &world->config.mishaps[event->value]);
+        break;
+    case TW_WORLD_COMES:
+        tw_world_worker_start(world, event->worker);
+        break;
+    case TW_WORLD_GOES_ON:
+        tw_world_worker_goes_on(world, event->worker);
+        break;
+    case TW_WORLD_EVICT:
+        tw_world_server_evict(world, event->worker, event->value);
+        break;
+    case TW_WORLD_TICK:
+        tw_world_worker_tick(world, event->worker);
+        break;
+    }
+}
+
+/* All that takes no time: what was said is heard, and then servers work. */
+static void settle(struct tw_world *world) {
+    bool works = true;
+    while (works && world->failed.status == TW_OK) {
+        while (world->now.first && world->failed.status == TW_OK) {
+            world->events++;
+            tw_mail_deliver(world, tw_mail_take(&world->now));
+        }
+        works = false;
+        for (uint32_t s = 0; s < world->servers; s++)
+            works |= tw_world_server_work(world, s);
+    }
+}
+
+static void start(struct tw_world *world) {
+    const struct tw_world_config *config = &world->config;
+    for (uint32_t i = 0; i < world->processes; i++) {
+        double at = 0;
+        for (size_t m = 0; m < config->mishap_count; m++)
+            if (config->mishaps[m].kind == TW_MISHAP_ABSENCE && config->mishaps[m].rank == i)
+                at = config->mishaps[m].at;
+        tw_world_put(world, tw_world_ns(at), TW_WORLD_COMES, i, 0);
+    }
+    for (size_t m = 0; m < config->mishap_count; m++)
+        if (config->mishaps[m].kind != TW_MISHAP_ABSENCE)
+            tw_world_put(world, tw_world_ns(config->mishaps[m].at), TW_WORLD_MISHAP,
+                         config->mishaps[m].rank, m);
+}
+
+static void stand_still(struct tw_world *world) {
+    char text[160];
+    snprintf(text, sizeof(text),
+             "the run stands still after %.6g s of virtual time, at update %llu: it waits for a "
+             "worker that never comes",
+             (double)world->now_ns * 1e-9,
+             (unsigned long long)tw_sequencer_version(tw_node_sequencer(world->server[0].node)));
+    tw_world_fail(world, TW_UNEXPECTED, text);
+}
+
+/* Heartbeats alone bring nobody forward, but for a client that tries to join. */
+static bool has_hope(const struct tw_world *world) {
+    for (uint32_t i = 0; !world->hopes && i < world->processes; i++) {
+        const struct tw_world_worker *worker = &world->worker[i];
+        if (worker->lives && !tw_client_over(&worker->client) &&
+            worker->client.phase != TW_CLIENT_JOINED)
+            return true;
+    }
+    return world->hopes > 0;
+}
+
+static bool is_over(const struct tw_world *world) {
+    return (world->finished && !world->letters) || world->failed.status != TW_OK;
+}
+
+enum tw_status tw_world_run(struct tw_world *world, struct tw_error *error) {
+    const struct tw_world_program *program = &world->config.program;
+    struct tw_agenda_event event;
+    start(world);
+    for (uint64_t i = 1; !is_over(world); i++) {
+        if (!has_hope(world) || !tw_agenda_take(&world->agenda, &event)) {
+            stand_still(world);
+            break;
+        }
+        world->events++;
+        happen(world, &event);
+        settle(world);
+        if (i % EVENTS_AT_ONCE == 0 && program->stops && program->stops(program->context)) {
+            tw_node_stop(world->server[0].node, false);
+            world->server[0].busy = true;
+            tw_world_server_drain(world, 0);
+            settle(world);
+        }
+    }
+    if (world->failed.status != TW_OK) {
+        *error = world->failed;
+        return error->status;
+    }
+    if (world->finished_status != TW_OK)
+        tw_error_set(error, world->finished_status, "%s",
+                     tw_status_text((int)world->finished_status));
+    return world->finished_status;
+}
+
+/* ---- what became of it ---- */
+
+uint64_t tw_world_now_ns(const struct tw_world *world) {
+    return world->now_ns;
+}
+
+uint64_t tw_world_events(const struct tw_world *world) {
+    return world->events;
+}
+
+const struct tw_node *tw_world_lead(const struct tw_world *world) {
+    return world->server[0].node;
+}
+
+static bool collect(const struct tw_world *world, float *out, bool average) {
+    const struct tw_layout *layout = world->config.node.shard.layout;
+    for (uint32_t s = 0; s < world->servers; s++) {
+        const struct tw_shard *shard = tw_node_shard(world->server[s].node);
+        for (uint32_t i = layout->shard_first[s]; i < layout->shard_first[s + 1]; i++) {
+            const struct tw_chunk *chunk = &layout->chunk[i];
+            const float *from = average ? tw_shard_average(shard, i) : tw_shard_weights(shard, i);
+            if (!from)
+                return false;
+            size_t before = 0;
+            for (uint32_t t = 0; t < chunk->tensor; t++)
+                before += (size_t)layout->list->tensors[t].elements;
+            memcpy(out + before + chunk->first, from, chunk->count * sizeof(float));
+        }
+    }
+    return true;
+}
+
+void tw_world_weights(const struct tw_world *world, float *out) {
+    collect(world, out, false);
+}
+
+bool tw_world_average(const struct tw_world *world, float *out) {
+    return collect(world, out, true);
+}

@@ -1,0 +1,110 @@
+/* A cluster in virtual time: the real nodes (server/core) and the real clients (worker/core)
+ * in one process, and a clock that jumps from one event to the next.
+ *
+ * What a real cluster leaves to machines is here a matter of the config: how long a step takes
+ * (sim/delay.h), how long a frame travels, how long a server is busy with a push, who dies, stands
+ * still or comes late. What workers compute, and who listens, is the program's. Everything else is
+ * done by the same step functions as in a real cluster, and what they say to each other goes
+ * through the same frames.
+ *
+ * Events come in the order (time, priority, worker, sequence) of sim/agenda.h; what takes no
+ * virtual time is done at once, in the order in which it was said, and a server works when there is
+ * nothing more to hear. So the same config gives the same run, bit for bit, on every machine.
+ *
+ * Who uses it: `talweg sim`, and tests of laws. No clock, no files, no threads. It allocates when
+ * it is made, and where what is under way outgrows what there is.
+ */
+#ifndef TW_SIM_WORLD_H
+#define TW_SIM_WORLD_H
+
+#include "server/core/memory_plan.h"
+#include "server/core/node.h"
+#include "sim/delay.h"
+
+/* What a push says besides its gradient. */
+struct tw_world_push {
+    uint64_t examples, correct; /* as in struct tw_end */
+    double loss;                /* sum over the examples */
+};
+
+/* What workers compute, and who listens. Any function but gradient may be NULL. */
+struct tw_world_program {
+    void *context;
+    /* The sum over the slots [slot, slot + width) of their gradients of this step at these weights
+     * into gradient, tensor after tensor. Any status but TW_OK ends the run with it. */
+    enum tw_status (*gradient)(void *context, uint32_t slot, uint32_t width, uint64_t step,
+                               const float *const *weights, float *gradient,
+                               struct tw_world_push *push, struct tw_error *error);
+    /* The evaluator's; needed when there is one. Takes no virtual time. */
+    enum tw_status (*evaluate)(void *context, const float *const *weights, double *loss,
+                               double *accuracy, struct tw_error *error);
+    /* A record of the order log; an event of the lead; the weights of this position have reached
+     * the wire that takes them to a rank. */
+    void (*record)(void *context, const struct tw_record *record, uint64_t now_ns);
+    void (*event)(void *context, const struct tw_node_event *event, uint64_t now_ns);
+    void (*served)(void *context, uint32_t rank, uint64_t position, uint64_t now_ns);
+    /* From time to time; true: stop, as a signal would. */
+    bool (*stops)(void *context);
+};
+
+/* What happens to a worker, at a time. */
+enum tw_mishap_kind {
+    TW_MISHAP_DEATH, /* its process dies; a new one takes its rank `seconds` later; INFINITY: none */
+    TW_MISHAP_PAUSE,   /* it stands still for `seconds` */
+    TW_MISHAP_ABSENCE, /* it comes at this time, not at the start */
+};
+struct tw_mishap {
+    enum tw_mishap_kind kind;
+    uint32_t rank;
+    double at, seconds;
+};
+
+struct tw_world_config {
+    struct tw_node_config node; /* of all servers, but for shard.index and what the plans say */
+    const struct tw_memory_plan *plans; /* [node.servers] */
+    const struct tw_tensor_list *list;  /* borrowed, as all pointers are */
+    uint64_t epoch_samples;             /* of the evaluator, if node.sequencer.evaluator */
+    const char *numerics;
+    struct tw_delay delay;          /* of a step of a worker */
+    const struct tw_delay *service; /* how long a server is busy with a push; NULL: not at all */
+    double latency;                 /* of every frame, in seconds */
+    double bandwidth; /* of each process, each way, in bytes per second; INFINITY: no limit */
+    const struct tw_mishap *mishaps; /* [mishap_count] */
+    size_t mishap_count;
+    double evict_seconds; /* a worker that is gone for so long is evicted; INFINITY: never */
+    uint64_t seed;        /* of handshakes and back-offs */
+    bool measures;        /* workers tell the lead what they measure of their steps */
+    struct tw_world_program program;
+};
+
+struct tw_world;
+
+/* TW_NO_MEMORY; TW_LIMIT: too many chunks; TW_USAGE: a mishap of a rank that there is not, at a
+ * negative time, or more deaths for good than workers. *out is the caller's. */
+enum tw_status tw_world_new(struct tw_world **out, const struct tw_world_config *config,
+                            struct tw_error *error);
+
+/* NULL is fine. */
+void tw_world_free(struct tw_world *world);
+
+/* To the end of the run; then all shards have done what the log says. The status is the run's:
+ * TW_OK, TW_INTERRUPTED, TW_NOT_FINITE as FINISHED has it; what the program said;
+ * TW_UNEXPECTED: nothing can ever happen again, and the run is not over (it waits for somebody who
+ * never comes); TW_NO_MEMORY. */
+enum tw_status tw_world_run(struct tw_world *world, struct tw_error *error);
+
+/* Virtual time since the start. */
+uint64_t tw_world_now_ns(const struct tw_world *world);
+
+/* Events so far: deliveries and everything on the agenda. */
+uint64_t tw_world_events(const struct tw_world *world);
+
+const struct tw_node *tw_world_lead(const struct tw_world *world);
+
+/* The weights as they are, chunks of all shards together, into out [elements of the list]. */
+void tw_world_weights(const struct tw_world *world, float *out);
+
+/* Likewise their average, where the job has one: false if not. */
+bool tw_world_average(const struct tw_world *world, float *out);
+
+#endif

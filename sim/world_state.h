@@ -1,0 +1,195 @@
+/* The insides of the virtual cluster, shared by
+ *
+ *   world.c          making it, the clock, the end
+ *   world_mail.c     frames on their way: wires, what travels on them, how long it takes
+ *   world_worker.c   clients, and what happens to their processes
+ *   world_server.c   nodes: what they hear, what they say, to each other, too
+ */
+#ifndef TW_SIM_WORLD_STATE_H
+#define TW_SIM_WORLD_STATE_H
+
+#include "common/base/rng.h"
+#include "server/core/letters.h"
+#include "sim/agenda.h"
+#include "sim/world.h"
+#include "worker/core/client.h"
+
+#define TW_WORLD_HEAD_BYTES 64 /* of a frame besides its tensor bytes, about */
+
+/* In the order in which they come at one time. */
+enum tw_world_event {
+    TW_WORLD_LEFT,      /* value: a mail that has left its sender */
+    TW_WORLD_DELIVERED, /* value: a mail that is there */
+    TW_WORLD_SERVED,    /* worker: the server that has done its push */
+    TW_WORLD_COMPUTED,  /* worker; value: which of its computations */
+    TW_WORLD_MISHAP,    /* value: its number */
+    TW_WORLD_COMES,     /* worker: its process starts */
+    TW_WORLD_GOES_ON,   /* worker: it stood still */
+    TW_WORLD_EVICT, /* worker: gone for long enough, unless it has come back; value: its absence */
+    TW_WORLD_TICK,  /* worker */
+};
+
+enum tw_mail_kind {
+    TW_MAIL_OPEN,   /* up: a connection is made, and its client told so */
+    TW_MAIL_FRAME,  /* frame, data: a frame whose fields hold no views */
+    TW_MAIL_BYTES,  /* bytes: any other frame, as it is on a wire */
+    TW_MAIL_CLOSED, /* nothing more will come */
+    TW_MAIL_LETTER, /* bytes: from server to server */
+};
+
+/* Something on its way. */
+struct tw_mail {
+    struct tw_mail *next; /* in a list */
+    enum tw_mail_kind kind;
+    bool up;             /* to a server */
+    uint32_t wire, life; /* which one, and which connection on it */
+    uint32_t from, to;   /* of a letter */
+    uint32_t token;      /* data of a server; to be given back */
+    const void *data;
+    unsigned char *bytes; /* [size], ours */
+    size_t size;
+    struct tw_frame frame;
+};
+
+struct tw_mail_list {
+    struct tw_mail *first, *last; /* first NULL: it is empty */
+};
+
+/* Mails stay where they are. */
+#define TW_MAIL_BLOCK 256
+struct tw_mail_block {
+    struct tw_mail_block *next;
+    struct tw_mail mail[TW_MAIL_BLOCK];
+};
+
+/* A place for one connection at a time: worker w's link l has number w * (servers + 1) + l. */
+struct tw_wire {
+    uint32_t life; /* counts connections; what belongs to an earlier one is thrown away */
+    bool client_open;
+    uint32_t connection; /* number in the node; TW_NO_CONNECTION: none */
+    uint32_t node_life;  /* of that connection */
+    bool up_waits;       /* the node has no place for what came, until RESUME */
+    struct tw_mail_list held_up, held_down;
+};
+
+/* When a process may send, and receive, the next frame. */
+struct tw_nic {
+    uint64_t out_free_ns, in_free_ns;
+};
+
+struct tw_world_worker {
+    struct tw_client client;
+    void *memory; /* the client's; NULL: there is no process */
+    float *block, *gradient;
+    float **weights; /* [tensors], into block */
+    struct tw_nic nic;
+    struct tw_delay_state delay;
+    bool evaluator, lives, computes;
+    uint64_t computations;
+    uint64_t due_ns;  /* this one, until its end */
+    uint64_t tick_ns; /* of its TICK on the agenda; UINT64_MAX: none */
+    bool stands_still;
+    uint64_t left_ns;              /* of its computation, then */
+    struct tw_mail_list not_heard; /* what came while it stood still */
+    uint64_t absences;             /* times that the lead has lost it, or heard of it again */
+};
+
+struct tw_world_server {
+    struct tw_node *node;
+    void *memory;
+    struct tw_nic nic;
+    bool busy;                    /* work may be waiting */
+    uint32_t *wire_of;            /* [connections] */
+    struct tw_order_inbox *inbox; /* what the lead says; NULL in the lead */
+    struct tw_delay_state service;
+    struct tw_mail *serving; /* the End that it is busy with; NULL: nothing */
+    struct tw_mail_list waiting;
+};
+
+struct tw_world {
+    struct tw_world_config config;
+    uint32_t workers, servers, processes; /* processes: workers and perhaps an evaluator */
+    size_t elements;
+    struct tw_world_worker *worker; /* [processes] */
+    struct tw_world_server *server; /* [servers] */
+    struct tw_wire *wire;           /* [processes * (servers + 1)] */
+    struct tw_mail_block *blocks;
+    struct tw_mail *free_mail; /* list */
+    struct tw_mail_list now;   /* what takes no time */
+    struct tw_agenda agenda;
+    uint64_t now_ns, events, letters; /* letters: on their way */
+    uint64_t hopes;                   /* of what is on the agenda, all but TICKs */
+    bool instant;                     /* the network takes no time */
+    bool finished;
+    enum tw_status finished_status;
+    struct tw_error failed;
+    struct tw_rng rng;
+    struct tw_unpack_arena arena;
+    struct tw_decoder decoder; /* of whatever arrives as bytes, one whole frame after the other */
+    const struct tw_mail *decoding; /* the one that it came in */
+    void *grown;
+    struct tw_client_effects effects;
+    struct tw_order_outbox outbox;
+    struct tw_node_effect effect;
+};
+
+/* world.c */
+uint64_t tw_world_ns(double seconds);
+void tw_world_put(struct tw_world *world, uint64_t time_ns, enum tw_world_event kind,
+                  uint32_t worker, uint64_t value);
+/* The run is over with this; a first failure stays. */
+void tw_world_fail(struct tw_world *world, enum tw_status status, const char *text);
+
+/* world_mail.c */
+/* NULL: out of memory, which the world has failed with. */
+struct tw_mail *tw_mail_new(struct tw_world *world, enum tw_mail_kind kind);
+void tw_mail_free(struct tw_world *world, struct tw_mail *mail);
+/* As tw_mail_free(); what a server lent goes back to it. */
+void tw_mail_discard(struct tw_world *world, struct tw_mail *mail);
+void tw_mail_add(struct tw_mail_list *list, struct tw_mail *mail);
+struct tw_mail *tw_mail_take(struct tw_mail_list *list);
+/* All of `list` comes before what is in `to`. */
+void tw_mail_prepend(struct tw_mail_list *to, struct tw_mail_list *list);
+void tw_mail_discard_all(struct tw_world *world, struct tw_mail_list *list);
+/* A connection is made, or is over, along a wire. */
+void tw_mail_sign(struct tw_world *world, enum tw_mail_kind kind, uint32_t wire, bool up,
+                  uint32_t life);
+/* A frame along a wire. `data` stays where it is until it is delivered. */
+void tw_mail_frame(struct tw_world *world, uint32_t wire, bool up, const struct tw_frame *frame,
+                   const void *data, uint32_t token);
+void tw_mail_letter(struct tw_world *world, uint32_t from, uint32_t to,
+                    const struct tw_frame *frame);
+void tw_mail_left(struct tw_world *world, struct tw_mail *mail);
+void tw_mail_deliver(struct tw_world *world, struct tw_mail *mail);
+/* The frame of a mail that came as bytes goes where it belongs. */
+enum tw_status tw_mail_decode(struct tw_world *world, const struct tw_mail *mail,
+                              struct tw_error *error);
+void tw_mail_init(struct tw_world *world);
+void tw_mail_fini(struct tw_world *world);
+
+/* world_worker.c */
+void tw_world_worker_start(struct tw_world *world, uint32_t index);
+void tw_world_worker_stop(struct tw_world *world, uint32_t index);
+void tw_world_worker_tell(struct tw_world *world, uint32_t index, struct tw_client_event event);
+void tw_world_worker_mail(struct tw_world *world, struct tw_mail *mail);
+void tw_world_worker_left(struct tw_world *world, uint32_t index);
+void tw_world_worker_computed(struct tw_world *world, uint32_t index, uint64_t which);
+void tw_world_worker_tick(struct tw_world *world, uint32_t index);
+void tw_world_worker_mishap(struct tw_world *world, const struct tw_mishap *mishap);
+void tw_world_worker_goes_on(struct tw_world *world, uint32_t index);
+
+/* world_server.c */
+enum tw_status tw_world_make_servers(struct tw_world *world, struct tw_error *error);
+void tw_world_server_mail(struct tw_world *world, struct tw_mail *mail);
+void tw_world_server_letter(struct tw_world *world, struct tw_mail *mail);
+enum tw_status tw_world_server_hear(struct tw_world *world, const struct tw_mail *mail,
+                                    const struct tw_frame *frame, const void *data,
+                                    struct tw_error *error);
+void tw_world_server_served(struct tw_world *world, uint32_t server);
+void tw_world_server_sent(struct tw_world *world, uint32_t server, uint32_t token);
+void tw_world_server_drain(struct tw_world *world, uint32_t server);
+/* One piece of work; false: there is none now. */
+bool tw_world_server_work(struct tw_world *world, uint32_t server);
+void tw_world_server_evict(struct tw_world *world, uint32_t rank, uint64_t absence);
+
+#endif

@@ -1,0 +1,48 @@
+/* A small virtual cluster for tests: sim/world.h around f(x) = curvature/2 (x - target)^2 with
+ * noise, whose laws are known in closed form.
+ *
+ * Set what differs from zero, then world_desk_run(). Zero means: one worker, one server, sync,
+ * steps of 1 s, no network, sgd with rate 0.
+ */
+#ifndef TW_TESTS_WORLD_DESK_H
+#define TW_TESTS_WORLD_DESK_H
+
+#include "sim/world.h"
+
+#define DESK_WORKERS 1024
+
+struct world_desk {
+    uint32_t workers, servers;
+    const char *mode, *delay, *service; /* as on a command line: "gamma cv=.1" */
+    double rate;                        /* of sgd */
+    const char *optimizer;              /* NULL: sgd with that rate */
+    int64_t elements;                   /* of x; 0: 1 */
+    double curvature, noise, start;
+    const double *target; /* [workers]; NULL: 0 */
+    uint64_t updates, seed, delay_seed;
+    double latency, bandwidth; /* 0: no limit */
+    const struct tw_mishap *mishaps;
+    size_t mishap_count;
+    double evict_seconds; /* 0: never */
+    void (*on_record)(struct world_desk *desk, const struct tw_record *record, uint64_t now_ns);
+    void (*on_version)(struct world_desk *desk, uint64_t version); /* after each update */
+    void *context;
+
+    /* What became of it. */
+    struct tw_error error;
+    enum tw_status status;
+    double seconds;
+    uint64_t version, events, evictions;
+    struct tw_staleness sums;
+    float x[64];     /* the first weights, at the end */
+    uint64_t log;    /* hash of all records, in order */
+    uint64_t data;   /* of what each slot has seen at each step, whatever the order */
+    uint64_t served; /* weights that have reached the wire */
+    uint64_t gradients;
+    struct tw_world *world; /* while it runs */
+};
+
+/* Fails the test when the world cannot be made. */
+enum tw_status world_desk_run(struct world_desk *desk);
+
+#endif

@@ -1,0 +1,272 @@
+/* The virtual cluster: that it ends, is the same run every time, and takes the time that the
+ * config says. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <math.h>
+#include <string.h>
+
+#include "tests/lib/world_desk.h"
+
+static const char *const modes[] = {"sync",           "async",     "ssp:0",           "ssp:2",
+                                    "backup:1",       "k-sync:2",  "k-batch-sync:3",  "k-async:2",
+                                    "k-batch-async:2", "softsync:2"};
+enum { MODES = sizeof modes / sizeof *modes };
+
+static struct world_desk a_desk(const char *mode) {
+    return (struct world_desk){
+        .workers = 4,
+        .mode = mode,
+        .delay = "gamma cv=.5",
+        .rate = .05,
+        .elements = 5,
+        .curvature = 1,
+        .noise = 1,
+        .start = 3,
+        .updates = 60,
+        .seed = 7,
+        .delay_seed = 7,
+    };
+}
+
+static void run(struct world_desk *desk) {
+    if (world_desk_run(desk) != TW_OK)
+        fail_msg("%s: %s", desk->mode, desk->error.text);
+    assert_int_equal(desk->version, desk->updates);
+}
+
+static void the_identity_holds(const struct world_desk *desk) {
+    assert_int_equal(desk->sums.applied + desk->sums.in_flight + desk->sums.dropped,
+                     desk->sums.outstanding);
+}
+
+static void every_mode_ends_and_the_identity_holds(void **state) {
+    for (int m = 0; m < MODES; m++)
+        for (uint32_t servers = 1; servers <= 3; servers++) {
+            struct world_desk desk = a_desk(modes[m]);
+            desk.servers = servers;
+            desk.elements = 40000; /* three chunks */
+            desk.noise = 0;
+            desk.updates = 20;
+            run(&desk);
+            the_identity_holds(&desk);
+            assert_true(desk.seconds > 0);
+        }
+}
+
+static void twice_the_same(struct world_desk *desk) {
+    struct world_desk again = *desk;
+    run(desk);
+    run(&again);
+    the_identity_holds(desk);
+    assert_int_equal(again.log, desk->log);
+    assert_int_equal(again.events, desk->events);
+    assert_memory_equal(again.x, desk->x, sizeof desk->x);
+    assert_true(again.seconds == desk->seconds);
+}
+
+static void it_is_the_same_run_every_time(void **state) {
+    static const struct tw_mishap mishaps[] = {{TW_MISHAP_DEATH, 1, 3.3, 2.5},
+                                               {TW_MISHAP_PAUSE, 2, 5.1, 4},
+                                               {TW_MISHAP_ABSENCE, 3, 1.5, 0}};
+    for (int m = 0; m < MODES; m++) {
+        struct world_desk desk = a_desk(modes[m]);
+        twice_the_same(&desk);
+        desk.latency = .01;
+        desk.bandwidth = 1e4;
+        desk.service = "exponential mean=.05";
+        desk.mishaps = mishaps;
+        desk.mishap_count = 3;
+        twice_the_same(&desk);
+        desk.servers = 2;
+        desk.elements = 20000;
+        desk.noise = 0;
+        desk.updates = 20;
+        desk.bandwidth = 1e6;
+        twice_the_same(&desk);
+    }
+}
+
+static void another_schedule_is_another_run_on_the_same_data(void **state) {
+    struct world_desk one = a_desk("sync"), other = a_desk("sync");
+    run(&one);
+    other.delay = "exponential";
+    other.delay_seed = 8;
+    run(&other);
+    assert_int_equal(one.data, other.data); /* every slot has seen the same at every step */
+    assert_memory_equal(one.x, other.x, sizeof one.x);
+    assert_true(one.seconds != other.seconds);
+
+    struct world_desk early = a_desk("async"), late = a_desk("async");
+    late.delay_seed = 8;
+    run(&early);
+    run(&late);
+    assert_true(early.log != late.log);
+    late.delay_seed = 7;
+    late.seed = 8; /* other data, the same schedule */
+    run(&late);
+    assert_true(early.data != late.data);
+    assert_true(early.seconds == late.seconds);
+}
+
+static void sync_has_the_same_bits_whatever_happens_to_workers(void **state) {
+    static const struct tw_mishap mishaps[] = {{TW_MISHAP_DEATH, 0, 2.25, 1},
+                                               {TW_MISHAP_DEATH, 0, 9.5, 0},
+                                               {TW_MISHAP_DEATH, 3, 9.5, .5},
+                                               {TW_MISHAP_PAUSE, 1, 4, 3},
+                                               {TW_MISHAP_ABSENCE, 2, 2, 0}};
+    struct world_desk plain = a_desk("sync"), hit = a_desk("sync");
+    plain.elements = hit.elements = 20000; /* two chunks */
+    plain.noise = hit.noise = 0;
+    plain.updates = hit.updates = 20;
+    run(&plain);
+    hit.mishaps = mishaps;
+    hit.mishap_count = 5;
+    hit.latency = .02;
+    hit.servers = 2;
+    run(&hit);
+    assert_memory_equal(plain.x, hit.x, sizeof plain.x);
+    assert_true(hit.seconds > plain.seconds + 4);
+}
+
+/* ---- how long things take ---- */
+
+static double seconds_of(struct world_desk desk) {
+    run(&desk);
+    return desk.seconds;
+}
+
+static void assert_near(double value, double expected) {
+    if (fabs(value - expected) > 1e-6)
+        fail_msg("%.9g is not %.9g", value, expected);
+}
+
+static struct world_desk a_round(void) {
+    struct world_desk desk = a_desk("sync");
+    desk.delay = "constant mean=2";
+    desk.updates = 10;
+    return desk;
+}
+
+static void a_round_takes_what_its_parts_take(void **state) {
+    struct world_desk desk = a_round();
+    assert_near(seconds_of(desk), 20);
+    desk.service = "constant mean=.1"; /* four pushes, one after the other */
+    assert_near(seconds_of(desk), 10 * 2.4);
+    desk.service = NULL;
+    desk.latency = .25;
+    /* Connecting: control opened, greeted and joined, bulk opened, greeted and attached. Then each
+     * round there and back, but the last one, whose weights nobody waits for. */
+    double first = 10 * (2 + 2 * .25) - .25;
+    double joined = seconds_of(desk) - first;
+    assert_true(joined > 0 && fabs(joined / .25 - round(joined / .25)) < 1e-6);
+    desk.updates = 20;
+    assert_near(seconds_of(desk), joined + 20 * 2.5 - .25);
+}
+
+/* At 1000 bytes a second: 4 chunks of pushes share the way into the server, and 4 of weights the
+ * way out. */
+static void bandwidth_is_shared_at_the_server(void **state) {
+    struct world_desk desk = a_round();
+    desk.elements = 1000;
+    desk.bandwidth = 1e6;
+    desk.updates = 10;
+    double ten = seconds_of(desk);
+    desk.updates = 20;
+    double round = (seconds_of(desk) - ten) / 10;
+    double chunk = 4000 + 64, end = 64;
+    /* The first weights are out after one chunk; the last worker has to wait for all four. Pushes
+     * come in one after the other, too. */
+    double least = 2 + 4 * chunk / 1e6 + (chunk + end) / 1e6;
+    double most = 2 + 8 * (chunk + end) / 1e6 + 1e-3;
+    if (!(round >= least && round <= most))
+        fail_msg("%.9g s is not between %.9g and %.9g", round, least, most);
+}
+
+static void who_stands_still_loses_that_time(void **state) {
+    static const struct tw_mishap pause = {TW_MISHAP_PAUSE, 2, 5, 7};
+    struct world_desk desk = a_round();
+    desk.mishaps = &pause;
+    desk.mishap_count = 1;
+    assert_near(seconds_of(desk), 27);
+}
+
+static void who_dies_takes_the_step_along(void **state) {
+    static const struct tw_mishap death = {TW_MISHAP_DEATH, 2, 5, 7};
+    struct world_desk desk = a_round();
+    desk.mishaps = &death;
+    desk.mishap_count = 1;
+    assert_near(seconds_of(desk), 12 + 16); /* it begins its third step anew at 12 s */
+}
+
+static void who_comes_late_is_waited_for(void **state) {
+    static const struct tw_mishap late = {TW_MISHAP_ABSENCE, 2, 6, 0};
+    struct world_desk desk = a_round();
+    desk.mishaps = &late;
+    desk.mishap_count = 1;
+    assert_near(seconds_of(desk), 26);
+}
+
+static void who_is_gone_for_too_long_is_evicted(void **state) {
+    static const struct tw_mishap death = {TW_MISHAP_DEATH, 2, 5, INFINITY};
+    struct world_desk desk = a_round();
+    desk.mishaps = &death;
+    desk.mishap_count = 1;
+    desk.evict_seconds = 9;
+    run(&desk);
+    assert_int_equal(desk.evictions, 1);
+    assert_near(desk.seconds, 14 + 14); /* the others have been waiting with their third step */
+}
+
+/* ---- what cannot be ---- */
+
+static void a_run_that_can_never_end_says_so(void **state) {
+    static const struct tw_mishap death = {TW_MISHAP_DEATH, 2, 5, INFINITY};
+    struct world_desk desk = a_round();
+    desk.mishaps = &death;
+    desk.mishap_count = 1;
+    assert_int_equal(world_desk_run(&desk), TW_UNEXPECTED);
+    assert_non_null(strstr(desk.error.text, "stands still"));
+}
+
+static void wrong_mishaps_are_refused(void **state) {
+    static const struct {
+        struct tw_mishap mishap[2];
+        const char *says;
+    } cases[] = {
+        {{{TW_MISHAP_DEATH, 2, 1, 1}}, "no worker 2"},
+        {{{TW_MISHAP_PAUSE, 0, -1, 1}}, "begins at 0"},
+        {{{TW_MISHAP_PAUSE, 0, 1, -1}}, "begins at 0"},
+        {{{TW_MISHAP_PAUSE, 0, NAN, 1}}, "begins at 0"},
+        {{{TW_MISHAP_DEATH, 0, 1, INFINITY}, {TW_MISHAP_DEATH, 1, 1, INFINITY}}, "nobody"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct world_desk desk = a_round();
+        desk.workers = 2;
+        desk.mishaps = cases[i].mishap;
+        desk.mishap_count = cases[i].mishap[1].at > 0 ? 2 : 1;
+        assert_int_equal(world_desk_run(&desk), TW_USAGE);
+        assert_non_null(strstr(desk.error.text, cases[i].says));
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_mode_ends_and_the_identity_holds),
+        cmocka_unit_test(it_is_the_same_run_every_time),
+        cmocka_unit_test(another_schedule_is_another_run_on_the_same_data),
+        cmocka_unit_test(sync_has_the_same_bits_whatever_happens_to_workers),
+        cmocka_unit_test(a_round_takes_what_its_parts_take),
+        cmocka_unit_test(bandwidth_is_shared_at_the_server),
+        cmocka_unit_test(who_stands_still_loses_that_time),
+        cmocka_unit_test(who_dies_takes_the_step_along),
+        cmocka_unit_test(who_comes_late_is_waited_for),
+        cmocka_unit_test(who_is_gone_for_too_long_is_evicted),
+        cmocka_unit_test(a_run_that_can_never_end_says_so),
+        cmocka_unit_test(wrong_mishaps_are_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
