@@ -14,6 +14,8 @@
 #include "server/io/order_writer.h"
 #include "server/io/run_directory.h"
 #include "server/io/trace.h"
+#include "worker/data/datasets.h"
+#include "worker/io/score.h"
 #include "worker/io/shares.h"
 #include "worker/nn/gemm.h"
 
@@ -26,7 +28,7 @@ struct simulating {
     const struct tw_simulation *of;
     const struct tw_job *job;
     struct tw_server_config server;
-    struct tw_dataset *train, *test;
+    struct tw_datasets data;
     struct tw_shares *shares; /* of all workers in turn */
     struct tw_net *scorer;
     struct tw_layout layout;
@@ -90,26 +92,16 @@ static enum tw_status gradient(void *context, uint32_t slot, uint32_t width, uin
     }
     push->examples = tw_shares_examples(s->shares);
     push->loss = tw_shares_loss(s->shares);
-    push->correct = s->of->checked->model->objective ? 0 : 1 + tw_shares_correct(s->shares);
+    if (s->data.train && s->data.train->outputs == 0)
+        push->correct = 1 + tw_shares_correct(s->shares);
     return TW_OK;
 }
 
 static enum tw_status evaluate(void *context, const float *const *weights, double *loss,
                                double *accuracy, struct tw_error *error) {
     struct simulating *s = context;
-    struct tw_score score = {0};
-    uint32_t positions[TW_NET_EVALUATION_ROWS], rows = TW_NET_EVALUATION_ROWS;
     tw_net_bind(s->scorer, weights);
-    for (uint32_t first = 0; first < s->test->count; first += rows) {
-        uint32_t here = s->test->count - first < rows ? s->test->count - first : rows;
-        for (uint32_t i = 0; i < here; i++)
-            positions[i] = first + i;
-        tw_dataset_gather(s->test, positions, (int)here, tw_net_input(s->scorer),
-                          tw_net_labels(s->scorer));
-        tw_net_evaluate(s->scorer, (int)here, &score);
-    }
-    *loss = score.loss / (double)score.examples;
-    *accuracy = (double)score.correct / (double)score.examples;
+    tw_score_data(s->scorer, s->data.test, loss, accuracy);
     return TW_OK;
 }
 
@@ -271,25 +263,11 @@ static bool stops(void *context) {
 
 /* ---- set-up ---- */
 
-static enum tw_status open_data(const struct simulating *s, const struct tw_variant *variant,
-                                struct tw_dataset **out, struct tw_error *error) {
-    const struct tw_model *model = s->of->checked->model;
-    enum tw_status status = tw_dataset_open(out, variant, error);
-    if (status == TW_OK)
-        status = tw_dataset_check(*out, model->input.dims, model->input.size,
-                                  tw_model_classes(model), error);
-    return status;
-}
-
 static enum tw_status load_data(struct simulating *s, struct tw_error *error) {
+    struct tw_data_needs needs = tw_model_needs(s->of->checked->model);
     if (!s->job->has_train)
         return TW_OK;
-    enum tw_status status = open_data(s, &s->job->train, &s->train, error);
-    if (status == TW_OK)
-        status = tw_dataset_check_sha256(s->train, s->job->data_sha256, error);
-    if (status == TW_OK && s->job->has_test)
-        status = open_data(s, &s->job->test, &s->test, error);
-    return status;
+    return tw_datasets_open(&s->data, s->job, &needs, TW_WANT_TRAIN | TW_WANT_TEST, error);
 }
 
 static enum tw_status make_layout(struct simulating *s, struct tw_error *error) {
@@ -314,7 +292,7 @@ static enum tw_status make_workers(struct simulating *s, struct tw_error *error)
     const struct tw_checked_job *checked = s->of->checked;
     struct tw_shares_config config = {
         .model = checked->model,
-        .data = s->train,
+        .data = s->data.train,
         .shard = s->job->shard,
         .seeds = s->job->seeds,
         .batch = tw_job_batch(s->job),
@@ -328,7 +306,7 @@ static enum tw_status make_workers(struct simulating *s, struct tw_error *error)
                             "%lld examples cannot be split over %u slots", (long long)config.batch,
                             config.slots);
     enum tw_status status = tw_shares_new(&s->shares, &config, error);
-    if (status == TW_OK && s->test)
+    if (status == TW_OK && s->data.test)
         status = tw_net_new(&s->scorer, checked->model, TW_NET_EVALUATION_ROWS, false, none, error);
     return status;
 }
@@ -408,8 +386,7 @@ static void tear_down(struct simulating *s) {
     tw_shares_free(s->shares);
     free(s->chunks);
     free(s->plans);
-    tw_dataset_free(s->test);
-    tw_dataset_free(s->train);
+    tw_datasets_close(&s->data);
 }
 
 /* ---- the end ---- */

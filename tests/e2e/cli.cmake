@@ -14,6 +14,7 @@ foreach(
   predict
   replay
   servers
+  simulator
   timeline
   training
   usage

@@ -24,8 +24,8 @@ static uint64_t mix(uint64_t hash, const void *bytes, size_t size) {
 }
 
 static enum tw_status gradient(void *context, uint32_t slot, uint32_t width, uint64_t step,
-                               const float *const *weights, float *out,
-                               struct tw_world_push *push, struct tw_error *error) {
+                               const float *const *weights, float *out, struct tw_world_push *push,
+                               struct tw_error *error) {
     struct world_desk *desk = context;
     int64_t elements = desk->elements ? desk->elements : 1;
     double target = desk->target ? desk->target[slot] : 0;
@@ -99,9 +99,9 @@ static void set_node(struct world_desk *desk, const struct tw_tensor_list *list,
         .servers = desk->servers,
         .connections = 4 * desk->workers + 4,
     };
-    assert_int_equal(tw_dial_parse(mode, (struct tw_where){0}, (int)desk->workers,
-                                   &node->sequencer.dial, NULL),
-                     TW_OK);
+    assert_int_equal(
+        tw_dial_parse(mode, (struct tw_where){0}, (int)desk->workers, &node->sequencer.dial, NULL),
+        TW_OK);
     node->shard.members_known = node->sequencer.dial.members_known;
     set_rule(desk, node);
 }

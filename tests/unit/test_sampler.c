@@ -126,6 +126,32 @@ static void a_step_is_a_function_of_its_number(void **state) {
     }
 }
 
+static void one_sampler_can_serve_all_slots(enum tw_data_shard shard) {
+    enum { N = 103, SLOTS = 5, STEPS = 30 };
+    struct tw_sampler_config config = {
+        .shard = shard, .seed = 3, .slot = 3, .slots = SLOTS, .samples = N, .rows = 6};
+    struct tw_sampler *one = make(config);
+    uint32_t out[8];
+    for (uint64_t step = 1; step <= STEPS; step++)
+        for (uint32_t slot = 0; slot < SLOTS; slot++) {
+            config.slot = slot;
+            config.rows = 6 + (slot < 2);
+            struct tw_sampler *own = make(config);
+            uint32_t expected[8];
+            assert_int_equal(tw_sampler_take(own, step, expected), TW_OK);
+            tw_sampler_bind(one, slot, config.rows);
+            assert_int_equal(tw_sampler_take(one, step, out), TW_OK);
+            assert_memory_equal(out, expected, config.rows * sizeof *out);
+            tw_sampler_free(own);
+        }
+    tw_sampler_free(one);
+}
+
+static void it_can_be_bound_to_any_slot(void **state) {
+    one_sampler_can_serve_all_slots(TW_SHARD_EPOCH);
+    one_sampler_can_serve_all_slots(TW_SHARD_FIXED);
+}
+
 static void another_seed_is_another_order(void **state) {
     struct tw_sampler_config config = {
         .seed = 1, .slot = 0, .slots = 1, .samples = 100, .rows = 100};
@@ -183,6 +209,7 @@ int main(void) {
         cmocka_unit_test(every_sample_once_per_epoch),
         cmocka_unit_test(fixed_parts_stay_and_their_order_changes),
         cmocka_unit_test(a_step_is_a_function_of_its_number),
+        cmocka_unit_test(it_can_be_bound_to_any_slot),
         cmocka_unit_test(another_seed_is_another_order),
         cmocka_unit_test(shares_of_a_batch),
         cmocka_unit_test(what_cannot_be_is_refused),

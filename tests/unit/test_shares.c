@@ -165,6 +165,34 @@ static void a_step_may_be_computed_again(void **state) {
 }
 
 /* Wherever it is left, in the way there and back of any slot, the next step is the same. */
+static void one_can_compute_for_all_ranks(void **state) {
+    struct fixture f;
+    fixture_init(&f);
+    size_t bytes = (size_t)f.elements * sizeof(float);
+    float *own = malloc(bytes), *shared = malloc(bytes);
+    struct tw_error error;
+    for (uint32_t width = 1; width <= 4; width *= 4) {
+        struct tw_shares *one = make(&f, 0, width);
+        for (uint64_t step = 1; step <= 3; step++)
+            for (uint32_t slot = 0; slot < SLOTS; slot += width) {
+                struct tw_shares *alone = make(&f, slot, width);
+                f.weights[3][0] += .25F; /* each has its own weights */
+                step_of(&f, alone, step, own);
+                assert_int_equal(tw_shares_bind(one, slot, (const float *const *)f.weights, &error),
+                                 TW_OK);
+                step_of(&f, one, step, shared);
+                assert_memory_equal(own, shared, bytes);
+                assert_true(tw_shares_loss(alone) == tw_shares_loss(one));
+                assert_int_equal(tw_shares_examples(alone), tw_shares_examples(one));
+                tw_shares_free(alone);
+            }
+        tw_shares_free(one);
+    }
+    free(own);
+    free(shared);
+    fixture_fini(&f);
+}
+
 static void a_step_that_is_given_up_leaves_no_trace(void **state) {
     struct fixture f;
     struct tw_error error;
@@ -219,6 +247,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_sum_does_not_depend_on_who_owns_the_slots),
         cmocka_unit_test(a_step_may_be_computed_again),
+        cmocka_unit_test(one_can_compute_for_all_ranks),
         cmocka_unit_test(a_step_that_is_given_up_leaves_no_trace),
         cmocka_unit_test(what_cannot_be_is_refused),
     };

@@ -38,7 +38,8 @@ static void begin(struct desk *desk, int workers, int slots) {
     desk->job.trace.hash_every = 100;
     desk->job.trace.sums_every = 10;
     desk->trace = calloc(1, sizeof(*desk->trace));
-    assert_int_equal(tw_trace_open(desk->trace, &desk->job, desk->folder, uv_hrtime(), &error), TW_OK);
+    assert_int_equal(tw_trace_open(desk->trace, &desk->job, desk->folder, uv_hrtime(), &error),
+                     TW_OK);
 }
 
 static void read_back(struct desk *desk) {

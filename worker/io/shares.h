@@ -13,8 +13,8 @@
  *     while (tw_shares_next(shares, &first, &tensors))
  *         gradients of tensors [first, first + tensors) are final: send them
  *
- * Used by train.c, and by the simulator for all workers. One thread, which has called tw_gemm_thread(); nothing is
- * allocated after tw_shares_new().
+ * Used by train.c, and by the simulator for all workers. One thread, which has called
+ * tw_gemm_thread(); nothing is allocated after tw_shares_new().
  */
 #ifndef TW_WORKER_IO_SHARES_H
 #define TW_WORKER_IO_SHARES_H

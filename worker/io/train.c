@@ -8,6 +8,7 @@
 
 #include "common/base/digest.h"
 #include "worker/data/datasets.h"
+#include "worker/io/score.h"
 #include "worker/io/shares.h"
 #include "worker/io/straggler.h"
 #include "worker/io/talweg.h"
@@ -28,7 +29,6 @@ struct trainee {
     struct talweg_place place;
     struct tw_shares *shares; /* a worker's */
     struct tw_net *net;       /* an evaluator's */
-    uint32_t *positions;      /* [rows of the net] */
     double slowed;            /* how many times as long our steps are made; 0: not */
     uint64_t layer_begun;     /* by tw_straggler_begin() */
     uint64_t computed;        /* steps, to their end */
@@ -284,31 +284,10 @@ static enum tw_status train(struct trainee *trainee, struct tw_error *error) {
 
 /* ---- the evaluator ---- */
 
-static enum tw_status make_net(struct trainee *trainee, struct tw_error *error) {
-    trainee->positions = calloc(TW_NET_EVALUATION_ROWS, sizeof(uint32_t));
-    if (trainee->positions == NULL)
-        return tw_error_set(error, TW_NO_MEMORY, "out of memory");
-    return tw_net_new(&trainee->net, trainee->model, TW_NET_EVALUATION_ROWS, false,
-                      trainee->weights, error);
-}
-
-static void score_data(struct trainee *trainee, struct tw_score *score) {
-    int rows = tw_net_rows(trainee->net);
-    uint32_t count = trainee->data->count;
-
-    *score = (struct tw_score){0};
-    for (uint32_t first = 0; first < count; first += (uint32_t)rows) {
-        int here = count - first < (uint32_t)rows ? (int)(count - first) : rows;
-        for (int i = 0; i < here; i++)
-            trainee->positions[i] = first + (uint32_t)i;
-        tw_dataset_gather(trainee->data, trainee->positions, here, tw_net_batch(trainee->net));
-        tw_net_evaluate(trainee->net, here, score);
-    }
-}
-
 static enum tw_status evaluate(struct trainee *trainee, struct tw_error *error) {
-    enum tw_status status = make_net(trainee, error);
-    struct tw_score score;
+    enum tw_status status = tw_net_new(&trainee->net, trainee->model, TW_NET_EVALUATION_ROWS, false,
+                                       trainee->weights, error);
+    double loss, accuracy;
     uint64_t pull;
     int result = TALWEG_OK;
 
@@ -316,13 +295,10 @@ static enum tw_status evaluate(struct trainee *trainee, struct tw_error *error) 
         result = talweg_pull(trainee->talweg, &pull);
         if (result != TALWEG_OK)
             break;
-        score_data(trainee, &score);
-        double examples = (double)score.examples;
-        bool classes = trainee->data->outputs == 0;
-        double accuracy = classes ? (double)score.correct / examples : (double)NAN;
+        tw_score_data(trainee->net, trainee->data, &loss, &accuracy);
         note(trainee, "version %llu: test loss %.4f, test accuracy %.4f",
-             (unsigned long long)talweg_version(trainee->talweg), score.loss / examples, accuracy);
-        result = talweg_report(trainee->talweg, score.loss / examples, accuracy);
+             (unsigned long long)talweg_version(trainee->talweg), loss, accuracy);
+        result = talweg_report(trainee->talweg, loss, accuracy);
     }
     return status == TW_OK ? told(trainee, result, error) : status;
 }
@@ -344,7 +320,6 @@ enum tw_status tw_worker_train(const struct tw_worker_config *config, struct tw_
     talweg_leave(trainee.talweg); /* before what it may still be sending is freed */
     tw_net_free(trainee.net);
     tw_shares_free(trainee.shares);
-    free(trainee.positions);
     free(trainee.statistics);
     free(trainee.tensors);
     free(trainee.weights);

@@ -1,0 +1,177 @@
+#!/usr/bin/env python3
+"""talweg sim: the job of a real run, in virtual time. The same bits where the schedule has no say,
+what other commands make of its run directory, and what is refused."""
+import json
+import os
+import sys
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
+from talweg_e2e import Case  # noqa: E402
+
+RESULTS = ("updates", "samples", "train_loss", "test_loss", "test_accuracy", "model_sha256")
+
+
+class Simulator(Case):
+    def sim(self, *arguments, job="job.yaml", code=0):
+        found, out, err = self.talweg("sim", job, "--json", *arguments)
+        self.assertEqual(found, code, err)
+        return self.result(out), err
+
+    def assert_replays(self, run, simulated):
+        code, out, err = self.talweg("replay", run, "--json")
+        self.assertEqual(code, 0, err)
+        replayed = self.result(out)
+        for key in RESULTS + ("staleness_mean", "staleness_max"):
+            self.assertEqual(replayed[key], simulated[key], key)
+
+
+class TheRealRun(Simulator):
+    def test_sync_has_the_bits_of_the_real_run_whatever_the_schedule(self):
+        code, out, err = self.talweg("run", "job.yaml", "--out", "real", "--json")
+        self.assertEqual(code, 0, err)
+        real = self.result(out)
+        for number, options in enumerate(((), ("--delay", "pareto:shape=1.5"),
+                                          ("--servers", "3", "--net", "1ms,1Mbit"),
+                                          ("--fail", "1@5+2", "--pause", "0@20+4"))):
+            with self.subTest(options=options):
+                simulated, _ = self.sim("--out", f"sim{number}", *options)
+                for key in RESULTS:
+                    self.assertEqual(simulated[key], real[key], key)
+                with open(self.path(f"sim{number}", "model.safetensors"), "rb") as ours, \
+                        open(self.path("real", "model.safetensors"), "rb") as theirs:
+                    self.assertEqual(ours.read(), theirs.read())
+
+    def test_with_slots_too(self):
+        code, out, err = self.talweg("run", "job.yaml", "--out", "real", "--json", "--set",
+                                     "slots=4")
+        self.assertEqual(code, 0, err)
+        simulated, _ = self.sim("--dry", "--set", "slots=4")
+        self.assertEqual(simulated["model_sha256"], self.result(out)["model_sha256"])
+
+
+class WhatItLeaves(Simulator):
+    def test_replay_makes_every_mode_again_to_the_bit(self):
+        for mode in ("async", "ssp:1", "backup:1", "k-batch-sync:2", "k-async:2"):
+            with self.subTest(mode=mode):
+                run = mode.replace(":", "-")
+                simulated, _ = self.sim("--out", run, "--workers", "4", "--mode", mode, "--delay",
+                                        "exponential:mean=.01", "--set", "trace.hash_every=1",
+                                        "--net", "1ms,100Mbit")
+                self.assert_replays(run, simulated)
+
+    def test_log_timeline_and_metrics(self):
+        simulated, _ = self.sim("--out", "run", "--mode", "async", "--delay", "constant:mean=.5")
+        with open(self.path("run", "metrics.jsonl")) as file:
+            lines = [json.loads(line) for line in file]
+        self.assertEqual([line["epoch"] for line in lines], [1, 2, 3])
+        self.assertEqual(lines[-1]["test_loss"], simulated["test_loss"])
+        # Two workers with 10 samples each every half a second: 300 samples take 7.5 s.
+        self.assertAlmostEqual(lines[0]["seconds"], 7.5, delta=.5)
+        self.assertAlmostEqual(simulated["seconds"], 22.5, delta=.5)
+        code, _, err = self.talweg("timeline", "run")
+        self.assertEqual(code, 0, err)
+        self.assertTrue(os.path.exists(self.path("run", "timeline.svg")))
+        code, out, err = self.talweg("log", "run")
+        self.assertEqual(code, 0, err)
+        self.assertIn("COMMIT", out)
+        with open(self.path("run", "job.yaml")) as file:
+            self.assertIn("simulated", file.read())
+
+    def test_the_same_again_and_with_another_seed_of_delays(self):
+        one, _ = self.sim("--out", "one", "--mode", "async", "--workers", "3")
+        self.sim("--out", "two", "--mode", "async", "--workers", "3")
+        self.sim("--out", "other", "--mode", "async", "--workers", "3", "--delay-seed", "5")
+
+        def log(run):
+            with open(self.path(run, "order.log"), "rb") as file:
+                return file.read()
+        self.assertEqual(log("one"), log("two"))
+        self.assertNotEqual(log("one"), log("other"))
+        self.assertEqual(one["updates"], 135)
+
+    def test_a_worker_that_is_lost_for_good_is_evicted(self):
+        simulated, err = self.sim("--dry", "--workers", "3", "--fail", "2@10", "--set",
+                                  "on_worker_loss={action: evict, after: 3}")
+        self.assertEqual(simulated["status"], "done")
+        self.assertIn("1 eviction", err)
+
+
+class Replicas(Simulator):
+    def test_means_and_their_errors(self):
+        code, out, err = self.talweg("sim", "job.yaml", "--json", "--mode", "async", "--workers",
+                                     "4", "--delay", "exponential", "--replicas", "6", "--out",
+                                     "all")
+        self.assertEqual(code, 0, err)
+        means = json.loads(out)
+        self.assertEqual(means["replicas"], 6)
+        each = []
+        for number in range(6):
+            with open(self.path("all", f"r{number:03d}", "metrics.jsonl")) as file:
+                each.append(json.loads(file.readlines()[-1])["test_loss"])
+        self.assertEqual(len(set(each)), 6)
+        mean = sum(each) / 6
+        error = (sum((x - mean) ** 2 for x in each) / 5 / 6) ** .5
+        self.assertAlmostEqual(means["test_loss"]["mean"], mean, places=12)
+        self.assertAlmostEqual(means["test_loss"]["standard_error"], error, places=12)
+
+    def test_the_first_is_the_run_without_replicas(self):
+        simulated, _ = self.sim("--dry", "--mode", "async")
+        code, out, err = self.talweg("sim", "job.yaml", "--json", "--mode", "async", "--replicas",
+                                     "1")
+        self.assertEqual(code, 0, err)
+        means = json.loads(out)
+        self.assertEqual(means["test_loss"]["mean"], simulated["test_loss"])
+        self.assertIsNone(means["test_loss"]["standard_error"])
+        self.assertFalse(os.path.exists(self.path("runs")))
+
+
+class Refused(Simulator):
+    def test_what_is_wrong_is_named(self):
+        cases = (
+            (("--delay", "gama"), 'did you mean "gamma"'),
+            (("--delay", "gamma:cv=-1"), "cv"),
+            (("--delay", "gamma:cv"), "KEY=VALUE"),
+            (("--delay", "constant:mean=-1"), "mean"),
+            (("--service", "constant:mean=0"), "mean"),
+            (("--delay", "constant:speeds=[1,0]"), "not above 0"),
+            (("--net", "fast"), "LATENCY,BANDWIDTH"),
+            (("--net", "1ms,0Gbit"), "above 0"),
+            (("--net", "-1ms"), "not below 0"),
+            (("--fail", "1@-3"), "begins at 0"),
+            (("--fail", "1"), "RANK@TIME"),
+            (("--fail", "2@3"), "no worker 2"),
+            (("--fail", "0@3", "--fail", "1@3"), "nobody would be left"),
+            (("--pause", "1@3"), "RANK@TIME+SECONDS"),
+            (("--late", "1@3+4"), "RANK@TIME"),
+            (("--replicas", "0"), "from 1"),
+            (("--dry", "--out", "x"), "give one"),
+        )
+        for arguments, word in cases:
+            with self.subTest(arguments=arguments):
+                code, out, err = self.talweg("sim", "job.yaml", "--json", *arguments)
+                self.assertEqual(code, 2, err)
+                self.assertIn(word, err)
+                self.assertEqual(self.result(out)["status"], "failed")
+
+    def test_data_that_is_not_there(self):
+        os.remove(self.path("train-labels"))
+        code, _, err = self.talweg("sim", "job.yaml")
+        self.assertEqual(code, 2)
+        self.assertIn("train-labels", err)
+
+    def test_gradients_of_somebody_else(self):
+        self.write("own.yaml", "model: {tensors: {w: [3]}}\nupdates: 5\n"
+                   "optimizer: {name: sgd, lr: 1}\n")
+        code, _, err = self.talweg("sim", "own.yaml")
+        self.assertEqual(code, 2)
+        self.assertIn("program of yours", err)
+
+    def test_a_run_that_can_never_end(self):
+        simulated, err = self.sim("--dry", "--fail", "1@5", code=1)
+        self.assertIn("stands still", err)
+        self.assertEqual(simulated["status"], "failed")
+
+
+if __name__ == "__main__":
+    unittest.main()
