@@ -50,7 +50,7 @@ struct tw_world_program {
 /* What happens to a worker, at a time. */
 enum tw_mishap_kind {
     TW_MISHAP_DEATH, /* its process dies; another takes its rank `seconds` later; INFINITY: none */
-    TW_MISHAP_PAUSE,   /* it stands still for `seconds` */
+    TW_MISHAP_PAUSE, /* it stands still for `seconds` */
     TW_MISHAP_ABSENCE, /* it comes at this time, not at the start */
 };
 struct tw_mishap {

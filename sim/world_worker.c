@@ -1,8 +1,9 @@
 /* Clients, and what happens to their processes.
  *
  * Happy path: the process starts -> connections, handshakes, JOINED -> pull -> weights are complete
- * -> COMPUTED on the agenda, a delay later -> the gradient is computed, pushed and ended -> pull. A step that is cancelled is given up at once. A process that dies takes what it was
- * computing with it; its connections end, what it had sent still arrives.
+ * -> COMPUTED on the agenda, a delay later -> the gradient is computed, pushed and ended -> pull. A
+ * step that is cancelled is given up at once. A process that dies takes what it was computing with
+ * it; its connections end, what it had sent still arrives.
  */
 #include <assert.h>
 #include <math.h>
