@@ -245,6 +245,11 @@ static void on_event(void *context, const struct tw_node_event *event, uint64_t 
     case TW_EVENT_EVICTED:
         s->evicted++;
         break;
+    case TW_EVENT_VERDICT:
+        if (event->verdict.on == TW_VERDICT_END)
+            snprintf(s->result->stopped, sizeof s->result->stopped, "%s",
+                     tw_stop_name(event->verdict.stop));
+        break;
     default:
         break;
     }
@@ -293,6 +298,7 @@ static enum tw_status make_workers(struct simulating *s, struct tw_error *error)
     struct tw_shares_config config = {
         .model = checked->model,
         .data = s->data.train,
+        .augment = tw_augment_of(s->job),
         .shard = s->job->shard,
         .seeds = s->job->seeds,
         .batch = tw_job_batch(s->job),

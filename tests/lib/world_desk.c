@@ -44,6 +44,8 @@ static enum tw_status gradient(void *context, uint32_t slot, uint32_t width, uin
     }
     push->examples = 1;
     desk->gradients++;
+    if (desk->on_gradient)
+        desk->on_gradient(desk, weights[0]);
     return TW_OK;
 }
 
