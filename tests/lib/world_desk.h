@@ -25,7 +25,7 @@ struct world_desk {
     size_t mishap_count;
     double evict_seconds; /* 0: never */
     void (*on_record)(struct world_desk *desk, const struct tw_record *record, uint64_t now_ns);
-    void (*on_version)(struct world_desk *desk, uint64_t version); /* after each update */
+    void (*on_version)(struct world_desk *desk, uint64_t version);   /* after each update */
     void (*on_gradient)(struct world_desk *desk, const float *read); /* before each is computed */
     void *context;
 
