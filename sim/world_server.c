@@ -75,16 +75,10 @@ static void say_order(struct tw_world *world, const struct tw_node_order *order)
 static enum tw_status hear_letter(struct tw_world *world, const struct tw_mail *mail,
                                   const struct tw_frame *frame, struct tw_error *error) {
     struct tw_world_server *server = &world->server[mail->to];
-    struct tw_node_vote vote;
     struct tw_node_order order;
-    enum tw_status status;
-    if (mail->to == 0) {
-        status = tw_vote_of_frame(frame, mail->from, &vote, error);
-        if (status == TW_OK)
-            tw_node_hear_vote(server->node, &vote);
-        return status;
-    }
-    status = tw_order_take(server->inbox, frame, &order, error);
+    if (mail->to == 0)
+        return tw_node_hear_shard(server->node, mail->from, frame, error);
+    enum tw_status status = tw_order_take(server->inbox, frame, &order, error);
     if (status != TW_OK)
         return status == TW_AGAIN ? TW_OK : status;
     return tw_node_hear_lead(server->node, &order, error);
