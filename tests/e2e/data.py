@@ -2,6 +2,7 @@
 """Jobs on all kinds of data: real targets, made-up data, wrong data. Standard library only."""
 import json
 import os
+import struct
 import subprocess
 import sys
 import unittest
@@ -80,6 +81,75 @@ class Parts(Data):
         found, _ = self.run_job("made-up.yaml")
         raw, _ = self.run_job("made-up.yaml", "--set", "data.standardise=false")
         self.assertNotEqual(raw["model_sha256"], found["model_sha256"])
+
+
+TABLE = """\
+model: {input: [4], layers: [dense: {units: 2, init: zeros}], loss: softmax_cross_entropy}
+data:
+  train: {file: train.csv, target: kind, targets: classes, categories: [town], missing: mean}
+  test: {file: test.csv, target: kind, targets: classes, categories: [town], missing: mean}
+  standardise: true
+batch: 20
+epochs: 20
+optimizer: {name: sgd, lr: 0.5}
+cluster: {workers: 2}
+"""
+
+
+class Tables(Data):
+    def write_table(self, name, count, seed):
+        """Whether x + y is large, and where; some x are missing, and lines end as they like."""
+        rows = ["x,town,kind,y"]
+        for i in range(count):
+            x, y = (i * seed) % 17, (i * 7 + seed) % 13
+            town = ("Ulm", "Bonn")[i % 2]
+            kind = "large" if x + y + 3 * (i % 2) > 14 else "small"
+            rows.append(f'{"NA" if i % 10 == 9 else x},"{town}",{kind},{y}')
+        with open(self.path(name), "w", newline="") as file:
+            file.write("\r\n".join(rows))
+
+    def test_words_numbers_and_holes(self):
+        self.write("table.yaml", TABLE)
+        self.write_table("train.csv", 200, 5)
+        self.write_table("test.csv", 60, 11)
+        found, _ = self.run_job("table.yaml", "--out", "run")
+        self.assertGreater(found["test_accuracy"], 0.85)
+        self.assert_same(found, self.replay("run"))
+
+    def test_what_is_wrong_is_named_by_line_and_column(self):
+        self.write("table.yaml", TABLE)
+        self.write_table("train.csv", 200, 5)
+        self.write_table("test.csv", 60, 11)
+        with open(self.path("test.csv"), "a") as file:
+            file.write("\r\n1,Rom,small,2")
+        found, _ = self.run_job("table.yaml", code=2)
+        self.assertIn("test.csv:62: column 2 (town): \"Rom\" does not occur in this column of the "
+                      "training data", found["error"])
+
+    def write_array(self, name, kind, shape, elements):
+        """As numpy.save() writes it; `kind` is "<f4" or ">f8"."""
+        header = f"{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}"
+        header += " " * (-(len(header) + 11) % 64) + "\n"
+        code = kind[0] + str(len(elements)) + {"f4": "f", "f8": "d"}[kind[1:]]
+        with open(self.path(name), "wb") as file:
+            file.write(b"\x93NUMPY\1\0" + struct.pack("<H", len(header)) + header.encode())
+            file.write(struct.pack(code, *elements))
+
+    def test_arrays(self):
+        """The same numbers as float32, which stay in their file, and as float64, which do not."""
+        rows = [(i * 37 % 101 - 50) / 32 for i in range(600)]
+        targets = [rows[2 * i] - 2 * rows[2 * i + 1] + 0.5 for i in range(300)]
+        hashes = set()
+        for kind in ("<f4", ">f8"):
+            self.write_array("x.npy", kind, (300, 2), rows)
+            self.write_array("y.npy", kind, (300,), targets)
+            self.write("arrays.yaml", "model: {input: [2], layers: [dense: 1], loss: huber}\n"
+                       "data: {train: {samples: x.npy, targets: y.npy}}\nbatch: 30\nepochs: 40\n"
+                       "optimizer: {name: sgd, lr: 0.3}\n")
+            found, _ = self.run_job("arrays.yaml")
+            self.assertLess(found["train_loss"], 1e-6)
+            hashes.add(found["model_sha256"])
+        self.assertEqual(len(hashes), 1)
 
 
 class Wrong(Data):

@@ -20,11 +20,10 @@ struct desk_data {
     struct tw_error error;
 };
 
-/* Opens `format` with options as pairs of key and text, NULL at the end. A text that begins with
- * '[' is a list. */
-static inline enum tw_status desk_open(struct desk_data *out, const char *format,
-                                       const char *const *pairs) {
-    struct tw_option options[16];
+/* A variant with options as pairs of key and text, NULL at the end. A text that begins with '[' is
+ * a list. */
+static inline struct tw_variant desk_variant(struct tw_option options[16], const char *format,
+                                             const char *const *pairs) {
     const struct tw_where where = {"job.yaml", 12};
     struct tw_variant variant = {
         .name = format, .where = where, .path = "data.train", .options = options};
@@ -33,7 +32,23 @@ static inline enum tw_status desk_open(struct desk_data *out, const char *format
         options[variant.count++] = (struct tw_option){
             .key = pairs[0], .text = pairs[1], .is_list = *pairs[1] == '[', .where = where};
     }
-    return tw_dataset_open(&out->set, &variant, &out->error);
+    return variant;
+}
+
+static inline enum tw_status desk_open(struct desk_data *out, const char *format,
+                                       const char *const *pairs) {
+    struct tw_option options[16];
+    struct tw_variant variant = desk_variant(options, format, pairs);
+    return tw_dataset_open(&out->set, &variant, NULL, &out->error);
+}
+
+/* The same with `text` in the place of the file. */
+static inline enum tw_status desk_parse(struct desk_data *out, const char *format,
+                                        const struct tw_dataset *like, const char *text,
+                                        const char *const *pairs) {
+    struct tw_option options[16];
+    struct tw_variant variant = desk_variant(options, format, pairs);
+    return tw_dataset_parse(&out->set, &variant, like, text, strlen(text), &out->error);
 }
 
 #define DESK_OPEN(out, format, ...) desk_open(out, format, (const char *const[]){__VA_ARGS__, NULL})

@@ -63,7 +63,7 @@ static enum tw_status open_both(struct tw_dataset **out, struct tw_error *error)
                                   {.key = "labels", .text = label_path, .where = where}};
     const struct tw_variant variant = {
         .name = "idx", .where = where, .path = "data.train", .count = 2, .options = options};
-    return tw_dataset_open(out, &variant, error);
+    return tw_dataset_open(out, &variant, NULL, error);
 }
 
 /* The message is "job.yaml:12: data.train: " + the file + ": " + `text`. */
@@ -192,7 +192,7 @@ static void a_folder_is_no_file(void **state) {
                                   {.key = "labels", .text = label_path, .where = where}};
     const struct tw_variant variant = {
         .name = "idx", .where = where, .path = "data.train", .count = 2, .options = options};
-    assert_int_equal(tw_dataset_open(&dataset, &variant, &error), TW_DATA);
+    assert_int_equal(tw_dataset_open(&dataset, &variant, NULL, &error), TW_DATA);
     assert_non_null(strstr(error.text, "cannot read: Is a directory"));
 }
 
@@ -352,13 +352,13 @@ static void formats_and_options_are_named(void **state) {
     struct tw_error error;
     int count;
     struct tw_variant variant = {.name = "idz", .where = {"job.yaml", 3}, .path = "data.test"};
-    assert_int_equal(tw_dataset_open(&dataset, &variant, &error), TW_JOB);
+    assert_int_equal(tw_dataset_open(&dataset, &variant, NULL, &error), TW_JOB);
     assert_string_equal(
         error.text,
-        "job.yaml:3: data.test: unknown data format \"idz\"; did you mean \"idx\"? known: idx, "
-        "synthetic");
+        "job.yaml:3: data.test: unknown data format \"idz\"; did you mean \"idx\"? known: csv, "
+        "idx, npy, synthetic");
     variant.name = "idx";
-    assert_int_equal(tw_dataset_open(&dataset, &variant, &error), TW_JOB);
+    assert_int_equal(tw_dataset_open(&dataset, &variant, NULL, &error), TW_JOB);
     assert_non_null(strstr(error.text, "job.yaml:3: data.test.images: "));
     assert_non_null(tw_dataset_rules("data.test", "idx", &count));
     assert_int_equal(count, 2);

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "common/base/tree_sum.h"
 #include "common/tensor/kernels.h"
@@ -145,6 +146,32 @@ static void the_sum_does_not_depend_on_who_owns_the_slots(void **state) {
     fixture_fini(&f);
 }
 
+/* Rows that are asked for before they are needed are the same rows, in the same order. */
+static void reading_ahead_changes_nothing(void **state) {
+    struct fixture f;
+    fixture_init(&f);
+    size_t bytes = (size_t)f.elements * sizeof(float);
+    float *held = malloc(bytes), *streamed = malloc(bytes);
+    void *file =
+        mmap(NULL, sizeof f.samples, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_true(file != MAP_FAILED);
+    memcpy(file, f.samples, sizeof f.samples);
+    for (uint64_t step = 1; step <= 5; step++) {
+        f.data.rows = f.samples;
+        f.data.streams = false;
+        double loss = update_of(&f, 2, step, held);
+        f.data.rows = file;
+        f.data.mapping = (struct tw_mapping){file, sizeof f.samples};
+        f.data.streams = true;
+        assert_true(update_of(&f, 2, step, streamed) == loss);
+        assert_memory_equal(held, streamed, bytes);
+    }
+    munmap(file, sizeof f.samples);
+    free(held);
+    free(streamed);
+    fixture_fini(&f);
+}
+
 static void a_step_may_be_computed_again(void **state) {
     struct fixture f;
     fixture_init(&f);
@@ -246,6 +273,7 @@ static void what_cannot_be_is_refused(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_sum_does_not_depend_on_who_owns_the_slots),
+        cmocka_unit_test(reading_ahead_changes_nothing),
         cmocka_unit_test(a_step_may_be_computed_again),
         cmocka_unit_test(one_can_compute_for_all_ranks),
         cmocka_unit_test(a_step_that_is_given_up_leaves_no_trace),

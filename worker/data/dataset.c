@@ -5,9 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "worker/data/source.h"
+#include "worker/data/vocabulary.h"
+
 /* One line each, in the order of --help. */
 #define FORMATS(X)                                                                                 \
+    X(csv)                                                                                         \
     X(idx)                                                                                         \
+    X(npy)                                                                                         \
     X(synthetic)
 
 #define X(name) extern const struct tw_data_format tw_data_format_##name;
@@ -43,8 +48,32 @@ static enum tw_status add_place(const struct tw_variant *variant, struct tw_erro
     return tw_error_wrap(error, "%s: %s", file, variant->path);
 }
 
-enum tw_status tw_dataset_open(struct tw_dataset **out, const struct tw_variant *variant,
-                               struct tw_error *error) {
+/* From the file that the options name, or from bytes. */
+static enum tw_status parse(const struct tw_data_format *format, struct tw_dataset *dataset,
+                            const void *options, const struct tw_dataset *like,
+                            struct tw_source *memory, struct tw_error *error) {
+    struct tw_source source;
+    const char *path = format->file(options);
+    dataset->samples_name = strdup(path);
+    dataset->targets_name = strdup(path);
+    if (dataset->samples_name == NULL || dataset->targets_name == NULL)
+        return tw_error_set(error, TW_NO_MEMORY, "out of memory for a data set");
+    if (memory != NULL) {
+        memory->path = path;
+        return format->parse(dataset, options, like, memory, error);
+    }
+    enum tw_status status = tw_source_open(&source, path, error);
+    if (status != TW_OK)
+        return status;
+    status = format->parse(dataset, options, like, &source, error);
+    tw_source_close(&source);
+    return status;
+}
+
+/* Of `memory` (NULL: of files), by a format that can. */
+static enum tw_status open_from(struct tw_dataset **out, const struct tw_variant *variant,
+                                const struct tw_dataset *like, struct tw_source *memory,
+                                struct tw_error *error) {
     const struct tw_data_format *format = NULL;
     struct tw_error own; /* callers may pass NULL, but the message is wrapped here */
     error = error == NULL ? &own : error;
@@ -58,8 +87,13 @@ enum tw_status tw_dataset_open(struct tw_dataset **out, const struct tw_variant 
         status = tw_error_set(error, TW_NO_MEMORY, "out of memory for a data set");
     } else {
         status = tw_options_read(variant, format->rules, format->rule_count, options, error);
-        if (status == TW_OK && (status = format->read(dataset, options, error)) != TW_OK)
-            add_place(variant, error);
+        if (status == TW_OK) {
+            assert(memory == NULL || format->parse != NULL);
+            status = format->parse != NULL ? parse(format, dataset, options, like, memory, error)
+                                           : format->read(dataset, options, error);
+            if (status != TW_OK)
+                add_place(variant, error);
+        }
     }
     free(options);
     if (status == TW_OK)
@@ -67,6 +101,19 @@ enum tw_status tw_dataset_open(struct tw_dataset **out, const struct tw_variant 
     else
         tw_dataset_free(dataset);
     return status;
+}
+
+enum tw_status tw_dataset_open(struct tw_dataset **out, const struct tw_variant *variant,
+                               const struct tw_dataset *like, struct tw_error *error) {
+    return open_from(out, variant, like, NULL, error);
+}
+
+enum tw_status tw_dataset_parse(struct tw_dataset **out, const struct tw_variant *variant,
+                                const struct tw_dataset *like, const void *bytes, size_t size,
+                                struct tw_error *error) {
+    struct tw_source memory;
+    tw_source_memory(&memory, bytes, size);
+    return open_from(out, variant, like, &memory, error);
 }
 
 const struct tw_option_rule *tw_dataset_rules(const char *path, const char *name, int *count) {
@@ -86,6 +133,8 @@ void tw_dataset_free(struct tw_dataset *dataset) {
         return;
     for (int i = 0; i < TW_DATASET_PARTS; i++)
         free(dataset->owned[i]);
+    tw_mapping_close(&dataset->mapping);
+    tw_vocabularies_free(dataset->words);
     free(dataset->place);
     free(dataset->samples_name);
     free(dataset->targets_name);
@@ -198,6 +247,30 @@ enum tw_status tw_dataset_check(const struct tw_dataset *dataset, const struct t
                             "numbers; give the last layer an output for each class",
                             dataset->targets_name, needs->loss);
     return check_labels(dataset, needs, error);
+}
+
+/* Of `count` rows of `columns` floats; `what` they are. */
+static enum tw_status check_finite(const float *floats, uint32_t count, size_t columns,
+                                   bool missing, const char *name, const char *what,
+                                   struct tw_error *error) {
+    for (size_t i = 0; i < count * columns; i++)
+        if (!isfinite(floats[i]) && !(missing && isnan(floats[i])))
+            return tw_error_set(
+                error, TW_DATA, "%s: %s in row %zu, column %zu (counted from 0) of the %s", name,
+                isnan(floats[i]) ? "NaN" : "an infinity", i / columns, i % columns, what);
+    return TW_OK;
+}
+
+enum tw_status tw_dataset_check_numbers(const struct tw_dataset *dataset, struct tw_error *error) {
+    enum tw_status status = TW_OK;
+    assert(dataset->place == NULL);
+    if (dataset->kind == TW_ROWS_FLOATS)
+        status = check_finite(dataset->rows, dataset->count, (size_t)dataset->elements,
+                              dataset->missing, dataset->samples_name, "samples", error);
+    if (status == TW_OK && dataset->outputs > 0)
+        status = check_finite(dataset->targets, dataset->count, (size_t)dataset->outputs, false,
+                              dataset->targets_name, "targets", error);
+    return status;
 }
 
 /* A byte each where all of them fit, so that it does not matter how a file writes them. */

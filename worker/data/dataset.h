@@ -19,6 +19,7 @@
 #include "common/base/digest.h"
 #include "common/job/options.h"
 #include "common/tensor/batch.h"
+#include "worker/data/mapping.h"
 
 enum tw_row_kind {
     TW_ROWS_BYTES,  /* uint8_t: byte / 255, as images have it */
@@ -28,6 +29,8 @@ enum tw_row_kind {
 #define TW_DATASET_PARTS 4
 
 struct tw_preparation;
+struct tw_source;
+struct tw_vocabularies;
 
 struct tw_dataset {
     uint32_t count; /* samples, >= 1 */
@@ -44,6 +47,9 @@ struct tw_dataset {
     uint32_t *place;               /* [count]: the row of each sample; NULL: they are in order */
     char *samples_name;            /* the file, for messages */
     char *targets_name;            /* that of labels or targets */
+    struct tw_vocabularies *words; /* of columns of words, owned; NULL: there are none */
+    struct tw_mapping mapping;     /* of the file that the rows stay in; zeros: none */
+    bool streams;                  /* it is larger than memory: rows are asked for ahead */
     void *owned[TW_DATASET_PARTS]; /* from malloc, freed with it; NULL: nothing */
 };
 
@@ -55,17 +61,29 @@ struct tw_data_format {
     size_t options_size;
     /* Fills a zeroed data set; what it owned until it failed is freed by the caller. */
     enum tw_status (*read)(struct tw_dataset *dataset, const void *options, struct tw_error *error);
+    /* Or, of a format whose data is one file that is read from its start to its end: the file, and
+     * the same from its bytes, which the fuzzer gives, too. `like`: as for tw_dataset_open(). */
+    const char *(*file)(const void *options);
+    enum tw_status (*parse)(struct tw_dataset *dataset, const void *options,
+                            const struct tw_dataset *like, struct tw_source *source,
+                            struct tw_error *error);
 };
 
 /* All formats, in the order of --help. */
 extern const struct tw_data_format *const tw_data_formats[];
 extern const int tw_data_format_count;
 
-/* Reads the data that a job's data.train or data.test names. TW_JOB: unknown format or
+/* Reads the data that a job's data.train or data.test names. `like` is the training data, whose
+ * words number those of this one; NULL: this is the training data. TW_JOB: unknown format or
  * option; TW_DATA: a wrong file (the message starts with the place in the job);
  * TW_NO_MEMORY. *out is the caller's. */
 enum tw_status tw_dataset_open(struct tw_dataset **out, const struct tw_variant *variant,
-                               struct tw_error *error);
+                               const struct tw_dataset *like, struct tw_error *error);
+
+/* The same with bytes in the place of the file, for formats that have only one (`parse`). */
+enum tw_status tw_dataset_parse(struct tw_dataset **out, const struct tw_variant *variant,
+                                const struct tw_dataset *like, const void *bytes, size_t size,
+                                struct tw_error *error);
 
 /* The rules of a format, for struct tw_rule_book: `path` is "data.train" or "data.test"; NULL
  * for other paths and unknown names. */
@@ -99,6 +117,17 @@ void tw_dataset_row(const struct tw_dataset *dataset, uint32_t sample, float *x)
  * batch of at least so many rows. It fits the net (tw_dataset_check). */
 void tw_dataset_gather(const struct tw_dataset *dataset, const uint32_t *positions, int rows,
                        struct tw_batch *out);
+
+/* These samples will be gathered soon: where rows stay in a file that memory does not hold, reading
+ * them begins. Changes no result. */
+void tw_dataset_ahead(const struct tw_dataset *dataset, const uint32_t *positions, int rows);
+
+/* That no float is NaN or infinite: TW_DATA with the file, row and column of the first that is.
+ * What the reader itself says is missing is none. */
+enum tw_status tw_dataset_check_numbers(const struct tw_dataset *dataset, struct tw_error *error);
+
+/* Of readers: the rows stay where they are, in the mapping. */
+void tw_dataset_mapped(struct tw_dataset *dataset);
 
 /* Divides a data set that is whole: it keeps its samples but `count` of them, which *out gets
  * (NULL: they are only left out); both in the order of the files. Which ones says a permutation of

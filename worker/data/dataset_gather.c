@@ -52,6 +52,20 @@ static void gather_rows(const struct tw_dataset *dataset, const uint32_t *positi
     }
 }
 
+void tw_dataset_mapped(struct tw_dataset *dataset) {
+    tw_mapping_at_random(&dataset->mapping);
+    dataset->streams = tw_mapping_is_large(&dataset->mapping);
+}
+
+void tw_dataset_ahead(const struct tw_dataset *dataset, const uint32_t *positions, int rows) {
+    size_t size = row_bytes(dataset);
+    if (dataset->mapping.at == NULL)
+        return;
+    for (int i = 0; i < rows; i++)
+        tw_mapping_ahead(&dataset->mapping,
+                         (const char *)dataset->rows + row_at(dataset, positions[i]) * size, size);
+}
+
 void tw_dataset_gather(const struct tw_dataset *dataset, const uint32_t *positions, int rows,
                        struct tw_batch *out) {
     size_t outputs = (size_t)dataset->outputs;

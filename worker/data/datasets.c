@@ -3,14 +3,20 @@
 #include <string.h>
 
 static enum tw_status open_one(struct tw_dataset **out, const struct tw_variant *variant,
-                               const struct tw_data_needs *needs, struct tw_error *error) {
-    enum tw_status status = tw_dataset_open(out, variant, error);
+                               const struct tw_data_needs *needs, const struct tw_dataset *like,
+                               struct tw_error *error) {
+    enum tw_status status = tw_dataset_open(out, variant, like, error);
     return status == TW_OK ? tw_dataset_check(*out, needs, error) : status;
 }
 
 /* Which training data it is, before anything is taken away from it. */
 static enum tw_status identify(struct tw_datasets *out, const struct tw_job *job, unsigned wanted,
                                struct tw_error *error) {
+    if (wanted & TW_WANT_SOON && out->train->streams)
+        return TW_OK;
+    enum tw_status status = tw_dataset_check_numbers(out->train, error);
+    if (status != TW_OK)
+        return status;
     if (wanted & TW_WANT_SHA256)
         tw_dataset_sha256(out->train, out->sha256);
     return wanted & TW_WANT_ANY ? TW_OK
@@ -66,7 +72,10 @@ static enum tw_status prepare(struct tw_datasets *out, const struct tw_job *job,
 
 static enum tw_status open_test(struct tw_datasets *out, const struct tw_job *job,
                                 const struct tw_data_needs *needs, struct tw_error *error) {
-    enum tw_status status = open_one(&out->test, &job->test, needs, error);
+    enum tw_status status = open_one(&out->test, &job->test, needs, out->train, error);
+    if (status != TW_OK)
+        return status;
+    status = tw_dataset_check_numbers(out->test, error);
     if (status != TW_OK)
         return status;
     if (out->preparation.elements > 0)
@@ -83,7 +92,7 @@ enum tw_status tw_datasets_open(struct tw_datasets *out, const struct tw_job *jo
                                 const struct tw_data_needs *needs, unsigned wanted,
                                 struct tw_error *error) {
     memset(out, 0, sizeof *out);
-    enum tw_status status = open_one(&out->train, &job->train, needs, error);
+    enum tw_status status = open_one(&out->train, &job->train, needs, NULL, error);
     if (status == TW_OK)
         status = identify(out, job, wanted, error);
     if (status == TW_OK)
@@ -94,12 +103,12 @@ enum tw_status tw_datasets_open(struct tw_datasets *out, const struct tw_job *jo
         status = prepare(out, job, needs, error);
     if (status == TW_OK) {
         out->train_samples = out->train->count;
+        if (job->has_test && wanted & TW_WANT_TEST)
+            status = open_test(out, job, needs, error);
         if (!(wanted & TW_WANT_TRAIN) && out->validation == NULL) {
             tw_dataset_free(out->train);
             out->train = NULL;
         }
-        if (job->has_test && wanted & TW_WANT_TEST)
-            status = open_test(out, job, needs, error);
     }
     if (status != TW_OK)
         tw_datasets_close(out);

@@ -22,7 +22,9 @@ enum {
     TW_WANT_VALIDATION = 2,
     TW_WANT_TEST = 4,
     TW_WANT_SHA256 = 8,
-    TW_WANT_ANY = 16, /* other training data than data.sha256 says will do */
+    TW_WANT_ANY = 16,  /* other training data than data.sha256 says will do */
+    TW_WANT_SOON = 32, /* what is larger than memory has been read through by somebody else: who
+                        * computes on a part of it need not */
 };
 
 /* Reads what is wanted, and checks that it is the job's and fits a model. The job has data.train.

@@ -3,17 +3,15 @@
  * Only type 8, unsigned bytes. Plain or gzipped; zlib sees which.
  * Source: Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digits".
  */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <zlib.h>
 
 #include "common/base/arith.h"
 #include "worker/data/dataset.h"
+#include "worker/data/source.h"
 
 #define TYPE_UINT8 0x08
 #define FIRST_BYTES (1u << 20) /* of memory, before any element was read */
-#define GZIP_BUFFER_BYTES (128u << 10)
 
 struct options {
     const char *images, *labels;
@@ -35,55 +33,18 @@ static const struct tw_option_rule rules[] = {
 /* One file while it is read. */
 struct idx {
     const char *path;
-    gzFile file;
+    struct tw_source source;
     int dims;
     int64_t shape[TW_DIMS_MAX];
     int64_t elements;
     uint8_t *bytes; /* [elements], from malloc */
 };
 
-/* What zlib or the system says about a read that failed. */
-static enum tw_status read_failed(struct idx *idx, struct tw_error *error) {
-    int code = Z_OK;
-    const char *text = gzerror(idx->file, &code);
-    if (code == Z_ERRNO)
-        return tw_error_set(error, TW_DATA, "%s: cannot read: %s", idx->path, strerror(errno));
-    if (code == Z_MEM_ERROR)
-        return tw_error_set(error, TW_NO_MEMORY, "%s: out of memory in zlib", idx->path);
-    size_t length = strlen(idx->path); /* zlib says "path: what" */
-    if (strncmp(text, idx->path, length) == 0 && strncmp(text + length, ": ", 2) == 0)
-        text += length + 2;
-    return tw_error_set(error, TW_DATA, "%s: corrupt gzip: %s", idx->path, text);
-}
-
-/* Up to `wanted` bytes into `out`; *got is less only at the end of the file. */
-static enum tw_status read_bytes(struct idx *idx, void *out, size_t wanted, size_t *got,
-                                 struct tw_error *error) {
-    *got = 0;
-    while (*got < wanted) {
-        size_t rest = wanted - *got;
-        unsigned part = rest > (1u << 30) ? 1u << 30 : (unsigned)rest;
-        int count = gzread(idx->file, (char *)out + *got, part);
-        if (count < 0)
-            return read_failed(idx, error);
-        *got += (size_t)count;
-        if ((unsigned)count < part) {
-            int code = Z_OK;
-            gzerror(idx->file, &code); /* a gzip that is cut off is not an error of gzread() */
-            if (code == Z_BUF_ERROR)
-                return tw_error_set(error, TW_DATA,
-                                    "%s: truncated: the gzip data ends in the middle", idx->path);
-            return code == Z_OK || code == Z_STREAM_END ? TW_OK : read_failed(idx, error);
-        }
-    }
-    return TW_OK;
-}
-
 static enum tw_status read_header(struct idx *idx, struct tw_error *error) {
     uint8_t head[4], sizes[4 * TW_DIMS_MAX];
     char text[256];
     size_t got;
-    enum tw_status status = read_bytes(idx, head, sizeof head, &got, error);
+    enum tw_status status = tw_source_read(&idx->source, head, sizeof head, &got, error);
     if (status != TW_OK)
         return status;
     if (got < sizeof head)
@@ -103,7 +64,7 @@ static enum tw_status read_header(struct idx *idx, struct tw_error *error) {
     if (idx->dims < 1 || idx->dims > TW_DIMS_MAX)
         return tw_error_set(error, TW_DATA, "%s: %d dimensions, expected 1 to %d", idx->path,
                             idx->dims, TW_DIMS_MAX);
-    status = read_bytes(idx, sizes, 4 * (size_t)idx->dims, &got, error);
+    status = tw_source_read(&idx->source, sizes, 4 * (size_t)idx->dims, &got, error);
     if (status != TW_OK)
         return status;
     if (got < 4 * (size_t)idx->dims)
@@ -127,18 +88,34 @@ static enum tw_status read_header(struct idx *idx, struct tw_error *error) {
     return TW_OK;
 }
 
+/* Whether so many bytes behind the header are what the shape needs. */
+static enum tw_status check_size(const struct idx *idx, size_t size, struct tw_error *error) {
+    size_t wanted = (size_t)idx->elements;
+    char text[256];
+    (void)tw_shape_text(idx->dims, idx->shape, text, sizeof text);
+    if (size < wanted)
+        return tw_error_set(error, TW_DATA,
+                            "%s: truncated: the shape %s needs %zu bytes, found %zu", idx->path,
+                            text, wanted, size);
+    if (size > wanted)
+        return tw_error_set(error, TW_DATA,
+                            "%s: bytes follow after the %zu that the shape %s needs", idx->path,
+                            wanted, text);
+    return TW_OK;
+}
+
 /* Memory grows with what was really read: a header that lies costs nothing. */
 static enum tw_status read_elements(struct idx *idx, struct tw_error *error) {
     size_t wanted = (size_t)idx->elements, room = wanted < FIRST_BYTES ? wanted : FIRST_BYTES;
     size_t size = 0, got;
-    char text[256];
     for (;;) {
         uint8_t *bytes = realloc(idx->bytes, room);
         if (bytes == NULL)
             return tw_error_set(error, TW_NO_MEMORY, "%s: out of memory for %zu MiB", idx->path,
                                 room >> 20);
         idx->bytes = bytes;
-        enum tw_status status = read_bytes(idx, bytes + size, room - size, &got, error);
+        enum tw_status status =
+            tw_source_read(&idx->source, bytes + size, room - size, &got, error);
         if (status != TW_OK)
             return status;
         size += got;
@@ -146,54 +123,61 @@ static enum tw_status read_elements(struct idx *idx, struct tw_error *error) {
             break;
         room = room < wanted / 2 ? 2 * room : wanted;
     }
-    if (size == wanted)
-        return TW_OK;
-    return tw_error_set(error, TW_DATA, "%s: truncated: the shape %s needs %zu bytes, found %zu",
-                        idx->path, tw_shape_text(idx->dims, idx->shape, text, sizeof text), wanted,
-                        size);
+    return check_size(idx, size, error);
 }
 
 /* Nothing may follow. To look for it also makes zlib check the sum at the end. */
 static enum tw_status check_end(struct idx *idx, struct tw_error *error) {
-    char text[256];
     uint8_t more;
     size_t got;
-    enum tw_status status = read_bytes(idx, &more, 1, &got, error);
-    if (status == TW_OK && got != 0)
-        return tw_error_set(
-            error, TW_DATA, "%s: bytes follow after the %lld that the shape %s needs", idx->path,
-            (long long)idx->elements, tw_shape_text(idx->dims, idx->shape, text, sizeof text));
-    return status;
+    enum tw_status status = tw_source_read(&idx->source, &more, 1, &got, error);
+    return status == TW_OK ? check_size(idx, (size_t)idx->elements + got, error) : status;
 }
 
-/* `idx` keeps no open file; its bytes are the caller's, also on failure. */
-static enum tw_status read_file(struct idx *idx, const char *path, struct tw_error *error) {
+/* The elements stay in the file. `mapping` is the caller's, also on failure. */
+static enum tw_status map_elements(struct idx *idx, struct tw_mapping *mapping,
+                                   struct tw_error *error) {
+    size_t head = 4 + 4 * (size_t)idx->dims;
+    enum tw_status status = tw_mapping_open(mapping, idx->path, error);
+    if (status != TW_OK)
+        return status;
+    if (mapping->bytes < head) /* it has become shorter */
+        return tw_error_set(error, TW_DATA, "%s: truncated", idx->path);
+    idx->bytes = (uint8_t *)mapping->at + head;
+    return check_size(idx, mapping->bytes - head, error);
+}
+
+/* `idx` keeps no open file. Its bytes are from malloc and the caller's, also on failure; or, with a
+ * `mapping` and a file that is not gzipped, those of the file. */
+static enum tw_status read_file(struct idx *idx, const char *path, struct tw_mapping *mapping,
+                                struct tw_error *error) {
     *idx = (struct idx){.path = path};
-    errno = 0;
-    idx->file = gzopen(path, "rbe");
-    if (idx->file == NULL) {
-        if (errno == 0 || errno == ENOMEM)
-            return tw_error_set(error, TW_NO_MEMORY, "%s: out of memory", path);
-        return tw_error_set(error, TW_DATA, "%s: cannot open: %s", path, strerror(errno));
+    enum tw_status status = tw_source_open(&idx->source, path, error);
+    if (status == TW_OK)
+        status = read_header(idx, error);
+    if (status == TW_OK && mapping != NULL && tw_source_is_plain(&idx->source)) {
+        status = map_elements(idx, mapping, error);
+    } else {
+        if (status == TW_OK)
+            status = read_elements(idx, error);
+        if (status == TW_OK)
+            status = check_end(idx, error);
     }
-    gzbuffer(idx->file, GZIP_BUFFER_BYTES);
-    enum tw_status status = read_header(idx, error);
-    if (status == TW_OK)
-        status = read_elements(idx, error);
-    if (status == TW_OK)
-        status = check_end(idx, error);
-    gzclose_r(idx->file);
-    idx->file = NULL;
+    tw_source_close(&idx->source);
     return status;
 }
 
 static enum tw_status read_samples(struct tw_dataset *dataset, const char *path,
                                    struct tw_error *error) {
     struct idx idx;
-    enum tw_status status = read_file(&idx, path, error);
-    dataset->rows = dataset->owned[0] = idx.bytes;
+    enum tw_status status = read_file(&idx, path, &dataset->mapping, error);
+    dataset->rows = idx.bytes;
+    if (dataset->mapping.at == NULL)
+        dataset->owned[0] = idx.bytes;
     if (status != TW_OK)
         return status;
+    if (dataset->mapping.at != NULL)
+        tw_dataset_mapped(dataset);
     dataset->kind = TW_ROWS_BYTES;
     dataset->count = (uint32_t)idx.shape[0]; /* of 4 bytes in the file */
     dataset->dims = idx.dims > 1 ? idx.dims - 1 : 1;
@@ -219,7 +203,7 @@ static enum tw_status check_labels(const struct idx *idx, const struct tw_datase
 static enum tw_status read_labels(struct tw_dataset *dataset, const char *path,
                                   struct tw_error *error) {
     struct idx idx;
-    enum tw_status status = read_file(&idx, path, error);
+    enum tw_status status = read_file(&idx, path, NULL, error);
     if (status == TW_OK)
         status = check_labels(&idx, dataset, error);
     int32_t *labels = status == TW_OK ? malloc(dataset->count * sizeof *labels) : NULL;

@@ -31,6 +31,8 @@ static enum tw_status make_part(const struct tw_dataset *whole, const uint32_t *
     if (part != NULL) {
         *part = *whole;
         memset(part->owned, 0, sizeof part->owned);
+        part->words = NULL; /* all of these stay those of the whole */
+        part->mapping = (struct tw_mapping){0};
         part->count = count;
         part->place = malloc(count * sizeof *place);
         part->samples_name = strdup(whole->samples_name);

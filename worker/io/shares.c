@@ -164,10 +164,12 @@ static enum tw_status gather(struct tw_shares *shares, uint32_t i, uint64_t step
     if (tw_sampler_take(share->sampler, step, shares->positions) != TW_OK)
         return tw_error_set(error, TW_LIMIT, "the server gave step %llu, which has no samples",
                             (unsigned long long)step);
-    tw_dataset_gather(shares->config.data, shares->positions, tw_net_rows(share->net),
-                      tw_net_batch(share->net));
+    const struct tw_dataset *data = shares->config.data;
+    tw_dataset_gather(data, shares->positions, tw_net_rows(share->net), tw_net_batch(share->net));
     tw_augment_batch(&shares->config.augment, share->sampler, step, shares->positions,
                      tw_net_rows(share->net), tw_net_batch(share->net));
+    if (data->streams && tw_sampler_take(share->sampler, step + 1, shares->positions) == TW_OK)
+        tw_dataset_ahead(data, shares->positions, tw_net_rows(share->net));
     return TW_OK;
 }
 

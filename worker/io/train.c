@@ -74,8 +74,9 @@ static enum tw_status load_data(struct trainee *trainee, struct tw_error *error)
     if (!job->has_train)
         return TW_OK;
     struct tw_data_needs needs = tw_model_needs(trainee->model);
-    enum tw_status status = tw_datasets_open(&trainee->datasets, job, &needs,
-                                             evaluator ? TW_WANT_TEST : TW_WANT_TRAIN, error);
+    enum tw_status status =
+        tw_datasets_open(&trainee->datasets, job, &needs,
+                         TW_WANT_SOON | (evaluator ? TW_WANT_TEST : TW_WANT_TRAIN), error);
     if (status != TW_OK)
         return status;
     trainee->epoch_samples = trainee->datasets.train_samples;
