@@ -12,6 +12,10 @@
 static enum tw_status take_tensor(struct tw_tensor *out, const struct tw_safetensors_entry *entry,
                                   const char *path, struct tw_error *error) {
     int64_t shape[TW_DIMS_MAX];
+    if (strpbrk(entry->name, ":["))
+        return tw_error_set(error, TW_DATA,
+                            "%s has \"%.64s\", so it is one file of a checkpoint; give its folder",
+                            path, entry->name);
     if (strcmp(entry->dtype, "F32") != 0)
         return tw_error_set(error, TW_DATA, "%s: tensor \"%.64s\" has type %s; only F32 is known",
                             path, entry->name, entry->dtype);

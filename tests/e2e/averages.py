@@ -199,6 +199,8 @@ class Mean(Case):
         folders, _ = self.checkpointed_run("out")
         shutil.copytree(self.path(folders[0]), self.path("elsewhere"))
         self.refuse("in checkpoints/ of its run", folders[1], "elsewhere")
+        self.refuse("one file of a checkpoint; give its folder", folders[1],
+                    os.path.join(folders[0], "shard-0.safetensors"))
         manifest = self.path(folders[0], "manifest.json")
         with open(manifest, "r+b") as file:
             byte = file.seek(40) and file.read(1)
