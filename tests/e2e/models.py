@@ -163,6 +163,41 @@ class Training(Case):
                       ["data.augment={crop: 1, flip: true}", "seeds.augment=2"]))}
         self.assertEqual(len(others - {found[1]["model_sha256"]}), 4)
 
+    def test_an_embedding_learns_words(self):
+        """Whether two of six words are of one kind is no sum over words."""
+        words = "ash birch cedar trout perch eel".split()
+        pairs = [(a, b) for a in words for b in words]
+        for name, rows in (("train", pairs * 6), ("test", pairs)):
+            self.write(name + ".csv", "one,two,same\n" + "".join(
+                f"{a},{b},{'yes' if (a in words[:3]) == (b in words[:3]) else 'no'}\n"
+                for a, b in rows))
+        self.write("words.yaml", """\
+model:
+  input: [2]
+  layers: [embedding: {entries: 6, size: 4}, flatten, dense: 16, relu, dense: 2]
+  loss: softmax_cross_entropy
+data:
+  train: {file: train.csv, target: same, targets: classes, indices: [one, two]}
+  test: {file: test.csv, target: same, targets: classes, indices: [one, two]}
+batch: 24
+epochs: 30
+optimizer: {name: adam, lr: 1e-2}
+slots: 4
+""")
+        found = {}
+        for workers in 1, 2, 4:
+            code, out, err = self.talweg("run", "words.yaml", "--out", f"e{workers}", "--json",
+                                         "--workers", str(workers))
+            self.assertEqual(code, 0, err)
+            found[workers] = json.loads(out.splitlines()[-1])
+            self.assertEqual(found[workers]["model_sha256"], found[1]["model_sha256"])
+        self.assertEqual(found[1]["test_accuracy"], 1)
+        self.assertEqual(self.replayed("e2")["model_sha256"], found[1]["model_sha256"])
+        code, _, err = self.talweg("run", "words.yaml", "--set",
+                                   "model.layers=[embedding: {entries: 5, size: 4}, flatten, dense: 2]")
+        self.assertEqual(code, 2)
+        self.assertIn("the model's embedding takes whole numbers from 0 to 4", err)
+
     def test_without_a_rule_the_mean_of_all_batches_is_that_of_the_data(self):
         """Ten epochs whose batches are all of the data, on weights that stay: the statistics of
         the inputs are those of the file, m / (m - 1) included."""
