@@ -193,8 +193,8 @@ slots: 4
             self.assertEqual(found[workers]["model_sha256"], found[1]["model_sha256"])
         self.assertEqual(found[1]["test_accuracy"], 1)
         self.assertEqual(self.replayed("e2")["model_sha256"], found[1]["model_sha256"])
-        code, _, err = self.talweg("run", "words.yaml", "--set",
-                                   "model.layers=[embedding: {entries: 5, size: 4}, flatten, dense: 2]")
+        few = "model.layers=[embedding: {entries: 5, size: 4}, flatten, dense: 2]"
+        code, _, err = self.talweg("run", "words.yaml", "--set", few)
         self.assertEqual(code, 2)
         self.assertIn("the model's embedding takes whole numbers from 0 to 4", err)
 
