@@ -131,7 +131,8 @@ class Training(Case):
         self.assertEqual(self.replayed("n2")["test_loss"], found[1]["test_loss"])
         code, out, err = self.talweg("predict", "n2", "test", "--json")
         self.assertEqual(code, 0, err)
-        self.assertEqual(json.loads(out)["accuracy"], found[1]["test_accuracy"])
+        self.assertEqual(json.loads(out.splitlines()[-1])["accuracy"],
+                         found[1]["test_accuracy"])
         self.assertGreater(found[1]["test_accuracy"], 0.5)
 
     def replayed(self, run):
