@@ -355,7 +355,7 @@ static int replay_run(struct tw_args *args, char **again) {
     int code;
     if (take_settings(args, own, &error) || tw_log_file_open(&log, args->job, &error) ||
         tw_log_history_read(&history, args->job, &end, &error) || load_jobs(&jobs, args, &error) ||
-        check_plateau(&jobs, &error) ||
+        check_plateau(&jobs, &error) || tw_checked_job_initial(&jobs.wanted, &error) ||
         tw_blas_core_pin(jobs.wanted.job->blas_core, again, &error) ||
         tw_gemm_start(jobs.wanted.job->blas_core, &error) ||
         make_folder(args, &jobs, folder, &error)) {

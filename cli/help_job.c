@@ -16,6 +16,8 @@ static const char keys[] =
     "  model.layers         the list of layers, see below\n"
     "  model.loss           the loss, see below\n"
     "  model.objective      instead of these: a function without data, see below\n"
+    "  model.init           FILE, a run or a checkpoint whose weights it starts from; or\n"
+    "                       {file: FILE, tensors: PATTERN}: some of them\n"
     "  model.tensors        instead of these: {name: shape} of a program of your own\n"
     "  data.train           {format: ..., ...}, see below\n"
     "  data.test            the same; scored at the end of each epoch\n"

@@ -199,6 +199,33 @@ static enum tw_status check_words(struct tw_checked_job *checked, struct tw_erro
     return status ? status : tw_job_resolve(checked->job, &rule_book, error);
 }
 
+enum tw_status tw_checked_job_initial(struct tw_checked_job *checked, struct tw_error *error) {
+    struct tw_job_model *model = &checked->job->model;
+    const struct tw_where where = model->init.where;
+    struct tw_error why = {.status = TW_OK};
+    if (!model->init.file || checked->initial.value) /* it was needed before */
+        return TW_OK;
+    enum tw_status status = tw_initial_load(&checked->initial, model->init.file,
+                                            model->init.pattern, &checked->model->list, &why);
+    if (status != TW_OK) {
+        tw_job_error(error, where, "model.init", "%s", why.text);
+        return error->status = status;
+    }
+    if (*model->init.sha256 && strcmp(model->init.sha256, checked->initial.sha256) != 0)
+        return tw_job_error(error, where, "model.init.sha256",
+                            "other weights than the job's: what is in %s has %s", model->init.file,
+                            checked->initial.sha256);
+    memcpy(model->init.sha256, checked->initial.sha256, sizeof model->init.sha256);
+    return TW_OK;
+}
+
+/* A process that only has to agree on them needs no file. */
+static enum tw_status check_initial(struct tw_checked_job *checked, enum tw_check_data data,
+                                    struct tw_error *error) {
+    bool known = data == TW_CHECK_NO_DATA && *checked->job->model.init.sha256;
+    return known ? TW_OK : tw_checked_job_initial(checked, error);
+}
+
 enum tw_status tw_checked_job_load(struct tw_checked_job *out, const char *path,
                                    const struct tw_job_setting *settings, int count,
                                    enum tw_check_data data, struct tw_error *error) {
@@ -206,6 +233,8 @@ enum tw_status tw_checked_job_load(struct tw_checked_job *out, const char *path,
     enum tw_status status = tw_job_load(&out->job, path, settings, count, error);
     if (!status)
         status = check_words(out, error);
+    if (!status)
+        status = check_initial(out, data, error);
     if (!status)
         status = check_data(out, data, error);
     out->pace.epoch_samples = out->train_samples;
@@ -216,6 +245,7 @@ enum tw_status tw_checked_job_load(struct tw_checked_job *out, const char *path,
 
 void tw_checked_job_fini(struct tw_checked_job *checked) {
     free(checked->treatment);
+    tw_initial_fini(&checked->initial);
     tw_model_free(checked->model);
     free(checked->turns);
     if (checked->job)

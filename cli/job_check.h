@@ -8,6 +8,7 @@
 #define TW_CLI_JOB_CHECK_H
 
 #include "common/job/job.h"
+#include "common/tensor/initial.h"
 #include "server/core/dial.h"
 #include "server/core/optimizer.h"
 #include "server/core/schedule.h"
@@ -26,6 +27,7 @@ struct tw_checked_job {
     struct tw_model *model;
     const struct tw_optimizer *optimizer;
     struct tw_optimizer_options optimizer_options;
+    struct tw_initial initial; /* where the job has model.init and data is looked at */
     struct tw_shaping shaping;
     struct tw_treatment *treatment; /* [tensors] */
     struct tw_pace pace;            /* what the schedules say; epoch_samples is train_samples */
@@ -40,6 +42,10 @@ struct tw_checked_job {
 enum tw_status tw_checked_job_load(struct tw_checked_job *out, const char *path,
                                    const struct tw_job_setting *settings, int count,
                                    enum tw_check_data data, struct tw_error *error);
+
+/* The weights that the job starts from into checked->initial, of one that was loaded with
+ * TW_CHECK_NO_DATA. TW_OK and nothing: there are none. TW_JOB, TW_DATA, TW_NO_MEMORY. */
+enum tw_status tw_checked_job_initial(struct tw_checked_job *checked, struct tw_error *error);
 
 /* Harmless on zeros. */
 void tw_checked_job_fini(struct tw_checked_job *checked);

@@ -79,6 +79,7 @@ static enum tw_status make_replay(struct replaying *r, struct tw_error *error) {
         .shard = job->shard,
         .batch = tw_job_batch(job),
         .seeds = job->seeds,
+        .initial = replayer->checked->initial.value,
         .augment = tw_augment_of(job),
         .push = job->encoding.push,
         .pull = job->encoding.pull,

@@ -18,6 +18,7 @@ struct tw_server_config tw_server_config_of(const struct tw_checked_job *checked
     return (struct tw_server_config){
         .job = checked->job,
         .tensors = &checked->model->list,
+        .initial = checked->initial.value,
         .optimizer = checked->optimizer,
         .optimizer_options = checked->optimizer_options,
         .pace = checked->pace,

@@ -58,8 +58,13 @@ static enum tw_status make_weights(struct tw_replay *replay, struct tw_error *er
     if (status != TW_OK)
         return status;
     for (int t = 0; t < list->count; t++) {
-        tw_tensor_fill(&list->tensors[t], t, replay->config.seeds.init, 0,
-                       list->tensors[t].elements, replay->current->plane.at + at);
+        const float *initial = replay->config.initial ? replay->config.initial[t] : NULL;
+        float *weights = replay->current->plane.at + at;
+        if (initial)
+            memcpy(weights, initial, (size_t)list->tensors[t].elements * sizeof(float));
+        else
+            tw_tensor_fill(&list->tensors[t], t, replay->config.seeds.init, 0,
+                           list->tensors[t].elements, weights);
         at += (size_t)list->tensors[t].elements;
     }
     for (int i = 0; i < optimizer->states; i++) {

@@ -41,6 +41,7 @@ struct tw_replay_config {
     enum tw_data_shard shard;
     int64_t batch; /* over all slots */
     struct tw_seeds seeds;
+    float *const *initial;     /* as tw_shard_config.initial */
     struct tw_augment augment; /* of the samples; zeros: none */
     uint32_t push, pull; /* enum tw_encoding_number: gradients and weights are rounded likewise */
     uint32_t slots;      /* gradients of an update by all workers */

@@ -163,3 +163,25 @@ void tw_text_clean(char *text) {
             byte[0] = '?';
     }
 }
+
+/* The last star takes as little as it can, and one more each time the rest does not fit. */
+bool tw_pattern_fits(const char *pattern, const char *name) {
+    const char *star = NULL, *from = NULL;
+    while (*name) {
+        if (*pattern == '*') {
+            star = pattern++;
+            from = name;
+        } else if (*pattern == '?' || *pattern == *name) {
+            pattern++;
+            name++;
+        } else if (star) {
+            pattern = star + 1;
+            name = ++from;
+        } else {
+            return false;
+        }
+    }
+    while (*pattern == '*')
+        pattern++;
+    return !*pattern;
+}

@@ -58,6 +58,9 @@ size_t tw_utf8_length(const char *bytes, size_t size);
  * without leaving half a character before it. room >= 8. */
 void tw_text_mark_cut(char *out, size_t room);
 
+/* Whether a name fits a pattern: `*` stands for any bytes, `?` for one. */
+bool tw_pattern_fits(const char *pattern, const char *name);
+
 /* Replaces each byte of a control character (C0, DEL, and C1 as UTF-8) by '?', in
  * place: what a peer sent cannot move the cursor of a terminal. */
 void tw_text_clean(char *text);

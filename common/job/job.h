@@ -23,6 +23,12 @@ struct tw_job_model {
     struct tw_variant objective;   /* instead of these: a function without data; name NULL: none */
     bool own;                      /* model.tensors: gradients come from a program of the user's */
     struct tw_tensor_list tensors; /* when own; start at zero */
+    struct {
+        const char *file;    /* weights that some tensors start from; NULL: none */
+        const char *pattern; /* of their names, with * and ? */
+        char sha256[65];     /* of what is taken (common/tensor/initial.h); "": not given */
+        struct tw_where where;
+    } init;
     struct tw_where where;
 };
 

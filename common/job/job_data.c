@@ -36,10 +36,10 @@ static enum tw_status read_part(const struct tw_job_reader *reader, const struct
     return node ? tw_read_variant(reader, node, &data_form, out) : TW_OK;
 }
 
-/* Which training data it must be: written into the job of a run, so that nobody goes on
- * with other data. */
-static enum tw_status read_sha256(const struct tw_job_reader *reader, const struct tw_yaml *data) {
-    const struct tw_yaml *node = tw_yaml_find(data, "sha256");
+/* Of data, or weights: written into the job of a run, so that nobody goes on with others. */
+enum tw_status tw_read_sha256(const struct tw_job_reader *reader, const struct tw_yaml *map,
+                              char *out) {
+    const struct tw_yaml *node = tw_yaml_find(map, "sha256");
     struct tw_option option;
     char shown[TW_SHOWN];
     if (!node)
@@ -50,7 +50,7 @@ static enum tw_status read_sha256(const struct tw_job_reader *reader, const stru
     if (strlen(option.text) != 64 || strspn(option.text, "0123456789abcdef") != 64)
         return tw_node_error(reader, node, "%s is no SHA-256; it must be 64 of 0-9 and a-f",
                              tw_shown(option.text, shown));
-    memcpy(reader->job->data_sha256, option.text, sizeof reader->job->data_sha256);
+    memcpy(out, option.text, 65);
     return TW_OK;
 }
 
@@ -131,5 +131,5 @@ enum tw_status tw_read_data(const struct tw_job_reader *reader) {
                              "own is not available yet in Talweg " TALWEG_VERSION
                              "; write epoch or fixed");
     job->shard = (enum tw_data_shard)shard;
-    return status == TW_OK ? read_sha256(reader, data) : status;
+    return status == TW_OK ? tw_read_sha256(reader, data, job->data_sha256) : status;
 }

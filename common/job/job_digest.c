@@ -44,6 +44,14 @@ static void add_shape(struct tw_sha256 *sha, const char *key, int dims, const in
         add_number(sha, "", shape[i]);
 }
 
+static void add_init(struct tw_sha256 *sha, const struct tw_job_model *model) {
+    if (!model->init.file)
+        return;
+    add(sha, "starts from");
+    add(sha, model->init.pattern);
+    add(sha, model->init.sha256);
+}
+
 static void add_model(struct tw_sha256 *sha, const struct tw_job_model *model) {
     if (model->objective.name) {
         add_variant(sha, "objective", &model->objective);
@@ -106,6 +114,7 @@ void tw_job_digest(const struct tw_job *job, uint64_t samples, uint8_t digest[32
     tw_sha256_init(&sha);
     add(&sha, "talweg job 1");
     add_model(&sha, &job->model);
+    add_init(&sha, &job->model);
     if (job->has_train)
         add_variant(&sha, "train", &job->train);
     add_number(&sha, "samples", (int64_t)samples);

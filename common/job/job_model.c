@@ -100,7 +100,8 @@ static enum tw_status read_tensors(const struct tw_job_reader *reader, const str
 }
 
 enum tw_status tw_read_model(const struct tw_job_reader *reader, const struct tw_yaml *root) {
-    static const char *const names[] = {"input", "layers", "loss", "tensors", "objective", NULL};
+    static const char *const names[] = {"input",     "layers", "loss", "tensors",
+                                        "objective", "init",   NULL};
     const struct tw_yaml *model = tw_yaml_find(root, "model");
     if (!model)
         return tw_missing_error(reader, root, "model",
@@ -115,9 +116,14 @@ enum tw_status tw_read_model(const struct tw_job_reader *reader, const struct tw
     const struct tw_yaml *tensors = tw_yaml_find(model, "tensors");
     const struct tw_yaml *objective = tw_yaml_find(model, "objective");
     const struct tw_yaml *alone = tensors ? tensors : objective;
+    const struct tw_yaml *init = tw_yaml_find(model, "init");
+    if (init)
+        status = tw_read_init(reader, init);
+    if (status != TW_OK)
+        return status;
     if (!alone)
         return read_net(reader, model);
-    if (model->count > 1)
+    if (model->count > 1 + (init != NULL))
         return tw_node_error(reader, model->first == alone ? alone->next : model->first,
                              "stands beside model.%s; give tensors for gradients of your own "
                              "program, an objective, or input, layers and loss",

@@ -88,6 +88,13 @@ enum tw_status tw_read_data(const struct tw_job_reader *reader);
 /* gradient, clip, weight_decay, groups, average (job_update.c). */
 enum tw_status tw_read_update(const struct tw_job_reader *reader);
 
+/* model.init, at its node (job_init.c). */
+enum tw_status tw_read_init(const struct tw_job_reader *reader, const struct tw_yaml *node);
+
+/* `sha256` of a mapping, when it is given, into out[65] (job_data.c). */
+enum tw_status tw_read_sha256(const struct tw_job_reader *reader, const struct tw_yaml *map,
+                              char *out);
+
 /* on_worker_loss: a word, or {action: ..., after: ..., silent: ...}; on_divergence: a word
  * (job_loss.c). */
 enum tw_status tw_read_loss(const struct tw_job_reader *reader);

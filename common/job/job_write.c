@@ -133,8 +133,21 @@ static void add_shape(struct tw_text *out, int dims, const int64_t *shape) {
     tw_text_add(out, "]\n");
 }
 
+static void add_init(struct tw_text *out, const struct tw_job_model *model) {
+    if (!model->init.file)
+        return;
+    tw_text_add(out, "  init: {file: ");
+    add_quoted(out, model->init.file);
+    tw_text_add(out, ", tensors: ");
+    add_quoted(out, model->init.pattern);
+    if (*model->init.sha256)
+        tw_text_add(out, ", sha256: \"%s\"", model->init.sha256);
+    tw_text_add(out, "}\n");
+}
+
 static void add_model(struct tw_text *out, const struct tw_job_model *model) {
     tw_text_add(out, "model:\n");
+    add_init(out, model);
     if (model->objective.name) {
         tw_text_add(out, "  objective: ");
         add_one(out, &model->objective);

@@ -4,32 +4,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/base/text.h"
 #include "common/tensor/kernels.h"
 
 /* ---- from the job ---- */
-
-/* `*` stands for any bytes, `?` for one. The last star takes as little as it can, and one more
- * each time the rest does not fit. */
-static bool fits(const char *pattern, const char *name) {
-    const char *star = NULL, *from = NULL;
-    while (*name) {
-        if (*pattern == '*') {
-            star = pattern++;
-            from = name;
-        } else if (*pattern == '?' || *pattern == *name) {
-            pattern++;
-            name++;
-        } else if (star) {
-            pattern = star + 1;
-            name = ++from;
-        } else {
-            return false;
-        }
-    }
-    while (*pattern == '*')
-        pattern++;
-    return !*pattern;
-}
 
 /* The index of a rate; TW_RATES_MAX: there are too many. */
 static uint32_t rate_index(struct tw_shaping *shaping, double rate, bool bare) {
@@ -73,7 +51,7 @@ static enum tw_status take_group(struct tw_shaping *shaping, const struct tw_job
                             "more than %d different learning rates, with and without weight decay",
                             TW_RATES_MAX);
     for (int t = 0; t < list->count; t++) {
-        if (!fits(group->pattern, list->tensors[t].name))
+        if (!tw_pattern_fits(group->pattern, list->tensors[t].name))
             continue;
         any = true;
         if (!taken[t])

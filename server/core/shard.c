@@ -177,8 +177,12 @@ static void fill_weights(struct tw_shard *s) {
         s->offset[c] = at;
         at += round_up(chunk->count, LINE_FLOATS);
         float *weights = tw_shard_buffer(s, 0, c);
-        tw_tensor_fill(&layout->list->tensors[chunk->tensor], (int)chunk->tensor, s->config.seed,
-                       chunk->first, chunk->count, weights);
+        const float *initial = s->config.initial ? s->config.initial[chunk->tensor] : NULL;
+        if (initial)
+            memcpy(weights, initial + chunk->first, chunk->count * sizeof(float));
+        else
+            tw_tensor_fill(&layout->list->tensors[chunk->tensor], (int)chunk->tensor,
+                           s->config.seed, chunk->first, chunk->count, weights);
         for (int i = 0; i < s->config.optimizer->states; i++)
             if (s->config.optimizer->state[i].start == TW_STATE_WEIGHTS)
                 memcpy(tw_shard_state(s, (uint32_t)i, c), weights, chunk->count * sizeof(float));

@@ -57,8 +57,10 @@ struct tw_shard_config {
     uint32_t pool;      /* not 0: pushes have no planes, but so many spare buffers of the size of
                            the largest chunk, tw_shard_pool_min() or more; no `ahead`, no `spares`;
                            shard_pool.h */
-    uint32_t push, pull; /* enum tw_encoding_number: how gradients come and weights leave */
-    uint64_t seed;       /* of the initial weights */
+    uint32_t push, pull;   /* enum tw_encoding_number: how gradients come and weights leave */
+    uint64_t seed;         /* of the initial weights */
+    float *const *initial; /* [tensors] that start as these, borrowed during init; NULL of one of
+                              them: by its own init; NULL: so do all */
     uint64_t hash_every, sums_every; /* updates between two samples (common/tensor/sample.h) */
     const struct tw_optimizer *optimizer;
     struct tw_optimizer_options options;

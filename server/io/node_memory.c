@@ -64,6 +64,7 @@ void tw_server_node_config(const struct tw_server_config *config, const struct t
                   .push = job->encoding.push,
                   .pull = job->encoding.pull,
                   .seed = job->seeds.init,
+                  .initial = config->initial,
                   .hash_every = job->trace.on ? (uint64_t)job->trace.hash_every : 0,
                   .sums_every = job->trace.on ? (uint64_t)job->trace.sums_every : 0,
                   .optimizer = config->optimizer,

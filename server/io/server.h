@@ -46,6 +46,7 @@ struct tw_server_config {
     const char *lead;         /* "HOST:PORT" of the lead; the others only */
     const char *advertise;    /* "HOST:PORT" where workers find this one, or NULL */
     const struct tw_tensor_list *tensors;
+    float *const *initial; /* as tw_shard_config.initial */
     const struct tw_optimizer *optimizer;
     struct tw_optimizer_options optimizer_options;
     struct tw_pace pace; /* of the options */

@@ -45,7 +45,7 @@ static void keys_that_nobody_knows(void **state) {
         {NULL, "worker: {blas: Zen}", ":14: worker.blas: unknown key; known: blas_core"},
         {"  input", "  inputs: [3]",
          ":2: model.inputs: unknown key; did you mean \"input\"? known: input, layers, loss, "
-         "tensors, objective"},
+         "tensors, objective, init"},
         {"  train", "  trian: {format: idx}",
          ":10: data.trian: unknown key; did you mean \"train\"? known: train, test, validation, "
          "standardise, augment, shard, sha256"},

@@ -275,6 +275,7 @@ static void what_must_agree_is_in_the_digest(void **state) {
         {"data.test", "{format: idx, images: a, labels: b}", false},
         {"worker.blas_core", "Zen", false},
         {"average", "{ema: 0.9}", true},
+        {"model.init", "there", true},
         {"stop", "{patience: 3, watch: train}", true},
         {"stop", "{loss: 0.5, watch: train}", true},
         {"stop", "{gradient_norm: 0.5}", true},
