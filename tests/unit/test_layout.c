@@ -92,6 +92,7 @@ static void twenty_chunks_per_server_balance_within_five_percent(void **unused) 
 
 static void any_list_balances_within_its_largest_chunk(void **unused) {
     struct tw_rng rng;
+    int large = 0; /* lists with 20 full chunks per server, and more than one server */
     tw_rng_init(&rng, 1, TW_STREAM_NOISE, 0, 0);
     for (int round = 0; round < 300; round++) {
         int64_t elements[TENSORS];
@@ -101,12 +102,23 @@ static void any_list_balances_within_its_largest_chunk(void **unused) {
         }
         use(count, elements);
         uint32_t chunks = tw_layout_count(&list, TW_CHUNK_BYTES_MIN);
-        uint32_t most = chunks < TW_SERVERS_MAX ? chunks : TW_SERVERS_MAX;
+        int64_t elements_of_all = 0;
+        for (int t = 0; t < count; t++)
+            elements_of_all += elements[t];
+        int64_t fitting = elements_of_all / (20 * TW_BLOCK_FLOATS); /* each with 20 full chunks */
+        uint32_t most = round % 2 && fitting ? (uint32_t)fitting : chunks;
+        most = most < TW_SERVERS_MAX ? most : TW_SERVERS_MAX;
         uint32_t servers = 1 + (uint32_t)tw_rng_below(&rng, most);
         struct tw_layout layout = make(TW_CHUNK_BYTES_MIN, servers);
-        assert_true(check(&layout) <= layout.elements / servers + 1 + TW_BLOCK_FLOATS);
+        int64_t largest = check(&layout);
+        assert_true(largest <= layout.elements / servers + 1 + TW_BLOCK_FLOATS);
+        if (layout.elements / servers >= 20 * TW_BLOCK_FLOATS) {
+            assert_true((double)largest * servers <= 1.05 * (double)layout.elements);
+            large += servers > 1;
+        }
         free(layout.chunk);
     }
+    assert_true(large >= 50);
 }
 
 static void every_shard_gets_a_chunk_even_when_one_is_nearly_everything(void **unused) {
