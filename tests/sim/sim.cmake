@@ -6,3 +6,4 @@ target_link_libraries(virtual_cluster PUBLIC tw_server_core tw_worker_core PkgCo
 tw_test(test_bits sim SOURCES ${sim}/test_bits.c ROOMS virtual_cluster)
 tw_test(test_cluster sim SOURCES ${sim}/test_cluster.c ROOMS virtual_cluster)
 tw_test(test_tight sim SOURCES ${sim}/test_tight.c ROOMS virtual_cluster)
+tw_test(test_laws sim SOURCES ${sim}/test_laws.c ROOMS world_desk LIBRARIES m)

@@ -1,0 +1,612 @@
+/* Laws of distributed stochastic gradients, checked on the virtual cluster: the very nodes and
+ * clients of a real one. Expected values come from closed forms; what a finite run may be off comes
+ * from its own standard error, five of them unless said. Seeds are fixed: a pass is a pass every time.
+ *
+ * M workers, p = 1/M; h = rate x curvature; staleness counts from 0. Sources: memoryless staleness and
+ * momentum, Mitliagkas 2016; K-sync and K-async, Dutta 2018; SSP, Ho 2013; floors and edges of constant
+ * delay from the characteristic equation z^(tau+1) - z^tau + h = 0.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/lib/world_desk.h"
+
+/* Longer runs have narrower bounds. */
+static unsigned longer(unsigned normally) {
+    const char *all = getenv("TALWEG_LONG");
+    return all && *all == '1' ? 10 * normally : normally;
+}
+
+static void within(const char *what, double value, double expected, double allowed) {
+    if (!(fabs(value - expected) <= allowed))
+        fail_msg("%s: %.6g, expected %.6g +- %.2g", what, value, expected, allowed);
+}
+
+static void identity(const struct world_desk *desk) {
+    assert_int_equal(desk->sums.applied + desk->sums.in_flight + desk->sums.dropped,
+                     desk->sums.outstanding);
+}
+
+static void run(struct world_desk *desk) {
+    if (world_desk_run(desk) != TW_OK)
+        fail_msg("%s: %s", desk->mode, desk->error.text);
+    identity(desk);
+}
+
+/* ---- staleness ---- */
+
+enum { TAUS = 4096 };
+
+struct staleness {
+    uint64_t count, histogram[TAUS], of_slot[DESK_WORKERS], sum_of_slot[DESK_WORKERS];
+    double sum, squares;
+    uint64_t skip; /* versions at the start */
+};
+
+static void count_staleness(struct world_desk *desk, const struct tw_record *record,
+                            uint64_t now_ns) {
+    struct staleness *s = desk->context;
+    if (record->kind != TW_RECORD_COMMIT || record->version <= s->skip)
+        return;
+    for (uint32_t i = 0; i < record->count; i++) {
+        const struct tw_contribution *c = &record->contributions[i];
+        s->count++;
+        s->histogram[c->staleness < TAUS ? c->staleness : TAUS - 1]++;
+        s->of_slot[c->slot]++;
+        s->sum_of_slot[c->slot] += c->staleness;
+        s->sum += (double)c->staleness;
+        s->squares += (double)c->staleness * (double)c->staleness;
+    }
+}
+
+static double sd_of(const struct staleness *s) {
+    double mean = s->sum / (double)s->count;
+    return sqrt(s->squares / (double)s->count - mean * mean);
+}
+
+static struct staleness staleness_of(uint32_t workers, const char *mode, const char *delay,
+                                     unsigned updates) {
+    struct staleness s = {.skip = 4 * workers};
+    struct world_desk desk = {.workers = workers,
+                              .mode = mode,
+                              .delay = delay,
+                              .updates = updates,
+                              .delay_seed = 11,
+                              .on_record = count_staleness,
+                              .context = &s};
+    run(&desk);
+    if (strcmp(mode, "async") == 0) /* as an exact sum of integers, whatever the law */
+        assert_int_equal(desk.sums.outstanding, (uint64_t)(workers - 1) * updates);
+    return s;
+}
+
+static void conservation_holds_in_every_mode_for_every_law(void **state) {
+    static const char *const modes[] = {"sync", "async", "ssp:2", "backup:2", "k-sync:3",
+                                        "k-batch-sync:3", "k-async:3", "k-batch-async:3",
+                                        "softsync:2"};
+    static const char *const laws[] = {"constant", "exponential", "pareto shape=1.5",
+                                       "heterogeneous_gamma", "two_state", "gamma cv=.17"};
+    for (size_t m = 0; m < sizeof modes / sizeof *modes; m++)
+        for (size_t l = 0; l < sizeof laws / sizeof *laws; l++)
+            staleness_of(7, modes[m], laws[l], 40); /* run() looks */
+}
+
+/* P(tau = k) = p (1 - p)^k: chi-square over cells that expect enough. */
+static void memoryless_staleness_is_geometric(void **state) {
+    static const uint32_t workers[] = {8, 3};
+    for (int w = 0; w < 2; w++) {
+        struct staleness s = staleness_of(workers[w], "async", "exponential", longer(12000));
+        double p = 1.0 / workers[w], n = (double)s.count, chance = p, chi = 0, left = n;
+        uint64_t seen = 0;
+        int cells = 0;
+        for (; n * chance > 40; cells++, chance *= 1 - p) {
+            double off = (double)s.histogram[cells] - n * chance;
+            chi += off * off / (n * chance);
+            left -= n * chance;
+            seen += s.histogram[cells];
+        }
+        chi += (n - (double)seen - left) * (n - (double)seen - left) / left;
+        within("chi-square", chi, cells, 5 * sqrt(2.0 * cells));
+        within("mean", s.sum / n, workers[w] - 1.0, 5 * sqrt((1 - p) / (p * p * n)));
+        within("sd", sd_of(&s), sqrt(1 - p) / p, .06 / p);
+    }
+}
+
+static void constant_steps_are_round_robin(void **state) {
+    for (uint32_t workers = 2; workers <= 9; workers += 7) {
+        struct staleness s = staleness_of(workers, "async", "constant", 200);
+        assert_true(sd_of(&s) == 0);
+        within("tau", s.sum / (double)s.count, workers - 1.0, 0);
+    }
+}
+
+/* Worker i is geometric with p_i = r_i / sum r; the mean over updates stays M - 1. */
+static void fast_and_slow_workers_have_their_own_staleness(void **state) {
+    static const double rate[2][4] = {{1, 1, 1, .25}, {1, 2, 3, 4}};
+    static const char *const laws[2] = {"exponential speeds=[1,1,1,.25]",
+                                        "exponential speeds=[1,2,3,4]"};
+    for (int c = 0; c < 2; c++) {
+        struct staleness s = staleness_of(4, "async", laws[c], longer(12000));
+        double total = 0;
+        for (int i = 0; i < 4; i++)
+            total += rate[c][i];
+        for (int i = 0; i < 4; i++) {
+            double p = rate[c][i] / total, n = (double)s.of_slot[i];
+            within("mean of a worker", (double)s.sum_of_slot[i] / n, (1 - p) / p,
+                   5 * sqrt((1 - p) / (p * p * n)));
+        }
+        within("mean", s.sum / (double)s.count, 3, .05);
+    }
+}
+
+/* K-batch-async: (M - 1)/K; K-async: (M - K)/K. */
+static void gathering_divides_staleness(void **state) {
+    struct staleness s = staleness_of(8, "k-batch-async:4", "exponential", longer(3000));
+    within("k-batch-async:4", s.sum / (double)s.count, 7.0 / 4, .06);
+    s = staleness_of(8, "k-async:4", "exponential", longer(3000));
+    within("k-async:4", s.sum / (double)s.count, 1, .06);
+    s = staleness_of(6, "k-async:2", "gamma cv=.3", longer(3000));
+    within("k-async:2", s.sum / (double)s.count, 2, .06);
+}
+
+/* Gamma with the CV that real clusters have: sd of tau at M = 8 is 1.10 for cv .1, 1.58 for .17. */
+static void real_clusters_are_nearly_round_robin(void **state) {
+    struct staleness s = staleness_of(8, "async", "gamma cv=.1", longer(6000));
+    within("cv .1", sd_of(&s), 1.10, .08);
+    s = staleness_of(8, "async", "gamma cv=.17", longer(6000));
+    within("cv .17", sd_of(&s), 1.58, .12);
+}
+
+/* ---- stability ---- */
+
+struct swing {
+    double early, late; /* largest loss in the second quarter, and in the last */
+    uint64_t updates;
+};
+
+static void watch_swing(struct world_desk *desk, const struct tw_record *record, uint64_t now_ns) {
+    struct swing *s = desk->context;
+    if (record->kind != TW_RECORD_COMMIT)
+        return;
+    if (record->version > s->updates / 4 && record->version <= s->updates / 2)
+        s->early = fmax(s->early, record->loss);
+    if (record->version > 3 * s->updates / 4)
+        s->late = fmax(s->late, record->loss);
+}
+
+static bool grows(uint32_t workers, double h, double mu, uint64_t updates) {
+    char rule[96];
+    struct swing swing = {.updates = updates};
+    snprintf(rule, sizeof rule, "momentum lr=%.17g momentum=%.17g", h, mu);
+    struct world_desk desk = {.workers = workers,
+                              .mode = "async",
+                              .optimizer = rule,
+                              .curvature = 1,
+                              .start = 1,
+                              .updates = updates,
+                              .on_record = watch_swing,
+                              .context = &swing};
+    run(&desk);
+    return swing.late > swing.early;
+}
+
+/* Edge of constant delay tau: h* = 2 sin(pi / (2 (2 tau + 1))); with momentum h* = 2 sin(w/2)
+ * sqrt(1 - 2 mu cos w + mu^2), where (tau - 1/2) w + arg(e^iw - mu) = pi/2. */
+static double edge(double tau, double mu) {
+    double low = 1e-9, high = M_PI;
+    if (mu == 0)
+        return 2 * sin(M_PI / (2 * (2 * tau + 1)));
+    for (int i = 0; i < 100; i++) {
+        double w = (low + high) / 2;
+        bool above = (tau - .5) * w + atan2(sin(w), cos(w) - mu) > M_PI / 2;
+        low = above ? low : w;
+        high = above ? w : high;
+    }
+    return 2 * sin(low / 2) * sqrt(1 - 2 * mu * cos(low) + mu * mu);
+}
+
+static void constant_delay_is_stable_up_to_its_edge(void **state) {
+    within("table", edge(7, 0), .209057, 1e-6);
+    within("table", edge(7, .5), .095753, 1e-6);
+    within("table", edge(3, .9), .034784, 1e-6);
+    static const struct {
+        uint32_t workers;
+        double mu;
+    } cases[] = {{2, 0}, {4, 0}, {8, 0}, {2, .5}, {4, .5}, {4, .9}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        double h = edge(cases[i].workers - 1.0, cases[i].mu);
+        assert_false(grows(cases[i].workers, .98 * h, cases[i].mu, 2000));
+        assert_true(grows(cases[i].workers, 1.02 * h, cases[i].mu, 2000));
+    }
+}
+
+/* ---- floors ---- */
+
+enum { COORDINATES = 256 };
+
+struct floor {
+    uint64_t skip, times;
+    double squares; /* sum over times of the mean over coordinates */
+    double stale, fresh, both, gap;
+    uint64_t pairs;
+};
+
+static void add_squares(struct world_desk *desk, uint64_t version) {
+    struct floor *f = desk->context;
+    float x[COORDINATES];
+    double sum = 0;
+    if (version <= f->skip)
+        return;
+    tw_world_weights(desk->world, x);
+    for (int i = 0; i < COORDINATES; i++)
+        sum += (double)x[i] * (double)x[i];
+    f->squares += sum / COORDINATES;
+    f->times++;
+}
+
+/* What a gradient was computed on, next to what it will be applied to. */
+static void compare_read(struct world_desk *desk, const float *read) {
+    struct floor *f = desk->context;
+    float x[COORDINATES];
+    if (f->times == 0)
+        return;
+    tw_world_weights(desk->world, x);
+    for (int i = 0; i < COORDINATES; i++) {
+        double a = (double)read[i], b = (double)x[i];
+        f->stale += a * a;
+        f->fresh += b * b;
+        f->both += a * b;
+        f->gap += (a - b) * (a - b);
+    }
+    f->pairs++;
+}
+
+static struct floor floor_of(uint32_t workers, const char *delay, double h, unsigned updates) {
+    struct floor f = {.skip = 600};
+    struct world_desk desk = {.workers = workers,
+                              .mode = "async",
+                              .delay = delay,
+                              .rate = h,
+                              .curvature = 1,
+                              .noise = 1,
+                              .elements = COORDINATES,
+                              .updates = f.skip + updates,
+                              .seed = 3,
+                              .delay_seed = 5,
+                              .on_version = add_squares,
+                              .on_gradient = compare_read,
+                              .context = &f};
+    run(&desk);
+    f.squares /= (double)f.times;
+    return f;
+}
+
+/* Of SGD: h^2 / (h (2 - h)), in units of the noise at curvature 1. */
+static double fresh_floor(double h) {
+    return h / (2 - h);
+}
+
+static double constant_floor(double tau, double h) {
+    double phi = 2 * asin(h / 2);
+    return h * h * (1 + sin((2 * tau + 1) * phi / 2)) /
+           (2 * h * cos((2 * tau + 1) * phi / 2) * cos(phi / 2));
+}
+
+static double memoryless_floor(double p, double h) {
+    return h / (2 * p * (1 + h) / (p + h) - h);
+}
+
+static void noise_ends_on_the_floor_of_its_staleness(void **state) {
+    within("table", constant_floor(7, .05) / fresh_floor(.05), 1.4321, 1e-4);
+    within("table", memoryless_floor(.125, .05) / fresh_floor(.05), 1.3448, 1e-4);
+    struct floor f = floor_of(1, "constant", .05, longer(2500));
+    within("fresh", f.squares / fresh_floor(.05), 1, .025);
+    /* Off by one in tau would be 1.358 or 1.512. */
+    f = floor_of(8, "constant", .05, longer(4000));
+    within("constant", f.squares / fresh_floor(.05), 1.4321, .036);
+    f = floor_of(4, "constant", .1, longer(2500));
+    within("constant, M = 4", f.squares / constant_floor(3, .1), 1, .03);
+    f = floor_of(8, "exponential", .05, longer(4000));
+    within("memoryless", f.squares / fresh_floor(.05), 1.3448, .04);
+}
+
+/* Stale and fresh gradients: cosine, and |x_t - x_read|^2 = 2 Var (1 - cosine). */
+static void stale_gradients_point_nearly_there(void **state) {
+    double h = .05, p = 1.0 / 8;
+    struct floor f = floor_of(8, "exponential", h, longer(3000));
+    within("memoryless", f.both / sqrt(f.stale * f.fresh), p * (1 + h) / (p + h), .02);
+    within("gap", f.gap / (double)f.pairs / COORDINATES,
+           2 * memoryless_floor(p, h) * (1 - p * (1 + h) / (p + h)), .06 * memoryless_floor(p, h));
+    f = floor_of(8, "constant", h, longer(3000));
+    double variance = constant_floor(7, h) / (h * h);
+    within("constant", f.both / sqrt(f.stale * f.fresh), (h + 1 / (h * variance)) / 2, .015);
+}
+
+/* ---- momentum of the mean ---- */
+
+enum { PATH = 24 };
+
+static void note_path(struct world_desk *desk, uint64_t version) {
+    double *x = desk->context;
+    float now[1];
+    tw_world_weights(desk->world, now);
+    if (version < PATH)
+        x[version] = (double)now[0];
+}
+
+static double far_from_momentum(const char *delay, uint32_t workers, double h, unsigned schedules) {
+    double sum[PATH] = {0}, squares[PATH] = {0}, theory[PATH], worst = 0;
+    for (unsigned r = 0; r < schedules; r++) {
+        double x[PATH] = {1};
+        struct world_desk desk = {.workers = workers,
+                                  .mode = "async",
+                                  .delay = delay,
+                                  .rate = h,
+                                  .curvature = 1,
+                                  .start = 1,
+                                  .updates = PATH,
+                                  .delay_seed = 100 + r,
+                                  .on_version = note_path,
+                                  .context = x};
+        run(&desk);
+        for (int t = 0; t < PATH; t++) {
+            sum[t] += x[t];
+            squares[t] += x[t] * x[t];
+        }
+    }
+    theory[0] = 1;
+    theory[1] = 1 - h; /* the first step is a full one */
+    for (int t = 1; t + 1 < PATH; t++)
+        theory[t + 1] = theory[t] + (1 - 1.0 / workers) * (theory[t] - theory[t - 1]) -
+                        h / workers * theory[t];
+    for (int t = 2; t < PATH; t++) {
+        double mean = sum[t] / schedules, variance = squares[t] / schedules - mean * mean;
+        worst = fmax(worst, fabs(mean - theory[t]) / sqrt(variance / schedules + 1e-14));
+    }
+    return worst;
+}
+
+/* E x_{t+1} - x_t = (1 - 1/M) (x_t - x_{t-1}) - (h/M) x_t: for the mean over schedules, and for
+ * memoryless steps only. */
+static void asynchrony_begets_momentum_of_the_mean(void **state) {
+    assert_true(far_from_momentum("exponential", 4, .2, longer(120)) < 5);
+    assert_true(far_from_momentum("gamma cv=.1", 4, .2, 120) > 10);
+}
+
+/* ---- saddles ---- */
+
+struct escape {
+    int left;
+    double mean; /* sum, while it runs */
+    bool out[COORDINATES];
+};
+
+static void note_escapes(struct world_desk *desk, uint64_t version) {
+    struct escape *e = desk->context;
+    float x[COORDINATES];
+    tw_world_weights(desk->world, x);
+    for (int i = 0; i < COORDINATES; i++)
+        if (!e->out[i] && fabs((double)x[i]) > 1) {
+            e->out[i] = true;
+            e->mean += (double)version;
+            e->left--;
+        }
+}
+
+static double escape_time(uint32_t workers, const char *delay, double variance, unsigned runs) {
+    double sum = 0;
+    for (unsigned r = 0; r < runs; r++) {
+        struct escape e = {.left = COORDINATES};
+        struct world_desk desk = {.workers = workers,
+                                  .mode = "async",
+                                  .delay = delay,
+                                  .rate = .1,
+                                  .curvature = -1,
+                                  .noise = sqrt(variance),
+                                  .elements = COORDINATES,
+                                  .updates = 260,
+                                  .seed = 40 + r,
+                                  .delay_seed = 90 + r,
+                                  .on_version = note_escapes,
+                                  .context = &e};
+        run(&desk);
+        assert_true(e.left <= 1);
+        sum += e.mean / (COORDINATES - e.left);
+    }
+    return sum / runs;
+}
+
+/* x' = (1 + h) x + e: mean [ln(1/s) + .6352] / ln(1 + h) + 1/2, s^2 = Var(e) / ((1 + h)^2 - 1). */
+static double escape_theory(double variance) {
+    double s = sqrt(.01 * variance / (1.1 * 1.1 - 1));
+    return (log(1 / s) + .6352) / log(1.1) + .5;
+}
+
+static void noise_leaves_saddles_and_staleness_slows_it(void **state) {
+    within("table", escape_theory(.1), 35.2, .05);
+    within("table", escape_theory(1), 23.1, .05);
+    double small = escape_time(1, "constant", .1, 8), large = escape_time(1, "constant", 1, 8);
+    within("noise .1", small, escape_theory(.1), 1.3);
+    within("noise 1", large, escape_theory(1), 1.3);
+    within("difference", small - large, log(sqrt(10)) / log(1.1), 1.2);
+    within("M = 8, constant", escape_time(8, "constant", .1, 4), 55.5, 2);
+    within("M = 8, memoryless", escape_time(8, "exponential", .1, longer(8)), 50.7, 3);
+}
+
+/* ---- how long things take ---- */
+
+static double seconds_for(uint32_t workers, const char *mode, const char *delay, uint64_t updates) {
+    struct world_desk desk = {
+        .workers = workers, .mode = mode, .delay = delay, .updates = updates, .delay_seed = 21};
+    run(&desk);
+    return desk.seconds / (double)updates;
+}
+
+static double harmonic(int n) {
+    double sum = 0;
+    for (int i = 1; i <= n; i++)
+        sum += 1.0 / i;
+    return sum;
+}
+
+/* Time of a round that waits for K of P: H_P - H_{P-K}. */
+static void a_round_waits_for_its_slowest(void **state) {
+    unsigned rounds = longer(2500);
+    for (int k = 4; k <= 8; k += 2) {
+        char mode[32];
+        double mean = harmonic(8) - harmonic(8 - k), variance = 0;
+        for (int i = 8 - k + 1; i <= 8; i++)
+            variance += 1.0 / (i * i);
+        double allowed = 5 * sqrt(variance / rounds);
+        snprintf(mode, sizeof mode, "k-sync:%d", k);
+        within(mode, seconds_for(8, mode, "exponential", rounds), mean, allowed);
+        within("shifted", seconds_for(8, mode, "shifted_exponential mean=1 shift=.5", rounds),
+               mean + .5, allowed);
+    }
+    within("sync is K = P", seconds_for(8, "sync", "exponential", rounds), harmonic(8),
+           5 * sqrt(1.53 / rounds));
+    /* Pareto: Gamma(n+1) Gamma(n-k+1-1/a) / (Gamma(n-k+1) Gamma(n+1-1/a)). */
+    double a = 4, pareto = exp(lgamma(9) + lgamma(1 - 1 / a) - lgamma(9 - 1 / a));
+    within("pareto", seconds_for(8, "sync", "pareto shape=4 minimum=1", rounds), pareto,
+           5 * .55 / sqrt(rounds));
+}
+
+/* P / E[X] updates a second for any law; an update of K pushes takes K of them. */
+static void asynchrony_loses_no_time(void **state) {
+    static const struct {
+        const char *delay;
+        double mean, cv;
+    } laws[] = {{"constant", 1, 0},
+                {"exponential mean=2", 2, 1},
+                {"gamma cv=.5", 1, .5},
+                {"shifted_exponential mean=1 shift=.5", 1.5, .67},
+                {"pareto shape=3 minimum=1", 1.5, .58}};
+    unsigned updates = longer(4000);
+    for (size_t i = 0; i < sizeof laws / sizeof *laws; i++)
+        within(laws[i].delay, seconds_for(8, "async", laws[i].delay, updates) * 8 / laws[i].mean, 1,
+               5 * laws[i].cv / sqrt(updates) + 8.0 / updates);
+    within("k-batch-async:4", seconds_for(8, "k-batch-async:4", "exponential", updates / 4) * 2, 1,
+           5 / sqrt(updates) + 8.0 / updates);
+}
+
+/* ---- ssp ---- */
+
+struct clocks {
+    uint64_t done[DESK_WORKERS], bound; /* steps of each */
+    uint32_t workers;
+};
+
+static void watch_clocks(struct world_desk *desk, const struct tw_record *record, uint64_t now_ns) {
+    struct clocks *c = desk->context;
+    uint64_t least = UINT64_MAX;
+    for (uint32_t i = 0; record->kind == TW_RECORD_COMMIT && i < record->count; i++)
+        c->done[record->contributions[i].slot] = record->contributions[i].step;
+    if (record->kind != TW_RECORD_RELEASE)
+        return;
+    for (uint32_t i = 0; i < c->workers; i++)
+        least = c->done[i] < least ? c->done[i] : least;
+    assert_true(record->step - 1 - least <= c->bound); /* it begins clock step - 1 */
+}
+
+static void ssp_waits_less_the_wider_its_bound(void **state) {
+    static const struct {
+        unsigned bound;
+        double rate;
+    } table[] = {{0, .3679}, {1, .557}, {2, .661}, {4, .771}, {8, .860}};
+    unsigned updates = longer(8000);
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        char mode[16];
+        struct clocks clocks = {.bound = table[i].bound, .workers = 8};
+        snprintf(mode, sizeof mode, "ssp:%u", table[i].bound);
+        struct world_desk desk = {.workers = 8,
+                                  .mode = mode,
+                                  .delay = "exponential",
+                                  .updates = updates,
+                                  .delay_seed = 31,
+                                  .on_record = watch_clocks,
+                                  .context = &clocks};
+        run(&desk);
+        within(mode, updates / 8.0 / desk.seconds / table[i].rate, 1, 6 / sqrt(updates));
+    }
+}
+
+/* It does not help against one that is always slow: 4 s a step, whatever the bound. */
+static void ssp_does_not_help_a_permanent_straggler(void **state) {
+    for (uint64_t bound = 1; bound <= 16; bound *= 4) {
+        char mode[16];
+        struct clocks clocks = {.bound = bound, .workers = 4};
+        snprintf(mode, sizeof mode, "ssp:%u", (unsigned)bound);
+        struct world_desk desk = {.workers = 4,
+                                  .mode = mode,
+                                  .delay = "constant speeds=[1,1,1,.25]",
+                                  .updates = 4 * 100 + 3 * bound,
+                                  .on_record = watch_clocks,
+                                  .context = &clocks};
+        run(&desk);
+        within(mode, desk.seconds, 4 * 100, 4);
+    }
+}
+
+/* ---- bias ---- */
+
+static void add_mean(struct world_desk *desk, uint64_t version) {
+    double *sum = desk->context;
+    float x[1];
+    tw_world_weights(desk->world, x);
+    if (version > 1000)
+        sum[0] += (double)x[0];
+}
+
+/* Each worker its own shard: async ends at the mean weighted by rates, sync at the plain one. */
+static void who_is_fast_has_more_say(void **state) {
+    static const double target[] = {0, 1, 2, 3, 10};
+    unsigned updates = 1000 + longer(12000);
+    double sum[1] = {0};
+    struct world_desk desk = {.workers = 5,
+                              .mode = "async",
+                              .delay = "exponential speeds=[1,1,1,1,4]",
+                              .rate = .02,
+                              .curvature = 1,
+                              .target = target,
+                              .updates = updates,
+                              .delay_seed = 41,
+                              .on_version = add_mean,
+                              .context = sum};
+    run(&desk);
+    within("async", sum[0] / (updates - 1000), 5.75, 5 * 4.07 / sqrt(updates));
+    desk.mode = "sync";
+    desk.updates = 1100;
+    sum[0] = 0;
+    run(&desk);
+    within("sync", sum[0] / 100, 3.2, 1e-4);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(conservation_holds_in_every_mode_for_every_law),
+        cmocka_unit_test(memoryless_staleness_is_geometric),
+        cmocka_unit_test(constant_steps_are_round_robin),
+        cmocka_unit_test(fast_and_slow_workers_have_their_own_staleness),
+        cmocka_unit_test(gathering_divides_staleness),
+        cmocka_unit_test(real_clusters_are_nearly_round_robin),
+        cmocka_unit_test(constant_delay_is_stable_up_to_its_edge),
+        cmocka_unit_test(noise_ends_on_the_floor_of_its_staleness),
+        cmocka_unit_test(stale_gradients_point_nearly_there),
+        cmocka_unit_test(asynchrony_begets_momentum_of_the_mean),
+        cmocka_unit_test(noise_leaves_saddles_and_staleness_slows_it),
+        cmocka_unit_test(a_round_waits_for_its_slowest),
+        cmocka_unit_test(asynchrony_loses_no_time),
+        cmocka_unit_test(ssp_waits_less_the_wider_its_bound),
+        cmocka_unit_test(ssp_does_not_help_a_permanent_straggler),
+        cmocka_unit_test(who_is_fast_has_more_say),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
