@@ -269,9 +269,9 @@ static bool stops(void *context) {
 /* ---- set-up ---- */
 
 static enum tw_status load_data(struct simulating *s, struct tw_error *error) {
-    struct tw_data_needs needs = tw_model_needs(s->of->checked->model);
     if (!s->job->has_train)
         return TW_OK;
+    struct tw_data_needs needs = tw_model_needs(s->of->checked->model);
     return tw_datasets_open(&s->data, s->job, &needs, TW_WANT_TRAIN | TW_WANT_TEST, error);
 }
 

@@ -57,11 +57,14 @@ static bool any_below(const struct tw_exact_sum *sum, int place) {
 }
 
 double tw_exact_sum_value(const struct tw_exact_sum *sum) {
-    int top = 64 * TW_EXACT_SUM_WORDS - 1;
+    int word = TW_EXACT_SUM_WORDS - 1;
     if (sum->not_finite)
         return (double)NAN;
-    while (top >= 0 && !bit(sum, top))
-        top--;
+    while (word >= 0 && !sum->word[word])
+        word--;
+    if (word < 0)
+        return 0;
+    int top = 64 * word + 63 - __builtin_clzll(sum->word[word]);
     int lowest = top - MANTISSA_BITS + 1 > 0 ? top - MANTISSA_BITS + 1 : 0;
     uint64_t mantissa = 0;
     for (int place = top; place >= lowest && place >= 0; place--)

@@ -42,6 +42,18 @@ class TheRealRun(Simulator):
                         open(self.path("real", "model.safetensors"), "rb") as theirs:
                     self.assertEqual(ours.read(), theirs.read())
 
+    def test_objectives_too(self):
+        self.write("objective.yaml", "model: {objective: {name: quadratic, spectrum: [1, 3], "
+                   "noise: .5}}\nbatch: 8\nupdates: 200\ncluster: {workers: 4}\n"
+                   "optimizer: {name: sgd, lr: 0.1}\n")
+        code, out, err = self.talweg("run", "objective.yaml", "--out", "real", "--json")
+        self.assertEqual(code, 0, err)
+        simulated, _ = self.sim("--out", "sim", job="objective.yaml")
+        self.assertEqual(simulated["model_sha256"], self.result(out)["model_sha256"])
+        simulated, _ = self.sim("--out", "late", "--mode", "async", job="objective.yaml")
+        self.assertAlmostEqual(simulated["staleness_mean"], 3, delta=.1)
+        self.assert_replays("late", simulated)
+
     def test_with_slots_too(self):
         code, out, err = self.talweg("run", "job.yaml", "--out", "real", "--json", "--set",
                                      "slots=4")

@@ -1,10 +1,11 @@
 /* Laws of distributed stochastic gradients, checked on the virtual cluster: the very nodes and
  * clients of a real one. Expected values come from closed forms; what a finite run may be off comes
- * from its own standard error, five of them unless said. Seeds are fixed: a pass is a pass every time.
+ * from its own standard error, five of them unless said. Seeds are fixed: a pass is a pass every
+ * time.
  *
- * M workers, p = 1/M; h = rate x curvature; staleness counts from 0. Sources: memoryless staleness and
- * momentum, Mitliagkas 2016; K-sync and K-async, Dutta 2018; SSP, Ho 2013; floors and edges of constant
- * delay from the characteristic equation z^(tau+1) - z^tau + h = 0.
+ * M workers, p = 1/M; h = rate x curvature; staleness counts from 0. Sources: memoryless staleness
+ * and momentum, Mitliagkas 2016; K-sync and K-async, Dutta 2018; SSP, Ho 2013; floors and edges of
+ * constant delay from the characteristic equation z^(tau+1) - z^tau + h = 0.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -17,29 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tests/lib/world_desk.h"
-
-/* Longer runs have narrower bounds. */
-static unsigned longer(unsigned normally) {
-    const char *all = getenv("TALWEG_LONG");
-    return all && *all == '1' ? 10 * normally : normally;
-}
-
-static void within(const char *what, double value, double expected, double allowed) {
-    if (!(fabs(value - expected) <= allowed))
-        fail_msg("%s: %.6g, expected %.6g +- %.2g", what, value, expected, allowed);
-}
-
-static void identity(const struct world_desk *desk) {
-    assert_int_equal(desk->sums.applied + desk->sums.in_flight + desk->sums.dropped,
-                     desk->sums.outstanding);
-}
-
-static void run(struct world_desk *desk) {
-    if (world_desk_run(desk) != TW_OK)
-        fail_msg("%s: %s", desk->mode, desk->error.text);
-    identity(desk);
-}
+#include "tests/sim/laws.h"
 
 /* ---- staleness ---- */
 
@@ -89,11 +68,12 @@ static struct staleness staleness_of(uint32_t workers, const char *mode, const c
 }
 
 static void conservation_holds_in_every_mode_for_every_law(void **state) {
-    static const char *const modes[] = {"sync", "async", "ssp:2", "backup:2", "k-sync:3",
-                                        "k-batch-sync:3", "k-async:3", "k-batch-async:3",
-                                        "softsync:2"};
-    static const char *const laws[] = {"constant", "exponential", "pareto shape=1.5",
-                                       "heterogeneous_gamma", "two_state", "gamma cv=.17"};
+    static const char *const modes[] = {"sync",      "async",           "ssp:2",
+                                        "backup:2",  "k-sync:3",        "k-batch-sync:3",
+                                        "k-async:3", "k-batch-async:3", "softsync:2"};
+    static const char *const laws[] = {"constant",         "exponential",
+                                       "pareto shape=1.5", "heterogeneous_gamma",
+                                       "two_state",        "gamma cv=.17"};
     for (size_t m = 0; m < sizeof modes / sizeof *modes; m++)
         for (size_t l = 0; l < sizeof laws / sizeof *laws; l++)
             staleness_of(7, modes[m], laws[l], 40); /* run() looks */
@@ -365,8 +345,8 @@ static double far_from_momentum(const char *delay, uint32_t workers, double h, u
     theory[0] = 1;
     theory[1] = 1 - h; /* the first step is a full one */
     for (int t = 1; t + 1 < PATH; t++)
-        theory[t + 1] = theory[t] + (1 - 1.0 / workers) * (theory[t] - theory[t - 1]) -
-                        h / workers * theory[t];
+        theory[t + 1] =
+            theory[t] + (1 - 1.0 / workers) * (theory[t] - theory[t - 1]) - h / workers * theory[t];
     for (int t = 2; t < PATH; t++) {
         double mean = sum[t] / schedules, variance = squares[t] / schedules - mean * mean;
         worst = fmax(worst, fabs(mean - theory[t]) / sqrt(variance / schedules + 1e-14));
@@ -441,120 +421,6 @@ static void noise_leaves_saddles_and_staleness_slows_it(void **state) {
     within("M = 8, memoryless", escape_time(8, "exponential", .1, longer(8)), 50.7, 3);
 }
 
-/* ---- how long things take ---- */
-
-static double seconds_for(uint32_t workers, const char *mode, const char *delay, uint64_t updates) {
-    struct world_desk desk = {
-        .workers = workers, .mode = mode, .delay = delay, .updates = updates, .delay_seed = 21};
-    run(&desk);
-    return desk.seconds / (double)updates;
-}
-
-static double harmonic(int n) {
-    double sum = 0;
-    for (int i = 1; i <= n; i++)
-        sum += 1.0 / i;
-    return sum;
-}
-
-/* Time of a round that waits for K of P: H_P - H_{P-K}. */
-static void a_round_waits_for_its_slowest(void **state) {
-    unsigned rounds = longer(2500);
-    for (int k = 4; k <= 8; k += 2) {
-        char mode[32];
-        double mean = harmonic(8) - harmonic(8 - k), variance = 0;
-        for (int i = 8 - k + 1; i <= 8; i++)
-            variance += 1.0 / (i * i);
-        double allowed = 5 * sqrt(variance / rounds);
-        snprintf(mode, sizeof mode, "k-sync:%d", k);
-        within(mode, seconds_for(8, mode, "exponential", rounds), mean, allowed);
-        within("shifted", seconds_for(8, mode, "shifted_exponential mean=1 shift=.5", rounds),
-               mean + .5, allowed);
-    }
-    within("sync is K = P", seconds_for(8, "sync", "exponential", rounds), harmonic(8),
-           5 * sqrt(1.53 / rounds));
-    /* Pareto: Gamma(n+1) Gamma(n-k+1-1/a) / (Gamma(n-k+1) Gamma(n+1-1/a)). */
-    double a = 4, pareto = exp(lgamma(9) + lgamma(1 - 1 / a) - lgamma(9 - 1 / a));
-    within("pareto", seconds_for(8, "sync", "pareto shape=4 minimum=1", rounds), pareto,
-           5 * .55 / sqrt(rounds));
-}
-
-/* P / E[X] updates a second for any law; an update of K pushes takes K of them. */
-static void asynchrony_loses_no_time(void **state) {
-    static const struct {
-        const char *delay;
-        double mean, cv;
-    } laws[] = {{"constant", 1, 0},
-                {"exponential mean=2", 2, 1},
-                {"gamma cv=.5", 1, .5},
-                {"shifted_exponential mean=1 shift=.5", 1.5, .67},
-                {"pareto shape=3 minimum=1", 1.5, .58}};
-    unsigned updates = longer(4000);
-    for (size_t i = 0; i < sizeof laws / sizeof *laws; i++)
-        within(laws[i].delay, seconds_for(8, "async", laws[i].delay, updates) * 8 / laws[i].mean, 1,
-               5 * laws[i].cv / sqrt(updates) + 8.0 / updates);
-    within("k-batch-async:4", seconds_for(8, "k-batch-async:4", "exponential", updates / 4) * 2, 1,
-           5 / sqrt(updates) + 8.0 / updates);
-}
-
-/* ---- ssp ---- */
-
-struct clocks {
-    uint64_t done[DESK_WORKERS], bound; /* steps of each */
-    uint32_t workers;
-};
-
-static void watch_clocks(struct world_desk *desk, const struct tw_record *record, uint64_t now_ns) {
-    struct clocks *c = desk->context;
-    uint64_t least = UINT64_MAX;
-    for (uint32_t i = 0; record->kind == TW_RECORD_COMMIT && i < record->count; i++)
-        c->done[record->contributions[i].slot] = record->contributions[i].step;
-    if (record->kind != TW_RECORD_RELEASE)
-        return;
-    for (uint32_t i = 0; i < c->workers; i++)
-        least = c->done[i] < least ? c->done[i] : least;
-    assert_true(record->step - 1 - least <= c->bound); /* it begins clock step - 1 */
-}
-
-static void ssp_waits_less_the_wider_its_bound(void **state) {
-    static const struct {
-        unsigned bound;
-        double rate;
-    } table[] = {{0, .3679}, {1, .557}, {2, .661}, {4, .771}, {8, .860}};
-    unsigned updates = longer(8000);
-    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
-        char mode[16];
-        struct clocks clocks = {.bound = table[i].bound, .workers = 8};
-        snprintf(mode, sizeof mode, "ssp:%u", table[i].bound);
-        struct world_desk desk = {.workers = 8,
-                                  .mode = mode,
-                                  .delay = "exponential",
-                                  .updates = updates,
-                                  .delay_seed = 31,
-                                  .on_record = watch_clocks,
-                                  .context = &clocks};
-        run(&desk);
-        within(mode, updates / 8.0 / desk.seconds / table[i].rate, 1, 6 / sqrt(updates));
-    }
-}
-
-/* It does not help against one that is always slow: 4 s a step, whatever the bound. */
-static void ssp_does_not_help_a_permanent_straggler(void **state) {
-    for (uint64_t bound = 1; bound <= 16; bound *= 4) {
-        char mode[16];
-        struct clocks clocks = {.bound = bound, .workers = 4};
-        snprintf(mode, sizeof mode, "ssp:%u", (unsigned)bound);
-        struct world_desk desk = {.workers = 4,
-                                  .mode = mode,
-                                  .delay = "constant speeds=[1,1,1,.25]",
-                                  .updates = 4 * 100 + 3 * bound,
-                                  .on_record = watch_clocks,
-                                  .context = &clocks};
-        run(&desk);
-        within(mode, desk.seconds, 4 * 100, 4);
-    }
-}
-
 /* ---- bias ---- */
 
 static void add_mean(struct world_desk *desk, uint64_t version) {
@@ -602,10 +468,6 @@ int main(void) {
         cmocka_unit_test(stale_gradients_point_nearly_there),
         cmocka_unit_test(asynchrony_begets_momentum_of_the_mean),
         cmocka_unit_test(noise_leaves_saddles_and_staleness_slows_it),
-        cmocka_unit_test(a_round_waits_for_its_slowest),
-        cmocka_unit_test(asynchrony_loses_no_time),
-        cmocka_unit_test(ssp_waits_less_the_wider_its_bound),
-        cmocka_unit_test(ssp_does_not_help_a_permanent_straggler),
         cmocka_unit_test(who_is_fast_has_more_say),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
