@@ -18,11 +18,19 @@ typedef double tw_real;
 typedef float tw_real;
 #endif
 
+/* A row of which most elements are 0. */
+struct tw_sparse_row {
+    const uint32_t *index; /* [count], upwards */
+    const float *value;    /* [count] */
+    uint32_t count;
+};
+
 struct tw_batch {
-    tw_real *x;       /* [rows, elements of a sample] */
-    int32_t *labels;  /* [rows], below the number of classes, unless: */
-    tw_real *targets; /* [rows, outputs] */
-    bool valued;      /* the targets count, else the labels; whoever fills says which */
+    struct tw_sparse_row *sparse; /* [rows], of data that does not move; NULL: */
+    tw_real *x;                   /* [rows, elements of a sample] */
+    int32_t *labels;              /* [rows], below the number of classes, unless: */
+    tw_real *targets;             /* [rows, outputs] */
+    bool valued;                  /* the targets count, else the labels; whoever fills says which */
 };
 
 /* What a model asks of its data (tw_model_needs). */
@@ -33,6 +41,7 @@ struct tw_data_needs {
     int classes;      /* labels are below this */
     bool labels;      /* the loss takes labels */
     bool values;      /* the loss takes real targets */
+    bool sparse;      /* it takes sparse rows, and no others */
     int64_t below;    /* inputs are whole numbers from 0 to one less; 0: any numbers */
     bool parts;       /* real targets must be from 0 to 1 */
     const char *loss; /* its name, for messages */

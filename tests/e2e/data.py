@@ -152,6 +152,52 @@ class Tables(Data):
         self.assertEqual(len(hashes), 1)
 
 
+class Sparse(Data):
+    def write_rows(self, name, count, seed):
+        """Class 1 where feature 2 stands, among 300."""
+        with open(self.path(name), "w") as file:
+            for i in range(count):
+                chosen = sorted({(i * seed + k * k * 13) % 300 + 1 for k in range(6)} - {2}
+                                | ({2} if i % 2 else set()))
+                file.write(f"{'+1' if i % 2 else '-1'} "
+                           + " ".join(f"{j}:{1 + j % 3}" for j in chosen) + "\n")
+
+    def test_a_file_of_sparse_rows(self):
+        self.write_rows("train.svm", 200, 7)
+        self.write_rows("test.svm", 50, 11)
+        self.write("sparse.yaml", "model: {input: [300], layers: [sparse_dense: {units: 1, init: "
+                   "zeros}], loss: binary_cross_entropy}\ndata:\n  train: {file: train.svm, "
+                   "features: 300}\n  test: {file: test.svm, features: 300}\nbatch: 20\nepochs: 10\n"
+                   "optimizer: {name: sgd, lr: 0.2}\nslots: 4\n")
+        found = []
+        for workers in ("1", "2", "4"):
+            run = "run" + workers
+            found.append(self.run_job("sparse.yaml", "--workers", workers, "--out", run)[0])
+            self.assert_same(found[-1], self.replay(run))
+        self.assertGreater(found[0]["test_accuracy"], 0.95)
+        # slots of one worker are summed where a gradient is never swept: the same bits all the same
+        self.assertEqual(len({each["model_sha256"] for each in found}), 1)
+
+    def test_a_million_features(self):
+        found, _ = self.run_job(os.path.join(EXAMPLES, "sparse-logistic-regression.yaml"),
+                                "--set", "data.train.samples=2000", "--set",
+                                "data.test.samples=200", "--set", "epochs=1", "--out", "run")
+        self.assertEqual((found["updates"], found["samples"]), (4, 2000))
+        self.assertLess(found["train_loss"], 0.7)
+        self.assert_same(found, self.replay("run"))
+
+    def test_sparse_rows_stay_sparse(self):
+        self.write_rows("train.svm", 20, 7)
+        self.write("sparse.yaml", "model: {input: [300], layers: [dense: 1], loss: "
+                   "binary_cross_entropy}\ndata:\n  train: {file: train.svm, features: 300}\n"
+                   "batch: 20\nepochs: 10\noptimizer: {name: sgd, lr: 0.2}\n")
+        found, _ = self.run_job("sparse.yaml", code=2)
+        self.assertIn("its rows are sparse; let the model begin with sparse_dense", found["error"])
+        found, _ = self.run_job("sparse.yaml", "--set", "model.layers=[sparse_dense: 1]", "--set",
+                                "data.standardise=true", code=2)
+        self.assertIn("data.standardise: sparse rows would be sparse no more", found["error"])
+
+
 class Wrong(Data):
     def refused(self, *arguments):
         self.write("made-up.yaml", MADE_UP)

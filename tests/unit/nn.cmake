@@ -1,5 +1,5 @@
 # Tests of worker/nn.
-foreach(name gemm gemm_faulty loss metrics layers layer_vectors lenet model net residual)
+foreach(name sparse gemm gemm_faulty loss metrics layers layer_vectors lenet model net residual)
   tw_test(test_${name} unit SOURCES unit/test_${name}.c ROOMS tw_nn LIBRARIES m)
 endforeach()
 

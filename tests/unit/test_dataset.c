@@ -356,7 +356,7 @@ static void formats_and_options_are_named(void **state) {
     assert_string_equal(
         error.text,
         "job.yaml:3: data.test: unknown data format \"idz\"; did you mean \"idx\"? known: csv, "
-        "idx, npy, synthetic");
+        "idx, libsvm, npy, synthetic");
     variant.name = "idx";
     assert_int_equal(tw_dataset_open(&dataset, &variant, NULL, &error), TW_JOB);
     assert_non_null(strstr(error.text, "job.yaml:3: data.test.images: "));

@@ -108,10 +108,10 @@ static void compare(const char *name, void (*check)(char *line)) {
     print_message("%-22s %d cases, at most %.1e away\n", name, lines, worst);
 }
 
-/* Those that compute nothing, whose results are random, or that are half of something
- * (test_residual.c) have no file. */
+/* Those that compute nothing, whose results are random, that are half of something
+ * (test_residual.c), or take sparse rows (test_sparse.c) have no file. */
 static bool has_vectors(const char *name) {
-    static const char *const without[] = {"flatten", "dropout", "skip", "add"};
+    static const char *const without[] = {"flatten", "dropout", "skip", "add", "sparse_dense"};
     for (size_t i = 0; i < sizeof without / sizeof *without; i++)
         if (strcmp(name, without[i]) == 0)
             return false;

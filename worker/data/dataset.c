@@ -12,6 +12,7 @@
 #define FORMATS(X)                                                                                 \
     X(csv)                                                                                         \
     X(idx)                                                                                         \
+    X(libsvm)                                                                                      \
     X(npy)                                                                                         \
     X(synthetic)
 
@@ -234,6 +235,15 @@ enum tw_status tw_dataset_check(const struct tw_dataset *dataset, const struct t
         if (status != TW_OK)
             return status;
     }
+    bool sparse = dataset->kind == TW_ROWS_SPARSE;
+    if (sparse != needs->sparse)
+        return tw_error_set(error, TW_DATA,
+                            sparse
+                                ? "%s: its rows are sparse; let the model begin with sparse_dense "
+                                  "in the place of dense"
+                                : "%s: its rows are not sparse; let the model begin with dense in "
+                                  "the place of sparse_dense",
+                            dataset->samples_name);
     if (dataset->outputs > 0 && !needs->values)
         return tw_error_set(error, TW_DATA,
                             "%s: its targets are real numbers, but %s takes classes; take "
@@ -293,15 +303,24 @@ static void add_labels(struct tw_sha256 *sha, const int32_t *labels, uint32_t co
     }
 }
 
+static void add_rows(struct tw_sha256 *sha, const struct tw_dataset *dataset) {
+    size_t elements = dataset->count * (size_t)dataset->elements;
+    if (dataset->kind == TW_ROWS_SPARSE) {
+        elements = dataset->first[dataset->count];
+        tw_sha256_update(sha, dataset->first, (dataset->count + (size_t)1) * sizeof(uint64_t));
+        tw_sha256_update(sha, dataset->index, elements * sizeof(uint32_t));
+    }
+    tw_sha256_update(sha, dataset->rows,
+                     elements * (dataset->kind == TW_ROWS_BYTES ? 1 : sizeof(float)));
+}
+
 void tw_dataset_sha256(const struct tw_dataset *dataset, char out[TW_SHA256_HEX]) {
     uint8_t digest[TW_SHA256_BYTES];
     struct tw_sha256 sha;
     size_t count = dataset->count;
     assert(dataset->place == NULL);
     tw_sha256_init(&sha);
-    tw_sha256_update(&sha, dataset->rows,
-                     count * (size_t)dataset->elements *
-                         (dataset->kind == TW_ROWS_BYTES ? 1 : sizeof(float)));
+    add_rows(&sha, dataset);
     if (dataset->outputs == 0)
         add_labels(&sha, dataset->labels, dataset->count);
     else

@@ -24,6 +24,7 @@
 enum tw_row_kind {
     TW_ROWS_BYTES,  /* uint8_t: byte / 255, as images have it */
     TW_ROWS_FLOATS, /* float: as they are */
+    TW_ROWS_SPARSE, /* float, with its index: all others are 0 */
 };
 
 #define TW_DATASET_PARTS 4
@@ -39,6 +40,8 @@ struct tw_dataset {
     int64_t elements; /* of one sample */
     enum tw_row_kind kind;
     const void *rows;      /* [rows of the files, elements] */
+    const uint64_t *first; /* of sparse rows, [rows + 1]: where each begins in `rows` and in: */
+    const uint32_t *index; /* the number of each element that is given, below `elements` */
     const int32_t *labels; /* [rows of the files]; NULL: they have */
     const float *targets;  /* [rows of the files, outputs] */
     int outputs;           /* numbers of a target; 0: labels */
@@ -109,7 +112,7 @@ void tw_dataset_sha256(const struct tw_dataset *dataset, char out[TW_SHA256_HEX]
 enum tw_status tw_dataset_check_sha256(const struct tw_dataset *dataset, const char *expected,
                                        struct tw_error *error);
 
-/* A sample below count into x[elements], not prepared: bytes are divided by 255 and rounded
+/* A dense sample below count into x[elements], not prepared: bytes are divided by 255 and rounded
  * once. */
 void tw_dataset_row(const struct tw_dataset *dataset, uint32_t sample, float *x);
 

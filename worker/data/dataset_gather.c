@@ -52,6 +52,19 @@ static void gather_rows(const struct tw_dataset *dataset, const uint32_t *positi
     }
 }
 
+/* Sparse rows are not copied. */
+static void point_at_rows(const struct tw_dataset *dataset, const uint32_t *positions, int rows,
+                          struct tw_sparse_row *out) {
+    const float *values = dataset->rows;
+    for (int i = 0; i < rows; i++) {
+        size_t row = row_at(dataset, positions[i]);
+        uint64_t first = dataset->first[row];
+        out[i] = (struct tw_sparse_row){.index = dataset->index + first,
+                                        .value = values + first,
+                                        .count = (uint32_t)(dataset->first[row + 1] - first)};
+    }
+}
+
 void tw_dataset_mapped(struct tw_dataset *dataset) {
     tw_mapping_at_random(&dataset->mapping);
     dataset->streams = tw_mapping_is_large(&dataset->mapping);
@@ -69,7 +82,10 @@ void tw_dataset_ahead(const struct tw_dataset *dataset, const uint32_t *position
 void tw_dataset_gather(const struct tw_dataset *dataset, const uint32_t *positions, int rows,
                        struct tw_batch *out) {
     size_t outputs = (size_t)dataset->outputs;
-    gather_rows(dataset, positions, rows, out->x);
+    if (dataset->kind == TW_ROWS_SPARSE)
+        point_at_rows(dataset, positions, rows, out->sparse);
+    else
+        gather_rows(dataset, positions, rows, out->x);
     out->valued = outputs > 0;
     for (int i = 0; i < rows; i++) {
         size_t row = row_at(dataset, positions[i]);

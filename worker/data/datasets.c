@@ -61,6 +61,9 @@ static enum tw_status prepare(struct tw_datasets *out, const struct tw_job *job,
                             "it out");
     if (!job->standardise && !out->train->missing)
         return TW_OK;
+    if (out->train->kind == TW_ROWS_SPARSE)
+        return tw_job_error(error, job->train.where, "data.standardise",
+                            "sparse rows would be sparse no more; take it out");
     enum tw_status status = tw_prepare(&out->preparation, out->train, job->standardise, error);
     if (status != TW_OK)
         return status;

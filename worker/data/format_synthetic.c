@@ -17,7 +17,8 @@
 #define SAMPLES_MAX (UINT32_C(1) << 31)
 #define ELEMENTS_MAX (INT64_C(1) << 32)
 #define SHARED_MAX ((size_t)1 << 27)
-#define FEATURES_MAX (1 << 20)
+#define FEATURES_MAX (1 << 30)
+#define NONZEROS_MAX 65536
 #define OUTPUTS_MAX 65536
 #define HIDDEN_MAX 65536
 #define CENTRES 4.0 /* standard deviation of the centres of blobs */
@@ -25,7 +26,7 @@
 
 struct options {
     int kind;
-    int64_t samples, features, classes, outputs, hidden, first, seed;
+    int64_t samples, features, classes, outputs, hidden, nonzeros, first, seed;
     double noise;
 };
 
@@ -45,8 +46,8 @@ struct kind {
                     float *y);
 };
 
-enum { LINEAR, BLOBS, SPIRALS, TEACHER };
-static const char *const kind_names[] = {"linear", "blobs", "spirals", "teacher", NULL};
+enum { LINEAR, BLOBS, SPIRALS, TEACHER, SPARSE };
+static const char *const kind_names[] = {"linear", "blobs", "spirals", "teacher", "sparse", NULL};
 
 static const struct tw_option_rule rules[] = {
     {.key = "kind",
@@ -55,7 +56,7 @@ static const struct tw_option_rule rules[] = {
      .required = true,
      .names = kind_names,
      .text = "x W + b; a cloud of points for each class; arms of spirals (2 features); a net with "
-             "one hidden layer of tanh"},
+             "one hidden layer of tanh; rows that are 0 but for a few elements, of 2 classes"},
     {.key = "samples",
      .type = TW_OPTION_INTEGER,
      .offset = offsetof(struct options, samples),
@@ -93,6 +94,13 @@ static const struct tw_option_rule rules[] = {
      .min = 1,
      .max = HIDDEN_MAX,
      .text = "units of the teacher"},
+    {.key = "nonzeros",
+     .type = TW_OPTION_INTEGER,
+     .offset = offsetof(struct options, nonzeros),
+     .fallback = 100,
+     .min = 1,
+     .max = NONZEROS_MAX,
+     .text = "elements of a sparse sample that are not 0, at most"},
     {.key = "noise",
      .type = TW_OPTION_REAL,
      .offset = offsetof(struct options, noise),
@@ -224,6 +232,69 @@ static int32_t make_teacher(const struct world *world, uint64_t number, struct t
     return answer(world, outputs, rng, y);
 }
 
+/* ---- sparse ---- */
+
+static int by_number(const void *a, const void *b) {
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* One sample: indices that go up, as many as differ of those drawn; low ones come more often than
+ * high ones, as words do in texts. Each feature has a weight of its own, and the class is
+ * whether those of the sample sum to more than 0. */
+static size_t make_sparse(const struct options *o, uint64_t number, uint32_t *index, float *values,
+                          int32_t *label) {
+    struct tw_rng rng;
+    size_t count = 0;
+    double sum = 0;
+    tw_rng_init(&rng, (uint64_t)o->seed, TW_STREAM_DATA, 1, number);
+    for (int64_t i = 0; i < o->nonzeros; i++) {
+        double u = tw_rng_uniform(&rng), third = u * u;
+        index[i] = (uint32_t)(third * third * third * (double)o->features);
+    }
+    qsort(index, (size_t)o->nonzeros, sizeof *index, by_number);
+    for (int64_t i = 0; i < o->nonzeros; i++)
+        if (count == 0 || index[i] != index[count - 1])
+            index[count++] = index[i];
+    for (size_t i = 0; i < count; i++) {
+        values[i] = 1;
+        sum += tw_rng_normal_at((uint64_t)o->seed, TW_STREAM_DATA, 0, 0, index[i]);
+    }
+    *label = sum + o->noise * tw_rng_normal(&rng) > 0;
+    return count;
+}
+
+static enum tw_status make_up_sparse(struct tw_dataset *dataset, const struct options *o,
+                                     struct tw_error *error) {
+    size_t rows = (size_t)o->samples, most = (size_t)o->nonzeros;
+    if (o->classes != 0 && o->classes != 2)
+        return tw_error_set(error, TW_JOB, "sparse samples have 2 classes, not %lld",
+                            (long long)o->classes);
+    if (o->samples > ELEMENTS_MAX / o->nonzeros)
+        return tw_error_set(error, TW_JOB, "more than 2^32 numbers are not made up");
+    uint64_t *first = dataset->owned[0] = calloc(rows + 1, sizeof *first);
+    uint32_t *index = dataset->owned[1] = calloc(rows * most, sizeof *index);
+    float *values = dataset->owned[2] = calloc(rows * most, sizeof *values);
+    int32_t *labels = dataset->owned[3] = calloc(rows, sizeof *labels);
+    dataset->samples_name = strdup("made-up samples");
+    dataset->targets_name = strdup("made-up targets");
+    if (first == NULL || index == NULL || values == NULL || labels == NULL ||
+        dataset->samples_name == NULL || dataset->targets_name == NULL)
+        return tw_error_set(error, TW_NO_MEMORY, "out of memory for %zu made-up samples", rows);
+    for (size_t i = 0; i < rows; i++)
+        first[i + 1] = first[i] + make_sparse(o, (uint64_t)o->first + i, index + first[i],
+                                              values + first[i], &labels[i]);
+    dataset->count = (uint32_t)rows;
+    dataset->kind = TW_ROWS_SPARSE;
+    dataset->dims = 1;
+    dataset->shape[0] = dataset->elements = o->features;
+    dataset->first = first;
+    dataset->index = index;
+    dataset->rows = values;
+    dataset->labels = labels;
+    return TW_OK;
+}
+
 /* ---- all of them ---- */
 
 static const struct kind kinds[] = {
@@ -318,6 +389,8 @@ static enum tw_status make_up(struct tw_dataset *dataset, const void *said,
                               struct tw_error *error) {
     struct options options = *(const struct options *)said;
     struct world world = {0};
+    if (options.kind == SPARSE)
+        return make_up_sparse(dataset, &options, error);
     enum tw_status status = check(&options, error);
     if (status == TW_OK)
         status = make_world(&world, &options, error);

@@ -204,6 +204,7 @@ static void add(struct tw_shares *shares, uint32_t i, int tensor) {
     for (; i >> k & 1; k++) {
         const float *pair[2] = {shares->partial[k] + shares->offset[tensor], gradient};
         tw_sum_tree(gradient, pair, 2, count);
+        tw_net_changed(shares->share[i].net);
     }
     if (i + 1 < shares->config.width)
         memcpy(shares->partial[k] + shares->offset[tensor], gradient, count * sizeof(float));

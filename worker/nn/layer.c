@@ -7,6 +7,7 @@
 /* One line each, in the order of --help. */
 #define LAYERS(X)                                                                                  \
     X(dense)                                                                                       \
+    X(sparse_dense)                                                                                \
     X(conv2d)                                                                                      \
     X(max_pool)                                                                                    \
     X(avg_pool)                                                                                    \

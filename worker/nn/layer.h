@@ -50,14 +50,16 @@ struct tw_layer_pass {
     const tw_real *const *weights; /* [tensors of the layer] */
     tw_real *const *gradients;     /* [tensors]; backward writes sums over the rows; of a tensor
                                     * that is a statistic forward does, in training */
-    const tw_real *in;             /* [rows, in]; backward: NULL unless needs_in */
-    tw_real *out;                  /* [rows, out]; may be `in` when in_place */
-    const tw_real *out_gradient;   /* [rows, out]; backward */
-    tw_real *in_gradient;          /* [rows, in]; backward; NULL: nobody needs it. May be
+    const struct tw_sparse_row *sparse; /* [rows], of a layer for these, instead of `in` */
+    bool changed;                       /* of backward: gradients hold what it has not left there */
+    const tw_real *in;                  /* [rows, in]; backward: NULL unless needs_in */
+    tw_real *out;                       /* [rows, out]; may be `in` when in_place */
+    const tw_real *out_gradient;        /* [rows, out]; backward */
+    tw_real *in_gradient;               /* [rows, in]; backward; NULL: nobody needs it. May be
                                     * out_gradient when in_place */
-    uint8_t *kept;                 /* kept() bytes, from forward to backward; training only */
-    void *scratch;                 /* scratch() bytes, at a multiple of 64, for this call only */
-    const struct tw_dice *dice;    /* of layers that draw; training only */
+    uint8_t *kept;                      /* kept() bytes, from forward to backward; training only */
+    void *scratch;              /* scratch() bytes, at a multiple of 64, for this call only */
+    const struct tw_dice *dice; /* of layers that draw; training only */
     /* Of a layer that closes: what went into the one that opens, and its shape; and what backward
      * leaves for that one, and finds there as it. */
     const struct tw_shape *aside_shape;
@@ -75,6 +77,7 @@ struct tw_layer {
     bool view;      /* output = input, under another shape; forward is NULL then */
     bool needs_in;  /* backward reads `in` */
     bool needs_out; /* backward reads `out` */
+    bool sparse;    /* takes sparse rows: the first layer only */
     bool draws;     /* forward of training takes a random number per input */
     bool unitwise;  /* its tensors have a weight for each unit, which meets no other */
     enum tw_layer_role role;

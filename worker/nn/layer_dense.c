@@ -1,4 +1,5 @@
-/* Fully connected: out = in W + b, with W [in, out]. */
+/* Fully connected: out = in W + b, with W [in, out]; and the same for sparse rows, whose cost does
+ * not depend on how many features there are. */
 #include <string.h>
 
 #include "common/tensor/clones.h"
@@ -102,4 +103,70 @@ const struct tw_layer tw_layer_dense = {
     .flop = flop,
     .forward = forward,
     .backward = backward,
+};
+
+/* ---- sparse rows ---- */
+
+/* to += factor from, over `count`. */
+static inline void add_scaled(tw_real *restrict to, const tw_real *restrict from, tw_real factor,
+                              size_t count) {
+    for (size_t i = 0; i < count; i++)
+        to[i] += factor * from[i];
+}
+
+static void sparse_forward(const struct tw_layer_pass *pass) {
+    size_t out = (size_t)pass->out_shape->elements;
+    for (int row = 0; row < pass->rows; row++) {
+        const struct tw_sparse_row *x = &pass->sparse[row];
+        tw_real *y = pass->out + (size_t)row * out;
+        memcpy(y, pass->weights[1], out * sizeof *y);
+        for (uint32_t i = 0; i < x->count; i++)
+            add_scaled(y, pass->weights[0] + x->index[i] * out, (tw_real)x->value[i], out);
+    }
+}
+
+/* The rows whose elements are in the gradient: it is 0 elsewhere, and never swept as a whole. */
+static int64_t sparse_kept(const void *options, const struct tw_shape *in,
+                           const struct tw_shape *out, int rows) {
+    return rows * (int64_t)sizeof(struct tw_sparse_row);
+}
+
+static void clear(const struct tw_layer_pass *pass) {
+    const struct tw_sparse_row *last = (const struct tw_sparse_row *)pass->kept;
+    size_t out = (size_t)pass->out_shape->elements;
+    if (pass->changed) {
+        memset(pass->gradients[0], 0, (size_t)pass->in_shape->elements * out * sizeof(tw_real));
+        return;
+    }
+    for (int row = 0; row < pass->rows; row++)
+        for (uint32_t i = 0; i < last[row].count; i++)
+            memset(pass->gradients[0] + last[row].index[i] * out, 0, out * sizeof(tw_real));
+}
+
+static void sparse_backward(const struct tw_layer_pass *pass) {
+    size_t out = (size_t)pass->out_shape->elements;
+    clear(pass);
+    for (int row = 0; row < pass->rows; row++) {
+        const struct tw_sparse_row *x = &pass->sparse[row];
+        const tw_real *slope = pass->out_gradient + (size_t)row * out;
+        for (uint32_t i = 0; i < x->count; i++)
+            add_scaled(pass->gradients[0] + x->index[i] * out, slope, (tw_real)x->value[i], out);
+    }
+    memcpy(pass->kept, pass->sparse, (size_t)pass->rows * sizeof *pass->sparse);
+    sum_rows(pass->out_gradient, pass->rows, (int)out, pass->gradients[1]);
+}
+
+/* What one output of one sample costs nobody knows before the data is there. */
+const struct tw_layer tw_layer_sparse_dense = {
+    .name = "sparse_dense",
+    .text = "dense for sparse rows (libsvm), as the first layer: costs what is not 0",
+    .rules = rules,
+    .rule_count = sizeof rules / sizeof rules[0],
+    .options_size = sizeof(struct options),
+    .sparse = true,
+    .shape = shape,
+    .tensors = tensors,
+    .kept = sparse_kept,
+    .forward = sparse_forward,
+    .backward = sparse_backward,
 };

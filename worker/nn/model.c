@@ -73,6 +73,11 @@ static enum tw_status add_layer(struct tw_model *model, const struct tw_variant 
         return out_of_memory(error);
     model->layer_count++; /* from here on tw_model_free() knows it */
     place->in = *in;
+    if (place->kind->sparse && model->layer_count > 1)
+        return tw_job_error(error, variant->where, variant->path,
+                            "%s takes sparse rows, which only the data has; it is the first layer "
+                            "or none",
+                            place->kind->name);
     status = tw_options_read(variant, place->kind->rules, place->kind->rule_count, place->options,
                              error);
     if (status == TW_OK)
@@ -203,6 +208,10 @@ int tw_model_classes(const struct tw_model *model) {
     return tw_loss_classes(model->loss, (int)model->output.elements);
 }
 
+bool tw_model_is_sparse(const struct tw_model *model) {
+    return model->layer_count > 0 && model->layers[0].kind->sparse;
+}
+
 struct tw_data_needs tw_model_needs(const struct tw_model *model) {
     struct tw_data_needs needs = {
         .dims = model->input.dims,
@@ -213,6 +222,7 @@ struct tw_data_needs tw_model_needs(const struct tw_model *model) {
         .below = tw_model_inputs_below(model),
         .parts = model->loss->parts,
         .loss = model->loss->name,
+        .sparse = tw_model_is_sparse(model),
     };
     memcpy(needs.shape, model->input.size, sizeof needs.shape);
     return needs;

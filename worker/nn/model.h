@@ -53,6 +53,9 @@ bool tw_model_computes(const struct tw_model *model);
 /* How many classes the outputs tell apart; 0 without layers. */
 int tw_model_classes(const struct tw_model *model);
 
+/* Whether it begins with a layer for sparse rows. */
+bool tw_model_is_sparse(const struct tw_model *model);
+
 /* What samples and targets must be like. The model has layers. */
 struct tw_data_needs tw_model_needs(const struct tw_model *model);
 

@@ -27,6 +27,7 @@ struct tw_net {
     const tw_real **weights; /* [tensors], the caller's values */
     int rows;
     bool training;
+    bool changed;          /* somebody has written into the gradients */
     int next;              /* layer whose turn it is in the backward pass, plus 1 */
     int lowest;            /* first layer that has tensors; none below needs gradients */
     tw_real **values;      /* [layers + 1] */
@@ -73,7 +74,8 @@ static int64_t boundary_elements(const struct tw_net *net, int boundary) {
 static void carve_values(struct tw_net *net, struct carver *carver) {
     const struct tw_model *model = net->model;
     bool kept = false;
-    net->values[0] = carve_rows(net, carver, boundary_elements(net, 0));
+    net->values[0] =
+        tw_model_is_sparse(model) ? NULL : carve_rows(net, carver, boundary_elements(net, 0));
     for (int i = 0; i < model->layer_count; i++) {
         const struct tw_layer *kind = model->layers[i].kind;
         bool shared = kind->view || (kind->in_place && !kept);
@@ -144,6 +146,8 @@ static void carve_places(struct tw_net *net, struct carver *carver) {
 static void carve_all(struct tw_net *net, struct carver *carver) {
     carve_values(net, carver);
     net->batch.x = net->values[0];
+    if (tw_model_is_sparse(net->model))
+        net->batch.sparse = carve(carver, net->rows, sizeof *net->batch.sparse);
     net->batch.targets = carve_rows(net, carver, net->model->output.elements);
     carve_places(net, carver);
     if (net->training) {
@@ -302,6 +306,8 @@ static struct tw_layer_pass pass_of(const struct tw_net *net, int layer, bool tr
         .out_shape = &place->out,
         .weights = (const tw_real *const *)net->weights + place->first_tensor,
         .gradients = net->gradients + place->first_tensor,
+        .sparse = layer == 0 ? net->batch.sparse : NULL,
+        .changed = net->changed,
         .in = net->values[layer],
         .out = net->values[layer + 1],
         .kept = net->places[layer].kept,
@@ -358,18 +364,30 @@ bool tw_net_backward_step(struct tw_net *net, int *first, int *tensors) {
     pass.in_gradient = net->slopes[layer];
     if (place->kind->backward != NULL)
         place->kind->backward(&pass);
+    net->changed = net->changed && layer > net->lowest;
     *first = place->first_tensor;
     *tensors = place->tensors;
     return true;
+}
+
+/* Of the batch, from row `count` on. */
+static void empty_rows(struct tw_net *net, int count) {
+    size_t elements = (size_t)net->model->input.elements, rows = (size_t)(net->rows - count);
+    if (net->batch.sparse != NULL)
+        memset(net->batch.sparse + count, 0, rows * sizeof *net->batch.sparse);
+    else
+        memset(net->batch.x + (size_t)count * elements, 0, rows * elements * sizeof(tw_real));
+}
+
+void tw_net_changed(struct tw_net *net) {
+    net->changed = true;
 }
 
 void tw_net_evaluate(struct tw_net *net, int count, struct tw_score *score) {
     const struct tw_model *model = net->model;
     assert(model->objective == NULL);
     assert(count >= 0 && count <= net->rows);
-    size_t elements = (size_t)model->input.elements;
-    memset(net->values[0] + (size_t)count * elements, 0,
-           (size_t)(net->rows - count) * elements * sizeof(tw_real));
+    empty_rows(net, count);
     for (int i = 0; i < model->layer_count; i++)
         run_layer(net, i, false);
     tw_loss_add(model->loss, model->loss_options, net->values[model->layer_count], count,

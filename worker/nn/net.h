@@ -74,6 +74,10 @@ bool tw_net_backward_step(struct tw_net *net, int *first, int *tensors);
  * the order of the list, without gaps: tensor 0 is its start. */
 tw_real *tw_net_gradient(struct tw_net *net, int tensor);
 
+/* Whoever has written into the gradients says so before the next step: layers for sparse rows count
+ * on what they left there. */
+void tw_net_changed(struct tw_net *net);
+
 /* Adds the first `count` rows to *score, by the outputs; the others are set to
  * zero first and do not count. 0 <= count <= rows. */
 void tw_net_evaluate(struct tw_net *net, int count, struct tw_score *score);
