@@ -1,6 +1,7 @@
 /* Fuzz target of the LIBSVM reader. Input: a byte of options, then the file. What must hold:
- * indices of what is taken go up and are below the number of features, and rows do not overlap; what is
- * refused has a message, and leaves nothing behind. */
+ *   - indices of what is taken go up and are below the number of features, rows do not overlap;
+ *   - what is refused has a message, and leaves nothing behind.
+ */
 #include <math.h>
 #include <stdint.h>
 #include <stdio.h>
