@@ -126,6 +126,31 @@ class Predict(Case):
         found = self.predict("out", "{format: idx, images: test-images, labels: test-labels}")
         self.assertEqual(found["accuracy"], run["test_accuracy"])
 
+    def example(self, name):
+        job = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "examples", name)
+        code, text, err = self.talweg("run", job, "--json", "--out", name)
+        self.assertEqual(code, 0, err)
+        run, found = self.result(text), self.predict(name, "test", "--out", "p.csv")
+        self.assertTrue(math.isclose(found["loss"], run["test_loss"], rel_tol=1e-12))
+        return found, self.rows("p.csv")
+
+    def test_real_targets_have_r_squared(self):
+        found, rows = self.example("linear-regression.yaml")
+        pairs = [(float(row["target0"]), float(row["y0"])) for row in rows]
+        mean = sum(t for t, _ in pairs) / len(pairs)
+        rest = sum((t - y) ** 2 for t, y in pairs) / sum((t - mean) ** 2 for t, _ in pairs)
+        self.assertTrue(math.isclose(found["r2"], 1 - rest, rel_tol=1e-7))
+        self.assertEqual((found["accuracy"], found["auc"], found["confusion"]), (None,) * 3)
+
+    def test_two_classes_have_an_area(self):
+        found, rows = self.example("logistic-regression.yaml")
+        pairs = [(row["label"] == "1", float(row["p0"])) for row in rows]
+        ones, zeros = ([p for one, p in pairs if one == which] for which in (True, False))
+        wins = sum((a > b) + (a == b) / 2 for a in ones for b in zeros)
+        self.assertTrue(math.isclose(found["auc"], wins / len(ones) / len(zeros), rel_tol=1e-5))
+        self.assertEqual(found["confusion"][1][1],
+                         sum(one and p > 0.5 for one, p in pairs))
+
     def test_what_cannot_be_is_named(self):
         self.train("out", "epochs=1")
         self.train("wide", "epochs=1", "model.layers=[flatten, dense: 4]")
