@@ -31,7 +31,7 @@ static const char doc[] =
     " over its own examples, before it is applied; against seconds, and of the test data, it is"
     " that of each epoch. Runs may still be going on."
     "\v"
-    "Full batch, minibatch and single example, side by side:\n"
+    "Example: full batch, minibatch and single example, side by side\n"
     "  for batch in 60000 128 1; do\n"
     "    talweg run job.yaml --set batch=$batch --out runs/batch-$batch\n"
     "  done\n"
