@@ -4,7 +4,7 @@
  *
  * The numbers are a function of the training samples in the order of their files, summed in
  * double, so that every process that reads the same data gets the same bits; none has
- * to be told. `talweg run` writes them down for others (docs/data.md).
+ * to be told, and nothing is written down.
  */
 #ifndef TW_DATA_PREPARE_H
 #define TW_DATA_PREPARE_H
