@@ -84,11 +84,16 @@ static size_t pack_drop(const struct tw_record *record, unsigned char *out) {
     return size + tw_flat_pack(&tail.base, out != NULL ? out + size : NULL);
 }
 
+/* All text that we write is. */
+static bool is_printable(char c) {
+    return c >= 0x20 && c < 0x7f;
+}
+
 static size_t pack_join(const struct tw_record *record, unsigned char *out) {
     char numerics[TW_NUMERICS_MAX + 1] = "";
     for (size_t i = 0; record->numerics && record->numerics[i] && i < TW_NUMERICS_MAX; i++) {
         char c = record->numerics[i];
-        numerics[i] = c >= 0x20 && c < 0x7f ? c : '?';
+        numerics[i] = is_printable(c) ? c : '?';
     }
     Talweg__Log__Join message = TALWEG__LOG__JOIN__INIT;
     message.rank = record->rank;
@@ -254,14 +259,24 @@ static enum tw_status get_commit(struct tw_record_arena *arena, const Talweg__Lo
     return get_contributions(arena, from->n_contributions, from->contributions, record, error);
 }
 
+static enum tw_status get_text(const char *text, const char *name, size_t least, size_t most,
+                               struct tw_error *error) {
+    size_t size = strlen(text);
+    if (size < least || size > most)
+        return tw_error_set(error, TW_DATA, "its %s has %zu bytes; it must be %zu to %zu", name,
+                            size, least, most);
+    for (size_t i = 0; i < size; i++)
+        if (!is_printable(text[i]))
+            return tw_error_set(error, TW_DATA,
+                                "byte %zu of its %s is 0x%02x; it must be printable ASCII", i, name,
+                                (unsigned)(unsigned char)text[i]);
+    return TW_OK;
+}
+
 /* What the mode means is for the dial to say. */
 static enum tw_status get_mode(const char *mode, struct tw_record *record, struct tw_error *error) {
-    size_t size = strlen(mode);
-    if (size < 1 || size > TW_MODE_MAX)
-        return tw_error_set(error, TW_DATA, "its mode has %zu bytes; it must be 1 to %d", size,
-                            TW_MODE_MAX);
     record->mode = mode;
-    return TW_OK;
+    return get_text(mode, "mode", 1, TW_MODE_MAX, error);
 }
 
 static enum tw_status get_rollback(const Talweg__Log__Rollback *from, struct tw_record *record,
@@ -305,10 +320,7 @@ static enum tw_status get_body(struct tw_record_arena *arena, const Talweg__Log_
         record->incarnation = from->join->incarnation;
         record->slot = from->join->slot;
         record->numerics = from->join->numerics;
-        if (strlen(record->numerics) > TW_NUMERICS_MAX)
-            return tw_error_set(error, TW_DATA, "its numerics id is longer than %d bytes",
-                                TW_NUMERICS_MAX);
-        return TW_OK;
+        return get_text(record->numerics, "numerics id", 0, TW_NUMERICS_MAX, error);
     case TALWEG__LOG__RECORD__BODY_RELEASE:
         record->slot = from->release->slot;
         record->step = from->release->step;

@@ -155,12 +155,15 @@ void tw_text_mark_cut(char *out, size_t room) {
 }
 
 void tw_text_clean(char *text) {
-    for (unsigned char *byte = (unsigned char *)text; *byte != 0; byte++) {
-        bool c1 = byte[0] == 0xc2 && byte[1] >= 0x80 && byte[1] <= 0x9f;
-        if (c1)
-            byte[1] = '?';
-        if (c1 || byte[0] < 0x20 || byte[0] == 0x7f)
-            byte[0] = '?';
+    size_t left = strlen(text), size;
+    for (; left > 0; text += size, left -= size) {
+        const unsigned char *byte = (const unsigned char *)text;
+        size = tw_utf8_length(text, left);
+        bool c1 = size == 2 && byte[0] == 0xc2 && byte[1] <= 0x9f;
+        if (size == 0 || c1 || byte[0] < 0x20 || byte[0] == 0x7f) {
+            size += size == 0;
+            memset(text, '?', size);
+        }
     }
 }
 

@@ -61,8 +61,9 @@ void tw_text_mark_cut(char *out, size_t room);
 /* Whether a name fits a pattern: `*` stands for any bytes, `?` for one. */
 bool tw_pattern_fits(const char *pattern, const char *name);
 
-/* Replaces each byte of a control character (C0, DEL, and C1 as UTF-8) by '?', in
- * place: what a peer sent cannot move the cursor of a terminal. */
+/* Replaces each byte of a control character (C0, DEL, and C1 as UTF-8), and each that is no valid
+ * UTF-8, by '?', in place: what a peer sent, or a file holds, cannot move the cursor of a terminal,
+ * and whoever reads our words as UTF-8 can. */
 void tw_text_clean(char *text);
 
 #endif

@@ -177,7 +177,7 @@ static void too_long_a_numerics_id_is_refused(void **state) {
     (void)state;
     char bytes[256] = "\x9f\x01\x08\x02\x1a\x9a\x01\x22\x97\x01";
     memset(bytes + 10, 'x', 151);
-    assert_corrupt(bytes, 161, "longer than 128 bytes");
+    assert_corrupt(bytes, 161, "its numerics id has 151 bytes; it must be 0 to 128");
 }
 
 static void a_mode_that_is_too_long_is_refused(void **state) {
@@ -187,6 +187,17 @@ static void a_mode_that_is_too_long_is_refused(void **state) {
     assert_corrupt(bytes, 74, "its mode has 67 bytes; it must be 1 to 64");
     static const unsigned char none[] = {4, 8, 2, 0x4a, 0};
     assert_corrupt(none, 5, "its mode has 0 bytes");
+}
+
+static void text_that_is_not_ascii_is_refused(void **state) {
+    (void)state;
+    CORRUPT("\x0a\x08\x02\x1a\x06\x22\x04"
+            "a b\xb2",
+            "byte 3 of its numerics id is 0xb2");
+    CORRUPT("\x09\x08\x02\x4a\x05\x0a\x03"
+            "a\x1b"
+            "b",
+            "byte 1 of its mode is 0x1b");
 }
 
 static void a_rollback_that_cannot_be_is_refused(void **state) {
@@ -277,6 +288,7 @@ int main(void) {
         cmocka_unit_test(every_cut_gives_the_records_before_it_and_says_where),
         cmocka_unit_test(corrupt_records_are_named),
         cmocka_unit_test(too_long_a_numerics_id_is_refused),
+        cmocka_unit_test(text_that_is_not_ascii_is_refused),
         cmocka_unit_test(a_rollback_that_cannot_be_is_refused),
         cmocka_unit_test(too_many_scalars_are_refused),
         cmocka_unit_test(a_mode_that_is_too_long_is_refused),

@@ -180,7 +180,10 @@ static void clean_leaves_what_people_can_read(void **state) {
     assert_string_equal(text, "a?b?c?[1m\xc3\xa9??\xc2\xa0?");
     char cut[] = "x\xc2";
     tw_text_clean(cut);
-    assert_string_equal(cut, "x\xc2");
+    assert_string_equal(cut, "x?");
+    char wrong[] = "\xb2 \xe2\x82\xac \xe2\x82 \xc0\xaf";
+    tw_text_clean(wrong);
+    assert_string_equal(wrong, "? \xe2\x82\xac ?? ??");
 }
 
 int main(void) {
