@@ -8,7 +8,7 @@ import re
 import signal
 import time
 
-from talweg_e2e import JOB, PATIENCE, Case
+from talweg_e2e import JOB, PATIENCE, SEED, Case
 
 # How a test says that it cannot run here (SKIP_RETURN_CODE in the .cmake files).
 SKIPPED = 77
@@ -63,7 +63,7 @@ class ByHand(Case):
     def setUp(self):
         super().setUp()
         self.write("job.yaml", LONG_JOB)
-        self.seed = int(os.environ.get("TALWEG_SEED", random.randrange(1 << 32)))
+        self.seed = SEED
         self.random = random.Random(self.seed)
 
     def serve(self, *arguments, out="out", listen="127.0.0.1:0", **more):

@@ -6,6 +6,7 @@ The program is named by the environment variable TALWEG (CMake sets it).
 import gzip
 import json
 import os
+import random
 import shutil
 import signal
 import struct
@@ -19,6 +20,10 @@ TALWEG = os.path.abspath(os.environ.get("TALWEG", "build/talweg"))
 # No test may depend on how fast the machine is: whatever is waited for may take so many
 # seconds. Only what hangs takes as long.
 PATIENCE = 300
+
+# A change is judged by the same dice each time; long campaigns throw others, and say which.
+SEED = int(os.environ.get("TALWEG_SEED",
+                          random.randrange(1 << 32) if os.environ.get("TALWEG_LONG") else 1))
 
 FIELDS = """status error mode servers workers updates samples seconds samples_per_second
 train_loss test_loss test_accuracy train_accuracy staleness_mean staleness_max not_finite stopped
@@ -208,4 +213,4 @@ class Case(unittest.TestCase):
                 self.assertFalse(name.endswith(".tmp"), os.path.join(folder, name))
 
 
-__all__ = ["Case", "FIELDS", "JOB", "PATIENCE", "TALWEG", "WIDE", "children_of", "processes", "signal", "time"]
+__all__ = ["Case", "FIELDS", "JOB", "PATIENCE", "SEED", "TALWEG", "WIDE", "children_of", "processes", "signal", "time"]

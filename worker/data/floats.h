@@ -28,11 +28,6 @@ static inline float *tw_floats_add(struct tw_floats *floats, size_t count) {
     return floats->at + floats->count - count;
 }
 
-/* The last `count` go. */
-static inline void tw_floats_drop(struct tw_floats *floats, size_t count) {
-    floats->count -= count;
-}
-
 /* Hands them over: from malloc, the caller's. */
 static inline float *tw_floats_take(struct tw_floats *floats) {
     float *at = floats->at;

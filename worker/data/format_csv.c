@@ -269,17 +269,16 @@ static enum tw_status read_word(struct csv *csv, int i, float *out) {
     return TW_OK;
 }
 
-static enum tw_status read_cell(struct csv *csv, int i, float *out, bool *skip) {
+static enum tw_status read_cell(struct csv *csv, int i, float *out) {
     const struct column *column = &csv->column[i];
     if (is_missing(csv->row.cells[i])) {
         *out = csv->options->missing == MISSING_ZERO && column->role == NUMBER ? 0.0f : NAN;
-        *skip = csv->options->missing == MISSING_SKIP;
         if (csv->options->missing == MISSING_REFUSE)
             return cell_error(csv, i,
                               "is missing; say what becomes of it: missing: mean, zero or skip");
-        if (!*skip && column->role == TARGET)
+        if (column->role == TARGET)
             return cell_error(csv, i, "is a target that is missing; write missing: skip");
-        if (!*skip && column->role == INDEX)
+        if (column->role == INDEX)
             return cell_error(csv, i, "is missing where a word should stand; write missing: skip");
         return TW_OK;
     }
@@ -293,6 +292,15 @@ static enum tw_status read_cell(struct csv *csv, int i, float *out, bool *skip) 
                           : "is no number of float32; for names of classes write targets: classes");
 }
 
+/* Whether the row is left out, before any of its words are known: a class or category that occurs
+ * in such rows only is none. */
+static bool is_skipped(const struct csv *csv) {
+    for (int i = 0; csv->options->missing == MISSING_SKIP && i < csv->columns; i++)
+        if (csv->column[i].role != IGNORED && is_missing(csv->row.cells[i]))
+            return true;
+    return false;
+}
+
 static enum tw_status read_row(struct csv *csv) {
     char text[96];
     if (csv->row.count == 1 && !*csv->row.cells[0])
@@ -302,6 +310,8 @@ static enum tw_status read_row(struct csv *csv) {
                  csv->columns);
         return csv_error(csv, text, csv->options->header ? "" : " in the first row");
     }
+    if (is_skipped(csv))
+        return TW_OK;
     if (csv->count == UINT32_MAX)
         return csv_error(csv, "more than 2^32 - 1 rows", "");
     float *in = tw_floats_add(&csv->in, (size_t)csv->inputs);
@@ -309,20 +319,15 @@ static enum tw_status read_row(struct csv *csv) {
     if (in == NULL || out == NULL)
         return tw_error_set(csv->error, TW_NO_MEMORY, "%s: out of memory for %u rows",
                             csv->options->file, csv->count);
-    bool skip = false;
     enum tw_status status = TW_OK;
-    for (int i = 0; status == TW_OK && !skip && i < csv->columns; i++) {
+    for (int i = 0; status == TW_OK && i < csv->columns; i++) {
         if (csv->column[i].role == IGNORED)
             continue;
         float **to = csv->column[i].role == TARGET ? &out : &in;
-        status = read_cell(csv, i, (*to)++, &skip);
-        csv->missing |= status == TW_OK && !skip && isnan((*to)[-1]);
+        status = read_cell(csv, i, (*to)++);
+        csv->missing |= status == TW_OK && isnan((*to)[-1]);
     }
-    if (skip) {
-        tw_floats_drop(&csv->in, (size_t)csv->inputs);
-        tw_floats_drop(&csv->out, (size_t)csv->targets);
-    }
-    csv->count += status == TW_OK && !skip;
+    csv->count += status == TW_OK;
     return status;
 }
 
