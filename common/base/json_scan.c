@@ -86,35 +86,31 @@ uint64_t tw_scan_unsigned(struct tw_json_scan *scan) {
     return scan->wrong ? 0 : value;
 }
 
+/* The next character of a text, unescaped: '\0' where none can stand. False: the text ends. */
+static bool next_of_text(struct tw_json_scan *scan, char *out) {
+    char c = scan->at < scan->size ? scan->text[scan->at++] : '\0';
+    *out = c;
+    if (c != '\\')
+        return c != '"';
+    c = scan->at < scan->size ? scan->text[scan->at++] : '\0';
+    *out = c == '"' || c == '\\' || c == '/' ? c : '\0';
+    return true;
+}
+
 void tw_scan_string(struct tw_json_scan *scan, char *out, size_t room) {
     size_t used = 0;
-    if (room)
-        out[0] = '\0';
-    if (!take(scan, '"', "a text"))
-        return;
-    for (;;) {
-        char c = scan->at < scan->size ? scan->text[scan->at++] : '\0';
-        if (c == '"')
-            break;
-        if (c == '\\') {
-            c = scan->at < scan->size ? scan->text[scan->at++] : '\0';
-            if (c != '"' && c != '\\' && c != '/')
-                c = '\0';
-        }
-        if ((unsigned char)c < 0x20) {
+    char c;
+    take(scan, '"', "a text");
+    while (!scan->wrong && next_of_text(scan, &c)) {
+        if ((unsigned char)c < 0x20)
             tw_scan_refuse(scan, "a text without control characters");
-            return;
-        }
-        if (room && used + 1 == room) {
+        else if (room && used + 1 == room)
             tw_scan_refuse(scan, "a shorter text");
-            out[0] = '\0';
-            return;
-        }
-        if (room)
+        else if (room)
             out[used++] = c;
     }
     if (room)
-        out[used] = '\0';
+        out[scan->wrong ? 0 : used] = '\0';
 }
 
 /* A number, true, false or null: whatever it is made of. */

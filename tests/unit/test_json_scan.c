@@ -103,6 +103,18 @@ static void test_a_text_that_is_too_long(void **state) {
     assert_string_equal(text, "");
 }
 
+/* Whoever looks at it before `wrong` finds an end. */
+static void test_a_text_that_is_wrong_is_empty(void **state) {
+    static const char *const texts[] = {"\"ab\x01\"", "\"ab", "\"ab\\n\"", "ab", ""};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        struct tw_json_scan scan = scan_of(texts[i]);
+        char text[4] = {'x', 'x', 'x', 'x'};
+        tw_scan_string(&scan, text, sizeof text);
+        assert_non_null(scan.wrong);
+        assert_string_equal(text, "");
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_an_object),
@@ -111,6 +123,7 @@ int main(void) {
         cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_after_the_first_error_nothing_is_taken),
         cmocka_unit_test(test_a_text_that_is_too_long),
+        cmocka_unit_test(test_a_text_that_is_wrong_is_empty),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
