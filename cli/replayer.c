@@ -352,35 +352,19 @@ static enum tw_status feed(struct replaying *r, struct tw_error *error) {
 
 /* ---- the end ---- */
 
-/* To a file, or, with `path` NULL, only to its SHA-256. */
-static enum tw_status save_as(const struct replaying *r, const char *path, const float *weights,
-                              char sha256[TW_SHA256_HEX], struct tw_error *error) {
-    struct tw_safetensors file;
-    uint8_t sha[TW_SHA256_BYTES];
-    enum tw_status status =
-        tw_safetensors_open(&file, path, &r->replayer->checked->model->list, error);
-    if (status != TW_OK)
-        return status;
-    status = tw_safetensors_write(&file, weights, tw_replay_elements(r->replay), error);
-    if (status == TW_OK)
-        status = tw_safetensors_commit(&file, sha, error);
-    tw_safetensors_discard(&file);
-    if (status == TW_OK)
-        tw_hex(sha, sizeof sha, sha256);
-    return status;
-}
-
 static enum tw_status save(struct replaying *r, struct tw_error *error) {
     struct tw_result *result = r->result;
     const char *path = r->replayer->out ? r->directory.model_path : NULL;
     const char *ema = r->replayer->out ? r->directory.ema_path : NULL;
     const float *average = tw_replay_average(r->replay);
-    enum tw_status status =
-        save_as(r, path, tw_replay_weights(r->replay), result->model_sha256, error);
+    const struct tw_tensor_list *list = &r->replayer->checked->model->list;
+    size_t elements = tw_replay_elements(r->replay);
+    enum tw_status status = tw_safetensors_save(path, list, tw_replay_weights(r->replay), elements,
+                                                result->model_sha256, error);
     if (status == TW_OK)
         snprintf(result->model, sizeof result->model, "%s", path ? path : "");
     if (status == TW_OK && average)
-        status = save_as(r, ema, average, result->model_ema_sha256, error);
+        status = tw_safetensors_save(ema, list, average, elements, result->model_ema_sha256, error);
     if (status == TW_OK && average)
         snprintf(result->model_ema, sizeof result->model_ema, "%s", ema ? ema : "");
     return status;

@@ -11,6 +11,7 @@
 #include "cli/server_config.h"
 #include "common/base/denormals.h"
 #include "common/tensor/safetensors.h"
+#include "server/io/borders.h"
 #include "server/io/order_writer.h"
 #include "server/io/run_directory.h"
 #include "server/io/trace.h"
@@ -19,7 +20,6 @@
 #include "worker/io/shares.h"
 #include "worker/nn/gemm.h"
 
-#define HELD_BORDERS 4         /* as in a server: training is held before there are more */
 #define ORDER_BYTES (64 << 10) /* of the log that may wait */
 #define PROGRESS_S 0.1
 
@@ -44,12 +44,7 @@ struct simulating {
 
     uint64_t started_ns; /* training, in virtual time */
     double start_s, told_s;
-    struct tw_border held[HELD_BORDERS]; /* until their evaluations have come */
-    int holds;
-    double border_seconds;
-    uint64_t border_samples, scored_version;
-    double train_loss, train_accuracy; /* of the last whole stretch; NaN: none */
-    double test_loss, test_accuracy;   /* of scored_version; NaN: none */
+    struct tw_borders borders;
     double staleness_squares;
     uint64_t evicted;
     struct tw_error failed; /* on_worker_loss: fail */
@@ -143,89 +138,40 @@ static struct tw_report report_of(const struct simulating *s, enum tw_report_kin
         .epoch = n ? (double)total.examples / (double)n : 0,
         .seconds = passed,
         .samples_per_second = passed > 0 ? (double)total.examples / passed : 0,
-        .train_loss = s->train_loss,
-        .train_accuracy = s->train_accuracy,
+        .train_loss = s->borders.train_loss,
+        .train_accuracy = s->borders.train_accuracy,
         .test_loss = (double)NAN,
         .test_accuracy = (double)NAN,
         .staleness_mean = (double)NAN,
     };
 }
 
-static void tell_border(struct simulating *s, const struct tw_border *border) {
-    if (s->has_directory)
-        tw_run_directory_add(&s->directory, border);
-    if (!s->of->progress)
-        return;
-    struct tw_report report = report_of(s, TW_REPORT_EPOCH);
-    report.updates = border->version;
-    report.samples = border->samples;
-    report.epoch = border->epoch;
-    report.seconds = border->seconds;
-    report.samples_per_second = border->samples_per_second;
-    report.train_loss = border->train_loss;
-    report.train_accuracy = border->train_accuracy;
-    report.test_loss = border->test_loss;
-    report.test_accuracy = border->test_accuracy;
-    report.staleness_mean = border->staleness_mean;
-    tw_progress_report(s->of->progress, &report, tw_now_ms());
+static void tell_complete_borders(struct simulating *s) {
+    struct tw_border border;
+    while (tw_borders_next(&s->borders, &border)) {
+        struct tw_report report = tw_border_report(&border);
+        if (s->has_directory)
+            tw_run_directory_add(&s->directory, &border);
+        if (s->of->progress)
+            tw_progress_report(s->of->progress, &report, tw_now_ms());
+    }
 }
 
-/* Borders leave in their order, each when its evaluation has come. */
-static void tell_complete_borders(struct simulating *s, bool all) {
-    while (s->holds > 0 && (all || !s->held[0].awaits)) {
-        tell_border(s, &s->held[0]);
-        memmove(s->held, s->held + 1, (size_t)--s->holds * sizeof(s->held[0]));
-    }
+static void let_go_of_borders(struct simulating *s) {
+    tw_borders_let_go(&s->borders);
+    tell_complete_borders(s);
 }
 
 static void on_border(struct simulating *s, const struct tw_node_event *event, uint64_t now_ns) {
-    const struct tw_stretch *stretch = &event->stretch;
-    double seconds = seconds_at(s, now_ns), since = seconds - s->border_seconds;
-    double n = (double)s->server.train_samples, examples = (double)stretch->examples;
-    double samples = (double)(event->samples - s->border_samples);
-    if (s->holds == HELD_BORDERS)
-        tell_complete_borders(s, true);
-    struct tw_border border = {
-        .version = event->version,
-        .samples = event->samples,
-        .epoch = n > 0 ? (double)event->samples / n : 0,
-        .whole = n > 0 && floor((double)event->samples / n) > floor((double)s->border_samples / n),
-        .seconds = seconds,
-        .samples_per_second = since > 0 ? samples / since : (double)NAN,
-        .lr = event->rate,
-        .train_loss = examples > 0 ? stretch->loss / examples : (double)NAN,
-        .train_accuracy = tw_stretch_accuracy(stretch),
-        .test_loss = (double)NAN,
-        .test_accuracy = (double)NAN,
-        .staleness_mean = stretch->contributions
-                              ? (double)stretch->staleness_sum / (double)stretch->contributions
-                              : (double)NAN,
-        .staleness_max = stretch->staleness_max,
-        .dropped = stretch->dropped,
-        .not_finite = stretch->not_finite,
-        .times.culprit = -1,
-        .awaits = event->evaluated,
-    };
-    s->train_loss = border.train_loss;
-    s->train_accuracy = border.train_accuracy;
-    s->border_seconds = seconds;
-    s->border_samples = event->samples;
-    s->held[s->holds++] = border;
-    tell_complete_borders(s, false);
+    if (s->borders.holds == TW_HELD_BORDERS)
+        let_go_of_borders(s);
+    tw_borders_begin(&s->borders, event, s->server.train_samples, seconds_at(s, now_ns));
+    tell_complete_borders(s);
 }
 
 static void on_evaluated(struct simulating *s, const struct tw_node_event *event) {
-    s->scored_version = event->version;
-    s->test_loss = event->loss;
-    s->test_accuracy = event->accuracy;
-    for (int i = 0; i < s->holds; i++) {
-        if (s->held[i].version != event->version)
-            continue;
-        s->held[i].test_loss = event->loss;
-        s->held[i].test_accuracy = event->accuracy;
-        s->held[i].awaits = false;
-    }
-    tell_complete_borders(s, false);
+    tw_borders_evaluated(&s->borders, event);
+    tell_complete_borders(s);
 }
 
 static void on_event(void *context, const struct tw_node_event *event, uint64_t now_ns) {
@@ -417,22 +363,6 @@ static void blame_run(struct simulating *s, const struct tw_error *error) {
     blame(s->result, &told);
 }
 
-static enum tw_status save_as(const struct simulating *s, const char *path, const float *weights,
-                              size_t elements, char sha256[TW_SHA256_HEX], struct tw_error *error) {
-    struct tw_safetensors file;
-    uint8_t sha[TW_SHA256_BYTES];
-    enum tw_status status = tw_safetensors_open(&file, path, &s->of->checked->model->list, error);
-    if (status != TW_OK)
-        return status;
-    status = tw_safetensors_write(&file, weights, elements, error);
-    if (status == TW_OK)
-        status = tw_safetensors_commit(&file, sha, error);
-    tw_safetensors_discard(&file);
-    if (status == TW_OK)
-        tw_hex(sha, sizeof sha, sha256);
-    return status;
-}
-
 /* To the run directory, or only to their SHA-256. */
 static enum tw_status save(struct simulating *s, struct tw_error *error) {
     struct tw_result *result = s->result;
@@ -443,52 +373,23 @@ static enum tw_status save(struct simulating *s, struct tw_error *error) {
     if (!weights)
         return tw_error_set(error, TW_NO_MEMORY, "no memory for the model");
     tw_world_weights(s->world, weights);
-    enum tw_status status = save_as(s, path, weights, elements, result->model_sha256, error);
+    const struct tw_tensor_list *list = &s->of->checked->model->list;
+    enum tw_status status =
+        tw_safetensors_save(path, list, weights, elements, result->model_sha256, error);
     if (status == TW_OK)
         snprintf(result->model, sizeof result->model, "%s", path ? path : "");
     if (status == TW_OK && tw_world_average(s->world, weights)) {
-        status = save_as(s, ema, weights, elements, result->model_ema_sha256, error);
+        status = tw_safetensors_save(ema, list, weights, elements, result->model_ema_sha256, error);
         snprintf(result->model_ema, sizeof result->model_ema, "%s", ema && !status ? ema : "");
     }
     free(weights);
     return status;
 }
 
-/* Exact in every run, or something is wrong with our counting. */
-static void check_staleness(struct simulating *s) {
-    struct tw_staleness sums = tw_sequencer_staleness(sequencer(s));
-    struct tw_error error;
-    if (sums.applied + sums.in_flight + sums.dropped == sums.outstanding)
-        return;
-    tw_error_set(&error, TW_INTERNAL,
-                 "a bug in Talweg: the staleness identity does not hold: applied %" PRIu64
-                 " + in flight %" PRIu64 " + dropped %" PRIu64 " is not %" PRIu64
-                 "; please report it",
-                 sums.applied, sums.in_flight, sums.dropped, sums.outstanding);
-    blame(s->result, &error);
-}
-
 static void add_counts(struct simulating *s, struct tw_simulated *simulated) {
-    struct tw_stretch total = tw_sequencer_total(sequencer(s));
+    double contributions = (double)tw_sequencer_total(sequencer(s)).contributions;
     struct tw_result *result = s->result;
-    double contributions = (double)total.contributions;
-    result->updates = tw_sequencer_version(sequencer(s));
-    result->samples = total.examples;
-    result->seconds = seconds_at(s, tw_world_now_ns(s->world));
-    result->samples_per_second = result->seconds > 0 ? (double)total.examples / result->seconds : 0;
-    result->train_loss = s->train_loss;
-    if (isnan(result->train_loss) && total.examples)
-        result->train_loss = total.loss / (double)total.examples;
-    result->train_accuracy = s->train_accuracy;
-    if (isnan(result->train_accuracy))
-        result->train_accuracy = tw_stretch_accuracy(&total);
-    bool scored = s->scored_version == result->updates;
-    result->test_loss = scored ? s->test_loss : (double)NAN;
-    result->test_accuracy = scored ? s->test_accuracy : (double)NAN;
-    result->staleness_mean = contributions > 0 ? (double)total.staleness_sum / contributions : 0;
-    result->staleness_max = total.staleness_max;
-    result->dropped = total.dropped;
-    result->not_finite = total.not_finite;
+    tw_borders_result(&s->borders, sequencer(s), seconds_at(s, tw_world_now_ns(s->world)), result);
     result->evicted = s->evicted;
     double mean = result->staleness_mean;
     simulated->staleness_variance =
@@ -497,10 +398,11 @@ static void add_counts(struct simulating *s, struct tw_simulated *simulated) {
 
 static void write_end(struct simulating *s) {
     struct tw_error error;
-    tell_complete_borders(s, true);
+    let_go_of_borders(s);
     if (save(s, &error))
         blame(s->result, &error);
-    check_staleness(s);
+    if (tw_sequencer_check_staleness(sequencer(s), &error))
+        blame(s->result, &error);
     if (!s->has_order)
         return;
     tw_order_writer_flush(&s->order);
@@ -521,13 +423,10 @@ enum tw_status tw_simulation_run(const struct tw_simulation *simulation, struct 
         .server = tw_server_config_of(simulation->checked),
         .directory = {.metrics = -1},
         .order = {.file = -1},
-        .train_loss = (double)NAN,
-        .train_accuracy = (double)NAN,
-        .test_loss = (double)NAN,
-        .test_accuracy = (double)NAN,
         .start_s = wall_s(),
         .result = &summary->result,
     };
+    tw_borders_init(&s.borders);
     tw_flush_denormals();
     memset(s.result, 0, sizeof *s.result);
     *simulated = (struct tw_simulated){0};

@@ -113,3 +113,23 @@ void tw_safetensors_discard(struct tw_safetensors *file) {
         tw_draft_discard(&file->draft);
     }
 }
+
+enum tw_status tw_safetensors_save(const char *path, const struct tw_tensor_list *list,
+                                   const float *weights, size_t elements,
+                                   char sha256[TW_SHA256_HEX], struct tw_error *error) {
+    struct tw_safetensors file;
+    uint8_t sha[TW_SHA256_BYTES];
+    enum tw_status status = tw_safetensors_open(&file, path, list, error);
+    if (status != TW_OK) {
+        return status;
+    }
+    status = tw_safetensors_write(&file, weights, elements, error);
+    if (status == TW_OK) {
+        status = tw_safetensors_commit(&file, sha, error);
+    }
+    tw_safetensors_discard(&file);
+    if (status == TW_OK) {
+        tw_hex(sha, sizeof(sha), sha256);
+    }
+    return status;
+}

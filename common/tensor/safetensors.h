@@ -2,7 +2,7 @@
  * a JSON header with name, type, shape and place of each tensor, and then the
  * tensors' bytes, one behind the other. Any safetensors library reads them.
  *
- * Used by server/io for model.safetensors. The same weights give the same bytes,
+ * Used by server/io for model.safetensors, and by cli/. The same weights give the same bytes,
  * whatever the cluster, mode, time or host: the tensors stand in the order of
  * their list, all are F32, there is no metadata, and the header is padded with
  * spaces so that the data begins at a multiple of 8.
@@ -55,6 +55,13 @@ enum tw_status tw_safetensors_commit(struct tw_safetensors *file, uint8_t sha[TW
 
 /* Removes what was written; harmless after commit, after a failure, and twice. */
 void tw_safetensors_discard(struct tw_safetensors *file);
+
+/* All of it at once: `elements` floats, all tensors in list order, and the digits of the SHA-256 of
+ * the file. With `path` NULL only these. TW_IO, TW_LIMIT, TW_NO_MEMORY, TW_INTERNAL as above; no
+ * file is left after a failure. */
+enum tw_status tw_safetensors_save(const char *path, const struct tw_tensor_list *list,
+                                   const float *weights, size_t elements,
+                                   char sha256[TW_SHA256_HEX], struct tw_error *error);
 
 /* A header in pieces, for files that are written by other means (checkpoints): begin, add each
  * tensor in the order of its bytes, end. The caller frees `text`; the file begins with its length,

@@ -2,6 +2,7 @@
 #include "server/core/sequencer.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <string.h>
 
 #include "server/core/sequencer_state.h"
@@ -252,6 +253,17 @@ struct tw_staleness tw_sequencer_staleness(const struct tw_sequencer *s) {
     uint64_t count;
     staleness.in_flight = in_flight(s, &count);
     return staleness;
+}
+
+enum tw_status tw_sequencer_check_staleness(const struct tw_sequencer *s, struct tw_error *error) {
+    struct tw_staleness sums = tw_sequencer_staleness(s);
+    if (sums.applied + sums.in_flight + sums.dropped == sums.outstanding)
+        return TW_OK;
+    return tw_error_set(error, TW_INTERNAL,
+                        "a bug in Talweg: the staleness identity does not hold: applied %" PRIu64
+                        " + in flight %" PRIu64 " + dropped %" PRIu64 " is not %" PRIu64
+                        "; please report it",
+                        sums.applied, sums.in_flight, sums.dropped, sums.outstanding);
 }
 
 /* Whether the next update waits for this rank: its push is missing, an update is not

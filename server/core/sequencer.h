@@ -234,6 +234,9 @@ struct tw_stretch tw_sequencer_total(const struct tw_sequencer *sequencer);
 /* Since the last border. */
 struct tw_stretch tw_sequencer_stretch(const struct tw_sequencer *sequencer);
 struct tw_staleness tw_sequencer_staleness(const struct tw_sequencer *sequencer);
+/* TW_INTERNAL: they do not obey the identity (DESIGN.md §3), which they do after every event. */
+enum tw_status tw_sequencer_check_staleness(const struct tw_sequencer *sequencer,
+                                            struct tw_error *error);
 
 /* What moves, with the verdicts so far. */
 const struct tw_pace *tw_sequencer_pace(const struct tw_sequencer *sequencer);

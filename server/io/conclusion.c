@@ -103,44 +103,10 @@ static void add_status(struct tw_server *server) {
     }
 }
 
-static void add_counts(struct tw_server *server) {
-    const struct tw_narrator *narrator = &server->narrator;
-    const struct tw_sequencer *sequencer = tw_node_sequencer(server->node);
-    struct tw_stretch total = tw_sequencer_total(sequencer);
-    struct tw_result *result = &server->result;
-    result->updates = tw_sequencer_version(sequencer);
-    result->samples = total.examples;
-    result->seconds = tw_server_seconds(server);
-    result->samples_per_second = result->seconds > 0 ? (double)total.examples / result->seconds : 0;
-    result->train_loss = narrator->train_loss;
-    if (isnan(result->train_loss) && total.examples)
-        result->train_loss = total.loss / (double)total.examples;
-    result->train_accuracy = narrator->train_accuracy;
-    if (isnan(result->train_accuracy))
-        result->train_accuracy = tw_stretch_accuracy(&total);
-    /* An evaluation of an earlier version says nothing of this model. */
-    bool evaluated = narrator->evaluated_version == result->updates;
-    result->test_loss = evaluated ? narrator->test_loss : (double)NAN;
-    result->test_accuracy = evaluated ? narrator->test_accuracy : (double)NAN;
-    result->staleness_mean =
-        total.contributions ? (double)total.staleness_sum / (double)total.contributions : 0;
-    result->staleness_max = total.staleness_max;
-    result->dropped = total.dropped;
-    result->not_finite = total.not_finite;
-}
-
-/* DESIGN.md §3: exact in every run, or something is wrong with our counting. */
 static void check_staleness(struct tw_server *server) {
-    struct tw_staleness s = tw_sequencer_staleness(tw_node_sequencer(server->node));
-    if (s.applied + s.in_flight + s.dropped == s.outstanding)
-        return;
-    char text[256];
-    snprintf(text, sizeof(text),
-             "a bug in Talweg: the staleness identity does not hold: applied %llu + in flight "
-             "%llu + dropped %llu is not %llu; please report it",
-             (unsigned long long)s.applied, (unsigned long long)s.in_flight,
-             (unsigned long long)s.dropped, (unsigned long long)s.outstanding);
-    blame(&server->result, TW_INTERNAL, text);
+    struct tw_error error;
+    if (tw_sequencer_check_staleness(tw_node_sequencer(server->node), &error))
+        blame(&server->result, error.status, error.text);
 }
 
 static void on_leave(uv_timer_t *timer) {
@@ -177,7 +143,8 @@ static void add_failures(struct tw_server *server) {
 void tw_server_conclude(struct tw_server *server) {
     server->phase = TW_SERVER_COLLECTING;
     tw_narrator_let_go(server);
-    add_counts(server);
+    tw_borders_result(&server->narrator.borders, tw_node_sequencer(server->node),
+                      tw_server_seconds(server), &server->result);
     if (why_we_stopped(server)->status != TW_OK)
         blame(&server->result, why_we_stopped(server)->status, why_we_stopped(server)->text);
     add_status(server);
@@ -199,7 +166,8 @@ void tw_server_collected(struct tw_server *server, const struct tw_error *error)
 void tw_server_fail(struct tw_server *server, const struct tw_error *error) {
     if (server->phase == TW_SERVER_RUNNING) {
         tw_narrator_let_go(server);
-        add_counts(server);
+        tw_borders_result(&server->narrator.borders, tw_node_sequencer(server->node),
+                          tw_server_seconds(server), &server->result);
     }
     server->shards.collecting = false;
     blame(&server->result, error->status, error->text);

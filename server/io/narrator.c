@@ -22,8 +22,7 @@ static double ratio(double a, double b) {
 
 enum tw_status tw_narrator_init(struct tw_server *server) {
     struct tw_narrator *narrator = &server->narrator;
-    narrator->train_loss = narrator->train_accuracy = none;
-    narrator->test_loss = narrator->test_accuracy = none;
+    tw_borders_init(&narrator->borders);
     narrator->rank = calloc((size_t)server->config->job->workers, sizeof(*narrator->rank));
     return narrator->rank ? TW_OK : TW_NO_MEMORY;
 }
@@ -164,7 +163,7 @@ static void report_progress(struct tw_server *server, enum tw_report_kind kind) 
     report.seconds = tw_server_seconds(server);
     report.samples_per_second = recent_rate(narrator, samples, report.seconds);
     report.train_loss =
-        stretch.examples ? stretch.loss / (double)stretch.examples : narrator->train_loss;
+        stretch.examples ? stretch.loss / (double)stretch.examples : narrator->borders.train_loss;
     narrator->samples_per_second = report.samples_per_second;
     narrator->told_version = version;
     tw_narrator_tell(server, &report);
@@ -178,85 +177,38 @@ static void on_started(struct tw_server *server) {
 /* ---- borders ---- */
 
 static void tell_border(struct tw_server *server, const struct tw_border *border) {
-    struct tw_report report = {.kind = TW_REPORT_EPOCH};
-    add_counts(server, &report, border->version, border->samples);
-    report.seconds = border->seconds;
-    report.samples_per_second = border->samples_per_second;
-    report.train_loss = border->train_loss;
-    report.train_accuracy = border->train_accuracy;
-    report.test_loss = border->test_loss;
-    report.test_accuracy = border->test_accuracy;
-    report.staleness_mean = border->staleness_mean;
+    struct tw_report report = tw_border_report(border);
+    report.samples_total = samples_total(server->config);
     tw_order_writer_flush(&server->order); /* what is told is recorded */
     tw_run_directory_add(&server->directory, border);
     tw_narrator_tell(server, &report);
 }
 
 static void tell_complete_borders(struct tw_server *server) {
-    struct tw_narrator *narrator = &server->narrator;
-    int told = 0;
-    while (told < narrator->holds && !narrator->held[told].awaits)
-        tell_border(server, &narrator->held[told++]);
-    narrator->holds -= told;
-    memmove(narrator->held, narrator->held + told,
-            (size_t)narrator->holds * sizeof(*narrator->held));
+    struct tw_border border;
+    while (tw_borders_next(&server->narrator.borders, &border))
+        tell_border(server, &border);
 }
 
 void tw_narrator_let_go(struct tw_server *server) {
-    for (int i = 0; i < server->narrator.holds; i++)
-        server->narrator.held[i].awaits = false;
+    tw_borders_let_go(&server->narrator.borders);
     tell_complete_borders(server);
 }
 
 static void on_border(struct tw_server *server, const struct tw_node_event *event) {
-    struct tw_narrator *narrator = &server->narrator;
-    const struct tw_stretch *stretch = &event->stretch;
+    struct tw_borders *borders = &server->narrator.borders;
     uint64_t now_ns = uv_hrtime(); /* one moment for `seconds` and what they were spent on */
-    double n = (double)server->config->train_samples;
-    double seconds = tw_training_clock_seconds(&server->clock, now_ns);
-    double samples = (double)event->samples, before = (double)narrator->border_samples;
-    if (narrator->holds == TW_HELD_BORDERS)
+    if (borders->holds == TW_HELD_BORDERS)
         tw_narrator_let_go(server);
-    narrator->train_loss = ratio(stretch->loss, (double)stretch->examples);
-    narrator->train_accuracy = tw_stretch_accuracy(stretch);
-    narrator->held[narrator->holds++] = (struct tw_border){
-        .version = event->version,
-        .samples = event->samples,
-        .epoch = n > 0 ? samples / n : 0,
-        .whole = n > 0 && floor(samples / n) > floor(before / n),
-        .seconds = seconds,
-        .samples_per_second = ratio(samples - before, seconds - narrator->border_seconds),
-        .lr = event->rate,
-        .train_loss = narrator->train_loss,
-        .train_accuracy = narrator->train_accuracy,
-        .test_loss = none,
-        .test_accuracy = none,
-        .staleness_mean = ratio((double)stretch->staleness_sum, (double)stretch->contributions),
-        .staleness_max = stretch->staleness_max,
-        .dropped = stretch->dropped,
-        .not_finite = stretch->not_finite,
-        .awaits = event->evaluated,
-        .times = tw_waits_stretch(server, now_ns),
-    };
-    tw_steps_border(server, &narrator->held[narrator->holds - 1]);
-    narrator->border_seconds = seconds;
-    narrator->border_samples = event->samples;
+    struct tw_border *border = tw_borders_begin(borders, event, server->config->train_samples,
+                                                tw_training_clock_seconds(&server->clock, now_ns));
+    border->times = tw_waits_stretch(server, now_ns);
+    tw_steps_border(server, border);
     tell_complete_borders(server);
 }
 
 static void on_evaluated(struct tw_server *server, const struct tw_node_event *event) {
-    struct tw_narrator *narrator = &server->narrator;
-    narrator->evaluated_version = event->version;
-    narrator->test_loss = event->loss;
-    narrator->test_accuracy = event->accuracy;
-    for (int i = 0; i < narrator->holds; i++) {
-        struct tw_border *border = &narrator->held[i];
-        if (border->version != event->version)
-            continue;
-        border->test_loss = event->loss;
-        border->test_accuracy = event->accuracy;
-        border->awaits = false;
-    }
+    tw_borders_evaluated(&server->narrator.borders, event);
     tell_complete_borders(server);
 }
 
@@ -408,7 +360,7 @@ struct tw_progress_now tw_narrator_now(const struct tw_server *server) {
         .epoch = n ? (double)tw_sequencer_total(sequencer).examples / (double)n : 0,
         .samples_per_second = server->narrator.samples_per_second,
         .train_loss = stretch.examples ? stretch.loss / (double)stretch.examples
-                                       : server->narrator.train_loss,
+                                       : server->narrator.borders.train_loss,
     };
 }
 

@@ -39,9 +39,9 @@ static void take_times(struct tw_server *server) {
     const struct tw_manifest *manifest = tw_restore_manifest(server->restorer.from);
     const struct tw_sequencer_snapshot *snapshot = &manifest->snapshot;
     server->clock.sum_ns = (uint64_t)(manifest->seconds * 1e9);
-    server->narrator.border_seconds = manifest->border_seconds;
+    server->narrator.borders.seconds = manifest->border_seconds;
     server->narrator.reductions = snapshot->verdict[TW_VERDICT_RATE].reductions;
-    server->narrator.border_samples = snapshot->total.examples - snapshot->stretch.examples;
+    server->narrator.borders.samples = snapshot->total.examples - snapshot->stretch.examples;
 }
 
 enum tw_status tw_restorer_choose(struct tw_server *server, struct tw_error *error) {

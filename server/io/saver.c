@@ -186,7 +186,7 @@ void tw_saver_begin(struct tw_server *server) {
     take_snapshot(server);
     manifest->generation = tw_node_generation(server->node);
     manifest->seconds = tw_server_seconds(server);
-    manifest->border_seconds = server->narrator.border_seconds;
+    manifest->border_seconds = server->narrator.borders.seconds;
     for (uint32_t i = 0; i < server->layout.servers; i++) {
         saver->next[i].chunk = server->layout.shard_first[i];
         saver->next[i].array = 0;

@@ -33,6 +33,7 @@
 #include "server/core/node.h"
 #include "server/core/tempo.h"
 #include "server/core/waiting.h"
+#include "server/io/borders.h"
 #include "server/io/lead_link.h"
 #include "server/io/order_writer.h"
 #include "server/io/restorer.h"
@@ -45,8 +46,7 @@
 #include "server/io/training_clock.h"
 
 #define TW_TICK_MS 100
-#define TW_RATE_TICKS 16  /* over which the rate of progress is measured */
-#define TW_HELD_BORDERS 4 /* the sequencer holds training before there are three */
+#define TW_RATE_TICKS 16 /* over which the rate of progress is measured */
 
 enum tw_server_phase {
     TW_SERVER_RUNNING,
@@ -146,15 +146,9 @@ struct tw_losses {
 struct tw_narrator {
     struct tw_rank_news *rank; /* [workers] */
     bool evaluator, started;
-    struct tw_border held[TW_HELD_BORDERS]; /* until their evaluations have come */
-    int holds;
-    double border_seconds; /* at the last border */
-    uint64_t border_samples;
-    double train_loss, train_accuracy; /* of the last whole stretch; NaN: there is none */
-    double samples_per_second;         /* as told last */
-    uint64_t reductions;               /* of the learning rate, as told last */
-    uint64_t evaluated_version;
-    double test_loss, test_accuracy; /* of that version; NaN: there is none */
+    struct tw_borders borders;
+    double samples_per_second; /* as told last */
+    uint64_t reductions;       /* of the learning rate, as told last */
     struct {
         uint64_t samples;
         double seconds;
