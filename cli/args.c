@@ -88,6 +88,17 @@ static error_t parse_set(struct tw_args *args, const char *text) {
     return add_setting(args, key, equals + 1, keep(args, flag));
 }
 
+error_t tw_args_whole(struct tw_args *args, const char *flag, const char *text, int least, int most,
+                      int *out) {
+    char *end;
+    long number = strtol(text, &end, 10);
+    if (end == text || *end || number < least || number > most)
+        return tw_args_wrong(args, "--%s: \"%s\" is no number from %d to %d", flag, text, least,
+                             most);
+    *out = (int)number;
+    return 0;
+}
+
 error_t tw_args_straggler(struct tw_args *args, const char *text, struct tw_straggler *out) {
     char *colon, *end = NULL;
     errno = 0;

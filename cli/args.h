@@ -28,7 +28,7 @@ struct tw_args {
     bool is_supervised;
     int count;
     struct tw_job_setting settings[TW_ARGS_SETTINGS];
-    char *memory[2 * TW_ARGS_SETTINGS]; /* of settings; borrowed by them */
+    char *memory[2 * TW_ARGS_SETTINGS + 1]; /* of settings, and of JOB; borrowed by them */
     int memory_count;
     void *own; /* the command's own part */
     struct tw_error error;
@@ -57,6 +57,10 @@ error_t tw_args_set(struct tw_args *args, const char *key, const char *value, co
 /* For parsers: sets the message; returns EINVAL. */
 error_t tw_args_wrong(struct tw_args *args, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+
+/* For parsers: the whole number of --`flag`, from `least` to `most`. */
+error_t tw_args_whole(struct tw_args *args, const char *flag, const char *text, int least, int most,
+                      int *out);
 
 /* For parsers: --straggler RANK:FACTOR, of commands that start workers or are one. */
 error_t tw_args_straggler(struct tw_args *args, const char *text, struct tw_straggler *out);

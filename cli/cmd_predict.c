@@ -9,7 +9,6 @@
 #include "cli/prediction_file.h"
 #include "common/base/denormals.h"
 #include "common/base/json.h"
-#include "worker/nn/gemm.h"
 #include "worker/nn/metrics.h"
 
 enum { KEY_OUT = 0x200, KEY_CLASSES, KEY_THREADS, MODELS_MAX = 64, THREADS_MAX = 256 };
@@ -50,16 +49,6 @@ static const char doc[] =
     "  1    out of memory, or FILE cannot be written\n"
     "  2    wrong usage, or a RUN or DATA that is missing, corrupt, or does not fit\n";
 
-static error_t read_threads(struct tw_args *args, struct predict_options *own, const char *text) {
-    char *end;
-    long threads = strtol(text, &end, 10);
-    if (end == text || *end || threads < 1 || threads > THREADS_MAX)
-        return tw_args_wrong(args, "--threads: \"%s\" is no number from 1 to %d", text,
-                             THREADS_MAX);
-    own->threads = (int)threads;
-    return 0;
-}
-
 static error_t parse(int key, char *text, struct argp_state *state) {
     struct tw_args *args = state->input;
     struct predict_options *own = args->own;
@@ -71,7 +60,7 @@ static error_t parse(int key, char *text, struct argp_state *state) {
         own->classes = true;
         return 0;
     case KEY_THREADS:
-        return read_threads(args, own, text);
+        return tw_args_whole(args, "threads", text, 1, THREADS_MAX, &own->threads);
     case ARGP_KEY_ARG:
         if (own->count > MODELS_MAX)
             return tw_args_wrong(args, "more than %d models", MODELS_MAX);
@@ -80,6 +69,8 @@ static error_t parse(int key, char *text, struct argp_state *state) {
     case ARGP_KEY_END:
         if (!args->help && own->count < 2)
             return tw_args_wrong(args, "a RUN and DATA are wanted, such as runs/first test");
+        if (!args->help && own->classes && !own->out)
+            return tw_args_wrong(args, "--classes is about the file; give --out, too");
         return 0;
     default:
         return tw_args_usual(key, state);
@@ -172,7 +163,7 @@ static enum tw_status tell(const struct tw_args *args, struct tw_metrics *metric
     return status;
 }
 
-static enum tw_status predict(const struct tw_args *args, struct tw_error *error) {
+static enum tw_status predict(const struct tw_args *args, char **again, struct tw_error *error) {
     const struct predict_options *own = args->own;
     struct tw_predictor predictor = {0};
     struct tw_metrics metrics = {0};
@@ -181,11 +172,14 @@ static enum tw_status predict(const struct tw_args *args, struct tw_error *error
         .models = own->count - 1,
         .data = own->argument[own->count - 1],
         .threads = own->threads,
+        .again = again,
     };
     enum tw_status status = own->out ? tw_prediction_file_check(own->out, error) : TW_OK;
     tw_flush_denormals();
     if (status == TW_OK)
         status = tw_predictor_run(&predictor, &config, error);
+    if (status == TW_OK && own->classes && predictor.data->outputs > 0)
+        status = tw_error_set(error, TW_USAGE, "--classes: this data has real targets, no classes");
     if (status == TW_OK)
         status = measure(&predictor, &metrics, error);
     if (status == TW_OK && own->out)
@@ -205,10 +199,15 @@ int tw_cmd_predict(int argc, char **argv) {
     struct predict_options own = {.threads = 1};
     struct tw_error error;
     int code = TW_EXIT_DONE;
+    char **again = tw_blas_core_arguments(argc, argv);
     if (tw_args_parse(&args, "predict", &argp, &own, argc, argv))
         code = tw_command_refuse(&args, &args.error);
-    else if (!args.help && (tw_gemm_start(NULL, &error) || predict(&args, &error)))
+    else if (!again)
+        code = tw_command_refuse(
+            &args, &(struct tw_error){.status = TW_NO_MEMORY, .text = "out of memory"});
+    else if (!args.help && predict(&args, again, &error))
         code = tw_command_refuse(&args, &error);
+    free(again);
     tw_args_fini(&args);
     return code;
 }

@@ -152,16 +152,15 @@ static enum tw_status train(const struct tw_checked_job *checked, const struct r
     return status;
 }
 
-static enum tw_status make_folder(const struct tw_args *args, const struct run_options *own,
+static enum tw_status make_folder(const struct run_options *own,
                                   const struct tw_checked_job *checked, char *folder,
                                   struct tw_error *error) {
-    uint64_t version;
     if (!own->resume)
         return tw_run_folder_make(checked->job->name, own->out, time(NULL), folder, error);
     if (strlen(own->resume) >= TW_PATH_MAX)
         return tw_error_set(error, TW_USAGE, "--resume: this path is too long");
     strcpy(folder, own->resume);
-    return tw_resume_check(folder, checked, &version, error);
+    return tw_resume_check(folder, checked, error);
 }
 
 /* A run that goes on keeps its job file, unless something of it is changed. */
@@ -194,7 +193,7 @@ static int run_checked(const struct tw_args *args, const struct run_options *own
         tw_error_set(&error, TW_INTERRUPTED, "stopped by a signal before anything was started");
         return tw_command_fail(args, &summary, &error);
     }
-    if (make_folder(args, own, checked, folder, &error))
+    if (make_folder(own, checked, folder, &error))
         return tw_command_fail(args, &summary, &error);
     summary.run = folder;
     if (write_job(args, own, checked, folder, job_file, &error))

@@ -80,16 +80,6 @@ static const char doc[] =
     "same.\n"
     "\n" TW_ARGS_EXIT_CODES;
 
-static error_t read_index(struct tw_args *args, struct server_options *own, const char *text) {
-    char *end;
-    long index = strtol(text, &end, 10);
-    if (end == text || *end || index < 0 || index >= TW_SERVERS_MAX)
-        return tw_args_wrong(args, "--index: \"%s\" is no number from 0 to %d", text,
-                             TW_SERVERS_MAX - 1);
-    own->index = (int)index;
-    return 0;
-}
-
 /* The lead keeps the run directory, and the others must find it. */
 static error_t check_lead(struct tw_args *args, const struct server_options *own) {
     if (own->index && !own->lead)
@@ -116,7 +106,7 @@ static error_t parse(int key, char *text, struct argp_state *state) {
         own->out = text;
         return *text ? 0 : tw_args_wrong(args, "--out: the name of a directory is missing");
     case KEY_INDEX:
-        return read_index(args, own, text);
+        return tw_args_whole(args, "index", text, 0, TW_SERVERS_MAX - 1, &own->index);
     case KEY_LEAD:
         own->lead = text;
         return 0;
@@ -254,8 +244,10 @@ static enum tw_status prepare(const struct tw_args *args, const struct tw_checke
                               struct tw_error *error) {
     const struct server_options *own = args->own;
     char folder[TW_PATH_MAX], job_file[TW_PATH_MAX];
-    if (args->is_supervised || own->index || own->resume)
+    if (args->is_supervised || own->index)
         return TW_OK;
+    if (own->resume)
+        return tw_resume_check(own->out, checked, error);
     enum tw_status status =
         tw_run_folder_make(checked->job->name, own->out, time(NULL), folder, error);
     if (!status)

@@ -99,16 +99,6 @@ static error_t add_mishap(struct tw_args *args, struct sim_options *own, const c
     return tw_args_mishap(args, flag, kind, text, &own->mishap[own->mishaps++]);
 }
 
-static error_t read_replicas(struct tw_args *args, struct sim_options *own, const char *text) {
-    char *end;
-    long count = strtol(text, &end, 10);
-    if (end == text || *end || count < 1 || count > TW_REPLICAS_MAX)
-        return tw_args_wrong(args, "--replicas: \"%s\" is no number from 1 to %d", text,
-                             TW_REPLICAS_MAX);
-    own->replicas = (int)count;
-    return 0;
-}
-
 static error_t read_seed(struct tw_args *args, struct sim_options *own, const char *text) {
     char *end;
     own->seed = strtoull(text, &end, 10);
@@ -135,7 +125,7 @@ static error_t parse_own(int key, char *text, struct argp_state *state) {
     case KEY_LATE:
         return add_mishap(args, own, "--late", TW_MISHAP_ABSENCE, text);
     case KEY_REPLICAS:
-        return read_replicas(args, own, text);
+        return tw_args_whole(args, "replicas", text, 1, TW_REPLICAS_MAX, &own->replicas);
     case KEY_SEED:
         return read_seed(args, own, text);
     default:

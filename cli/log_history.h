@@ -1,8 +1,8 @@
 /* What the order log of a run amounts to when the run was begun again: which records were taken
  * back by a ROLLBACK, and where the log ends.
  *
- * Used by replay and timeline, which look at the records that stand only, and by `--resume`, which
- * goes on behind the last one. Memory: one entry per ROLLBACK.
+ * Used by replay, timeline and curves, which look at the records that stand only, and by
+ * `--resume`, which goes on behind the last one. Memory: one entry per ROLLBACK.
  */
 #ifndef TW_CLI_LOG_HISTORY_H
 #define TW_CLI_LOG_HISTORY_H

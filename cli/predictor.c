@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "cli/blas_core.h"
 #include "common/base/arith.h"
 #include "common/base/file.h"
 #include "common/tensor/weights_read.h"
@@ -17,7 +18,7 @@
 /* All of it is zero until it is made. */
 struct member {
     struct tw_checked_job job;
-    struct tw_datasets datasets;
+    struct tw_datasets *datasets; /* stay where they are opened */
     const struct tw_dataset *data;
     float *block;
     const float **weights; /* [tensors] */
@@ -26,7 +27,6 @@ struct member {
 static void fini_member(struct member *member) {
     free(member->block);
     free(member->weights);
-    tw_datasets_close(&member->datasets);
     tw_checked_job_fini(&member->job);
 }
 
@@ -71,7 +71,7 @@ static enum tw_status load_data(struct member *member, const char *data, struct 
     unsigned wanted = strcmp(data, "train") == 0        ? TW_WANT_TRAIN
                       : strcmp(data, "validation") == 0 ? TW_WANT_VALIDATION
                                                         : TW_WANT_TEST;
-    struct tw_datasets *all = &member->datasets;
+    struct tw_datasets *all = member->datasets;
     enum tw_status status =
         tw_datasets_open(all, member->job.job, &needs, wanted | TW_WANT_ANY, error);
     if (status != TW_OK)
@@ -106,11 +106,22 @@ static enum tw_status load_weights(struct member *member, const char *model,
     return status;
 }
 
-static enum tw_status load(struct member *member, const char *model, const char *data,
-                           struct tw_error *error) {
-    enum tw_status status = load_job(member, model, data, error);
+/* The kernels are chosen once for a process: others compute with those of the first one's job. */
+static enum tw_status start_kernels(const struct member *first, char **again,
+                                    struct tw_error *error) {
+    const char *core = first->job.job->blas_core;
+    enum tw_status status = tw_blas_core_pin(core, again, error);
+    return status == TW_OK ? tw_gemm_start(core, error) : status;
+}
+
+static enum tw_status load(struct member *member, const struct tw_predictor_config *config,
+                           int index, struct tw_error *error) {
+    const char *model = config->model[index];
+    enum tw_status status = load_job(member, model, config->data, error);
+    if (status == TW_OK && index == 0)
+        status = start_kernels(member, config->again, error);
     if (status == TW_OK)
-        status = load_data(member, data, error);
+        status = load_data(member, config->data, error);
     return status == TW_OK ? load_weights(member, model, error) : status;
 }
 
@@ -205,6 +216,21 @@ static enum tw_status take_first(struct tw_predictor *predictor, struct member *
     return allocate(predictor, error);
 }
 
+static uint32_t row_of(const struct tw_dataset *data, uint64_t i) {
+    return data->place ? data->place[i] : (uint32_t)i;
+}
+
+/* Whether sample i is the same of both, as far as rows and targets say. */
+static bool is_same(const struct tw_dataset *a, const struct tw_dataset *b, uint32_t i) {
+    size_t row = row_of(a, i), outputs = (size_t)a->outputs;
+    if (row != row_of(b, i) || a->outputs != b->outputs)
+        return false;
+    if (outputs == 0)
+        return a->labels[row] == b->labels[row];
+    return memcmp(a->targets + row * outputs, b->targets + row * outputs,
+                  outputs * sizeof *a->targets) == 0;
+}
+
 static enum tw_status check_alike(const struct tw_predictor *predictor, const struct member *member,
                                   const char *model, struct tw_error *error) {
     const struct tw_loss *ours = predictor->job.model->loss, *theirs = member->job.model->loss;
@@ -218,6 +244,12 @@ static enum tw_status check_alike(const struct tw_predictor *predictor, const st
         return tw_error_set(error, TW_DATA,
                             "%s: its job finds %u samples, the first one's %llu; name the data",
                             model, member->data->count, (unsigned long long)predictor->samples);
+    for (uint32_t i = 0; i < member->data->count; i++)
+        if (!is_same(predictor->data, member->data, i))
+            return tw_error_set(error, TW_DATA,
+                                "%s: its sample %u is not that of the first model (runs with other "
+                                "seeds hold out other samples); name the data",
+                                model, i);
     return TW_OK;
 }
 
@@ -240,22 +272,21 @@ static enum tw_status add_answers(struct tw_predictor *predictor, int models,
 static enum tw_status run_one(struct tw_predictor *predictor,
                               const struct tw_predictor_config *config, int index,
                               struct tw_error *error) {
-    struct member member = {0};
-    const char *model = config->model[index];
-    enum tw_status status = load(&member, model, config->data, error);
+    struct tw_datasets own = {0};
+    struct member member = {.datasets = index == 0 ? &predictor->datasets : &own};
+    enum tw_status status = load(&member, config, index, error);
     if (status == TW_OK)
         status = index == 0 ? take_first(predictor, &member, error)
-                            : check_alike(predictor, &member, model, error);
+                            : check_alike(predictor, &member, config->model[index], error);
     if (status == TW_OK)
         status = compute(predictor, &member, config->threads, error);
     if (status == TW_OK && index == 0) {
         predictor->job = member.job;
-        predictor->datasets = member.datasets;
         predictor->data = member.data;
         member.job = (struct tw_checked_job){0};
-        member.datasets = (struct tw_datasets){0};
     }
     fini_member(&member);
+    tw_datasets_close(&own);
     return status == TW_OK ? add_answers(predictor, config->models, error) : status;
 }
 
@@ -283,7 +314,7 @@ void tw_predictor_fini(struct tw_predictor *predictor) {
 
 struct tw_target tw_predictor_target(const struct tw_predictor *predictor, uint64_t i) {
     const struct tw_dataset *data = predictor->data;
-    uint32_t row = data->place ? data->place[i] : (uint32_t)i;
+    uint32_t row = row_of(data, i);
     if (data->outputs > 0)
         return (struct tw_target){.values = data->targets + (size_t)row * (size_t)data->outputs};
     return (struct tw_target){.label = data->labels[row]};

@@ -19,6 +19,7 @@ struct tw_predictor_config {
     int models;
     const char *data; /* test, validation, train, or YAML as of data.test */
     int threads;
+    char **again; /* the command line, for worker.blas_core of the first model's job */
 };
 
 /* All zeros until it is made. */

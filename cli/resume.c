@@ -25,18 +25,20 @@ enum tw_status tw_resume_find(struct tw_server_resume *resume, struct tw_log_his
     return TW_OK;
 }
 
-/* Examples that are applied, of the updates that stand. */
+/* Examples that are applied, of the updates that stand; and whether the job's `stop` ended it. */
 static enum tw_status count_samples(const struct tw_log_history *history, const char *run,
-                                    uint64_t *samples, struct tw_error *error) {
+                                    uint64_t *samples, bool *stopped, struct tw_error *error) {
     struct tw_log_file file;
     struct tw_record record;
     enum tw_status status = tw_log_file_open(&file, run, error);
     if (status != TW_OK)
         return status;
     *samples = 0;
-    while (tw_log_history_next(history, &file, &record, error) == TW_OK)
+    while (tw_log_history_next(history, &file, &record, error) == TW_OK) {
         if (record.kind == TW_RECORD_COMMIT)
             *samples += record.examples;
+        *stopped |= record.kind == TW_RECORD_VERDICT && record.verdict.stop != TW_STOP_NOT;
+    }
     tw_log_file_close(&file);
     return TW_OK;
 }
@@ -48,23 +50,24 @@ static bool has_model(const char *run) {
 }
 
 enum tw_status tw_resume_check(const char *run, const struct tw_checked_job *checked,
-                               uint64_t *version, struct tw_error *error) {
+                               struct tw_error *error) {
     struct tw_log_history history;
     struct tw_server_resume resume = {.position = 0};
     const struct tw_job *job = checked->job;
     uint64_t samples = 0;
+    bool stopped = false;
     double wanted = ceil(job->epochs * (double)checked->train_samples);
     enum tw_status status = tw_resume_find(&resume, &history, run, error);
     if (status == TW_OK)
-        status = count_samples(&history, run, &samples, error);
-    *version = history.version;
-    bool is_done = (job->updates && history.version >= (uint64_t)job->updates) ||
+        status = count_samples(&history, run, &samples, &stopped, error);
+    uint64_t version = history.version;
+    bool is_done = stopped || (job->updates && version >= (uint64_t)job->updates) ||
                    (wanted >= 1 && (double)samples >= wanted);
     tw_log_history_fini(&history);
     if (status == TW_OK && is_done && has_model(run))
         status = tw_error_set(error, TW_USAGE,
                               "--resume %s: this run is done, after update %" PRIu64
                               ", and its model is saved",
-                              run, *version);
+                              run, version);
     return status;
 }

@@ -16,8 +16,8 @@ enum tw_status tw_resume_find(struct tw_server_resume *resume, struct tw_log_his
                               const char *run, struct tw_error *error);
 
 /* TW_USAGE when the run has come to its end and left a model: nothing is left to do. Else as
- * above. `version`: of the last update in its log. */
+ * above. */
 enum tw_status tw_resume_check(const char *run, const struct tw_checked_job *checked,
-                               uint64_t *version, struct tw_error *error);
+                               struct tw_error *error);
 
 #endif

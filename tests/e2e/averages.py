@@ -169,19 +169,22 @@ class Mean(Case):
                           for name, pieces in weights.items()})
         return [os.path.join(run, "checkpoints", folder) for folder in folders], found
 
-    def checkpointed_run(self, run):
+    def checkpointed_run(self, run, seed=1):
+        """At least one checkpoint is sure: later ones may wait for the first."""
         wide = JOB.replace("dense: 8", "dense: 4096").replace("epochs: 3", "updates: 12")
         self.write("job.yaml",
                    wide + "checkpoint: {every: 4, keep: 9}\naverage: {ema: 0.5}\n")
         code, _, err = self.talweg("run", "job.yaml", "--out", run, "--servers", "2",
-                                   "--set", "chunk=64KiB")
+                                   "--set", "chunk=64KiB", "--set", f"seed={seed}")
         self.assertEqual(code, 0, err)
         return self.checkpoints_of(run)
 
+    def two_checkpointed_runs(self):
+        return map(list.__add__, self.checkpointed_run("out"), self.checkpointed_run("other", 2))
+
     def test_of_checkpoints_is_the_mean_of_each_element(self):
-        """Of one run, whose tensors are spread over servers; and with the model of its end."""
-        folders, weights = self.checkpointed_run("out")
-        self.assertGreaterEqual(len(folders), 2)
+        """Of runs whose tensors are spread over servers; and with the model of an end."""
+        folders, weights = self.two_checkpointed_runs()
         self.assertTrue(any("[" in name for name in weights_of(
             os.path.join(self.path(folders[0]), "shard-0.safetensors"))))
         weights.append(weights_of(self.path("out", "model.safetensors")))
@@ -196,7 +199,8 @@ class Mean(Case):
                 for value in zip(*(model[name] for model in weights))), name)
 
     def test_a_checkpoint_that_was_spoilt_is_refused(self):
-        folders, _ = self.checkpointed_run("out")
+        folders, _ = self.two_checkpointed_runs()
+        folders = [folders[0], folders[-1]]
         shutil.copytree(self.path(folders[0]), self.path("elsewhere"))
         self.refuse("in checkpoints/ of its run", folders[1], "elsewhere")
         self.refuse("one file of a checkpoint; give its folder", folders[1],

@@ -268,6 +268,14 @@ class Checkpoints(Case):
         self.assertEqual(code, 2, err)
         self.assertIn("A run is not begun again from a log that is corrupt", err)
 
+    def test_a_run_that_its_job_stopped_is_done(self):
+        found, _ = self.finish("run", "job.yaml", "--out", "out", "--set",
+                               "stop={loss: 1000, watch: train}")
+        self.assertEqual(found["stopped"], "loss")
+        code, _, err = self.talweg("run", "--resume", "out")
+        self.assertEqual(code, 2, err)
+        self.assertIn("this run is done", err)
+
     def test_a_log_that_is_torn_is_cut(self):
         plain, _ = self.finish("run", "job.yaml", "--out", "plain", *LONG)
         self.kill_all(self.begin(*EVERY))

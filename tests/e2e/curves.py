@@ -14,11 +14,6 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 class Curves(Case):
-    def train(self, out, *settings):
-        words = [word for setting in settings for word in ("--set", setting)]
-        code, _, err = self.talweg("run", "job.yaml", "--out", out, *words)
-        self.assertEqual(code, 0, err)
-
     def draw(self, *arguments):
         code, text, err = self.talweg("curves", *arguments, "--json")
         self.assertEqual(code, 0, err)
@@ -36,18 +31,14 @@ class Curves(Case):
         self.assertEqual(code, 0)
         return [r for r in map(json.loads, text.splitlines()) if r["record"] == "COMMIT"]
 
-    def metrics(self, run):
-        with open(self.path(run, "metrics.jsonl")) as file:
-            return [json.loads(line) for line in file]
-
     def words(self, picture):
         return [text.text for text in picture.iter(SVG + "text")]
 
     def test_full_batch_minibatch_and_single_example(self):
         batches = {"full": 300, "mini": 20, "single": 1}
         for name, batch in batches.items():
-            self.train(name, f"batch={batch}", "cluster.workers=1",
-                       "optimizer={name: sgd, lr: 0.05}")
+            self.train_with(name, f"batch={batch}", "cluster.workers=1",
+                            "optimizer={name: sgd, lr: 0.05}")
         result, picture = self.draw(*batches, "--by", "epochs", "--panels")
         self.assertEqual(result["out"], "curves.svg")
         for run, name in zip(result["runs"], batches):
@@ -66,7 +57,7 @@ class Curves(Case):
         self.assertEqual(self.words(picture).count("epochs"), 3)
 
     def test_the_loss_of_the_test_data_and_the_seconds(self):
-        self.train("out")
+        self.train_with("out")
         for arguments, key, end in ((("--of", "test"), "test_loss", "updates"),
                                     (("--by", "seconds"), "train_loss", "seconds"),
                                     (("--of", "test", "--by", "epochs"), "test_loss", "epoch")):

@@ -12,13 +12,6 @@ from talweg_e2e import Case  # noqa: E402
 
 
 class Inits(Case):
-    def train(self, out, *settings, code=0, more=()):
-        words = [word for setting in settings for word in ("--set", setting)]
-        found, text, err = self.talweg("run", "job.yaml", "--json", "--out", out, *words, *more)
-        self.assertEqual(found, code, err)
-        self.said = err
-        return self.result(text)
-
     def tensors(self, path):
         with open(self.path(path), "rb") as file:
             data = file.read()
@@ -36,45 +29,45 @@ class Inits(Case):
     STILL = ("optimizer={name: sgd, lr: 1e-30}", "updates=1")
 
     def test_all_of_a_model(self):
-        first = self.train("first", "epochs=1")
+        first = self.train_with("first", "epochs=1")
         for number, init in enumerate(("first", "first/model.safetensors")):
-            found = self.train(f"again{number}", f"model.init={init}", *self.STILL)
+            found = self.train_with(f"again{number}", f"model.init={init}", *self.STILL)
             self.assertEqual(found["model_sha256"], first["model_sha256"])
             self.assertAlmostEqual(found["test_loss"], first["test_loss"], places=12)
 
     def test_some_tensors_and_several_servers(self):
         wide = "model.layers=[flatten, dense: 2000, relu, dense: 3]"
-        self.train("first", wide, "epochs=1")
+        self.train_with("first", wide, "epochs=1")
         old = self.tensors("first/model.safetensors")
-        self.train("fresh", wide, "seed=9", *self.STILL)
+        self.train_with("fresh", wide, "seed=9", *self.STILL)
         new = self.tensors("fresh/model.safetensors")
         init = "model.init={file: first, tensors: 'dense1.*'}"
-        found = self.train("mixed", wide, "seed=9", init, *self.STILL, "chunk=64KiB",
-                           more=("--servers", "2"))
+        found = self.train_with("mixed", wide, "seed=9", init, *self.STILL, "chunk=64KiB",
+                                more=("--servers", "2"))
         mixed = self.tensors("mixed/model.safetensors")
         for name in old:
             self.assertEqual(mixed[name], (old if name.startswith("dense1.") else new)[name], name)
         self.assertEqual(found["status"], "done")
 
     def test_a_checkpoint_and_a_rule_whose_state_starts_as_the_weights(self):
-        self.train("first", "checkpoint={every: 20, keep: 9}")
+        self.train_with("first", "checkpoint={every: 20, keep: 9}")
         (name, *_) = sorted(os.listdir(self.path("first", "checkpoints")))
-        found = self.train("next", f"model.init=first/checkpoints/{name}", "epochs=1",
-                           "optimizer={name: nesterov, lr: 0.01, nesterov: lookup}",
-                           "average={ema: 0.9}")
+        found = self.train_with("next", f"model.init=first/checkpoints/{name}", "epochs=1",
+                                "optimizer={name: nesterov, lr: 0.01, nesterov: lookup}",
+                                "average={ema: 0.9}")
         code, text, err = self.talweg("replay", "next", "--json")
         self.assertEqual(code, 0, err)
         again = self.result(text)
         for field in "updates", "train_loss", "model_sha256", "model_ema_sha256":
             self.assertEqual(again[field], found[field], field)
         self.assertIn("the same bits as", err)
-        plain = self.train("plain", "epochs=1", "average={ema: 0.9}",
-                           "optimizer={name: nesterov, lr: 0.01, nesterov: lookup}")
+        plain = self.train_with("plain", "epochs=1", "average={ema: 0.9}",
+                                "optimizer={name: nesterov, lr: 0.01, nesterov: lookup}")
         self.assertNotEqual(plain["model_sha256"], found["model_sha256"])
 
     def test_the_job_of_the_run_says_which_weights_they_were(self):
-        self.train("first", "epochs=1")
-        self.train("next", "model.init=first", "epochs=1")
+        self.train_with("first", "epochs=1")
+        self.train_with("next", "model.init=first", "epochs=1")
         with open(self.path("next", "job.yaml")) as file:
             self.assertRegex(file.read(), 'init: {file: ".*/first", tensors: "[*]", sha256: '
                                           '"[0-9a-f]{64}"}')
@@ -89,7 +82,7 @@ class Inits(Case):
         self.assertEqual(code, 0, err)  # another start: another run
 
     def test_what_does_not_fit_is_named(self):
-        self.train("first", "epochs=1")
+        self.train_with("first", "epochs=1")
         with open(self.path("first", "model.safetensors"), "rb") as file:
             data = file.read()
         with open(self.path("cut.safetensors"), "wb") as file:

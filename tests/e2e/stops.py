@@ -18,17 +18,6 @@ optimizer: {name: sgd, lr: 1e-3}
 
 
 class Stops(Case):
-    def train(self, out, *settings, job="job.yaml", more=()):
-        words = [word for setting in settings for word in ("--set", setting)]
-        code, text, err = self.talweg("run", job, "--json", "--out", out, *words, *more)
-        self.assertEqual(code, 0, err)
-        self.said = err
-        return self.result(text)
-
-    def metrics(self, run):
-        with open(self.path(run, "metrics.jsonl")) as file:
-            return [json.loads(line) for line in file]
-
     def verdicts(self, run):
         code, text, _ = self.talweg("log", run, "--json")
         self.assertEqual(code, 0)
@@ -42,7 +31,7 @@ class Stops(Case):
             self.assertEqual(found[field], recorded[field], field)
 
     def test_patience_ends_at_the_epoch_that_it_runs_out(self):
-        plain = self.train("plain", "epochs=30")
+        plain = self.train_with("plain", "epochs=30")
         losses = [m["test_loss"] for m in self.metrics("plain")]
         best, bad = math.inf, 0
         for epochs, loss in enumerate(losses, 1):
@@ -51,7 +40,7 @@ class Stops(Case):
                 break
         self.assertLess(epochs, 30)
         stop = "stop={patience: 1, threshold: 0.3}"
-        found = self.train("out", "epochs=30", stop)
+        found = self.train_with("out", "epochs=30", stop)
         self.assertIn(f"stop at update {15 * epochs}: no better test loss", self.said)
         self.assertEqual((found["updates"], found["stopped"]), (15 * epochs, "patience"))
         self.assertIsNone(plain["stopped"])
@@ -63,16 +52,16 @@ class Stops(Case):
         self.assert_replays("out", found)
         with open(self.path("out", "job.yaml")) as file:
             self.assertIn("stop: {patience: 1, threshold: 0.3, watch: test}", file.read())
-        other = self.train("other", "epochs=30", stop, "slots=2", "chunk=64KiB",
-                           more=("--workers", "1"))
+        other = self.train_with("other", "epochs=30", stop, "slots=2", "chunk=64KiB",
+                                more=("--workers", "1"))
         self.assertEqual(other["model_sha256"], found["model_sha256"])
         code, _, err = self.talweg("replay", "out", "--set", "stop={patience: 5}")
         self.assertEqual(code, 2)
         self.assertIn("a replay cannot change this", err)
 
     def test_the_train_loss_ends_an_asynchronous_run(self):
-        found = self.train("out", "epochs=100", "stop={loss: 0.5, watch: train}",
-                           more=("--mode", "async", "--workers", "3"))
+        found = self.train_with("out", "epochs=100", "stop={loss: 0.5, watch: train}",
+                                more=("--mode", "async", "--workers", "3"))
         self.assertEqual(found["stopped"], "loss")
         losses = [m["train_loss"] for m in self.metrics("out")]
         self.assertLessEqual(losses[-1], 0.5)
@@ -81,27 +70,27 @@ class Stops(Case):
         self.assert_replays("out", found)
 
     def test_the_gradient_ends_it_and_servers_agree(self):
-        first = self.train("first", "epochs=100", "stop={gradient_norm: 0.1}")
+        first = self.train_with("first", "epochs=100", "stop={gradient_norm: 0.1}")
         self.assertEqual(first["stopped"], "gradient_norm")
         (verdict,) = self.verdicts("first")
         self.assertEqual(verdict["version"], first["updates"])
         self.assertLessEqual(verdict["loss"], 0.1)
         self.assert_replays("first", first)
-        again = self.train("again", "epochs=100", "stop={gradient_norm: 0.1}",
-                           "model.layers=[flatten, dense: 8, relu, dense: 3]",
-                           more=("--servers", "2"))
+        again = self.train_with("again", "epochs=100", "stop={gradient_norm: 0.1}",
+                                "model.layers=[flatten, dense: 8, relu, dense: 3]",
+                                more=("--servers", "2"))
         self.assertEqual(again["model_sha256"], first["model_sha256"])
 
     def test_an_objective_is_judged_after_each_update(self):
         self.write("objective.yaml", OBJECTIVE)
-        found = self.train("out", "stop={loss: 0.5}", job="objective.yaml")
+        found = self.train_with("out", "stop={loss: 0.5}", job="objective.yaml")
         self.assertEqual(found["stopped"], "loss")
         verdicts = self.verdicts("out")
         self.assertEqual(len(verdicts), found["updates"])
         self.assertLessEqual(verdicts[-1]["loss"], 0.5)
         self.assertGreater(verdicts[-2]["loss"], 0.5)
         self.assert_replays("out", found)
-        slow = self.train("norm", "stop={gradient_norm: 1}", job="objective.yaml")
+        slow = self.train_with("norm", "stop={gradient_norm: 1}", job="objective.yaml")
         self.assertEqual(slow["stopped"], "gradient_norm")
         self.assert_replays("norm", slow)
 

@@ -176,9 +176,14 @@ class Case(unittest.TestCase):
 
     def train(self, out, *arguments, job="job.yaml", code=0):
         """The result of a run, left in the directory `out`."""
-        found, text, err = self.talweg("run", job, "--json", "--out", out, *arguments)
-        self.assertEqual(found, code, err)
+        found, text, self.said = self.talweg("run", job, "--json", "--out", out, *arguments)
+        self.assertEqual(found, code, self.said)
         return self.result(text)
+
+    def train_with(self, out, *settings, more=(), **kinds):
+        """The same, of a job with some settings KEY=VALUE."""
+        return self.train(out, *(word for one in settings for word in ("--set", one)), *more,
+                          **kinds)
 
     def replay(self, run, *arguments):
         code, text, err = self.talweg("replay", run, "--json", *arguments)
