@@ -157,7 +157,8 @@ struct tw_weights {
     uint32_t generation;
     uint64_t epoch, step;
     uint32_t chunk;
-    uint32_t array; /* between servers: 0 the weights, n the n-th state of the rule */
+    uint32_t array; /* between servers: 0 the weights, n the n-th state of the rule, behind
+                       the states the average */
 };
 struct tw_ask {
     uint64_t samples;

@@ -458,6 +458,10 @@ uint64_t tw_shard_version(const struct tw_shard *s) {
     return s->version;
 }
 
+uint32_t tw_shard_ahead(const struct tw_shard *s) {
+    return s->config.ahead;
+}
+
 bool tw_shard_is_permitted(const struct tw_shard *s, uint32_t slot) {
     return s->config.pool && !s->members_known && s->turn[slot] != UINT32_MAX;
 }

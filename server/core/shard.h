@@ -149,6 +149,8 @@ enum tw_status tw_shard_end(struct tw_shard *shard, const struct tw_end *end,
 bool tw_shard_wants_again(struct tw_shard *shard, uint32_t slot);
 /* Of the last COMMIT. */
 uint64_t tw_shard_version(const struct tw_shard *shard);
+/* Pushes that may wait, accepted: of a mode, tw_dial_ahead() may be no more. */
+uint32_t tw_shard_ahead(const struct tw_shard *shard);
 /* The slot contributes to the update to come by a PERMIT. */
 bool tw_shard_is_permitted(const struct tw_shard *shard, uint32_t slot);
 

@@ -21,6 +21,14 @@ static enum tw_status flush_folder(const char *path, struct tw_error *error) {
     return flushed ? TW_OK : tw_error_set(error, TW_IO, "cannot flush %s: %s", path, strerror(why));
 }
 
+/* The run directory: it has `checkpoints` since the first of them only. */
+static enum tw_status flush_parent(const char *root, struct tw_error *error) {
+    char path[TW_PATH_MAX];
+    if (tw_path_join(path, sizeof path, root, "..") != TW_OK)
+        return tw_error_set(error, TW_LIMIT, "%.200s...: this path is too long", root);
+    return flush_folder(path, error);
+}
+
 enum tw_status tw_checkpoint_folder_commit(const char *draft, const char *folder, const char *root,
                                            const struct tw_text *manifest, struct tw_error *error) {
     char path[TW_PATH_MAX];
@@ -31,7 +39,9 @@ enum tw_status tw_checkpoint_folder_commit(const char *draft, const char *folder
         status = flush_folder(draft, error);
     if (status == TW_OK && rename(draft, folder) != 0)
         status = tw_error_set(error, TW_IO, "cannot make %s: %s", folder, strerror(errno));
-    return status == TW_OK ? flush_folder(root, error) : status;
+    if (status == TW_OK)
+        status = flush_folder(root, error);
+    return status == TW_OK ? flush_parent(root, error) : status;
 }
 
 /* ---- few ---- */

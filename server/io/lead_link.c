@@ -220,8 +220,9 @@ static enum tw_status serving(struct tw_server *server, const struct tw_frame *f
     case TW_BODY_MEMBER:
         return on_order(server, frame, error);
     case TW_BODY_WEIGHTS: /* on_data() has looked at it */
-        if (frame->data_bytes)
-            on_part_filled(server);
+        if (!frame->data_bytes)
+            return tw_error_set(error, TW_UNEXPECTED, "Weights without data from the lead");
+        on_part_filled(server);
         return TW_OK;
     case TW_BODY_COLLECT:
         if (frame->collect.average && server->config->shaping.average == 0)

@@ -189,6 +189,14 @@ static double read_bits(struct reading *r, const char *key) {
     return value;
 }
 
+/* Long, but not too long for nanoseconds. */
+static double read_seconds(struct reading *r, const char *key) {
+    double seconds = read_bits(r, key);
+    if (!(seconds >= 0 && seconds < 1e9))
+        tw_scan_refuse(&r->scan, "seconds from 0 to 10^9");
+    return seconds;
+}
+
 static void read_stretch(struct reading *r, const char *key, struct tw_stretch *stretch) {
     want(r, key);
     tw_scan_open(&r->scan, '{');
@@ -314,8 +322,8 @@ enum tw_status tw_manifest_parse(struct tw_manifest *manifest, const char *text,
     manifest->generation = read_small(&r, "generation");
     manifest->snapshot.version = read_number(&r, "version");
     manifest->snapshot.position = read_number(&r, "position");
-    manifest->seconds = read_bits(&r, "seconds");
-    manifest->border_seconds = read_bits(&r, "border_seconds");
+    manifest->seconds = read_seconds(&r, "seconds");
+    manifest->border_seconds = read_seconds(&r, "border_seconds");
     read_snapshot(&r, &manifest->snapshot);
     manifest->block_bytes = read_small(&r, "block_bytes");
     if (manifest->block_bytes < TW_CHUNK_BYTES_MIN || manifest->block_bytes > TW_CHUNK_BYTES_MAX ||

@@ -44,6 +44,23 @@ static void take_times(struct tw_server *server) {
     server->narrator.borders.samples = snapshot->total.examples - snapshot->stretch.examples;
 }
 
+/* An operator may have turned to a mode that there was room for, on more servers than there are
+ * now. */
+static enum tw_status check_mode(const struct tw_server *server, const struct tw_restore *from,
+                                 struct tw_error *error) {
+    const char *mode = tw_restore_manifest(from)->snapshot.mode;
+    struct tw_where where = {.file = "manifest.json"};
+    struct tw_dial dial;
+    enum tw_status status = tw_dial_parse(mode, where, server->config->job->workers, &dial, error);
+    if (status != TW_OK || tw_dial_ahead(&dial) <= tw_shard_ahead(tw_node_shard(server->node)))
+        return status;
+    return tw_error_set(error, TW_LIMIT,
+                        "checkpoint %s is of mode \"%s\", which keeps whole pushes while their "
+                        "workers go on: memory.inflight has no room for them on %d servers; give "
+                        "--servers as many as the run had",
+                        tw_restore_name(from), mode, server->config->job->servers);
+}
+
 enum tw_status tw_restorer_choose(struct tw_server *server, struct tw_error *error) {
     const struct tw_server_resume *resume = server->config->resume;
     const struct tw_shard *shard = tw_node_shard(server->node);
@@ -64,6 +81,8 @@ enum tw_status tw_restorer_choose(struct tw_server *server, struct tw_error *err
         ask.name[a] = tw_shard_array_name(shard, a);
     enum tw_status status = tw_restore_newest(&server->restorer.from, &ask, &news, error);
     say_lines(&news);
+    if (status == TW_OK && server->restorer.from)
+        status = check_mode(server, server->restorer.from, error);
     if (status != TW_OK)
         return status;
     server->restorer.waits = true;

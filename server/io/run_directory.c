@@ -68,8 +68,10 @@ enum tw_status tw_run_directory_open(struct tw_run_directory *directory, const c
     if (directory->metrics < 0)
         return tw_error_set(error, TW_IO, "cannot make %s: %s", directory->metrics_path,
                             strerror(errno));
-    if (version >= 0)
-        unlink(directory->model_path); /* of an earlier end */
+    if (version >= 0) { /* of an earlier end */
+        unlink(directory->model_path);
+        unlink(directory->ema_path);
+    }
     enum tw_status status = version < 0 ? TW_OK : cut_metrics(directory, (uint64_t)version, error);
     if (status != TW_OK)
         tw_run_directory_close(directory);

@@ -82,9 +82,10 @@ static void close_files(struct tw_saver *saver) {
 
 void tw_saver_fini(struct tw_server *server) {
     struct tw_saver *saver = &server->saver;
-    close_files(saver);
-    if (saver->phase != TW_SAVER_IDLE)
+    if (saver->phase != TW_SAVER_IDLE) {
+        close_files(saver);
         tw_checkpoint_folder_remove(saver->draft);
+    }
     for (uint32_t i = 0; saver->inbox && i < server->layout.servers; i++)
         free(saver->inbox[i]);
     free(saver->inbox);
@@ -257,6 +258,8 @@ static void finish(struct tw_server *server) {
         fail(saver, "manifest.json");
     }
     tw_order_writer_flush(&server->order); /* the CHECKPOINT is in it */
+    if (server->order.failed.status != TW_OK && saver->failed.status == TW_OK)
+        tw_error_set(&saver->failed, TW_IO, "order.log does not have it");
     saver->phase = TW_SAVER_SYNCING;
     saver->work.data = server;
     if (saver->failed.status == TW_OK) {

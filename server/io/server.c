@@ -41,7 +41,8 @@ void tw_server_stop(struct tw_server *server) {
         tw_lead_leave(server, TW_INTERRUPTED, "stopped by a signal");
         return;
     }
-    tw_node_stop(server->node, server->saver.on);
+    /* Nobody can go on from a checkpoint that the log does not have. */
+    tw_node_stop(server->node, server->saver.on && server->order.failed.status == TW_OK);
     tw_pump_wake(server);
     tw_pump_drain(server);
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 static uint64_t unix_ns(void) {
     struct timespec now;
@@ -34,8 +35,10 @@ enum tw_status tw_trace_put_by(const char *folder, uint32_t generation, struct t
     if (tw_path_join(from, sizeof from, folder, "trace.log") != TW_OK ||
         tw_path_join(to, sizeof to, folder, name) != TW_OK)
         return tw_error_set(error, TW_LIMIT, "the path of the run directory is too long");
-    if (rename(from, to) != 0 && errno != ENOENT)
-        return tw_error_set(error, TW_IO, "cannot rename %s: %s", from, strerror(errno));
+    bool is_by = access(to, F_OK) == 0;
+    if ((is_by ? unlink(from) : rename(from, to)) != 0 && errno != ENOENT)
+        return tw_error_set(error, TW_IO, "cannot %s %s: %s", is_by ? "remove" : "rename", from,
+                            strerror(errno));
     return TW_OK;
 }
 

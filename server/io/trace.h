@@ -38,11 +38,13 @@ struct tw_trace {
     struct tw_trace_writer writer;
 };
 
-/* The trace.log of an earlier generation becomes trace-gN.log: each has one of its own. */
+/* The trace.log of generation N becomes trace-gN.log: each has one of its own. Where there is one
+ * already (a generation was begun, and died before its first record), the newer says nothing, and
+ * is removed. None is fine. TW_LIMIT: the path is too long; TW_IO. */
 enum tw_status tw_trace_put_by(const char *folder, uint32_t generation, struct tw_error *error);
 
-/* Opens trace.log and writes its header. TW_NO_MEMORY, and as tw_trace_writer_open(). */
-/* `now_ns`, here and below, is by any clock that never goes back. */
+/* Opens trace.log and writes its header. `now_ns`, here and below, is by any clock that never goes
+ * back. TW_NO_MEMORY, and as tw_trace_writer_open(). */
 enum tw_status tw_trace_open(struct tw_trace *trace, const struct tw_job *job, const char *folder,
                              uint64_t now_ns, struct tw_error *error);
 

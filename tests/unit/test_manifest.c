@@ -80,6 +80,10 @@ static void test_what_is_refused(void **state) {
     assert_refused("\"generation\":2", "\"generation\":4294967296", "a number below 2^32");
     assert_refused("\"digest\":\"10", "\"digest\":\"1x", "hexadecimal digits");
     assert_refused("\"digest\":\"10", "\"digest\":\"", "hexadecimal digits");
+    assert_refused("\"seconds\":\"3ff8", "\"seconds\":\"7ff8", "seconds from 0 to 10^9");
+    assert_refused("\"seconds\":\"3ff8", "\"seconds\":\"7ff0", "seconds from 0 to 10^9");
+    assert_refused("\"seconds\":\"3ff8", "\"seconds\":\"bff8", "seconds from 0 to 10^9");
+    assert_refused("\"border_seconds\":\"3f", "\"border_seconds\":\"4f", "seconds from 0 to 10^9");
     assert_refused("\"steps\":[7,8,18446744073709551615]", "\"steps\":[]", "steps of workers");
     assert_refused("\"block_bytes\":262144", "\"block_bytes\":262145", "a size of blocks");
     assert_refused("\"block_bytes\":262144", "\"block_bytes\":0", "a size of blocks");

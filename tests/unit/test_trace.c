@@ -242,6 +242,38 @@ static void a_full_disk_ends_the_trace_behind_a_whole_entry_and_nothing_else(voi
     end(&desk);
 }
 
+/* The trace of `desk`, and that of generation 0. */
+static void trace_path(const struct desk *desk, const char *name, char *out) {
+    assert_int_equal(tw_path_join(out, TW_PATH_MAX, desk->folder, name), TW_OK);
+}
+
+/* A generation that died before its first record has the number of the one that begins now. */
+static void an_earlier_trace_is_put_by_once(void **state) {
+    struct desk desk;
+    char now[TW_PATH_MAX], by[TW_PATH_MAX];
+    char *bytes;
+    size_t size, again;
+    begin(&desk, 1, 1);
+    trace_path(&desk, "trace.log", now);
+    trace_path(&desk, "trace-g0.log", by);
+    happen(&desk, (struct tw_node_event){.kind = TW_EVENT_APPLIED, .version = 7});
+    tw_trace_close(desk.trace);
+    assert_int_equal(tw_trace_put_by(desk.folder, 0, NULL), TW_OK);
+    assert_int_not_equal(access(now, F_OK), 0);
+    assert_int_equal(tw_file_read(by, 1 << 20, &bytes, &size, NULL), TW_OK);
+    free(bytes);
+    assert_int_equal(tw_trace_open(desk.trace, &desk.job, desk.folder, uv_hrtime(), NULL), TW_OK);
+    tw_trace_close(desk.trace);
+    assert_int_equal(tw_trace_put_by(desk.folder, 0, NULL), TW_OK);
+    assert_int_not_equal(access(now, F_OK), 0);
+    assert_int_equal(tw_file_read(by, 1 << 20, &bytes, &again, NULL), TW_OK);
+    assert_int_equal(again, size);
+    free(bytes);
+    assert_int_equal(tw_trace_put_by(desk.folder, 0, NULL), TW_OK);
+    unlink(by);
+    end(&desk);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_header_says_what_the_run_is),
@@ -251,6 +283,7 @@ int main(void) {
         cmocka_unit_test(what_a_worker_says_is_written_when_it_can_be),
         cmocka_unit_test(lies_are_left_out_and_counted),
         cmocka_unit_test(without_a_trace_nothing_is_done),
+        cmocka_unit_test(an_earlier_trace_is_put_by_once),
         cmocka_unit_test(a_full_disk_ends_the_trace_behind_a_whole_entry_and_nothing_else),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
