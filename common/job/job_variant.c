@@ -36,9 +36,10 @@ static enum tw_status read_list(const struct tw_job_reader *reader, const struct
                                 struct tw_option *out) {
     struct tw_text text = {0};
     enum tw_status status = TW_OK;
+    tw_text_add(&text, "[");
     for (const struct tw_yaml *child = node->first; child && status == TW_OK; child = child->next) {
         struct tw_option value = {0};
-        tw_text_add(&text, child == node->first ? "[" : ", ");
+        tw_text_add(&text, "%s", child == node->first ? "" : ", ");
         status = tw_need_scalar(reader, child, &value);
         if (status == TW_OK && is_number(&value))
             tw_text_add(&text, "%s", value.text);

@@ -73,7 +73,7 @@ static void add_word(struct tw_text *out, const char *text) {
 static void add_value(struct tw_text *out, const struct tw_option *option) {
     const char *text = option->path && option->is_path ? option->path : option->text;
     if (option->is_list)
-        tw_text_add(out, "%s", text); /* numbers only: it was resolved */
+        tw_text_add(out, "%s", text); /* numbers and words in quotes, as read_list() wrote them */
     else if (option->quoted && !option->is_path)
         add_quoted(out, text);
     else if (is_number(text))

@@ -272,6 +272,9 @@ static enum tw_status read_text(const struct place *place, const struct tw_optio
     if (!*text)
         return tw_job_error(place->error, place->option->where, place->path,
                             "an empty text; take the key out, or name something");
+    if (place->option->is_list && strcmp(text, "[]") == 0)
+        return tw_job_error(place->error, place->option->where, place->path,
+                            "an empty list; take the key out, or name something");
     if (rule->type == TW_OPTION_WORDS && !place->option->is_list && *text == '[')
         return tw_job_error(place->error, place->option->where, place->path,
                             "%s begins with a bracket; write it in a list, [%s]", place->shown,

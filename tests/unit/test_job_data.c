@@ -55,6 +55,20 @@ static void formats_are_guessed(void **state) {
                  "labels: FILE}");
 }
 
+/* As lists they stay lists, also empty ones, which whoever reads the option refuses. */
+static void lists_are_handed_on(void **state) {
+    struct tw_error error;
+    struct tw_job *job = desk_set("data.train", "{file: h.csv, ignore: [], target: [a, 2]}",
+                                  "--set data.train", &error);
+    if (!job)
+        fail_msg("%s", error.text);
+    const struct tw_option *options = job->train.options;
+    assert_string_equal(options[1].text, "[]");
+    assert_string_equal(options[2].text, "[\"a\", 2]");
+    assert_true(options[1].is_list && options[2].is_list);
+    tw_job_free(job);
+}
+
 static void images_are_cropped_and_flipped(void **state) {
     struct tw_job *job = desk_good(JOB_WITH("  augment: {crop: 2}\nseeds: {augment: 4}\n"));
     assert_true(job->augment.crop == 2 && !job->augment.flip && job->seeds.augment == 4);
@@ -98,6 +112,7 @@ int main(void) {
         cmocka_unit_test(samples_are_held_out),
         cmocka_unit_test(what_is_held_out_is_written),
         cmocka_unit_test(formats_are_guessed),
+        cmocka_unit_test(lists_are_handed_on),
         cmocka_unit_test(images_are_cropped_and_flipped),
         cmocka_unit_test(standardise_is_true_or_false),
         cmocka_unit_test(numbers_that_cannot_be),

@@ -335,6 +335,19 @@ static void words_come_one_by_one(void **state) {
     refused("text", "", "text: an empty text; take the key out, or name something");
 }
 
+static void an_empty_list_names_nothing(void **state) {
+    static const char *const keys[] = {"words", "list"};
+    for (size_t i = 0; i < 2; i++) {
+        struct tw_option option = {.key = keys[i], .text = "[]", .is_list = true};
+        struct tw_variant variant = {
+            .name = "thing", .path = "thing", .count = 1, .options = &option};
+        struct sample sample;
+        struct tw_error error = {0};
+        assert_int_equal(tw_options_read(&variant, rules, RULES, &sample, &error), TW_JOB);
+        assert_non_null(strstr(error.text, "an empty list; "));
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(defaults_fill_what_was_not_said),
@@ -354,6 +367,7 @@ int main(void) {
         cmocka_unit_test(names_may_stand_in_any_struct),
         cmocka_unit_test(long_text_is_cut_and_cleaned),
         cmocka_unit_test(words_come_one_by_one),
+        cmocka_unit_test(an_empty_list_names_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
