@@ -123,6 +123,11 @@ static void r_squared_is_that_of_its_definition(void **state) {
     add_value(2, 2);
     assert_true(isnan(value("r2"))); /* targets that are all the same */
     end();
+    begin("mean_squared_error", 1, 3, true);
+    for (int i = 0; i < 3; i++)
+        add_value(1, -.1f); /* whose squares, summed, are not exactly the square of their sum */
+    assert_true(isnan(value("r2")));
+    end();
 }
 
 /* Sums are exact: whatever the order, the same bits. */

@@ -230,6 +230,29 @@ static void the_rule_book_knows_layers_and_losses(void **state) {
     assert_null(tw_model_rules("model.layers[0]", "nonsense", &count));
 }
 
+/* Layers that pass samples on as they are do not hide it. */
+static void whole_numbers_reach_an_embedding(void **state) {
+    static const char *const layers[] = {
+        "[embedding: {entries: 5, size: 2}, flatten, dense: 2]",
+        "[flatten, embedding: {entries: 5, size: 2}, flatten, dense: 2]",
+        "[skip, flatten, add, flatten, embedding: {entries: 5, size: 2}, flatten, dense: 2]",
+        "[flatten, dense: 2]",
+    };
+    static const int64_t below[] = {5, 5, 0, 0};
+    for (size_t i = 0; i < sizeof layers / sizeof *layers; i++) {
+        char text[256];
+        snprintf(text, sizeof text, "  input: [3]\n  layers: %s\n  loss: softmax_cross_entropy\n",
+                 layers[i]);
+        struct tw_model *model = build(text);
+        assert_int_equal(tw_model_inputs_below(model), below[i]);
+        tw_model_free(model);
+    }
+    refuse("  input: [3]\n  layers: [embedding: {entries: 16777217, size: 1}, flatten]\n"
+           "  loss: softmax_cross_entropy\n",
+           "job.yaml:3: model.layers[0].entries: 16777217 is out of range; it must be a whole "
+           "number from 1 to 16777216");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tensors_have_names_shapes_and_beginnings),
@@ -242,6 +265,7 @@ int main(void) {
         cmocka_unit_test(shapes_beyond_blas_are_refused),
         cmocka_unit_test(own_gradients_give_a_list_only),
         cmocka_unit_test(the_rule_book_knows_layers_and_losses),
+        cmocka_unit_test(whole_numbers_reach_an_embedding),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

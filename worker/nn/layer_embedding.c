@@ -8,7 +8,7 @@
 
 #include "worker/nn/layer.h"
 
-#define ENTRIES_MAX INT32_MAX
+#define ENTRIES_MAX (1 << 24) /* whole numbers that a float tells apart */
 #define SIZE_MOST (1 << 20)
 
 struct options {

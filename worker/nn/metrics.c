@@ -79,6 +79,8 @@ static void add_values(struct tw_metrics *m, const tw_real *out, const tw_real *
         tw_exact_sum_add(&fit->residual, error * error);
         tw_exact_sum_add(&fit->square, value * value);
         tw_exact_sum_add(value < 0 ? &fit->below : &fit->above, fabs(value));
+        fit->least = m->examples == 0 || value < fit->least ? value : fit->least;
+        fit->most = m->examples == 0 || value > fit->most ? value : fit->most;
     }
 }
 
@@ -146,7 +148,8 @@ static double r_squared(struct tw_metrics *m) {
         const struct tw_metrics_fit *fit = &m->fit[i];
         double total = tw_exact_sum_value(&fit->above) - tw_exact_sum_value(&fit->below);
         double spread = tw_exact_sum_value(&fit->square) - total * total / n;
-        sum += spread > 0 ? 1 - tw_exact_sum_value(&fit->residual) / spread : (double)NAN;
+        bool varies = fit->least < fit->most && spread > 0; /* rounding may leave constants some */
+        sum += varies ? 1 - tw_exact_sum_value(&fit->residual) / spread : (double)NAN;
     }
     return sum / m->outputs;
 }

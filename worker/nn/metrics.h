@@ -1,7 +1,7 @@
 /* Metrics: what predictions are worth, by counts and by sums that are exact, so that the numbers do
  * not depend on who computed which part of the predictions, or in which order.
  *
- *     tw_metrics_new -> tw_metrics_add, for each row -> tw_metric_value, for each metric
+ *     tw_metrics_init -> tw_metrics_add, for each row -> value() of each of tw_metrics_table
  *
  * Each metric is a line of one table (metrics.c); one that says nothing of a model (the area under
  * a curve for ten classes, an accuracy of real targets) is NaN.
@@ -17,10 +17,11 @@
 /* A confusion matrix has at most so many classes. */
 #define TW_METRICS_CLASSES_MAX 1024
 
-/* Of one output with real targets: sums of which R^2 is made. Exact sums are of numbers that are
- * not negative, so those of targets are two. */
+/* Of one output with real targets: sums of which R^2 is made, and the least and largest target.
+ * Exact sums are of numbers that are not negative, so those of targets are two. */
 struct tw_metrics_fit {
     struct tw_exact_sum residual, square, above, below;
+    double least, most;
 };
 
 struct tw_metrics {

@@ -261,8 +261,11 @@ int tw_model_least_rows(const struct tw_model *model, int *layer) {
 }
 
 int64_t tw_model_inputs_below(const struct tw_model *model) {
-    const struct tw_model_layer *first = model->layers;
-    return model->layer_count > 0 && first->kind->below ? first->kind->below(first->options) : 0;
+    int first = 0; /* that does not get samples as they are */
+    while (first + 1 < model->layer_count && model->layers[first].kind->view)
+        first++;
+    const struct tw_model_layer *place = &model->layers[first];
+    return model->layer_count > 0 && place->kind->below ? place->kind->below(place->options) : 0;
 }
 
 /* Whether all weights of a layer that has some start at one value. */

@@ -72,7 +72,7 @@ struct tw_layer_cost tw_model_cost(const struct tw_model *model, int layer);
 /* The fewest rows with which it can be trained, and the layer that wants so many. */
 int tw_model_least_rows(const struct tw_model *model, int *layer);
 
-/* Inputs that are whole numbers are below this; 0: any numbers. */
+/* Samples are whole numbers below this: an embedding gets them as they are. 0: any numbers. */
 int64_t tw_model_inputs_below(const struct tw_model *model);
 
 /* The first layer whose units start identical and stay so: its weights, and those of the next
