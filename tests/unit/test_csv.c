@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "worker/data/prepare.h"
+#include "worker/data/source.h"
 #include "worker/data/vocabulary.h"
 
 #define OPEN(desk, text, ...)                                                                      \
@@ -41,6 +42,7 @@ static void numbers_and_a_target(void **state) {
         "a,y,b\r\n1,10,2.5\r\n-3e-2,20,4", /* CRLF, and no end of the last line */
         "\xef\xbb\xbf"
         "a,y,b\n1,10,2.5\n\n-3e-2,20,4\n\n", /* a mark, empty lines */
+        "\xef\xbb\xbf\n \n\na,y,b\n\n1,10,2.5\n-3e-2,20,4\n",
         "\"a\",\"y\",\"b\"\n\"1\",\"10\" , 2.5 \n-3e-2,20,\"4\"\n",
     };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
@@ -195,6 +197,44 @@ static void wrong_columns(void **state) {
             "targets", "classes");
 }
 
+/* The columns of words that `features` names stay what they are, and so do those that it does not
+ * name; numbers that it does not name are left out. */
+static void features_may_name_columns_of_words(void **state) {
+    const char *text = "id,rooms,town,street,price\n7,3,Ulm,a,1\n8,4,Bonn,b,2\n";
+    struct desk_data desk;
+    good(&desk, OPEN(&desk, text, "target", "price", "categories", "town", "indices", "street",
+                     "features", "[\"rooms\", \"town\"]"));
+    check_samples(desk.set, 2, 4, (const float[]){3, 0, 1, 0, 4, 1, 0, 1});
+    tw_dataset_free(desk.set);
+    REFUSED(text, ": column \"price\" has two roles; features is one of them", "target", "price",
+            "categories", "town", "features", "[\"town\", \"price\"]");
+}
+
+/* 40,000 words in as many rows would be 6 GiB of zeros and ones. */
+static void many_words_take_no_memory(void **state) {
+    enum { ROWS = 40000 };
+    struct desk_data desk;
+    struct tw_error *error = &desk.error;
+    char *text = malloc((size_t)ROWS * 16 + 100), *at = text + 4;
+    assert_non_null(text);
+    memcpy(text, "a,y\n", 5);
+    for (int i = 0; i < ROWS; i++)
+        at += snprintf(at, 16, "w%d,%d\n", i, i);
+    assert_int_equal(OPEN(&desk, text, "target", "y", "categories", "a"), TW_DATA);
+    assert_string_equal(error->text,
+                        "job.yaml:12: data.train: t.csv: 40000 rows of 40000 elements, one for "
+                        "each word of its categories, are more than 2^30 numbers; name columns of "
+                        "many words in indices");
+    good(&desk, OPEN(&desk, text, "target", "y", "indices", "a"));
+    assert_true(desk.set->elements == 1 && desk.set->count == ROWS);
+    tw_dataset_free(desk.set);
+    memset(text + 4, 'w', TW_WORD_MAX + 1);
+    memcpy(text + 4 + TW_WORD_MAX + 1, ",1\n", 4);
+    assert_int_equal(OPEN(&desk, text, "target", "y", "categories", "a"), TW_DATA);
+    assert_non_null(strstr(error->text, "...\" is a word of more than 1024 bytes"));
+    free(text);
+}
+
 static void delimiters_that_are_none(void **state) {
     struct desk_data desk;
     assert_int_equal(OPEN(&desk, "a,y\n1,2\n", "target", "y", "delimiter", "::"), TW_JOB);
@@ -221,6 +261,24 @@ static void long_lines_and_many(void **state) {
     free(text);
 }
 
+/* A line of 64 MiB is refused when so much has been read; one that is a little shorter is not. */
+static void lines_have_a_limit(void **state) {
+    size_t size = TW_DATA_LINE_MAX + 64;
+    char *text = malloc(size), expected[64];
+    struct desk_data desk;
+    assert_non_null(text);
+    memset(text, ' ', size);
+    memcpy(text, "1,2", 3);
+    text[size - 1] = '\0';
+    snprintf(expected, sizeof expected, ":1: a line of %zu MiB or more", TW_DATA_LINE_MAX >> 20);
+    REFUSED(text, expected, "target", "1", "header", "false");
+    text[TW_DATA_LINE_MAX - 2] = '\n';
+    text[TW_DATA_LINE_MAX - 1] = '\0';
+    good(&desk, OPEN(&desk, text, "target", "1", "header", "false"));
+    tw_dataset_free(desk.set);
+    free(text);
+}
+
 static void a_zero_byte_is_no_text(void **state) {
     struct desk_data desk;
     struct tw_option options[] = {{.key = "file", .text = "t.csv"}, {.key = "target", .text = "y"}};
@@ -243,8 +301,11 @@ int main(void) {
         cmocka_unit_test(wrong_rows),
         cmocka_unit_test(wrong_quotes),
         cmocka_unit_test(wrong_columns),
+        cmocka_unit_test(features_may_name_columns_of_words),
+        cmocka_unit_test(many_words_take_no_memory),
         cmocka_unit_test(delimiters_that_are_none),
         cmocka_unit_test(long_lines_and_many),
+        cmocka_unit_test(lines_have_a_limit),
         cmocka_unit_test(a_zero_byte_is_no_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

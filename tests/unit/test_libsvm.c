@@ -79,6 +79,7 @@ static void refused(const char *text, const char *message) {
 static void wrong_rows(void **state) {
     refused("", ": no rows");
     refused("# nothing\n", ": no rows");
+    refused("1\n2 # 1:1\n", ": no row has an index:value");
     refused("1 0:1\n", ":1: \"0:1\" has the index 0: indices are counted from 1");
     refused("1 1:1\n1 3:1 2:1\n",
             ":2: \"2:1\" is out of order: indices go up, and none comes twice");
@@ -107,6 +108,10 @@ static void only_a_model_for_sparse_rows_fits(void **state) {
                                          "sparse_dense in the place of dense");
     needs.sparse = true;
     assert_int_equal(tw_dataset_check(desk.set, &needs, &desk.error), TW_OK);
+    needs = (struct tw_data_needs){.dims = 1, .shape = {9}, .outputs = 1, .below = 5, .loss = "it"};
+    assert_int_equal(tw_dataset_check(desk.set, &needs, &desk.error), TW_DATA);
+    assert_non_null(strstr(desk.error.text, "its rows are sparse")); /* and not its bytes wrong */
+    needs.sparse = true;
     desk.set->kind = TW_ROWS_FLOATS;
     assert_int_equal(tw_dataset_check(desk.set, &needs, &desk.error), TW_DATA);
     tw_dataset_free(desk.set);

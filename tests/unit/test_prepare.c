@@ -80,12 +80,27 @@ static void an_element_that_nobody_has_is_named(void **state) {
     assert_null(p.mean);
 }
 
+/* 1 / 1e-39 is no float. */
+static void nearly_constant_is_constant(void **state) {
+    static const float tiny[2][2] = {{1e-39f, 3}, {3e-39f, 5}};
+    struct tw_dataset small = data;
+    struct tw_preparation p;
+    struct tw_error error;
+    small.rows = tiny;
+    small.count = 2;
+    small.elements = small.shape[0] = 2;
+    assert_int_equal(tw_prepare(&p, &small, true, &error), TW_OK);
+    assert_true(p.factor[0] == 1 && p.factor[1] == 1);
+    tw_preparation_fini(&p);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(means_and_deviations_by_hand),
         cmocka_unit_test(without_scaling_only_what_is_missing_changes),
         cmocka_unit_test(samples_are_prepared_as_they_are_gathered),
         cmocka_unit_test(an_element_that_nobody_has_is_named),
+        cmocka_unit_test(nearly_constant_is_constant),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

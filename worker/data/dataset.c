@@ -54,7 +54,7 @@ static enum tw_status parse(const struct tw_data_format *format, struct tw_datas
                             const void *options, const struct tw_dataset *like,
                             struct tw_source *memory, struct tw_error *error) {
     struct tw_source source;
-    const char *path = format->file(options);
+    const char *path = *(const char *const *)((const char *)options + format->file);
     dataset->samples_name = strdup(path);
     dataset->targets_name = strdup(path);
     if (dataset->samples_name == NULL || dataset->targets_name == NULL)
@@ -230,11 +230,6 @@ enum tw_status tw_dataset_check(const struct tw_dataset *dataset, const struct t
             error, TW_DATA, "%s: its samples have the shape %s, but model.input is %s",
             dataset->samples_name, tw_shape_text(dataset->dims, dataset->shape, ours, sizeof ours),
             tw_shape_text(needs->dims, needs->shape, theirs, sizeof theirs));
-    if (needs->below > 0) {
-        enum tw_status status = check_whole(dataset, needs->below, error);
-        if (status != TW_OK)
-            return status;
-    }
     bool sparse = dataset->kind == TW_ROWS_SPARSE;
     if (sparse != needs->sparse)
         return tw_error_set(error, TW_DATA,
@@ -244,6 +239,11 @@ enum tw_status tw_dataset_check(const struct tw_dataset *dataset, const struct t
                                 : "%s: its rows are not sparse; let the model begin with dense in "
                                   "the place of sparse_dense",
                             dataset->samples_name);
+    if (needs->below > 0) {
+        enum tw_status status = check_whole(dataset, needs->below, error);
+        if (status != TW_OK)
+            return status;
+    }
     if (dataset->outputs > 0 && !needs->values)
         return tw_error_set(error, TW_DATA,
                             "%s: its targets are real numbers, but %s takes classes; take "

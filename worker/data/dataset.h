@@ -64,9 +64,10 @@ struct tw_data_format {
     size_t options_size;
     /* Fills a zeroed data set; what it owned until it failed is freed by the caller. */
     enum tw_status (*read)(struct tw_dataset *dataset, const void *options, struct tw_error *error);
-    /* Or, of a format whose data is one file that is read from its start to its end: the file, and
-     * the same from its bytes, which the fuzzer gives, too. `like`: as for tw_dataset_open(). */
-    const char *(*file)(const void *options);
+    /* Or, of a format whose data is one file that is read from its start to its end: where its
+     * options have the path (const char *), and the same from its bytes, which the fuzzer gives,
+     * too. `like`: as for tw_dataset_open(). */
+    size_t file;
     enum tw_status (*parse)(struct tw_dataset *dataset, const void *options,
                             const struct tw_dataset *like, struct tw_source *source,
                             struct tw_error *error);
@@ -104,7 +105,10 @@ enum tw_status tw_dataset_check(const struct tw_dataset *dataset, const struct t
 
 /* What identifies a data set: the SHA-256, in hexadecimal, of all samples and then all labels or
  * targets, as they stand in the files: bytes, floats as 4 bytes (little-endian), labels as a byte
- * each where all of them are below 256, else as 4. Not of a part (split.h). */
+ * each where all of them are below 256, else as 4. Of sparse rows there comes first where each
+ * begins (`first`, 8 bytes each), then the index of each element (4 bytes). Not of a part
+ * (tw_dataset_split).
+ */
 void tw_dataset_sha256(const struct tw_dataset *dataset, char out[TW_SHA256_HEX]);
 
 /* Whether it is the data set that the job wants (data.sha256; "": any). TW_DATA with both

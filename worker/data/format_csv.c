@@ -19,6 +19,9 @@
 
 #define NAME_MAX_BYTES (TW_WORD_MAX + 1)
 
+/* Of all samples, where words take an element each: else a small file could ask for any memory. */
+#define NUMBERS_MAX ((size_t)1 << 30)
+
 enum { TARGET_NUMBERS, TARGET_CLASSES };
 static const char *const target_kinds[] = {"numbers", "classes", NULL};
 
@@ -126,7 +129,8 @@ static int find_column(const struct csv *csv, const char *word) {
     return counts && number <= (unsigned long)csv->columns ? (int)number - 1 : -1;
 }
 
-/* All columns of a list get a role that none has given them yet. */
+/* All columns of a list get a role that none has given them yet. To be learned from (NUMBER) is
+ * what columns of words do, too. */
 static enum tw_status give_roles(struct csv *csv, const char *key, const char *words,
                                  enum role role) {
     char word[NAME_MAX_BYTES];
@@ -138,16 +142,18 @@ static enum tw_status give_roles(struct csv *csv, const char *key, const char *w
                                 csv->options->file, word, key, csv->columns,
                                 csv->column[0].name != NULL ? ", the first is " : "",
                                 csv->column[0].name != NULL ? csv->column[0].name : "");
-        if (csv->column[i].role != NUMBER && csv->column[i].role != role)
+        enum role *now = &csv->column[i].role;
+        bool learns = role == NUMBER && (*now == ONE_HOT || *now == INDEX);
+        if (*now != NUMBER && *now != role && !learns)
             return tw_error_set(csv->error, TW_DATA,
                                 "%s: column \"%s\" has two roles; %s is one of them",
                                 csv->options->file, word, key);
-        csv->column[i].role = role;
+        *now = learns ? *now : role;
     }
     return TW_OK;
 }
 
-/* `features` are the columns that are wanted: all that have no role else. */
+/* `features` are the columns that are wanted: numbers that it does not name are left out. */
 static enum tw_status leave_out(struct csv *csv) {
     const char *words = csv->options->features;
     char word[NAME_MAX_BYTES];
@@ -303,8 +309,6 @@ static bool is_skipped(const struct csv *csv) {
 
 static enum tw_status read_row(struct csv *csv) {
     char text[96];
-    if (csv->row.count == 1 && !*csv->row.cells[0])
-        return TW_OK; /* an empty line */
     if (csv->row.count != csv->columns) {
         snprintf(text, sizeof text, "%d cells, but there are %d columns", csv->row.count,
                  csv->columns);
@@ -331,19 +335,22 @@ static enum tw_status read_row(struct csv *csv) {
     return status;
 }
 
-/* Cuts the next line. */
+/* Cuts the next line that is not empty. */
 static enum tw_status next_row(struct csv *csv) {
     struct tw_error why = {.status = TW_OK};
     char *text;
-    size_t size;
-    enum tw_status status = tw_lines_next(&csv->lines, true, &text, &size, &csv->line, csv->error);
-    if (status != TW_OK)
-        return status;
-    if (csv->columns == 0 && csv->line == 1 && strncmp(text, "\xef\xbb\xbf", 3) == 0)
-        text += 3; /* a byte order mark */
-    status = tw_csv_row_cut(&csv->row, text, csv->delimiter, &why);
-    return status == TW_DATA ? csv_error(csv, why.text, "")
-                             : tw_error_set(csv->error, status, "%s", why.text);
+    do {
+        enum tw_status status = tw_lines_next(&csv->lines, true, &text, &csv->line, csv->error);
+        if (status != TW_OK)
+            return status;
+        if (csv->line == 1 && strncmp(text, "\xef\xbb\xbf", 3) == 0)
+            text += 3; /* a byte order mark */
+        status = tw_csv_row_cut(&csv->row, text, csv->delimiter, &why);
+        if (status != TW_OK)
+            return status == TW_DATA ? csv_error(csv, why.text, "")
+                                     : tw_error_set(csv->error, status, "%s", why.text);
+    } while (csv->row.count == 1 && !*csv->row.cells[0]);
+    return TW_OK;
 }
 
 static enum tw_status read_rows(struct csv *csv) {
@@ -376,8 +383,7 @@ static enum tw_status sort_words(struct csv *csv) {
         if (column->words == NULL)
             continue;
         column->now = tw_vocabulary_sort(column->words);
-        column->words->column = strdup(column->name != NULL ? column->name : "");
-        if (column->now == NULL || column->words->column == NULL)
+        if (column->now == NULL)
             return tw_error_set(csv->error, TW_NO_MEMORY, "out of memory for words");
     }
     return TW_OK;
@@ -412,11 +418,17 @@ static enum tw_status make_samples(struct csv *csv) {
     for (int i = 0; i < csv->columns; i++)
         if (csv->column[i].role != TARGET && csv->column[i].role != IGNORED)
             elements += csv->column[i].role == ONE_HOT ? csv->column[i].words->count : 1;
+    bool fits = tw_size_multiply(elements, csv->count, &total);
+    if (elements > (size_t)csv->inputs && (!fits || total > NUMBERS_MAX))
+        return tw_error_set(csv->error, TW_DATA,
+                            "%s: %u rows of %zu elements, one for each word of its categories, are "
+                            "more than 2^30 numbers; name columns of many words in indices",
+                            csv->options->file, csv->count, elements);
     float *rows = NULL;
     if (elements == 0)
         return tw_error_set(csv->error, TW_DATA, "%s: every category is missing in every row",
                             csv->options->file);
-    if (tw_size_multiply(elements, csv->count, &total) && total < SIZE_MAX / sizeof *rows)
+    if (fits && total < SIZE_MAX / sizeof *rows)
         rows = malloc(total * sizeof *rows);
     dataset->rows = dataset->owned[0] = rows;
     if (rows == NULL)
@@ -443,12 +455,10 @@ static enum tw_status make_targets(struct csv *csv) {
     const struct column *column = csv->column;
     while (column->role != TARGET)
         column++;
-    int32_t *labels = malloc(csv->count * sizeof *labels);
+    int32_t *labels = tw_vocabulary_labels(csv->out.at, csv->count, column->now);
     dataset->labels = dataset->owned[1] = labels;
     if (labels == NULL)
         return tw_error_set(csv->error, TW_NO_MEMORY, "out of memory for %u labels", csv->count);
-    for (uint32_t i = 0; i < csv->count; i++)
-        labels[i] = (int32_t)number_now(column, csv->out.at[i]);
     return TW_OK;
 }
 
@@ -498,16 +508,12 @@ static enum tw_status parse(struct tw_dataset *dataset, const void *options,
     return status;
 }
 
-static const char *file_of(const void *options) {
-    return ((const struct options *)options)->file;
-}
-
 const struct tw_data_format tw_data_format_csv = {
     .name = "csv",
     .text = "a table in text with a sample in each row: numbers, or words that are categories",
     .rules = rules,
     .rule_count = sizeof rules / sizeof rules[0],
     .options_size = sizeof(struct options),
-    .file = file_of,
+    .file = offsetof(struct options, file),
     .parse = parse,
 };

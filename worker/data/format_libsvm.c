@@ -122,7 +122,8 @@ static enum tw_status read_pair(struct libsvm *l, char *token, uint32_t *last) {
 
 static enum tw_status begin_row(struct libsvm *l) {
     if (l->count == UINT32_MAX)
-        return refuse(l, "is one row more than there may be", "");
+        return tw_error_set(l->error, TW_DATA, "%s:%llu: more than 2^32 - 1 rows", l->options->file,
+                            (unsigned long long)l->line);
     if (l->count + (size_t)2 > l->first_room) {
         size_t room = l->first_room < 512 ? 1024 : 2 * l->first_room;
         uint64_t *first = reallocarray(l->first, room, sizeof *first);
@@ -156,34 +157,31 @@ static enum tw_status read_rows(struct libsvm *l, struct tw_source *source) {
     struct tw_lines lines;
     enum tw_status status;
     char *text;
-    size_t size;
     tw_lines_init(&lines, source);
     do {
-        status = tw_lines_next(&lines, false, &text, &size, &l->line, l->error);
+        status = tw_lines_next(&lines, false, &text, &l->line, l->error);
         if (status == TW_OK)
             status = read_row(l, text);
     } while (status == TW_OK);
     tw_lines_fini(&lines);
     if (status != TW_CLOSED)
         return status;
-    return l->count > 0 ? TW_OK : tw_error_set(l->error, TW_DATA, "%s: no rows", l->options->file);
+    if (l->count == 0)
+        return tw_error_set(l->error, TW_DATA, "%s: no rows", l->options->file);
+    if (l->values.count == 0)
+        return tw_error_set(l->error, TW_DATA, "%s: no row has an index:value", l->options->file);
+    return TW_OK;
 }
 
 /* The classes get their numbers in their order. */
 static enum tw_status make_labels(struct libsvm *l) {
-    int32_t *labels = malloc(l->count * sizeof *labels);
     uint32_t *now = l->like ? NULL : tw_vocabulary_sort(l->classes);
-    l->dataset->labels = l->dataset->owned[3] = labels;
-    if (labels == NULL || (now == NULL && !l->like)) {
-        free(now);
+    if (now == NULL && !l->like)
         return no_memory(l);
-    }
-    for (uint32_t i = 0; i < l->count; i++) {
-        uint32_t number = (uint32_t)l->targets.at[i];
-        labels[i] = (int32_t)(now != NULL ? now[number] : number);
-    }
+    int32_t *labels = tw_vocabulary_labels(l->targets.at, l->count, now);
+    l->dataset->labels = l->dataset->owned[3] = labels;
     free(now);
-    return TW_OK;
+    return labels != NULL ? TW_OK : no_memory(l);
 }
 
 static enum tw_status make_samples(struct libsvm *l) {
@@ -209,7 +207,7 @@ static enum tw_status find_classes(struct libsvm *l, const struct tw_dataset *li
     if (l->dataset->words == NULL)
         return no_memory(l);
     l->like = like != NULL && like->words != NULL && like->words->count > 0;
-    l->classes = l->like ? &like->words->at[like->words->count - 1] : l->dataset->words->at;
+    l->classes = l->like ? &like->words->at[0] : &l->dataset->words->at[0];
     return TW_OK;
 }
 
@@ -229,10 +227,6 @@ static enum tw_status parse(struct tw_dataset *dataset, const void *options,
     return status;
 }
 
-static const char *file_of(const void *options) {
-    return ((const struct options *)options)->file;
-}
-
 const struct tw_data_format tw_data_format_libsvm = {
     .name = "libsvm",
     .text = "sparse rows in text, as LIBSVM and SVMlight have them, for a model that begins with "
@@ -240,6 +234,6 @@ const struct tw_data_format tw_data_format_libsvm = {
     .rules = rules,
     .rule_count = sizeof rules / sizeof rules[0],
     .options_size = sizeof(struct options),
-    .file = file_of,
+    .file = offsetof(struct options, file),
     .parse = parse,
 };

@@ -12,6 +12,7 @@
 
 #include "common/base/realmath.h"
 #include "common/base/rng.h"
+#include "worker/data/ascending.h"
 #include "worker/data/dataset.h"
 
 #define SAMPLES_MAX (UINT32_C(1) << 31)
@@ -234,11 +235,6 @@ static int32_t make_teacher(const struct world *world, uint64_t number, struct t
 
 /* ---- sparse ---- */
 
-static int by_number(const void *a, const void *b) {
-    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-    return (x > y) - (x < y);
-}
-
 /* One sample: indices that go up, as many as differ of those drawn; low ones come more often than
  * high ones, as words do in texts. Each feature has a weight of its own, and the class is
  * whether those of the sample sum to more than 0. */
@@ -252,7 +248,7 @@ static size_t make_sparse(const struct options *o, uint64_t number, uint32_t *in
         double u = tw_rng_uniform(&rng), third = u * u;
         index[i] = (uint32_t)(third * third * third * (double)o->features);
     }
-    qsort(index, (size_t)o->nonzeros, sizeof *index, by_number);
+    qsort(index, (size_t)o->nonzeros, sizeof *index, tw_ascending);
     for (int64_t i = 0; i < o->nonzeros; i++)
         if (count == 0 || index[i] != index[count - 1])
             index[count++] = index[i];

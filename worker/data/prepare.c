@@ -1,5 +1,6 @@
 #include "worker/data/prepare.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,8 +60,9 @@ static enum tw_status conclude(struct learner *l, struct tw_preparation *out,
                                 "all of them; leave it out",
                                 l->data->samples_name, e);
         bool constant = column->least == column->most;
+        double deviation = sqrt(column->squares / column->count);
         out->mean[e] = constant ? column->least : (float)(column->sum / column->count);
-        out->factor[e] = constant ? 1.0f : (float)(1 / sqrt(column->squares / column->count));
+        out->factor[e] = constant || deviation < (double)FLT_MIN ? 1.0f : (float)(1 / deviation);
     }
     return TW_OK;
 }

@@ -16,7 +16,7 @@ struct tw_preparation {
     bool scales;      /* else missing values are filled in, nothing more */
     float *mean;      /* [elements], of those that are not missing */
     float *factor;    /* [elements], 1 / standard deviation (that of a population); 1 where all
-                       * samples have the same value */
+                       * samples have the same value, or nearly: it is below FLT_MIN */
 };
 
 /* Learns from a data set of dense rows; `scales` as above. TW_DATA: an element is missing in all

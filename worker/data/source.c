@@ -100,8 +100,8 @@ static enum tw_status refill(struct tw_lines *lines, struct tw_error *error) {
         lines->from = 0;
     }
     if (lines->to + 1 >= lines->room) {
-        if (lines->room > TW_DATA_LINE_MAX)
-            return tw_error_set(error, TW_DATA, "%s:%llu: a line of more than %zu MiB", path,
+        if (lines->room >= TW_DATA_LINE_MAX)
+            return tw_error_set(error, TW_DATA, "%s:%llu: a line of %zu MiB or more", path,
                                 (unsigned long long)lines->line, TW_DATA_LINE_MAX >> 20);
         size_t room = lines->room == 0 ? FIRST_LINE_BYTES : 2 * lines->room;
         char *buffer = realloc(lines->buffer, room);
@@ -123,8 +123,8 @@ static enum tw_status refill(struct tw_lines *lines, struct tw_error *error) {
     return TW_OK;
 }
 
-enum tw_status tw_lines_next(struct tw_lines *lines, bool quotes, char **text, size_t *size,
-                             uint64_t *number, struct tw_error *error) {
+enum tw_status tw_lines_next(struct tw_lines *lines, bool quotes, char **text, uint64_t *number,
+                             struct tw_error *error) {
     size_t length = 0; /* looked at so far */
     uint64_t ends = 0; /* of lines, within quotes */
     bool inside = false;
@@ -150,12 +150,9 @@ enum tw_status tw_lines_next(struct tw_lines *lines, bool quotes, char **text, s
         return TW_CLOSED;
     *number = lines->line;
     *text = lines->buffer + lines->from;
-    *size = length;
     lines->from += length + !last;
     lines->line += ends + 1;
-    if (*size > 0 && (*text)[*size - 1] == '\r')
-        --*size;
-    (*text)[*size] = '\0';
+    (*text)[length - (length > 0 && (*text)[length - 1] == '\r')] = '\0';
     return TW_OK;
 }
 

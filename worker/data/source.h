@@ -35,7 +35,7 @@ bool tw_source_is_plain(const struct tw_source *source);
 /* Harmless on one that is not open. */
 void tw_source_close(struct tw_source *source);
 
-/* Bytes of one line, of CSV of one row. */
+/* Bytes of one line, of CSV of one row, with its end. */
 #define TW_DATA_LINE_MAX ((size_t)64 << 20)
 
 struct tw_lines {
@@ -52,8 +52,8 @@ void tw_lines_init(struct tw_lines *lines, struct tw_source *source);
  * it; *number is its own, from 1. A line end within quotes ("...") ends nothing when `quotes`.
  * *text is valid until the next call, and may be written to. TW_CLOSED: there is no more; TW_DATA:
  * a zero byte, a line that is too long, quotes that are not closed; TW_NO_MEMORY. */
-enum tw_status tw_lines_next(struct tw_lines *lines, bool quotes, char **text, size_t *size,
-                             uint64_t *number, struct tw_error *error);
+enum tw_status tw_lines_next(struct tw_lines *lines, bool quotes, char **text, uint64_t *number,
+                             struct tw_error *error);
 
 void tw_lines_fini(struct tw_lines *lines);
 

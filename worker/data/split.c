@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/base/rng.h"
+#include "worker/data/ascending.h"
 #include "worker/data/dataset.h"
 
 /* The permutation: out[count], from malloc. */
@@ -17,12 +18,6 @@ static uint32_t *permute(uint32_t count, uint64_t seed) {
     tw_rng_init(&rng, seed, TW_STREAM_SPLIT, 0, 0);
     tw_rng_shuffle(&rng, out, count);
     return out;
-}
-
-/* Files are read forwards, whichever samples were drawn. */
-static int by_number(const void *a, const void *b) {
-    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-    return (x > y) - (x < y);
 }
 
 static enum tw_status make_part(const struct tw_dataset *whole, const uint32_t *place,
@@ -61,8 +56,9 @@ enum tw_status tw_dataset_split(struct tw_dataset *dataset, uint32_t count, uint
     if (place == NULL)
         return tw_error_set(error, TW_NO_MEMORY, "out of memory for the order of %u samples",
                             dataset->count);
-    qsort(place, kept, sizeof *place, by_number);
-    qsort(place + kept, count, sizeof *place, by_number);
+    /* Files are read forwards, whichever samples were drawn. */
+    qsort(place, kept, sizeof *place, tw_ascending);
+    qsort(place + kept, count, sizeof *place, tw_ascending);
     if (out != NULL) {
         enum tw_status status = make_part(dataset, place + kept, count, out, error);
         if (status != TW_OK) {

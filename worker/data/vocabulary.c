@@ -53,13 +53,14 @@ static bool grow(struct tw_vocabulary *v) {
 enum tw_status tw_vocabulary_add(struct tw_vocabulary *v, const char *word, uint32_t *number,
                                  struct tw_error *error) {
     if (strlen(word) > TW_WORD_MAX)
-        return tw_error_set(error, TW_LIMIT, "a word of more than %d bytes", TW_WORD_MAX);
+        return tw_error_set(error, TW_LIMIT, "is a word of more than %d bytes", TW_WORD_MAX);
     if (2 * v->count == v->room && !grow(v))
         return tw_error_set(error, TW_NO_MEMORY, "out of memory for words");
     uint32_t *slot = slot_of(v, word);
     if (*slot == 0) {
         if (v->count == TW_VOCABULARY_MAX)
-            return tw_error_set(error, TW_LIMIT, "more than %d different words", TW_VOCABULARY_MAX);
+            return tw_error_set(error, TW_LIMIT, "is one more than %d different words",
+                                TW_VOCABULARY_MAX);
         v->words[v->count] = strdup(word);
         if (v->words[v->count] == NULL)
             return tw_error_set(error, TW_NO_MEMORY, "out of memory for words");
@@ -115,6 +116,15 @@ uint32_t *tw_vocabulary_sort(struct tw_vocabulary *v) {
     return now;
 }
 
+int32_t *tw_vocabulary_labels(const float *numbers, uint32_t count, const uint32_t *now) {
+    int32_t *labels = malloc(count * sizeof *labels);
+    for (uint32_t i = 0; labels != NULL && i < count; i++) {
+        uint32_t number = (uint32_t)numbers[i];
+        labels[i] = (int32_t)(now != NULL ? now[number] : number);
+    }
+    return labels;
+}
+
 struct tw_vocabularies *tw_vocabularies_new(int count) {
     struct tw_vocabularies *v = calloc(1, sizeof *v);
     if (v != NULL)
@@ -135,7 +145,6 @@ void tw_vocabularies_free(struct tw_vocabularies *v) {
             free(v->at[i].words[k]);
         free(v->at[i].words);
         free(v->at[i].slots);
-        free(v->at[i].column);
     }
     free(v->at);
     free(v);

@@ -14,7 +14,6 @@
 #define TW_WORD_MAX 1024        /* bytes of one */
 
 struct tw_vocabulary {
-    char *column; /* its name, for messages */
     uint32_t count;
     char **words;    /* [count] */
     uint32_t *slots; /* [room]: number of a word + 1, by its hash; 0: free */
@@ -38,6 +37,11 @@ uint32_t tw_vocabulary_find(const struct tw_vocabulary *vocabulary, const char *
 /* Puts the words into their order; now[number before] = number. From malloc, the caller's;
  * NULL: out of memory. Words may be looked for from here on, not added. */
 uint32_t *tw_vocabulary_sort(struct tw_vocabulary *vocabulary);
+
+/* Classes of `count` samples, [count], from the numbers that reading gave their words: `now` of
+ * tw_vocabulary_sort(), or NULL where the words were there before. From malloc, the caller's; NULL:
+ * out of memory. */
+int32_t *tw_vocabulary_labels(const float *numbers, uint32_t count, const uint32_t *now);
 
 struct tw_vocabularies *tw_vocabularies_new(int count);
 
