@@ -5,8 +5,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "cli/average_source.h"
 #include "cli/command.h"
+#include "cli/model_source.h"
 #include "common/base/json.h"
 #include "common/tensor/safetensors.h"
 
@@ -74,36 +74,23 @@ static const struct argp argp = {options, parse, "MODEL MODEL...", doc, children
 /* What is under way; all of it is zero until it is made. */
 struct mean {
     const struct average_options *own;
-    struct tw_average_source *source; /* [own->count], the first `open` were opened */
+    struct tw_model_source *source; /* [own->count], the first `open` were opened */
     int open;
     double *sum;  /* [PIECE] */
     float *piece; /* [PIECE] */
     uint64_t elements;
 };
 
-static enum tw_status check_alike(const struct tw_average_source *first,
-                                  const struct tw_average_source *other, struct tw_error *error) {
-    char one[128], two[128];
+static enum tw_status check_alike(const struct tw_model_source *first,
+                                  const struct tw_model_source *other, struct tw_error *error) {
+    enum tw_status status = TW_OK;
+    int at;
     if (other->list.count != first->list.count)
         return tw_error_set(error, TW_DATA, "%s has %d tensors, %s has %d", other->name,
                             other->list.count, first->name, first->list.count);
-    for (int i = 0; i < first->list.count; i++) {
-        const struct tw_tensor *ours = &first->list.tensors[i];
-        int at = tw_average_source_find(other, ours->name);
-        if (at < 0)
-            return tw_error_set(error, TW_DATA, "%s has no tensor \"%.64s\", which %s has",
-                                other->name, ours->name, first->name);
-        const struct tw_tensor *theirs = &other->list.tensors[at];
-        bool same = theirs->dims == ours->dims;
-        for (int d = 0; same && d < ours->dims; d++)
-            same = theirs->shape[d] == ours->shape[d];
-        if (!same)
-            return tw_error_set(
-                error, TW_DATA, "%s: tensor \"%.64s\" is %s, in %s it is %s", other->name,
-                ours->name, tw_shape_text(theirs->dims, theirs->shape, two, sizeof two),
-                first->name, tw_shape_text(ours->dims, ours->shape, one, sizeof one));
-    }
-    return TW_OK;
+    for (int i = 0; status == TW_OK && i < first->list.count; i++)
+        status = tw_model_source_match(other, &first->list.tensors[i], first->name, &at, error);
+    return status;
 }
 
 static enum tw_status open_all(struct mean *mean, struct tw_error *error) {
@@ -114,8 +101,8 @@ static enum tw_status open_all(struct mean *mean, struct tw_error *error) {
     if (!mean->source || !mean->sum || !mean->piece)
         return tw_error_set(error, TW_NO_MEMORY, "out of memory");
     for (int i = 0; i < own->count; i++) {
-        struct tw_average_source *source = &mean->source[mean->open++];
-        enum tw_status status = tw_average_source_open(source, own->model[i], error);
+        struct tw_model_source *source = &mean->source[mean->open++];
+        enum tw_status status = tw_model_source_open(source, own->model[i], error);
         if (status == TW_OK && i)
             status = check_alike(&mean->source[0], source, error);
         if (status != TW_OK)
@@ -129,7 +116,7 @@ static enum tw_status open_all(struct mean *mean, struct tw_error *error) {
 
 static void close_all(struct mean *mean) {
     for (int i = 0; i < mean->open; i++)
-        tw_average_source_close(&mean->source[i]);
+        tw_model_source_close(&mean->source[i]);
     free(mean->source);
     free(mean->sum);
     free(mean->piece);
@@ -142,10 +129,10 @@ static enum tw_status average_piece(struct mean *mean, const struct tw_tensor *t
                                     uint64_t first, size_t count, struct tw_error *error) {
     memset(mean->sum, 0, count * sizeof *mean->sum);
     for (int m = 0; m < mean->open; m++) {
-        const struct tw_average_source *source = &mean->source[m];
+        const struct tw_model_source *source = &mean->source[m];
         enum tw_status status =
-            tw_average_source_read(source, tw_average_source_find(source, tensor->name), first,
-                                   (uint32_t)count, mean->piece, error);
+            tw_model_source_read(source, tw_model_source_find(source, tensor->name), first,
+                                 (uint32_t)count, mean->piece, error);
         if (status != TW_OK)
             return status;
         for (size_t i = 0; i < count; i++)

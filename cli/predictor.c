@@ -1,5 +1,7 @@
 #include "cli/predictor.h"
 
+#include <inttypes.h>
+#include <math.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,11 +9,13 @@
 #include <sys/stat.h>
 
 #include "cli/blas_core.h"
+#include "cli/model_source.h"
 #include "common/base/arith.h"
 #include "common/base/file.h"
-#include "common/tensor/weights_read.h"
 #include "worker/nn/gemm.h"
 #include "worker/nn/net.h"
+
+enum { PIECE = 1 << 20 };
 
 /* ---- one model ---- */
 
@@ -85,10 +89,28 @@ static enum tw_status load_data(struct member *member, const char *data, struct 
     return TW_OK;
 }
 
+static enum tw_status load_tensor(const struct tw_model_source *source,
+                                  const struct tw_tensor *tensor, float *out,
+                                  struct tw_error *error) {
+    uint64_t elements = (uint64_t)tensor->elements;
+    int index;
+    enum tw_status status = tw_model_source_match(source, tensor, "its job", &index, error);
+    for (uint64_t at = 0; status == TW_OK && at < elements; at += PIECE) {
+        uint32_t count = (uint32_t)(elements - at < PIECE ? elements - at : PIECE);
+        status = tw_model_source_read(source, index, at, count, out + at, error);
+    }
+    for (uint64_t i = 0; status == TW_OK && i < elements; i++)
+        if (!isfinite(out[i]))
+            status = tw_error_set(error, TW_DATA,
+                                  "%s: element %" PRIu64 " of tensor \"%.64s\" is not finite",
+                                  source->name, i, tensor->name);
+    return status;
+}
+
 static enum tw_status load_weights(struct member *member, const char *model,
                                    struct tw_error *error) {
     const struct tw_tensor_list *list = &member->job.model->list;
-    struct tw_weights_reader *reader;
+    struct tw_model_source source = {0};
     size_t elements = 0, at = 0;
     for (int t = 0; t < list->count; t++)
         elements += (size_t)list->tensors[t].elements;
@@ -96,13 +118,13 @@ static enum tw_status load_weights(struct member *member, const char *model,
     member->weights = calloc((size_t)list->count, sizeof *member->weights);
     if (!member->block || !member->weights)
         return tw_error_set(error, TW_NO_MEMORY, "no memory for %zu weights", elements);
-    enum tw_status status = tw_weights_open(&reader, model, error);
+    enum tw_status status = tw_model_source_open(&source, model, error);
     for (int t = 0; status == TW_OK && t < list->count; t++) {
         member->weights[t] = member->block + at;
-        status = tw_weights_read(reader, &list->tensors[t], member->block + at, error);
+        status = load_tensor(&source, &list->tensors[t], member->block + at, error);
         at += (size_t)list->tensors[t].elements;
     }
-    tw_weights_close(reader);
+    tw_model_source_close(&source);
     return status;
 }
 

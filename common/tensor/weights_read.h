@@ -2,9 +2,9 @@
  * the directory of a run (its model.safetensors), or in a checkpoint, where a tensor may be spread
  * over the files of several servers.
  *
- * Used by `talweg predict`, and for model.init. Nothing of a file is trusted
- * (safetensors_read.h). Of a checkpoint the weights are taken, not the state of the rule; its
- * checksums are not compared here.
+ * For model.init, where servers, which know nothing of the run that the file is from, take some
+ * tensors or all; the job pins the SHA-256 of what was read. Nothing of a file is trusted
+ * (safetensors_read.h). Of a checkpoint the weights are taken, not the state of the rule.
  */
 #ifndef TW_TENSOR_WEIGHTS_READ_H
 #define TW_TENSOR_WEIGHTS_READ_H

@@ -116,6 +116,12 @@ class Predict(Case):
         self.assertTrue(math.isclose(final, losses[45], rel_tol=1e-12))
         both = self.predict(os.path.join("out", "checkpoints", names[-1]), "out", "test")
         self.assertEqual(both["models"], 2)
+        with open(self.path("out", "checkpoints", names[0], "shard-1.safetensors"), "r+b") as file:
+            byte = file.seek(-1, os.SEEK_END) and file.read(1)
+            file.seek(-1, os.SEEK_END)
+            file.write(bytes([byte[0] ^ 1]))
+        self.refused("are not those that were written", os.path.join("out", "checkpoints", names[0]),
+                     "test")
 
     def test_models_that_held_out_other_samples_are_no_ensemble(self):
         for seed in ("1", "2"):
@@ -174,7 +180,7 @@ class Predict(Case):
             data = file.read()
         with open(self.path("out", "model.safetensors"), "wb") as file:
             file.write(data)
-        self.refused("is [16, 4], the model's is [16, 8]", "out", "test")
+        self.refused("is [16, 4], in its job it is [16, 8]", "out", "test")
         with open(self.path("out", "model.safetensors"), "wb") as file:
             file.write(data[:-1])
         self.refused("model.safetensors", "out", "test")

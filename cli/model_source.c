@@ -1,4 +1,4 @@
-#include "cli/average_source.h"
+#include "cli/model_source.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -26,7 +26,7 @@ static enum tw_status take_tensor(struct tw_tensor *out, const struct tw_safeten
     return status == TW_OK ? TW_OK : (tw_error_wrap(error, "%s", path), error->status = TW_DATA);
 }
 
-static enum tw_status take_list(struct tw_average_source *source, struct tw_error *error) {
+static enum tw_status take_list(struct tw_model_source *source, struct tw_error *error) {
     const struct tw_safetensors_reader *file = &source->file;
     if (file->list.count < 1 || file->list.count > TW_TENSORS_MAX)
         return tw_error_set(error, TW_DATA, "%s: %zu tensors; a model has 1 to %d", file->path,
@@ -41,7 +41,7 @@ static enum tw_status take_list(struct tw_average_source *source, struct tw_erro
     return status;
 }
 
-static enum tw_status open_file(struct tw_average_source *source, const char *path,
+static enum tw_status open_file(struct tw_model_source *source, const char *path,
                                 struct tw_error *error) {
     enum tw_status status = tw_safetensors_read_open(&source->file, path, error);
     if (status == TW_OK)
@@ -53,7 +53,7 @@ static enum tw_status open_file(struct tw_average_source *source, const char *pa
 
 /* ---- checkpoints ---- */
 
-static enum tw_status open_parts(struct tw_average_source *source, const char *folder,
+static enum tw_status open_parts(struct tw_model_source *source, const char *folder,
                                  const struct tw_checked_job *job, struct tw_error *error) {
     uint32_t states = (uint32_t)job->optimizer->states;
     struct tw_restore_ask ask = {.list = &source->list,
@@ -64,7 +64,7 @@ static enum tw_status open_parts(struct tw_average_source *source, const char *f
 }
 
 /* The tensors of the model, which do not live as long as the job. */
-static enum tw_status copy_list(struct tw_average_source *source, const struct tw_tensor_list *list,
+static enum tw_status copy_list(struct tw_model_source *source, const struct tw_tensor_list *list,
                                 struct tw_error *error) {
     source->list.tensors = calloc((size_t)list->count, sizeof *list->tensors);
     if (!source->list.tensors)
@@ -74,7 +74,7 @@ static enum tw_status copy_list(struct tw_average_source *source, const struct t
     return TW_OK;
 }
 
-static enum tw_status open_checkpoint(struct tw_average_source *source, const char *folder,
+static enum tw_status open_checkpoint(struct tw_model_source *source, const char *folder,
                                       struct tw_error *error) {
     struct tw_checked_job job;
     char path[TW_PATH_MAX];
@@ -98,8 +98,8 @@ static enum tw_status open_checkpoint(struct tw_average_source *source, const ch
 
 /* ---- either ---- */
 
-enum tw_status tw_average_source_open(struct tw_average_source *source, const char *name,
-                                      struct tw_error *error) {
+enum tw_status tw_model_source_open(struct tw_model_source *source, const char *name,
+                                    struct tw_error *error) {
     char path[TW_PATH_MAX];
     struct stat about;
     source->name = name;
@@ -115,16 +115,35 @@ enum tw_status tw_average_source_open(struct tw_average_source *source, const ch
     return open_file(source, path, error);
 }
 
-int tw_average_source_find(const struct tw_average_source *source, const char *tensor) {
+int tw_model_source_find(const struct tw_model_source *source, const char *tensor) {
     for (int i = 0; i < source->list.count; i++)
         if (strcmp(source->list.tensors[i].name, tensor) == 0)
             return i;
     return -1;
 }
 
-enum tw_status tw_average_source_read(const struct tw_average_source *source, int tensor,
-                                      uint64_t first, uint32_t count, float *out,
-                                      struct tw_error *error) {
+enum tw_status tw_model_source_match(const struct tw_model_source *source,
+                                     const struct tw_tensor *tensor, const char *whose, int *index,
+                                     struct tw_error *error) {
+    char wanted[128], found[128];
+    *index = tw_model_source_find(source, tensor->name);
+    if (*index < 0)
+        return tw_error_set(error, TW_DATA, "%s has no tensor \"%.64s\", which %s has",
+                            source->name, tensor->name, whose);
+    const struct tw_tensor *ours = &source->list.tensors[*index];
+    bool same = ours->dims == tensor->dims;
+    for (int d = 0; same && d < tensor->dims; d++)
+        same = ours->shape[d] == tensor->shape[d];
+    if (same)
+        return TW_OK;
+    return tw_error_set(error, TW_DATA, "%s: tensor \"%.64s\" is %s, in %s it is %s", source->name,
+                        tensor->name, tw_shape_text(ours->dims, ours->shape, found, sizeof found),
+                        whose, tw_shape_text(tensor->dims, tensor->shape, wanted, sizeof wanted));
+}
+
+enum tw_status tw_model_source_read(const struct tw_model_source *source, int tensor,
+                                    uint64_t first, uint32_t count, float *out,
+                                    struct tw_error *error) {
     if (source->checkpoint)
         return tw_restore_read(source->checkpoint, 0, (uint32_t)tensor, (int64_t)first, count, out,
                                error);
@@ -133,7 +152,7 @@ enum tw_status tw_average_source_read(const struct tw_average_source *source, in
                                count * sizeof(float), error);
 }
 
-void tw_average_source_close(struct tw_average_source *source) {
+void tw_model_source_close(struct tw_model_source *source) {
     if (!source->name)
         return;
     tw_restore_free(source->checkpoint);
