@@ -22,6 +22,7 @@
 
 #define ORDER_BYTES (64 << 10) /* of the log that may wait */
 #define PROGRESS_S 0.1
+#define LOOKS 64 /* at whether to stop, between two looks at the clock */
 
 /* What a simulation has while it runs; all of it is zero until it is made. */
 struct simulating {
@@ -44,10 +45,10 @@ struct simulating {
 
     uint64_t started_ns; /* training, in virtual time */
     double start_s, told_s;
+    unsigned looks;
     struct tw_borders borders;
     double staleness_squares;
     uint64_t evicted;
-    struct tw_error failed; /* on_worker_loss: fail */
     struct tw_result *result;
 };
 
@@ -129,16 +130,19 @@ static void on_served(void *context, uint32_t rank, uint64_t position, uint64_t 
 
 static struct tw_report report_of(const struct simulating *s, enum tw_report_kind kind) {
     struct tw_stretch total = tw_sequencer_total(sequencer(s));
+    struct tw_stretch stretch = tw_sequencer_stretch(sequencer(s));
     double passed = seconds_at(s, tw_world_now_ns(s->world));
     uint64_t n = s->server.train_samples;
     return (struct tw_report){
         .kind = kind,
         .updates = tw_sequencer_version(sequencer(s)),
         .samples = total.examples,
+        .samples_total = tw_server_samples_total(&s->server),
         .epoch = n ? (double)total.examples / (double)n : 0,
         .seconds = passed,
         .samples_per_second = passed > 0 ? (double)total.examples / passed : 0,
-        .train_loss = s->borders.train_loss,
+        .train_loss =
+            stretch.examples ? stretch.loss / (double)stretch.examples : s->borders.train_loss,
         .train_accuracy = s->borders.train_accuracy,
         .test_loss = (double)NAN,
         .test_accuracy = (double)NAN,
@@ -150,6 +154,7 @@ static void tell_complete_borders(struct simulating *s) {
     struct tw_border border;
     while (tw_borders_next(&s->borders, &border)) {
         struct tw_report report = tw_border_report(&border);
+        report.samples_total = tw_server_samples_total(&s->server);
         if (s->has_directory)
             tw_run_directory_add(&s->directory, &border);
         if (s->of->progress)
@@ -203,8 +208,8 @@ static void on_event(void *context, const struct tw_node_event *event, uint64_t 
 
 static bool stops(void *context) {
     struct simulating *s = context;
-    double now = wall_s();
-    if (s->of->progress && now - s->told_s > PROGRESS_S) {
+    double now = s->of->progress && ++s->looks % LOOKS == 0 ? wall_s() : 0;
+    if (now - s->told_s > PROGRESS_S) {
         struct tw_report report = report_of(s, TW_REPORT_PROGRESS);
         s->told_s = now;
         tw_progress_report(s->of->progress, &report, tw_now_ms());
@@ -263,13 +268,9 @@ static enum tw_status make_workers(struct simulating *s, struct tw_error *error)
     return status;
 }
 
-static double eviction_seconds(const struct tw_job *job) {
-    return job->on_worker_loss.action == TW_LOSS_EVICT ? job->on_worker_loss.after
-                                                       : (double)INFINITY;
-}
-
 static enum tw_status make_world(struct simulating *s, struct tw_error *error) {
     const struct tw_simulation *of = s->of;
+    enum tw_loss_action loss = s->job->on_worker_loss.action;
     static const uint8_t id[TW_JOB_ID_BYTES];
     struct tw_world_config config = {
         .plans = s->plans,
@@ -282,7 +283,8 @@ static enum tw_status make_world(struct simulating *s, struct tw_error *error) {
         .bandwidth = of->bandwidth,
         .mishaps = of->mishaps,
         .mishap_count = of->mishap_count,
-        .evict_seconds = eviction_seconds(s->job),
+        .loss_seconds = loss == TW_LOSS_WAIT ? (double)INFINITY : s->job->on_worker_loss.after,
+        .loss_fails = loss == TW_LOSS_FAIL,
         .seed = of->seed,
         .measures = s->has_order && s->job->trace.on,
         .program = {.context = s,
@@ -353,11 +355,13 @@ static void blame(struct tw_result *result, const struct tw_error *error) {
 
 static void blame_run(struct simulating *s, const struct tw_error *error) {
     struct tw_error told = *error;
-    if (error->status == TW_NOT_FINITE)
+    if (error->status == TW_NOT_FINITE) {
         tw_error_set(&told, TW_NOT_FINITE,
-                     "diverged at update %" PRIu64 ": too many in a row were not finite. Lower the "
-                     "learning rate, or clip the gradient (clip: {norm: 1})",
-                     tw_sequencer_version(sequencer(s)) + 1);
+                     "diverged at update %" PRIu64 ": %d in a row were not finite",
+                     tw_sequencer_version(sequencer(s)) + 1,
+                     s->job->goes_on ? TW_NOT_FINITE_ENOUGH : TW_NOT_FINITE_MAX);
+        tw_server_advise(&s->server, sequencer(s), told.text, sizeof told.text);
+    }
     if (error->status == TW_INTERRUPTED)
         tw_error_set(&told, TW_INTERRUPTED, "stopped by a signal");
     blame(s->result, &told);

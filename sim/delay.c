@@ -41,8 +41,8 @@ void tw_delay_begin(const struct tw_delay *delay, uint64_t who, struct tw_delay_
     *state = (struct tw_delay_state){.who = who, .scale = 1};
     if (delay->law->begin)
         delay->law->begin(delay, state);
-    if (speeds->count > 0)
-        state->scale /= speeds->at[who % (uint64_t)speeds->count];
+    if (speeds->count > 0) /* servers are numbered behind all workers, and have speeds from 0 on */
+        state->scale /= speeds->at[who % TW_WORKERS_MAX % (uint64_t)speeds->count];
 }
 
 double tw_delay_next(const struct tw_delay *delay, struct tw_delay_state *state) {

@@ -1,4 +1,4 @@
-/* Delay laws: how long a virtual worker, or a wire, or a server takes. Each is a const
+/* Delay laws: how long a step of a virtual worker, or a push at a server, takes. Each is a const
  * table of a few lines; adding one is a table and one line in delay.c.
  *
  * A delay is a pure function of (seed, who, step) and, where a law has a memory, of what
@@ -20,6 +20,8 @@ struct tw_delay_options {
     struct tw_option_list speeds;
 };
 
+#define TW_DELAY_COMMON_RULES 1
+
 struct tw_delay_law;
 
 /* One law with its options. */
@@ -40,8 +42,8 @@ struct tw_delay_state {
 struct tw_delay_law {
     const char *name;
     const char *formula; /* one line */
-    const char *source;  /* where it is used; NULL: common knowledge */
-    const struct tw_option_rule *rules;
+    const char *source;  /* where it is used */
+    const struct tw_option_rule *rules; /* its own, and then TW_DELAY_COMMON_RULES that all have */
     int rule_count;
     /* Mean and variance of one delay at speed 1, over workers, too; INFINITY where the law
      * has none. */
@@ -62,7 +64,7 @@ extern const int tw_delay_law_count;
 enum tw_status tw_delay_find(struct tw_delay *out, const struct tw_variant *variant, uint64_t seed,
                              struct tw_error *error);
 
-/* A worker before its first step. */
+/* A worker before its first step; `who`: its rank, or TW_WORKERS_MAX + the index of a server. */
 void tw_delay_begin(const struct tw_delay *delay, uint64_t who, struct tw_delay_state *state);
 
 /* The delay of the worker's next step, in seconds. */

@@ -18,7 +18,7 @@
 #define TW_DELAY_MEAN                                                                              \
     { TW_DELAY_MEMBER(mean), TW_DELAY_POSITIVE, .fallback = 1, .text = "mean, in seconds" }
 
-/* What every law has, at the end of its own rules. */
+/* What every law has, at the end of its own rules: TW_DELAY_COMMON_RULES of them. */
 #define TW_DELAY_COMMON                                                                            \
     {                                                                                              \
         TW_DELAY_MEMBER(speeds),                                                                   \

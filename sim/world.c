@@ -1,7 +1,6 @@
 /* Making a virtual cluster, the clock, and the end. */
 #include "sim/world.h"
 
-#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,7 +8,8 @@
 
 #include "sim/world_state.h"
 
-#define EVENTS_AT_ONCE 1024 /* between two questions whether to stop */
+/* So far from where numbers go round that no sum of a time and what something takes gets there. */
+#define TIME_END_NS INT64_MAX
 
 uint64_t tw_world_ns(double seconds) {
     return seconds < 1e9 ? (uint64_t)(seconds * 1e9 + 0.5) : (uint64_t)1000000000 * 1000000000;
@@ -23,6 +23,12 @@ void tw_world_fail(struct tw_world *world, enum tw_status status, const char *te
 void tw_world_put(struct tw_world *world, uint64_t time_ns, enum tw_world_event kind,
                   uint32_t worker, uint64_t value) {
     struct tw_agenda *agenda = &world->agenda;
+    if (time_ns > TIME_END_NS) {
+        tw_world_fail(
+            world, TW_LIMIT,
+            "virtual time has come to its end, after 292 years: something takes too long");
+        return;
+    }
     if (agenda->count == agenda->room) {
         size_t room = 2 * agenda->room;
         struct tw_agenda_event *heap = realloc(agenda->heap, room * sizeof(*heap));
@@ -46,9 +52,24 @@ void tw_world_put(struct tw_world *world, uint64_t time_ns, enum tw_world_event 
 
 /* ---- making ---- */
 
+static bool dies_for_good(const struct tw_world_config *config, uint32_t rank) {
+    for (size_t i = 0; i < config->mishap_count; i++) {
+        const struct tw_mishap *mishap = &config->mishaps[i];
+        if (mishap->rank == rank && mishap->kind == TW_MISHAP_DEATH && isinf(mishap->seconds))
+            return true;
+    }
+    return false;
+}
+
+static bool all_die(const struct tw_world_config *config, uint32_t workers) {
+    uint32_t rank = 0;
+    while (rank < workers && dies_for_good(config, rank))
+        rank++;
+    return rank == workers;
+}
+
 static enum tw_status check_mishaps(const struct tw_world_config *config, uint32_t workers,
                                     struct tw_error *error) {
-    uint32_t deaths = 0;
     for (size_t i = 0; i < config->mishap_count; i++) {
         const struct tw_mishap *mishap = &config->mishaps[i];
         if (mishap->rank >= workers)
@@ -57,12 +78,10 @@ static enum tw_status check_mishaps(const struct tw_world_config *config, uint32
         if (!(mishap->at >= 0) || !(mishap->seconds >= 0))
             return tw_error_set(error, TW_USAGE, "%g s: time begins at 0",
                                 mishap->at >= 0 ? mishap->seconds : mishap->at);
-        deaths += mishap->kind == TW_MISHAP_DEATH && isinf(mishap->seconds);
     }
-    if (deaths >= workers && deaths)
+    if (all_die(config, workers))
         return tw_error_set(error, TW_USAGE,
-                            "%u of %u workers die for good: nobody would be left to train", deaths,
-                            workers);
+                            "all %u workers die for good: nobody would be left to train", workers);
     return TW_OK;
 }
 
@@ -192,10 +211,10 @@ static void happen(struct tw_world *world, const struct tw_agenda_event *event) 
         tw_world_worker_start(world, event->worker);
         break;
     case TW_WORLD_GOES_ON:
-        tw_world_worker_goes_on(world, event->worker);
+        tw_world_worker_goes_on(world, event->worker, event->value);
         break;
-    case TW_WORLD_EVICT:
-        tw_world_server_evict(world, event->worker, event->value);
+    case TW_WORLD_LOST:
+        tw_world_server_lost(world, event->worker, event->value);
         break;
     case TW_WORLD_TICK:
         tw_world_worker_tick(world, event->worker);
@@ -261,7 +280,7 @@ enum tw_status tw_world_run(struct tw_world *world, struct tw_error *error) {
     const struct tw_world_program *program = &world->config.program;
     struct tw_agenda_event event;
     start(world);
-    for (uint64_t i = 1; !is_over(world); i++) {
+    while (!is_over(world)) {
         if (!has_hope(world) || !tw_agenda_take(&world->agenda, &event)) {
             stand_still(world);
             break;
@@ -269,15 +288,17 @@ enum tw_status tw_world_run(struct tw_world *world, struct tw_error *error) {
         world->events++;
         happen(world, &event);
         settle(world);
-        if (i % EVENTS_AT_ONCE == 0 && program->stops && program->stops(program->context)) {
-            tw_node_stop(world->server[0].node, false);
-            world->server[0].busy = true;
-            tw_world_server_drain(world, 0);
+        if (program->stops && program->stops(program->context)) {
+            tw_world_server_stop(world);
             settle(world);
         }
     }
     if (world->failed.status != TW_OK) {
         *error = world->failed;
+        return error->status;
+    }
+    if (world->finished_status == TW_INTERRUPTED && world->lost.status != TW_OK) {
+        *error = world->lost;
         return error->status;
     }
     if (world->finished_status != TW_OK)

@@ -43,11 +43,11 @@ struct tw_world_program {
     void (*record)(void *context, const struct tw_record *record, uint64_t now_ns);
     void (*event)(void *context, const struct tw_node_event *event, uint64_t now_ns);
     void (*served)(void *context, uint32_t rank, uint64_t position, uint64_t now_ns);
-    /* From time to time; true: stop, as a signal would. */
+    /* After every event; true: stop, as a signal would. */
     bool (*stops)(void *context);
 };
 
-/* What happens to a worker, at a time. */
+/* What happens to a worker, at a time; to one that is not there, nothing. */
 enum tw_mishap_kind {
     TW_MISHAP_DEATH, /* its process dies; another takes its rank `seconds` later; INFINITY: none */
     TW_MISHAP_PAUSE, /* it stands still for `seconds` */
@@ -71,16 +71,17 @@ struct tw_world_config {
     double bandwidth; /* of each process, each way, in bytes per second; INFINITY: no limit */
     const struct tw_mishap *mishaps; /* [mishap_count] */
     size_t mishap_count;
-    double evict_seconds; /* a worker that is gone for so long is evicted; INFINITY: never */
-    uint64_t seed;        /* of handshakes and back-offs */
-    bool measures;        /* workers tell the lead what they measure of their steps */
+    double loss_seconds; /* a worker that is gone for so long is lost; INFINITY: never */
+    bool loss_fails;     /* then the run ends; else the worker is evicted */
+    uint64_t seed;       /* of handshakes and back-offs */
+    bool measures;       /* workers tell the lead what they measure of their steps */
     struct tw_world_program program;
 };
 
 struct tw_world;
 
 /* TW_NO_MEMORY; TW_LIMIT: too many chunks; TW_USAGE: a mishap of a rank that there is not, at a
- * negative time, or more deaths for good than workers. *out is the caller's. */
+ * negative time, or all of them die for good. *out is the caller's. */
 enum tw_status tw_world_new(struct tw_world **out, const struct tw_world_config *config,
                             struct tw_error *error);
 
@@ -88,7 +89,8 @@ enum tw_status tw_world_new(struct tw_world **out, const struct tw_world_config 
 void tw_world_free(struct tw_world *world);
 
 /* To the end of the run; then all shards have done what the log says. The status is the run's:
- * TW_OK, TW_INTERRUPTED, TW_NOT_FINITE as FINISHED has it; what the program said;
+ * TW_OK, TW_INTERRUPTED, TW_NOT_FINITE as FINISHED has it; TW_CLOSED: a worker is lost, and
+ * loss_fails; what the program said; TW_LIMIT: virtual time has come to its end;
  * TW_UNEXPECTED: nothing can ever happen again, and the run is not over (it waits for somebody who
  * never comes); TW_NO_MEMORY. */
 enum tw_status tw_world_run(struct tw_world *world, struct tw_error *error);

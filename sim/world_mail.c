@@ -6,7 +6,6 @@
  * what came, and all that follows, on the wire. What belongs to a connection that is gone is thrown
  * away when it would be delivered; data that a server lent goes back to it then.
  */
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 

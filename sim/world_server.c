@@ -4,7 +4,7 @@
  * the server has been busy with it for as long as the law says), work follows when there is
  * nothing more to hear. Saving takes no time here and leaves nothing.
  */
-#include <assert.h>
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -99,15 +99,26 @@ void tw_world_server_letter(struct tw_world *world, struct tw_mail *mail) {
 /* When it has been gone for too long. */
 static void on_left(struct tw_world *world, uint32_t rank) {
     uint64_t absence = ++world->worker[rank].absences;
-    if (isfinite(world->config.evict_seconds))
-        tw_world_put(world, world->now_ns + tw_world_ns(world->config.evict_seconds),
-                     TW_WORLD_EVICT, rank, absence);
+    if (isfinite(world->config.loss_seconds) && (world->started || world->config.loss_fails))
+        tw_world_put(world, world->now_ns + tw_world_ns(world->config.loss_seconds), TW_WORLD_LOST,
+                     rank, absence);
+}
+
+/* Nobody can be evicted before: now the time of those that have left already begins. */
+static void on_started(struct tw_world *world) {
+    const struct tw_sequencer *sequencer = tw_node_sequencer(world->server[0].node);
+    world->started = true;
+    for (uint32_t rank = 0; rank < world->workers && !world->config.loss_fails; rank++)
+        if (!tw_sequencer_standing(sequencer, rank).here)
+            on_left(world, rank);
 }
 
 static void on_event(struct tw_world *world, const struct tw_node_event *event) {
     const struct tw_world_program *program = &world->config.program;
     if (event->kind == TW_EVENT_LEFT && !world->finished)
         on_left(world, event->rank);
+    if (event->kind == TW_EVENT_STARTED)
+        on_started(world);
     if (event->kind == TW_EVENT_JOINED)
         world->worker[event->rank].absences++;
     if (event->kind == TW_EVENT_FINISHED) {
@@ -208,9 +219,28 @@ void tw_world_server_sent(struct tw_world *world, uint32_t index, uint32_t token
     world->server[index].busy = true;
 }
 
-void tw_world_server_evict(struct tw_world *world, uint32_t rank, uint64_t absence) {
+void tw_world_server_stop(struct tw_world *world) {
+    tw_node_stop(world->server[0].node, false);
+    world->server[0].busy = true;
+    tw_world_server_drain(world, 0);
+}
+
+static void fail_for(struct tw_world *world, uint32_t rank) {
+    const struct tw_sequencer *sequencer = tw_node_sequencer(world->server[0].node);
+    tw_error_set(&world->lost, TW_CLOSED,
+                 "worker %u has been gone for %.1f s, since before update %" PRIu64
+                 ", and on_worker_loss is fail",
+                 rank, world->config.loss_seconds, tw_sequencer_version(sequencer) + 1);
+    tw_world_server_stop(world);
+}
+
+void tw_world_server_lost(struct tw_world *world, uint32_t rank, uint64_t absence) {
     if (world->worker[rank].absences != absence || world->finished)
         return;
+    if (world->config.loss_fails) {
+        fail_for(world, rank);
+        return;
+    }
     tw_node_evict(world->server[0].node, rank);
     world->server[0].busy = true;
     tw_world_server_drain(world, 0);
@@ -302,7 +332,11 @@ static void receive(struct tw_world *world, struct tw_mail *mail) {
     struct tw_world_server *server = &world->server[mail->to];
     const struct tw_wire *wire = &world->wire[mail->wire];
     bool waits = wire->up_waits && mail->kind != TW_MAIL_OPEN && mail->kind != TW_MAIL_CLOSED;
-    if (waits && mail->life == wire->life) {
+    if (mail->life != wire->life) { /* it has waited, and its connection has not */
+        tw_mail_discard(world, mail);
+        return;
+    }
+    if (waits) {
         tw_mail_add(&world->wire[mail->wire].held_up, mail);
         return;
     }

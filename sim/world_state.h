@@ -24,9 +24,9 @@ enum tw_world_event {
     TW_WORLD_COMPUTED,  /* worker; value: which of its computations */
     TW_WORLD_MISHAP,    /* value: its number */
     TW_WORLD_COMES,     /* worker: its process starts */
-    TW_WORLD_GOES_ON,   /* worker: it stood still */
-    TW_WORLD_EVICT, /* worker: gone for long enough, unless it has come back; value: its absence */
-    TW_WORLD_TICK,  /* worker */
+    TW_WORLD_GOES_ON,   /* worker: it stood still; value: its count of computations, then */
+    TW_WORLD_LOST, /* worker: gone for long enough, unless it has come back; value: its absence */
+    TW_WORLD_TICK, /* worker */
 };
 
 enum tw_mail_kind {
@@ -79,7 +79,7 @@ struct tw_nic {
 
 struct tw_world_worker {
     struct tw_client client;
-    void *memory; /* the client's; NULL: there is no process */
+    void *memory; /* the client's; NULL: there never was a process */
     float *block, *gradient;
     float **weights; /* [tensors], into block */
     struct tw_nic nic;
@@ -120,8 +120,9 @@ struct tw_world {
     uint64_t now_ns, events, letters; /* letters: on their way */
     uint64_t hopes;                   /* of what is on the agenda, all but TICKs */
     bool instant;                     /* the network takes no time */
-    bool finished;
+    bool started, finished;
     enum tw_status finished_status;
+    struct tw_error lost; /* whom the run was stopped for */
     struct tw_error failed;
     struct tw_rng rng;
     struct tw_unpack_arena arena;
@@ -176,7 +177,7 @@ void tw_world_worker_left(struct tw_world *world, uint32_t index);
 void tw_world_worker_computed(struct tw_world *world, uint32_t index, uint64_t which);
 void tw_world_worker_tick(struct tw_world *world, uint32_t index);
 void tw_world_worker_mishap(struct tw_world *world, const struct tw_mishap *mishap);
-void tw_world_worker_goes_on(struct tw_world *world, uint32_t index);
+void tw_world_worker_goes_on(struct tw_world *world, uint32_t index, uint64_t pause);
 
 /* world_server.c */
 enum tw_status tw_world_make_servers(struct tw_world *world, struct tw_error *error);
@@ -190,6 +191,9 @@ void tw_world_server_sent(struct tw_world *world, uint32_t server, uint32_t toke
 void tw_world_server_drain(struct tw_world *world, uint32_t server);
 /* One piece of work; false: there is none now. */
 bool tw_world_server_work(struct tw_world *world, uint32_t server);
-void tw_world_server_evict(struct tw_world *world, uint32_t rank, uint64_t absence);
+/* A worker has been gone for too long, unless this was another absence. */
+void tw_world_server_lost(struct tw_world *world, uint32_t rank, uint64_t absence);
+/* The lead, as after a signal. */
+void tw_world_server_stop(struct tw_world *world);
 
 #endif

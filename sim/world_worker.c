@@ -5,7 +5,6 @@
  * step that is cancelled is given up at once. A process that dies takes what it was computing with
  * it; its connections end, what it had sent still arrives.
  */
-#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -228,16 +227,15 @@ void tw_world_worker_computed(struct tw_world *world, uint32_t index, uint64_t w
 
 /* ---- what comes ---- */
 
-static enum tw_status hear(struct tw_world *world, uint32_t index, const struct tw_mail *mail) {
+static enum tw_status hear(struct tw_world *world, uint32_t index, const struct tw_mail *mail,
+                           struct tw_error *error) {
     struct tw_world_worker *worker = &world->worker[index];
     int link = (int)(mail->wire % (world->servers + 1));
-    struct tw_error error = {0};
     void *place = NULL;
     if (mail->kind == TW_MAIL_BYTES)
-        return tw_mail_decode(world, mail, &error);
+        return tw_mail_decode(world, mail, error);
     if (mail->data) {
-        enum tw_status status =
-            tw_client_place(&worker->client, link, &mail->frame, &place, &error);
+        enum tw_status status = tw_client_place(&worker->client, link, &mail->frame, &place, error);
         if (status != TW_OK)
             return status;
         if (place)
@@ -249,6 +247,22 @@ static enum tw_status hear(struct tw_world *world, uint32_t index, const struct 
         (struct tw_client_event){
             .kind = TW_CLIENT_ON_FRAME, .link = link, .frame = &mail->frame, .data = place});
     return TW_OK;
+}
+
+/* A frame that is wrong would be a bug of ours: nobody lies here. */
+static void hear_or_hold(struct tw_world *world, uint32_t index, struct tw_mail *mail) {
+    struct tw_error error = {0};
+    enum tw_status status = hear(world, index, mail, &error);
+    if (status == TW_AGAIN) {
+        tw_mail_add(&world->wire[mail->wire].held_down, mail);
+        return;
+    }
+    if (status != TW_OK) {
+        fail_worker(world, index, error.text);
+        tw_mail_discard(world, mail);
+        return;
+    }
+    tw_mail_free(world, mail);
 }
 
 static void lose_link(struct tw_world *world, uint32_t index, uint32_t at) {
@@ -286,10 +300,8 @@ void tw_world_worker_mail(struct tw_world *world, struct tw_mail *mail) {
     } else if (mail->kind == TW_MAIL_CLOSED) {
         lose_link(world, index, at);
         tw_mail_free(world, mail);
-    } else if (hear(world, index, mail) == TW_AGAIN) {
-        tw_mail_add(&wire->held_down, mail);
     } else {
-        tw_mail_free(world, mail);
+        hear_or_hold(world, index, mail);
     }
 }
 
@@ -340,16 +352,18 @@ void tw_world_worker_stop(struct tw_world *world, uint32_t index) {
 
 static void pause(struct tw_world *world, const struct tw_mishap *mishap) {
     struct tw_world_worker *worker = &world->worker[mishap->rank];
-    if (!worker->lives || worker->stands_still)
+    if (worker->stands_still)
         return;
     worker->stands_still = true;
     worker->left_ns = worker->computes ? worker->due_ns - world->now_ns : 0;
     worker->computations++; /* the one on the agenda is not to come */
     tw_world_put(world, world->now_ns + tw_world_ns(mishap->seconds), TW_WORLD_GOES_ON,
-                 mishap->rank, 0);
+                 mishap->rank, worker->computations);
 }
 
 void tw_world_worker_mishap(struct tw_world *world, const struct tw_mishap *mishap) {
+    if (!world->worker[mishap->rank].lives)
+        return;
     if (mishap->kind == TW_MISHAP_PAUSE) {
         pause(world, mishap);
         return;
@@ -360,10 +374,10 @@ void tw_world_worker_mishap(struct tw_world *world, const struct tw_mishap *mish
                      mishap->rank, 0);
 }
 
-void tw_world_worker_goes_on(struct tw_world *world, uint32_t index) {
+void tw_world_worker_goes_on(struct tw_world *world, uint32_t index, uint64_t pause) {
     struct tw_world_worker *worker = &world->worker[index];
-    if (!worker->lives || !worker->stands_still)
-        return;
+    if (!worker->stands_still || worker->computations != pause)
+        return; /* it has died since, and may stand still again */
     worker->stands_still = false;
     if (worker->computes) {
         worker->due_ns = world->now_ns + worker->left_ns;

@@ -33,10 +33,8 @@ static void add_limit(const struct tw_server_config *config, char *text, size_t 
              optimizer->name, limit, optimizer->limit.formula, config->curvature);
 }
 
-/* What to do about it. */
-static void add_hint(const struct tw_server *server, char *text, size_t room) {
-    const struct tw_server_config *config = server->config;
-    const struct tw_sequencer *sequencer = tw_node_sequencer(server->node);
+void tw_server_advise(const struct tw_server_config *config, const struct tw_sequencer *sequencer,
+                      char *text, size_t room) {
     char limit[256] = "";
     size_t used = strlen(text);
     double rate =
@@ -64,7 +62,7 @@ static void blame_not_finite(struct tw_server *server) {
     for (unsigned i = first; i < narrator->drops && (size_t)used < sizeof(text); i++)
         used += snprintf(text + used, sizeof(text) - (size_t)used, "%s %s", i > first ? ";" : "",
                          narrator->dropped[i % TW_NOT_FINITE_MAX]);
-    add_hint(server, text, sizeof(text));
+    tw_server_advise(server->config, tw_node_sequencer(server->node), text, sizeof(text));
     blame(&server->result, TW_NOT_FINITE, text);
 }
 

@@ -96,7 +96,6 @@ static void on_evicted(struct tw_server *server, const struct tw_node_event *eve
 
 /* ---- counts ---- */
 
-/* By the modes of the job; who turns the dial by hand changes it. */
 static uint64_t samples_of_updates(const struct tw_server_config *config) {
     const struct tw_job *job = config->job;
     const struct tw_dial *dial = &config->dial;
@@ -110,9 +109,7 @@ static uint64_t samples_of_updates(const struct tw_server_config *config) {
     return (uint64_t)(pushes * (double)job->batch / job->workers);
 }
 
-/* The samples at which the run ends. What an update will bring is known by the
- * batch, if gradients come from our own workers. */
-static uint64_t samples_total(const struct tw_server_config *config) {
+uint64_t tw_server_samples_total(const struct tw_server_config *config) {
     const struct tw_job *job = config->job;
     uint64_t total = 0;
     if (!config->train_samples)
@@ -131,7 +128,7 @@ static void add_counts(const struct tw_server *server, struct tw_report *report,
     uint64_t n = server->config->train_samples;
     report->updates = version;
     report->samples = samples;
-    report->samples_total = samples_total(server->config);
+    report->samples_total = tw_server_samples_total(server->config);
     report->epoch = n ? (double)samples / (double)n : 0;
     report->train_accuracy = report->test_loss = report->test_accuracy = none;
     report->staleness_mean = none;
@@ -178,7 +175,7 @@ static void on_started(struct tw_server *server) {
 
 static void tell_border(struct tw_server *server, const struct tw_border *border) {
     struct tw_report report = tw_border_report(border);
-    report.samples_total = samples_total(server->config);
+    report.samples_total = tw_server_samples_total(server->config);
     tw_order_writer_flush(&server->order); /* what is told is recorded */
     tw_run_directory_add(&server->directory, border);
     tw_narrator_tell(server, &report);
@@ -356,7 +353,7 @@ struct tw_progress_now tw_narrator_now(const struct tw_server *server) {
     struct tw_stretch stretch = tw_sequencer_stretch(sequencer);
     uint64_t n = server->config->train_samples;
     return (struct tw_progress_now){
-        .samples_total = samples_total(server->config),
+        .samples_total = tw_server_samples_total(server->config),
         .epoch = n ? (double)tw_sequencer_total(sequencer).examples / (double)n : 0,
         .samples_per_second = server->narrator.samples_per_second,
         .train_loss = stretch.examples ? stretch.loss / (double)stretch.examples

@@ -75,6 +75,14 @@ void tw_server_node_config(const struct tw_server_config *config, const struct t
                            const struct tw_memory_plan *plan, const uint8_t *id,
                            uint32_t connections, struct tw_node_config *out);
 
+/* The samples at which the run ends; 0: not known. What an update will bring is known by the batch,
+ * and by the modes of the job: who turns the dial by hand changes it. */
+uint64_t tw_server_samples_total(const struct tw_server_config *config);
+
+/* Appends to `text` [room] what to do about a run that has diverged. */
+void tw_server_advise(const struct tw_server_config *config, const struct tw_sequencer *sequencer,
+                      char *text, size_t room);
+
 /* Runs until the end. SIGINT and SIGTERM stop it in order (the model so far is
  * saved); a second one ends the process at once, with exit code 130. Returns the
  * status of the result, which was also reported. SIGPIPE and SIGXFSZ are ignored

@@ -43,7 +43,6 @@ static enum tw_status gradient(void *context, uint32_t slot, uint32_t width, uin
         push->loss += desk->curvature * x * x / 2;
     }
     push->examples = 1;
-    desk->gradients++;
     if (desk->on_gradient)
         desk->on_gradient(desk, weights[0]);
     return TW_OK;
@@ -63,10 +62,6 @@ static void on_event(void *context, const struct tw_node_event *event, uint64_t 
     if (event->kind == TW_EVENT_APPLIED && desk->on_version)
         desk->on_version(desk, event->version);
     desk->evictions += event->kind == TW_EVENT_EVICTED;
-}
-
-static void on_served(void *context, uint32_t rank, uint64_t position, uint64_t now_ns) {
-    ((struct world_desk *)context)->served++;
 }
 
 static struct tw_delay law(const char *line, uint64_t seed) {
@@ -124,7 +119,7 @@ static void conclude(struct world_desk *desk, const struct tw_layout *layout) {
 static void fill(struct world_desk *desk) {
     desk->workers = desk->workers ? desk->workers : 1;
     desk->servers = desk->servers ? desk->servers : 1;
-    desk->log = desk->data = desk->served = desk->gradients = desk->evictions = 0;
+    desk->log = desk->data = desk->evictions = 0;
 }
 
 enum tw_status world_desk_run(struct world_desk *desk) {
@@ -152,13 +147,11 @@ enum tw_status world_desk_run(struct world_desk *desk) {
     config.bandwidth = desk->bandwidth > 0 ? desk->bandwidth : (double)INFINITY;
     config.mishaps = desk->mishaps;
     config.mishap_count = desk->mishap_count;
-    config.evict_seconds = desk->evict_seconds > 0 ? desk->evict_seconds : (double)INFINITY;
+    config.loss_seconds = desk->loss_seconds > 0 ? desk->loss_seconds : (double)INFINITY;
+    config.loss_fails = desk->loss_fails;
     config.seed = desk->seed;
-    config.program = (struct tw_world_program){.context = desk,
-                                               .gradient = gradient,
-                                               .record = on_record,
-                                               .event = on_event,
-                                               .served = on_served};
+    config.program = (struct tw_world_program){
+        .context = desk, .gradient = gradient, .record = on_record, .event = on_event};
     desk->error = (struct tw_error){.status = TW_OK};
     desk->status = tw_world_new(&desk->world, &config, &desk->error);
     if (desk->status == TW_OK) {

@@ -23,7 +23,8 @@ struct world_desk {
     double latency, bandwidth; /* 0: no limit */
     const struct tw_mishap *mishaps;
     size_t mishap_count;
-    double evict_seconds; /* 0: never */
+    double loss_seconds; /* 0: never */
+    bool loss_fails;
     void (*on_record)(struct world_desk *desk, const struct tw_record *record, uint64_t now_ns);
     void (*on_version)(struct world_desk *desk, uint64_t version);   /* after each update */
     void (*on_gradient)(struct world_desk *desk, const float *read); /* before each is computed */
@@ -35,11 +36,9 @@ struct world_desk {
     double seconds;
     uint64_t version, events, evictions;
     struct tw_staleness sums;
-    float x[64];     /* the first weights, at the end */
-    uint64_t log;    /* hash of all records, in order */
-    uint64_t data;   /* of what each slot has seen at each step, whatever the order */
-    uint64_t served; /* weights that have reached the wire */
-    uint64_t gradients;
+    float x[64];            /* the first weights, at the end */
+    uint64_t log;           /* hash of all records, in order */
+    uint64_t data;          /* of what each slot has seen at each step, whatever the order */
     struct tw_world *world; /* while it runs */
 };
 

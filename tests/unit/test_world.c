@@ -167,7 +167,7 @@ static void a_round_takes_what_its_parts_take(void **state) {
     assert_near(seconds_of(desk), joined + 20 * 2.5 - .25);
 }
 
-/* At 1000 bytes a second: 4 chunks of pushes share the way into the server, and 4 of weights the
+/* At a million bytes a second: 4 chunks of pushes share the way into the server, and 4 of weights the
  * way out. */
 static void bandwidth_is_shared_at_the_server(void **state) {
     struct world_desk desk = a_round();
@@ -215,10 +215,81 @@ static void who_is_gone_for_too_long_is_evicted(void **state) {
     struct world_desk desk = a_round();
     desk.mishaps = &death;
     desk.mishap_count = 1;
-    desk.evict_seconds = 9;
+    desk.loss_seconds = 9;
     run(&desk);
     assert_int_equal(desk.evictions, 1);
     assert_near(desk.seconds, 14 + 14); /* the others have been waiting with their third step */
+}
+
+static void who_is_gone_for_too_long_ends_the_run_if_so_asked(void **state) {
+    static const struct tw_mishap death = {TW_MISHAP_DEATH, 2, 5, INFINITY};
+    struct world_desk desk = a_round();
+    desk.mishaps = &death;
+    desk.mishap_count = 1;
+    desk.loss_seconds = 9;
+    desk.loss_fails = true;
+    assert_int_equal(world_desk_run(&desk), TW_CLOSED);
+    assert_string_equal(desk.error.text, "worker 2 has been gone for 9.0 s, since before update 3, "
+                                         "and on_worker_loss is fail");
+    assert_int_equal(desk.version, 2);
+    assert_near(desk.seconds, 14);
+}
+
+/* The last one comes at 6 s; so it is evicted at 15, and the others make the first update then. */
+static void who_dies_before_the_start_is_evicted_after_it(void **state) {
+    static const struct tw_mishap mishaps[] = {{TW_MISHAP_DEATH, 2, 1, INFINITY},
+                                               {TW_MISHAP_ABSENCE, 3, 6, 0}};
+    struct world_desk desk = a_round();
+    desk.mishaps = mishaps;
+    desk.mishap_count = 2;
+    desk.loss_seconds = 9;
+    run(&desk);
+    assert_int_equal(desk.evictions, 1);
+    assert_near(desk.seconds, 15 + 18);
+}
+
+/* The one that begins at 5 s would have ended at 12, but its process is another one by then. */
+static void a_pause_is_not_ended_by_the_end_of_an_earlier_one(void **state) {
+    static const struct tw_mishap mishaps[] = {
+        {TW_MISHAP_PAUSE, 2, 5, 7}, {TW_MISHAP_DEATH, 2, 6, 1}, {TW_MISHAP_PAUSE, 2, 8, 20}};
+    struct world_desk desk = a_round();
+    desk.mishaps = mishaps;
+    desk.mishap_count = 3;
+    assert_near(seconds_of(desk), 29 + 14);
+}
+
+static void what_happens_to_one_that_is_not_there_happens_to_nobody(void **state) {
+    static const struct tw_mishap mishaps[] = {
+        {TW_MISHAP_DEATH, 2, 5, INFINITY}, {TW_MISHAP_DEATH, 2, 6, 1}, {TW_MISHAP_PAUSE, 2, 7, 1}};
+    struct world_desk desk = a_round();
+    desk.mishaps = mishaps;
+    desk.mishap_count = 3;
+    desk.loss_seconds = 9;
+    run(&desk);
+    assert_int_equal(desk.evictions, 1);
+    assert_near(desk.seconds, 14 + 14);
+}
+
+static void one_worker_may_die_several_times(void **state) {
+    static const struct tw_mishap mishaps[] = {{TW_MISHAP_DEATH, 1, 3, INFINITY},
+                                               {TW_MISHAP_DEATH, 1, 5, INFINITY}};
+    struct world_desk desk = a_round();
+    desk.workers = 2;
+    desk.mishaps = mishaps;
+    desk.mishap_count = 2;
+    desk.loss_seconds = 1;
+    run(&desk);
+    assert_int_equal(desk.evictions, 1);
+}
+
+static void servers_have_their_speeds_from_the_first_on(void **state) {
+    struct world_desk desk = a_round();
+    desk.service = "constant mean=.1 speeds=[1,.5,.25]";
+    assert_near(seconds_of(desk), 10 * 2.4);
+    desk.elements = 40000;
+    desk.noise = 0;
+    desk.servers = 2; /* a round is over when the slower one has its pushes */
+    assert_near(seconds_of(desk), 10 * 2.8);
 }
 
 /* ---- what cannot be ---- */
@@ -265,6 +336,12 @@ int main(void) {
         cmocka_unit_test(who_dies_takes_the_step_along),
         cmocka_unit_test(who_comes_late_is_waited_for),
         cmocka_unit_test(who_is_gone_for_too_long_is_evicted),
+        cmocka_unit_test(who_is_gone_for_too_long_ends_the_run_if_so_asked),
+        cmocka_unit_test(who_dies_before_the_start_is_evicted_after_it),
+        cmocka_unit_test(a_pause_is_not_ended_by_the_end_of_an_earlier_one),
+        cmocka_unit_test(what_happens_to_one_that_is_not_there_happens_to_nobody),
+        cmocka_unit_test(one_worker_may_die_several_times),
+        cmocka_unit_test(servers_have_their_speeds_from_the_first_on),
         cmocka_unit_test(a_run_that_can_never_end_says_so),
         cmocka_unit_test(wrong_mishaps_are_refused),
     };

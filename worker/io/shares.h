@@ -14,7 +14,7 @@
  *         gradients of tensors [first, first + tensors) are final: send them
  *
  * Used by train.c, and by the simulator for all workers. One thread, which has called
- * tw_gemm_thread(); nothing is allocated after tw_shares_new().
+ * tw_gemm_thread(); after tw_shares_new() only tw_shares_bind() allocates.
  */
 #ifndef TW_WORKER_IO_SHARES_H
 #define TW_WORKER_IO_SHARES_H
@@ -25,9 +25,9 @@
 #include "worker/nn/net.h"
 
 struct tw_shares_config {
-    const struct tw_model *model; /* outlives the shares, as do the two below */
-    const float *const *weights;  /* [tensors]: the values are read at each step */
-    const struct tw_dataset *data;
+    const struct tw_model *model;  /* outlives the shares, as do the two below */
+    const float *const *weights;   /* [tensors]: the values are read at each step */
+    const struct tw_dataset *data; /* NULL: the model is an objective */
     enum tw_data_shard shard;
     struct tw_seeds seeds;
     struct tw_augment augment;   /* of the samples; zeros: none */
