@@ -1,9 +1,10 @@
-/* talweg help [COMMAND | job]. */
+/* talweg help [COMMAND | job | laws]. */
 #include <stdio.h>
 #include <string.h>
 
 #include "cli/command.h"
 #include "cli/help_job.h"
+#include "cli/help_laws.h"
 
 static void print_overview(FILE *to) {
     fprintf(to, "Usage: talweg COMMAND [OPTION...]\n"
@@ -14,12 +15,13 @@ static void print_overview(FILE *to) {
     fprintf(to, "\nExample:\n"
                 "  talweg run examples/fashion-mnist-mlp.yaml\n\n"
                 "'talweg help COMMAND' lists a command's options, examples and exit codes,\n"
-                "'talweg help job' what may stand in a job file.\n\n" TW_ARGS_EXIT_CODES);
+                "'talweg help job' what may stand in a job file, 'talweg help laws' how long\n"
+                "things take in a simulation.\n\n" TW_ARGS_EXIT_CODES);
 }
 
-static int print_job(void) {
+static int print(void (*help)(struct tw_text *out)) {
     struct tw_text text = {0};
-    tw_help_job(&text);
+    help(&text);
     bool ok = !text.failed && fwrite(text.at, 1, text.size, stdout) == text.size;
     tw_text_fini(&text);
     return ok ? TW_EXIT_DONE : TW_EXIT_FAILED;
@@ -38,7 +40,9 @@ int tw_cmd_help(int argc, char **argv) {
         return TW_EXIT_WRONG;
     }
     if (argc == 2 && strcmp(argv[1], "job") == 0)
-        return print_job();
+        return print(tw_help_job);
+    if (argc == 2 && strcmp(argv[1], "laws") == 0)
+        return print(tw_help_laws);
     const struct tw_command *command = tw_command_find(argc < 2 ? "help" : argv[1]);
     if (!command && strcmp(argv[1], "--help") != 0 && strcmp(argv[1], "-h") != 0)
         return refuse(argv[1]);

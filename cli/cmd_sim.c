@@ -1,4 +1,5 @@
 /* talweg sim: a job in virtual time. */
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -76,11 +77,8 @@ static const char doc[] =
     " real; how long things take is a matter of the options. Leaves a run directory as `talweg run`"
     " does: log, replay and timeline work on it."
     "\v"
-    "Laws of --delay and --service, with their options (seconds):\n"
-    "  constant mean             exponential mean       shifted_exponential mean shift\n"
-    "  pareto minimum shape      gamma mean cv\n"
-    "  heterogeneous_gamma mean machine_cv cv           two_state mean factor to_slow to_fast\n"
-    "  every one: speeds=[1,1,.5], of the workers in turn\n"
+    "Laws of --delay and --service: constant, exponential, shifted_exponential, pareto, gamma,\n"
+    "heterogeneous_gamma, two_state. 'talweg help laws' has their options.\n"
     "\n"
     "Examples:\n"
     "  talweg sim examples/fashion-mnist-softmax.yaml --workers 64 --mode async\n"
@@ -101,10 +99,11 @@ static error_t add_mishap(struct tw_args *args, struct sim_options *own, const c
 
 static error_t read_seed(struct tw_args *args, struct sim_options *own, const char *text) {
     char *end;
+    errno = 0;
     own->seed = strtoull(text, &end, 10);
     own->seeded = true;
-    if (end == text || *end || *text == '-')
-        return tw_args_wrong(args, "--delay-seed: \"%s\" is no number", text);
+    if (end == text || *end || strchr(text, '-') || errno == ERANGE)
+        return tw_args_wrong(args, "--delay-seed: \"%s\" is no number from 0 to 2^64 - 1", text);
     return 0;
 }
 
@@ -133,6 +132,14 @@ static error_t parse_own(int key, char *text, struct argp_state *state) {
     }
 }
 
+static error_t check_options(struct tw_args *args, struct sim_options *own) {
+    if (own->dry && own->out)
+        return tw_args_wrong(args, "--dry writes nothing, --out says where to: give one");
+    if (own->delay.variant.name)
+        return 0;
+    return tw_args_variant_split(args, &own->delay, "--delay", "gamma:cv=0.1");
+}
+
 static error_t parse(int key, char *text, struct argp_state *state) {
     struct tw_args *args = state->input;
     struct sim_options *own = args->own;
@@ -150,9 +157,7 @@ static error_t parse(int key, char *text, struct argp_state *state) {
     case KEY_MODE:
         return tw_args_set(args, "consistency.mode", text, "--mode");
     case ARGP_KEY_END:
-        if (own->dry && own->out)
-            return tw_args_wrong(args, "--dry writes nothing, --out says where to: give one");
-        return tw_args_usual(key, state);
+        return check_options(args, own) ? EINVAL : tw_args_usual(key, state);
     default:
         return parse_own(key, text, state);
     }
@@ -176,16 +181,25 @@ static void watch_signals(void) {
 
 /* ---- the laws ---- */
 
+/* What would be averaged is infinite. */
+static enum tw_status check_means(const struct sim_options *own, const struct tw_simulation *of,
+                                  struct tw_error *error) {
+    bool service = of->service.law && isinf(tw_delay_mean(&of->service));
+    if (!own->replicas || (!service && isfinite(tw_delay_mean(&of->delay))))
+        return TW_OK;
+    return tw_error_set(error, TW_USAGE,
+                        "%s: this law has no mean, so neither have results over --replicas",
+                        service ? "--service" : "--delay");
+}
+
 static enum tw_status find_laws(const struct sim_options *own, struct tw_simulation *out,
                                 struct tw_error *error) {
-    struct tw_option cv = {.key = "cv", .text = "0.1", .where.file = "--delay"};
-    struct tw_variant usual = {
-        .name = "gamma", .path = "", .count = 1, .options = &cv, .where.file = "--delay"};
-    const struct tw_variant *delay = own->delay.variant.name ? &own->delay.variant : &usual;
     uint64_t seed = own->seeded ? own->seed : out->checked->job->seed;
-    enum tw_status status = tw_delay_find(&out->delay, delay, seed, error);
+    enum tw_status status = tw_delay_find(&out->delay, &own->delay.variant, seed, error);
     if (status == TW_OK && own->service.variant.name)
         status = tw_delay_find(&out->service, &own->service.variant, seed, error);
+    if (status == TW_OK)
+        status = check_means(own, out, error);
     if (status != TW_OK)
         error->status = TW_USAGE;
     return status;
@@ -193,31 +207,40 @@ static enum tw_status find_laws(const struct sim_options *own, struct tw_simulat
 
 /* ---- what people read ---- */
 
-static void add_law(struct tw_text *line, const char *what, const struct tw_variant *variant) {
+static void add_moment(struct tw_text *line, const char *name, double seconds) {
+    if (isfinite(seconds))
+        tw_text_add(line, "%s %.4g s", name, seconds);
+    else
+        tw_text_add(line, "no %s", name);
+}
+
+static void add_law(struct tw_text *line, const char *what, const struct tw_variant *variant,
+                    const struct tw_delay *law) {
     struct tw_text title = {0};
     tw_args_variant_title(&title, variant);
     if (!title.failed)
-        tw_text_add(line, "%s %.*s", what, (int)title.size, title.at);
+        tw_text_add(line, "%s %.*s (", what, (int)title.size, title.at);
     tw_text_fini(&title);
+    add_moment(line, "mean", tw_delay_mean(law));
+    tw_text_add(line, ", ");
+    add_moment(line, "standard deviation", sqrt(tw_delay_variance(law)));
+    tw_text_add(line, ")");
 }
 
-static void describe(struct tw_progress *progress, const struct tw_checked_job *checked,
-                     const struct sim_options *own, const char *folder) {
-    const struct tw_job *job = checked->job;
+static void describe(struct tw_progress *progress, const struct tw_simulation *of,
+                     const struct sim_options *own) {
+    const struct tw_job *job = of->checked->job;
     struct tw_text line = {0};
     tw_text_add(&line, "simulating %s: %d server%s, %d worker%s, %s, seed %llu; ", job->name,
                 job->servers, job->servers == 1 ? "" : "s", job->workers,
                 job->workers == 1 ? "" : "s", job->mode, (unsigned long long)job->seed);
-    if (own->delay.variant.name)
-        add_law(&line, "steps take", &own->delay.variant);
-    else
-        tw_text_add(&line, "steps take gamma  cv=0.1");
+    add_law(&line, "steps take", &own->delay.variant, &of->delay);
     if (own->service.variant.name)
-        add_law(&line, "; a push keeps a server busy for", &own->service.variant);
+        add_law(&line, "; a push keeps a server busy for", &own->service.variant, &of->service);
     if (own->replicas)
         tw_text_add(&line, "; %d schedules", own->replicas);
-    if (folder)
-        tw_text_add(&line, "; into %s", folder);
+    if (of->out)
+        tw_text_add(&line, "; into %s", of->out);
     tw_progress_text(progress, TW_TONE_PLAIN, &line);
 }
 
@@ -265,7 +288,7 @@ static int simulate_once(const struct tw_args *args, struct tw_simulation *simul
     summary.run = simulation->out = own->dry ? NULL : folder;
     tw_progress_init(&progress, tw_progress_look_of(terminal, false), tw_progress_write_fd,
                      &terminal);
-    describe(&progress, simulation->checked, own, simulation->out);
+    describe(&progress, simulation, own);
     simulation->progress = &progress;
     enum tw_status status = tw_simulation_run(simulation, &summary, &simulated);
     tw_progress_clear(&progress);
@@ -316,11 +339,9 @@ static int simulate_all(const struct tw_args *args, struct tw_simulation *simula
     simulation->out = own->dry ? NULL : own->out;
     tw_progress_init(&progress, tw_progress_look_of(terminal, false), tw_progress_write_fd,
                      &terminal);
-    describe(&progress, simulation->checked, own, simulation->out);
-    if (tw_replicas_run(simulation, own->replicas, means, &error)) {
-        tw_command_refuse(args, &error);
-        return tw_exit_after(error.status);
-    }
+    describe(&progress, simulation, own);
+    if (tw_replicas_run(simulation, own->replicas, means, &error))
+        return tw_command_refuse(args, &error);
     if (args->json)
         means_json(&text, own->replicas, means);
     else

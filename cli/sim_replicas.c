@@ -2,9 +2,11 @@
 
 #include <errno.h>
 #include <math.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -73,9 +75,12 @@ static void simulate(const struct tw_simulation *simulation, int replica, struct
 
 static pid_t start(const struct tw_simulation *simulation, int replica, int answers) {
     fflush(NULL);
-    pid_t pid = fork();
+    pid_t parent = getpid(), pid = fork();
     if (pid != 0)
         return pid;
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* nobody would hear its answer */
+    if (getppid() != parent)
+        _exit(1);
     struct answer answer = {.status = TW_OK};
     simulate(simulation, replica, &answer);
     ssize_t written = write(answers, &answer, sizeof answer);
@@ -137,8 +142,13 @@ static void run_all(const struct tw_simulation *simulation, int count, const int
             return;
         struct answer answer;
         int ended;
-        if (waitpid(-1, &ended, 0) < 0)
-            continue;
+        if (waitpid(-1, &ended, 0) < 0) {
+            if (errno == EINTR)
+                continue;
+            tw_error_set(error, TW_INTERNAL, "a replica's process cannot be waited for: %s",
+                         strerror(errno));
+            return;
+        }
         running--;
         if (!WIFEXITED(ended) || WEXITSTATUS(ended) || !read_answer(pipes[0], &answer)) {
             if (error->status == TW_OK)

@@ -109,6 +109,22 @@ class WhatItLeaves(Simulator):
         self.assertIn("1 eviction", err)
 
 
+    def test_a_worker_that_is_lost_ends_the_run_if_so_asked(self):
+        simulated, err = self.sim("--dry", "--fail", "1@10", "--set",
+                                  "on_worker_loss={action: fail, after: 3}", code=1)
+        self.assertIn("worker 1 has been gone for 3.0 s", simulated["error"])
+        self.assertIn("on_worker_loss is fail", err)
+
+    def test_diverging_is_told_with_what_to_do(self):
+        simulated, _ = self.sim("--dry", "--set", "optimizer.lr=1e30", code=1)
+        self.assertIn("diverged at update", simulated["error"])
+        self.assertIn("optimizer.lr is 1e+30", simulated["error"])
+        self.assertIn("or clip the gradient", simulated["error"])
+        simulated, _ = self.sim("--dry", "--set", "optimizer.lr=1e30", "--set", "clip={norm: 1e30}",
+                                code=1)
+        self.assertNotIn("or clip the gradient", simulated["error"])
+
+
 class Replicas(Simulator):
     def test_means_and_their_errors(self):
         code, out, err = self.talweg("sim", "job.yaml", "--json", "--mode", "async", "--workers",
@@ -157,6 +173,9 @@ class Refused(Simulator):
             (("--pause", "1@3"), "RANK@TIME+SECONDS"),
             (("--late", "1@3+4"), "RANK@TIME"),
             (("--replicas", "0"), "from 1"),
+            (("--replicas", "2", "--delay", "pareto:shape=1"), "has no mean"),
+            (("--delay-seed", "18446744073709551616"), "2^64 - 1"),
+            (("--delay-seed", " -1"), "2^64 - 1"),
             (("--dry", "--out", "x"), "give one"),
         )
         for arguments, word in cases:
@@ -165,6 +184,11 @@ class Refused(Simulator):
                 self.assertEqual(code, 2, err)
                 self.assertIn(word, err)
                 self.assertEqual(self.result(out)["status"], "failed")
+
+    def test_replicas_that_cannot_begin(self):
+        code, out, err = self.talweg("sim", "job.yaml", "--json", "--replicas", "2", "--fail", "2@3")
+        self.assertEqual(code, 2, err)
+        self.assertIn("no worker 2", json.loads(out)["error"])
 
     def test_data_that_is_not_there(self):
         os.remove(self.path("train-labels"))

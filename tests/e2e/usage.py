@@ -184,6 +184,12 @@ class Help(Case):
         for word in "adam", "nesterov", "dense", "softmax_cross_entropy", "idx", "cluster.workers":
             self.assertIn(word, out)
 
+    def test_laws_page_names_every_law(self):
+        code, out, err = self.talweg("help", "laws")
+        self.assertEqual((code, err), (0, ""))
+        for word in "constant", "pareto", "heterogeneous_gamma", "machine_cv", "speeds", "Dutta":
+            self.assertIn(word, out)
+
     def test_version(self):
         code, out, err = self.talweg("version")
         self.assertEqual((code, err), (0, ""))
