@@ -41,8 +41,8 @@ struct tw_delay_state {
 
 struct tw_delay_law {
     const char *name;
-    const char *formula; /* one line */
-    const char *source;  /* where it is used */
+    const char *formula;                /* one line */
+    const char *source;                 /* where it is used */
     const struct tw_option_rule *rules; /* its own, and then TW_DELAY_COMMON_RULES that all have */
     int rule_count;
     /* Mean and variance of one delay at speed 1, over workers, too; INFINITY where the law

@@ -167,8 +167,8 @@ static void a_round_takes_what_its_parts_take(void **state) {
     assert_near(seconds_of(desk), joined + 20 * 2.5 - .25);
 }
 
-/* At a million bytes a second: 4 chunks of pushes share the way into the server, and 4 of weights the
- * way out. */
+/* At a million bytes a second: 4 chunks of pushes share the way into the server, and 4 of weights
+ * the way out. */
 static void bandwidth_is_shared_at_the_server(void **state) {
     struct world_desk desk = a_round();
     desk.elements = 1000;
