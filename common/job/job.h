@@ -74,6 +74,7 @@ struct tw_job {
     char *folder; /* absolute folder of the file: relative paths start there */
     struct tw_job_model model;
     bool has_train, has_test;
+    bool tests_held_out; /* `test` is none: the samples held out are scored in its place */
     struct tw_variant train, test; /* name = format; paths are made absolute */
     enum tw_data_shard shard;
     bool standardise;   /* samples, by the means and deviations of the training data */

@@ -64,6 +64,20 @@ static enum tw_status read_validation(const struct tw_job_reader *reader,
     return tw_read_integer(reader, data, "validation", 0, SAMPLES_MAX, &reader->job->validation);
 }
 
+/* data.test, behind data.validation: data, or the word `validation`. */
+static enum tw_status read_test(const struct tw_job_reader *reader, const struct tw_yaml *data) {
+    const struct tw_yaml *node = tw_yaml_find(data, "test");
+    struct tw_job *job = reader->job;
+    if (!node || node->kind != TW_YAML_SCALAR || strcmp(node->text, "validation") != 0)
+        return read_part(reader, data, "test", &job->has_test, &job->test);
+    if (job->validation == 0)
+        return tw_node_error(reader, node,
+                             "validation means the samples that data.validation holds out, but it "
+                             "holds out none; write validation: COUNT");
+    job->has_test = job->tests_held_out = true;
+    return TW_OK;
+}
+
 /* How images are changed at random, each time they are used. */
 static enum tw_status read_augment(const struct tw_job_reader *reader, const struct tw_yaml *data) {
     static const char *const names[] = {"crop", "flip", NULL};
@@ -117,9 +131,9 @@ enum tw_status tw_read_data(const struct tw_job_reader *reader) {
     int shard = TW_SHARD_EPOCH;
     status = read_part(reader, data, "train", &job->has_train, &job->train);
     if (status == TW_OK)
-        status = read_part(reader, data, "test", &job->has_test, &job->test);
-    if (status == TW_OK)
         status = read_validation(reader, data);
+    if (status == TW_OK)
+        status = read_test(reader, data);
     if (status == TW_OK)
         status = tw_read_flag(reader, data, "standardise", &job->standardise);
     if (status == TW_OK)

@@ -183,7 +183,9 @@ static void add_data(struct tw_text *out, const struct tw_job *job) {
         return;
     tw_text_add(out, "data:\n  train: ");
     add_variant(out, "format", &job->train);
-    if (job->has_test) {
+    if (job->tests_held_out)
+        tw_text_add(out, "  test: validation\n");
+    else if (job->has_test) {
         tw_text_add(out, "  test: ");
         add_variant(out, "format", &job->test);
     }

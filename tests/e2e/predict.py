@@ -129,6 +129,18 @@ class Predict(Case):
         self.refused("hold out other samples", "seed1", "seed2", "validation")
         self.predict("seed1", "seed2", "test")
 
+    def test_what_is_held_out_is_scored_in_the_place_of_test_data(self):
+        plain = self.train_with("plain", "epochs=1", "data.validation=30")
+        os.remove(self.path("test-images"))
+        run = self.train_with("out", "epochs=1", "data.validation=30", "data.test=validation")
+        self.assertEqual(run["model_sha256"], plain["model_sha256"])
+        found = self.predict("out", "validation")
+        self.assertEqual(found["accuracy"], run["test_accuracy"])
+        self.assertTrue(math.isclose(found["loss"], run["test_loss"], rel_tol=1e-12))
+        self.assertEqual(self.predict("out", "test"), found)
+        again = self.replay("out")
+        self.assertEqual(again["test_loss"], run["test_loss"])
+
     def test_classes_that_nobody_gets_are_refused(self):
         self.train_with("out", "epochs=1")
         self.refused("give --out, too", "out", "test", "--classes")

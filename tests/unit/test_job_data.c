@@ -32,6 +32,27 @@ static void what_is_held_out_is_written(void **state) {
     tw_job_free(job);
 }
 
+static void what_is_held_out_is_scored(void **state) {
+    const char *text = DESK_MODEL "data:\n  train: {format: idx, images: a, labels: b}\n"
+                                  "  test: validation\n%sbatch: 1\nepochs: 1\noptimizer: adam\n";
+    char with[1024], without[1024];
+    snprintf(with, sizeof with, text, "  validation: 5\n");
+    snprintf(without, sizeof without, text, "");
+    struct tw_job *job = desk_good(with), *again;
+    struct tw_error error;
+    char *written;
+    size_t size;
+    assert_true(job->has_test && job->tests_held_out && !job->test.name);
+    assert_int_equal(tw_job_write(job, NULL, 0, &written, &size), TW_OK);
+    again = desk_parse(written, NULL, 0, &error);
+    assert_true(again && again->has_test && again->tests_held_out && again->validation == 5);
+    free(written);
+    tw_job_free(again);
+    tw_job_free(job);
+    desk_refused(without, ":11: data.test: validation means the samples that data.validation holds "
+                          "out, but it holds out none; write validation: COUNT");
+}
+
 /* By the end of a file's name, where the job does not say it. */
 static void formats_are_guessed(void **state) {
     static const char *const rows[][2] = {
@@ -111,6 +132,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(samples_are_held_out),
         cmocka_unit_test(what_is_held_out_is_written),
+        cmocka_unit_test(what_is_held_out_is_scored),
         cmocka_unit_test(formats_are_guessed),
         cmocka_unit_test(lists_are_handed_on),
         cmocka_unit_test(images_are_cropped_and_flipped),

@@ -75,6 +75,10 @@ static enum tw_status prepare(struct tw_datasets *out, const struct tw_job *job,
 
 static enum tw_status open_test(struct tw_datasets *out, const struct tw_job *job,
                                 const struct tw_data_needs *needs, struct tw_error *error) {
+    if (job->tests_held_out) {
+        out->test = out->validation;
+        return TW_OK;
+    }
     enum tw_status status = open_one(&out->test, &job->test, needs, out->train, error);
     if (status != TW_OK)
         return status;
@@ -95,6 +99,8 @@ enum tw_status tw_datasets_open(struct tw_datasets *out, const struct tw_job *jo
                                 const struct tw_data_needs *needs, unsigned wanted,
                                 struct tw_error *error) {
     memset(out, 0, sizeof *out);
+    if (job->tests_held_out && wanted & TW_WANT_TEST)
+        wanted |= TW_WANT_VALIDATION;
     enum tw_status status = open_one(&out->train, &job->train, needs, NULL, error);
     if (status == TW_OK)
         status = identify(out, job, wanted, error);
@@ -119,7 +125,8 @@ enum tw_status tw_datasets_open(struct tw_datasets *out, const struct tw_job *jo
 }
 
 void tw_datasets_close(struct tw_datasets *datasets) {
-    tw_dataset_free(datasets->test);
+    if (datasets->test != datasets->validation)
+        tw_dataset_free(datasets->test);
     tw_dataset_free(datasets->validation); /* borrows from the next */
     tw_dataset_free(datasets->train);
     tw_preparation_fini(&datasets->preparation);

@@ -16,7 +16,7 @@ struct tw_datasets {
 };
 
 /* What is wanted. The training data is read in any case, but kept in memory only when
- * somebody needs it. */
+ * somebody needs it. `test` is `validation` where the job scores what is held out. */
 enum {
     TW_WANT_TRAIN = 1,
     TW_WANT_VALIDATION = 2,
