@@ -85,15 +85,23 @@ static enum tw_status check_slots(const struct tw_job *job, const struct tw_dial
                         job->slots, job->workers, dial->word);
 }
 
-/* Of every slot; the last has no more rows than the others. */
+/* Of every part of every slot; the last has no more rows than the others. */
 static enum tw_status check_rows(const struct tw_checked_job *checked, struct tw_error *error) {
     const struct tw_job *job = checked->job;
     const struct tw_model *model = checked->model;
     int layer, least = tw_model_least_rows(model, &layer);
-    uint32_t slots = (uint32_t)job->slots;
-    uint32_t rows = tw_sampler_share(tw_job_batch(job), slots, slots - 1);
+    uint32_t slots = (uint32_t)job->slots, parts = (uint32_t)job->accumulate;
+    uint32_t share = tw_sampler_share(tw_job_batch(job), slots, slots - 1);
+    uint32_t rows = tw_sampler_share(share, parts, parts - 1);
     if (rows >= (uint32_t)least)
         return TW_OK;
+    if (parts > 1)
+        return tw_job_error(error, job->accumulate_where, "accumulate",
+                            "model.layers[%d], %s, takes at least %d examples at once, but %u "
+                            "parts of %u examples have %u; fewer parts, or a batch of at least "
+                            "%" PRId64 ", would be right",
+                            layer, model->layers[layer].kind->name, least, parts, share, rows,
+                            (int64_t)least * parts * slots);
     return tw_job_error(error, job->model.where, "batch",
                         "model.layers[%d], %s, takes at least %d examples of each slot, but "
                         "%" PRId64 " over %d slots leave %u; at least %d would be right",

@@ -4,16 +4,22 @@
 #include <stdio.h>
 
 #include "common/base/json.h"
-#include "worker/data/sampler.h"
-#include "worker/nn/net.h"
+#include "worker/io/shares.h"
 
 enum tw_status tw_model_summarise(struct tw_model_summary *out,
                                   const struct tw_checked_job *checked, struct tw_error *error) {
     const struct tw_job *job = checked->job;
     const struct tw_model *model = checked->model;
     enum tw_status status = TW_OK;
-    *out = (struct tw_model_summary){
-        .rows = (int)tw_sampler_share(tw_job_batch(job), (uint32_t)job->slots, 0)};
+    const struct tw_shares_config shares = {
+        .model = model,
+        .batch = tw_job_batch(job),
+        .width = (uint32_t)(job->slots / job->workers),
+        .slots = (uint32_t)job->slots,
+        .parts = (uint32_t)job->accumulate,
+    };
+    uint32_t share = tw_sampler_share(shares.batch, shares.slots, 0);
+    *out = (struct tw_model_summary){.rows = (int)tw_sampler_part(share, shares.parts, 0).rows};
     for (int i = 0; i < model->list.count; i++)
         out->parameters += model->list.tensors[i].elements;
     for (int i = 0; i < model->layer_count; i++) {
@@ -22,7 +28,7 @@ enum tw_status tw_model_summarise(struct tw_model_summary *out,
         out->backward += cost.backward;
     }
     if (tw_model_computes(model))
-        status = tw_net_bytes(model, out->rows, true, &out->worker, error);
+        status = tw_shares_bytes(&shares, &out->worker, error);
     if (!status && model->layer_count > 0)
         status = tw_net_bytes(model, TW_NET_EVALUATION_ROWS, false, &out->evaluator, error);
     size_t weights = (size_t)out->parameters * sizeof(float);

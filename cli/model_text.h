@@ -7,8 +7,8 @@
 
 /* What there is to say of a job's model besides its layers. */
 struct tw_model_summary {
-    int rows;                 /* of one net of a worker: its share, or a slot's, of the batch */
-    size_t worker, evaluator; /* bytes of their nets and weights; 0: there is none */
+    int rows;                 /* that a worker computes at once: of a part of a slot's share */
+    size_t worker, evaluator; /* bytes of their nets, sums and weights; 0: there is none */
     int64_t parameters;
     double forward, backward; /* FLOP of one sample */
 };

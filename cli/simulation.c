@@ -255,6 +255,7 @@ static enum tw_status make_workers(struct simulating *s, struct tw_error *error)
         .batch = tw_job_batch(s->job),
         .width = (uint32_t)(s->job->slots / s->job->workers),
         .slots = (uint32_t)s->job->slots,
+        .parts = (uint32_t)s->job->accumulate,
     };
     static const float *none[TW_TENSORS_MAX]; /* bound to a worker's before each step */
     config.weights = none;

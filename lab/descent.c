@@ -19,9 +19,10 @@ void tw_descent_step(struct tw_descent *descent) {
     int n = descent->surface->n;
     double gradient[TW_OBJECTIVE_MAX], scratch[TW_OBJECTIVE_MAX], scalars[TW_OPTIMIZER_SCALARS];
     float noise[TW_OBJECTIVE_MAX];
+    const struct tw_part one = tw_whole_step(1);
     descent->objective->value(descent->surface, descent->weights, gradient);
     if (descent->surface->noise > 0) {
-        tw_objective_noise(descent->surface, descent->seed, 0, descent->t, 1, noise);
+        tw_objective_noise(descent->surface, descent->seed, 0, descent->t, &one, noise);
         for (int i = 0; i < n; i++)
             gradient[i] += (double)noise[i];
     }

@@ -83,7 +83,9 @@ enum tw_status tw_replay_new(struct tw_replay **out, const struct tw_replay_conf
                              struct tw_error *error) {
     assert(tw_model_computes(config->model) && config->slots >= 1);
     assert((config->train == NULL) == (config->model->objective != NULL));
-    assert(config->slots <= TW_SLOTS_MAX && TW_SLOTS_MAX < 1 << TW_SUMS_MAX);
+    assert(config->slots <= TW_SLOTS_MAX && config->parts >= 1 && config->parts <= TW_PARTS_MAX);
+    static_assert((uint64_t)TW_SLOTS_MAX * TW_PARTS_MAX < 1U << (TW_SUMS_MAX - 2),
+                  "two trees, one on the other");
     *out = NULL;
     struct tw_replay *replay = calloc(1, sizeof *replay);
     if (replay == NULL)
@@ -110,7 +112,7 @@ enum tw_status tw_replay_new(struct tw_replay **out, const struct tw_replay_conf
     if (status == TW_OK)
         status = make_weights(replay, error);
     if (status == TW_OK)
-        status = tw_replay_make_nets(replay, error);
+        status = tw_replay_share_batch(replay, error);
     if (status == TW_OK)
         *out = replay;
     else
@@ -395,25 +397,27 @@ static void pass_border(struct tw_replay *replay, uint64_t samples_before) {
         tw_replay_end_stretch(replay);
 }
 
-/* The gradients of a worker's slots: their sum is what it sends, rounded once, and added to that
- * of the update; and their losses, by the same tree. */
+/* The gradients of a worker's slots, part by part: their sum is what it sends, rounded once, and
+ * added to that of the update; and their losses, by the same tree. */
 static enum tw_status add_contribution(struct tw_replay *replay, const struct tw_contribution *c,
                                        bool last, struct tw_score *score, struct tw_error *error) {
     const struct tw_read *read = *find_read(rank_of(replay, c->slot), c->step);
     const struct tw_version *weights = replay->config.fresh ? replay->current : read->weights;
     struct tw_tree_sum loss = {0};
-    uint32_t width = replay->config.width;
+    const uint32_t width = replay->config.width, parts = replay->config.parts;
+    const uint32_t leaves = width * parts;
     int base = replay->sums;
     enum tw_status status = tw_replay_receive(replay, weights, &weights, error);
     *score = (struct tw_score){0};
-    for (uint32_t i = 0; status == TW_OK && i < width; i++) {
-        struct tw_score share = {0};
-        status = tw_replay_compute(replay, c->slot + i, c->step, weights, &share, error);
+    for (uint32_t i = 0; status == TW_OK && i < leaves; i++) {
+        struct tw_score leaf = {0};
+        status = tw_replay_compute(replay, c->slot + i / parts, c->step, i % parts, weights, &leaf,
+                                   error);
         if (status == TW_OK)
-            status = tw_replay_add(replay, base, 1, i + 1 == width, error);
-        score->examples += share.examples;
-        score->correct += share.correct;
-        tw_tree_sum_add(&loss, share.loss);
+            status = tw_replay_add(replay, base, 1, i + 1 == leaves, error);
+        score->examples += leaf.examples;
+        score->correct += leaf.correct;
+        tw_tree_sum_add(&loss, leaf.loss);
     }
     score->loss = tw_tree_sum_total(&loss);
     if (status == TW_OK) {

@@ -18,7 +18,7 @@
  * Used by `talweg replay`. One thread, which has called tw_gemm_start(). No files, no
  * clock. Memory: one version of the weights per gradient that is being computed (those that
  * read the same version share it), the rule's state, one net per batch shape, and
- * log2(slots) + 1 gradients. A log is not trusted: what cannot be is TW_DATA with the
+ * log2(slots * parts) + 1 gradients. A log is not trusted: what cannot be is TW_DATA with the
  * position of the record.
  */
 #ifndef TW_SIM_REPLAY_H
@@ -46,6 +46,7 @@ struct tw_replay_config {
     uint32_t push, pull; /* enum tw_encoding_number: gradients and weights are rounded likewise */
     uint32_t slots;      /* gradients of an update by all workers */
     uint32_t width;      /* of them of each worker: 1, or a power of two */
+    uint32_t parts;      /* in which each is computed, likewise */
     uint64_t end_samples, end_updates; /* at which a run ends, as the sequencer's; 0: none */
     const struct tw_optimizer *optimizer;
     struct tw_optimizer_options options;

@@ -3,37 +3,41 @@
 
 #include "sim/replay_state.h"
 
-enum tw_status tw_replay_make_nets(struct tw_replay *replay, struct tw_error *error) {
+enum tw_status tw_replay_share_batch(struct tw_replay *replay, struct tw_error *error) {
     const struct tw_replay_config *config = &replay->config;
     uint32_t most = tw_sampler_share(config->batch, config->slots, 0);
-    if (tw_sampler_share(config->batch, config->slots, config->slots - 1) < 1)
-        return tw_error_set(error, TW_JOB, "batch: %lld examples cannot be split over %u slots",
-                            (long long)config->batch, config->slots);
+    if (tw_sampler_share(config->batch, config->slots, config->slots - 1) < config->parts)
+        return tw_error_set(
+            error, TW_JOB, "batch: %lld examples cannot be split over %u slots of %u part%s",
+            (long long)config->batch, config->slots, config->parts, config->parts > 1 ? "s" : "");
     replay->samples = calloc(most, sizeof *replay->samples);
     if (replay->samples == NULL)
         return tw_error_set(error, TW_NO_MEMORY, "out of memory");
-    for (uint32_t i = 0; i < config->slots; i++) {
-        uint32_t rows = tw_sampler_share(config->batch, config->slots, i);
-        int which = rows != most;
-        replay->slot[i].net = which;
-        if (replay->net[which] != NULL)
-            continue;
-        enum tw_status status = tw_net_new(&replay->net[which], config->model, (int)rows, true,
-                                           replay->current->tensors, error);
-        if (status != TW_OK)
-            return status;
-    }
+    for (uint32_t i = 0; i < config->slots; i++)
+        replay->slot[i].rows = tw_sampler_share(config->batch, config->slots, i);
     return TW_OK;
 }
 
+/* The net of so many rows: parts of the shares of a batch differ by one row at most. */
+static enum tw_status find_net(struct tw_replay *replay, uint32_t rows, struct tw_net **out,
+                               struct tw_error *error) {
+    int which = replay->net[0] != NULL && (uint32_t)tw_net_rows(replay->net[0]) != rows;
+    enum tw_status status = TW_OK;
+    if (replay->net[which] == NULL)
+        status = tw_net_new(&replay->net[which], replay->config.model, (int)rows, true,
+                            replay->current->tensors, error);
+    *out = replay->net[which];
+    return status;
+}
+
 static enum tw_status gather(struct tw_replay *replay, uint32_t index, uint64_t step,
-                             struct tw_net *net, struct tw_error *error) {
+                             const struct tw_part *part, struct tw_net *net,
+                             struct tw_error *error) {
     const struct tw_replay_config *config = &replay->config;
     struct tw_replay_slot *slot = &replay->slot[index];
-    int rows = tw_net_rows(net);
     if (config->model->objective != NULL) {
         tw_objective_noise(&config->model->objective_options, config->seeds.noise, index, step,
-                           rows, tw_net_input(net));
+                           part, tw_net_input(net));
         return TW_OK;
     }
     if (slot->sampler == NULL) {
@@ -43,17 +47,17 @@ static enum tw_status gather(struct tw_replay *replay, uint32_t index, uint64_t 
             .slot = index,
             .slots = config->slots,
             .samples = config->train->count,
-            .rows = (uint32_t)rows,
+            .rows = slot->rows,
         };
         enum tw_status status = tw_sampler_new(&slot->sampler, &of, error);
         if (status != TW_OK)
             return status;
     }
-    if (tw_sampler_take(slot->sampler, step, replay->samples) != TW_OK)
+    if (tw_sampler_take_part(slot->sampler, step, part, replay->samples) != TW_OK)
         return tw_error_set(error, TW_DATA, "slot %u has no step %llu", index,
                             (unsigned long long)step);
-    tw_dataset_gather(config->train, replay->samples, rows, tw_net_batch(net));
-    tw_augment_batch(&config->augment, slot->sampler, step, replay->samples, rows,
+    tw_dataset_gather(config->train, replay->samples, (int)part->rows, tw_net_batch(net));
+    tw_augment_batch(&config->augment, slot->sampler, step, part, replay->samples,
                      tw_net_batch(net));
     return TW_OK;
 }
@@ -80,15 +84,18 @@ enum tw_status tw_replay_receive(struct tw_replay *replay, const struct tw_versi
 }
 
 enum tw_status tw_replay_compute(struct tw_replay *replay, uint32_t slot, uint64_t step,
-                                 const struct tw_version *version, struct tw_score *score,
-                                 struct tw_error *error) {
-    struct tw_net *net = replay->net[replay->slot[slot].net];
+                                 uint32_t number, const struct tw_version *version,
+                                 struct tw_score *score, struct tw_error *error) {
+    struct tw_part part = tw_sampler_part(replay->slot[slot].rows, replay->config.parts, number);
+    struct tw_net *net = NULL;
     int first, tensors;
-    enum tw_status status = gather(replay, slot, step, net, error);
+    enum tw_status status = find_net(replay, part.rows, &net, error);
+    if (status == TW_OK)
+        status = gather(replay, slot, step, &part, net, error);
     if (status != TW_OK)
         return status;
     tw_net_bind(net, version->tensors);
-    tw_net_dice(net, replay->config.seeds.dropout, slot, step);
+    tw_net_dice(net, replay->config.seeds.dropout, slot, step, &part);
     tw_net_forward(net, score);
     while (tw_net_backward_step(net, &first, &tensors))
         continue;

@@ -39,11 +39,11 @@ struct tw_replay_rank {
 
 struct tw_replay_slot {
     struct tw_sampler *sampler; /* NULL until its first step */
-    int net;                    /* of its batch shape */
+    uint32_t rows;              /* of each step */
 };
 
-/* Depth of the summing tree over all that an update can have. */
-#define TW_SUMS_MAX 14
+/* Depth of the summing tree over all that an update can have: slots, and parts of each. */
+#define TW_SUMS_MAX 28
 
 struct tw_replay {
     struct tw_replay_config config;
@@ -64,11 +64,11 @@ struct tw_replay {
     uint32_t ranks;
     struct tw_read *read_memory; /* [2 * ranks]: one that is open each, and a gather */
     struct tw_read *unused_read;
-    struct tw_net *net[2];     /* batch shapes: of the lower slots, of the others */
-    uint32_t *samples;         /* [rows of the largest shape] */
+    struct tw_net *net[2];     /* of the batch shapes that occur; made at their first part */
+    uint32_t *samples;         /* [rows of the largest share] */
     struct tw_net *evaluation; /* NULL until it is needed */
     struct tw_plane sum[TW_SUMS_MAX];
-    uint32_t sum_slots[TW_SUMS_MAX]; /* gradients in each */
+    uint32_t sum_parts[TW_SUMS_MAX]; /* gradients in each */
     int sums;
     float *gradient; /* of the last slot, or the sum of all */
     struct tw_replay_expected expected;
@@ -87,24 +87,24 @@ void tw_replay_end_stretch(struct tw_replay *replay);
 enum tw_status tw_replay_verdict(struct tw_replay *replay, const struct tw_record *record,
                                  struct tw_error *error);
 
-/* replay_gradient.c: the nets of the slots' batch shapes. */
-enum tw_status tw_replay_make_nets(struct tw_replay *replay, struct tw_error *error);
+/* replay_gradient.c: how the batch is shared out. */
+enum tw_status tw_replay_share_batch(struct tw_replay *replay, struct tw_error *error);
 /* The version as workers get it, whatever their weights are encoded in; valid until the next
  * call. */
 enum tw_status tw_replay_receive(struct tw_replay *replay, const struct tw_version *version,
                                  const struct tw_version **out, struct tw_error *error);
-/* Computes a slot's gradient on these weights into replay->gradient. */
+/* Computes the gradient of a part of a slot's step on these weights into replay->gradient. */
 enum tw_status tw_replay_compute(struct tw_replay *replay, uint32_t slot, uint64_t step,
-                                 const struct tw_version *version, struct tw_score *score,
-                                 struct tw_error *error);
+                                 uint32_t number, const struct tw_version *version,
+                                 struct tw_score *score, struct tw_error *error);
 
 /* replay_update.c: versions. */
 enum tw_status tw_version_take(struct tw_replay *replay, struct tw_version **out,
                                struct tw_error *error);
 void tw_version_drop(struct tw_replay *replay, struct tw_version *version);
-/* Adds replay->gradient, a sum over `slots`, to the sums from number `base` on; last:
+/* Adds replay->gradient, a sum over `parts`, to the sums from number `base` on; last:
  * replay->gradient is the sum of them all, and they are gone. */
-enum tw_status tw_replay_add(struct tw_replay *replay, int base, uint32_t slots, bool last,
+enum tw_status tw_replay_add(struct tw_replay *replay, int base, uint32_t parts, bool last,
                              struct tw_error *error);
 /* replay->gradient becomes what arrives of it. */
 void tw_replay_round(struct tw_replay *replay);

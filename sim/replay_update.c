@@ -64,13 +64,13 @@ static void add_two(float *out, const float *a, const float *b, size_t count) {
 
 /* The tree of tw_sum_tree(), taken apart: two neighbouring sums of equally many are
  * added as soon as both are there, what is left at the end is folded from the right. */
-enum tw_status tw_replay_add(struct tw_replay *replay, int base, uint32_t slots, bool last,
+enum tw_status tw_replay_add(struct tw_replay *replay, int base, uint32_t parts, bool last,
                              struct tw_error *error) {
-    while (replay->sums > base && (last || replay->sum_slots[replay->sums - 1] == slots)) {
+    while (replay->sums > base && (last || replay->sum_parts[replay->sums - 1] == parts)) {
         int top = --replay->sums;
         add_two(replay->sum[top].at, replay->sum[top].at, replay->gradient, replay->elements);
         replay->gradient = replay->sum[top].at;
-        slots += replay->sum_slots[top];
+        parts += replay->sum_parts[top];
     }
     if (last)
         return TW_OK;
@@ -80,7 +80,7 @@ enum tw_status tw_replay_add(struct tw_replay *replay, int base, uint32_t slots,
         return tw_error_set(error, TW_NO_MEMORY, "out of memory for a gradient");
     if (replay->gradient != sum->at)
         memcpy(sum->at, replay->gradient, replay->elements * sizeof(float));
-    replay->sum_slots[replay->sums++] = slots;
+    replay->sum_parts[replay->sums++] = parts;
     return TW_OK;
 }
 

@@ -115,6 +115,8 @@ struct tw_job {
     int slots;    /* gradients of an update; not given: one per worker */
     bool slots_given;
     struct tw_where slots_where;
+    int accumulate; /* parts that a slot's share of an update is computed in, a power of two */
+    struct tw_where accumulate_where;
     uint64_t seed;
     struct tw_seeds seeds; /* of single streams: the job's own, or `seed` */
     struct {
@@ -197,8 +199,8 @@ enum tw_status tw_job_write(const struct tw_job *job, const char *const *notes, 
                             char **out, size_t *size);
 
 /* SHA-256 over what server and workers must agree on: model, optimizer, training data's format,
- * number of samples and sharding, batch, epochs, updates, mode, turns, workers, slots, seeds, chunk
- * size, encodings; not over paths, test data, number of servers, the loss of workers, the trace or
+ * number of samples and sharding, batch, epochs, updates, mode, turns, workers, slots, accumulate,
+ * seeds, chunk size, encodings; not over paths, test data, number of servers, the loss of workers, the trace or
  * names. `samples` of the training data; 0: gradients of the user's own. 32 bytes. The job is
  * resolved (asserted). */
 void tw_job_digest(const struct tw_job *job, uint64_t samples, uint8_t digest[32]);

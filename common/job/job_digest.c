@@ -145,6 +145,8 @@ void tw_job_digest(const struct tw_job *job, uint64_t samples, uint8_t digest[32
     }
     add_number(&sha, "workers", job->workers);
     add_number(&sha, "slots", job->slots);
+    if (job->accumulate > 1)
+        add_number(&sha, "accumulate", job->accumulate);
     add_number(&sha, "seed", (int64_t)job->seed);
     if (job->seeds.init != job->seed)
         add_number(&sha, "seed of init", (int64_t)job->seeds.init);

@@ -26,9 +26,9 @@ static enum tw_status check_top(const struct tw_job_reader *reader) {
         "model",         "data",     "batch",       "epochs",  "updates",
         "optimizer",     "schedule", "gradient",    "clip",    "weight_decay",
         "groups",        "average",  "consistency", "cluster", "on_worker_loss",
-        "on_divergence", "slots",    "seed",        "seeds",   "chunk",
-        "encoding",      "worker",   "trace",       "memory",  "checkpoint",
-        "stop",          NULL};
+        "on_divergence", "slots",    "accumulate",  "seed",    "seeds",
+        "chunk",         "encoding", "worker",      "trace",   "memory",
+        "checkpoint",    "stop",     NULL};
     for (size_t i = 0; i < sizeof later_keys / sizeof *later_keys; i++) {
         const struct tw_yaml *node = tw_yaml_find(reader->root, later_keys[i]);
         if (node)
@@ -224,6 +224,18 @@ static bool is_power_of_two(int64_t number) {
     return (number & (number - 1)) == 0;
 }
 
+static enum tw_status need_power_of_two(const struct tw_job_reader *reader,
+                                        const struct tw_yaml *node, int64_t number) {
+    int64_t below = 1;
+    if (is_power_of_two(number))
+        return TW_OK;
+    while (2 * below < number)
+        below *= 2;
+    return tw_node_error(reader, node,
+                         "%" PRId64 " is no power of two; %" PRId64 " or %" PRId64 " would be one",
+                         number, below, 2 * below);
+}
+
 /* Slots and workers do not fit: said at the one of the two that the user changed for
  * this run. `rule` is what would be right. */
 static enum tw_status slots_error(const struct tw_job_reader *reader, const char *rule) {
@@ -251,14 +263,9 @@ static enum tw_status read_slots(const struct tw_job_reader *reader) {
         return status;
     job->slots_given = true;
     job->slots_where = node->where;
-    if (!is_power_of_two(slots)) {
-        int64_t below = 1;
-        while (2 * below < slots)
-            below *= 2;
-        return tw_node_error(
-            reader, node, "%" PRId64 " is no power of two; %" PRId64 " or %" PRId64 " would be one",
-            slots, below, 2 * below);
-    }
+    status = need_power_of_two(reader, node, slots);
+    if (status != TW_OK)
+        return status;
     if (!is_power_of_two(job->workers))
         return slots_error(reader, "the number of workers must be a power of two too");
     if (job->workers > slots)
@@ -269,6 +276,31 @@ static enum tw_status read_slots(const struct tw_job_reader *reader) {
                              "example of every update",
                              slots, job->batch);
     return TW_OK;
+}
+
+/* Parts are leaves of the same tree as slots. */
+static enum tw_status read_accumulate(const struct tw_job_reader *reader) {
+    struct tw_job *job = reader->job;
+    const struct tw_yaml *node = tw_yaml_find(reader->root, "accumulate");
+    int64_t parts = 1;
+    enum tw_status status =
+        tw_read_integer(reader, reader->root, "accumulate", 1, TW_PARTS_MAX, &parts);
+    job->accumulate = (int)parts;
+    if (status != TW_OK || !node || parts == 1)
+        return status;
+    job->accumulate_where = node->where;
+    if (job->model.own)
+        return tw_node_error(
+            reader, node,
+            "the gradients of model.tensors come from a program of your own, which "
+            "can add up as many parts as it likes; take it out");
+    status = need_power_of_two(reader, node, parts);
+    if (status != TW_OK || tw_job_batch(job) / job->slots >= parts)
+        return status;
+    return tw_node_error(reader, node,
+                         "%" PRId64 " parts, but %" PRId64 " examples over %d slots leave %" PRId64
+                         " for a slot; each part needs at least one",
+                         parts, tw_job_batch(job), job->slots, tw_job_batch(job) / job->slots);
 }
 
 /* At `key` of the mapping (NULL: there is none); unchanged when it is not given. */
@@ -430,10 +462,10 @@ static enum tw_status read_trace(const struct tw_job_reader *reader) {
 
 enum tw_status tw_read_sections(const struct tw_job_reader *reader) {
     static enum tw_status (*const steps[])(const struct tw_job_reader *) = {
-        check_top,      tw_read_data, read_length,        read_optimizer, read_schedule,
-        tw_read_update, read_mode,    read_cluster,       tw_read_loss,   tw_read_divergence,
-        read_slots,     read_seeds,   read_chunk,         read_memory,    tw_read_encoding,
-        read_worker,    read_trace,   tw_read_checkpoint, tw_read_stop,
+        check_top,        tw_read_data,    read_length,  read_optimizer,     read_schedule,
+        tw_read_update,   read_mode,       read_cluster, tw_read_loss,       tw_read_divergence,
+        read_slots,       read_accumulate, read_seeds,   read_chunk,         read_memory,
+        tw_read_encoding, read_worker,     read_trace,   tw_read_checkpoint, tw_read_stop,
     };
     enum tw_status status = steps[0](reader);
     if (status == TW_OK)

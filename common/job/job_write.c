@@ -359,6 +359,7 @@ enum tw_status tw_job_write(const struct tw_job *job, const char *const *notes, 
     add_stop(&text, job);
     if (job->slots_given) /* left out they follow the number of workers */
         tw_text_add(&text, "slots: %d\n", job->slots);
+    tw_text_add(&text, "accumulate: %d\n", job->accumulate);
     add_seeds(&text, job);
     tw_text_add(&text, "chunk: %uKiB\nencoding: {push: %s, pull: %s}\n", job->chunk_bytes >> 10,
                 tw_encodings[job->encoding.push].name, tw_encodings[job->encoding.pull].name);

@@ -25,6 +25,21 @@ struct tw_sparse_row {
     uint32_t count;
 };
 
+/* Rows of a slot's step that are computed together: first, first + every, first + 2 every, ... So
+ * many they are. A step that is computed at once is the part {0, 1, all rows}. */
+struct tw_part {
+    uint32_t first, every, rows;
+};
+
+static inline struct tw_part tw_whole_step(uint32_t rows) {
+    return (struct tw_part){.first = 0, .every = 1, .rows = rows};
+}
+
+/* Which row of the step a row of the part is. */
+static inline uint32_t tw_part_row(const struct tw_part *part, uint32_t row) {
+    return part->first + row * part->every;
+}
+
 struct tw_batch {
     struct tw_sparse_row *sparse; /* [rows], of data that does not move; NULL: */
     tw_real *x;                   /* [rows, elements of a sample] */

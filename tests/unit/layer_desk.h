@@ -122,6 +122,7 @@ static inline void desk_fill(struct layer_desk *desk, uint64_t seed) {
         memset(desk->scratch, 0xff, (size_t)bytes); /* NaN: nobody may rely on it */
     }
     desk->dice.per_row = desk->in_shape.elements;
+    desk->dice.part = tw_whole_step((uint32_t)desk->rows);
 }
 
 static inline void desk_drop(struct layer_desk *desk) {

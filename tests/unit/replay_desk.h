@@ -86,6 +86,7 @@ static struct desk *desk_new(uint32_t slots, uint32_t width, int optimizer, uint
                                           .seeds = {seed, seed, seed, seed},
                                           .slots = slots,
                                           .width = width,
+                                          .parts = 1,
                                           .numerics = "ours"};
     if (tw_optimizer_find(&d->config.optimizer, &d->config.options, &rule, &d->error) != TW_OK)
         fail_msg("%s", d->error.text);
@@ -122,14 +123,15 @@ static void desk_free(struct desk *d) {
 
 /* ---- the reference ---- */
 
-/* The gradient of one slot, on these weights, with a net of its own. */
-static void desk_gradient(struct desk *d, uint32_t slot, uint64_t step, const float *weights,
-                          float *out, struct tw_score *score) {
+/* The gradient of one part of a slot's step, on these weights, with a net of its own. */
+static void desk_gradient(struct desk *d, uint32_t slot, uint64_t step, uint32_t number,
+                          const float *weights, float *out, struct tw_score *score) {
     const struct tw_replay_config *c = &d->config;
     const struct tw_tensor_list *list = &d->model->list;
     const float *tensors[8];
     uint32_t rows = tw_sampler_share(c->batch, c->slots, slot), positions[32];
     struct tw_sampler_config of = {c->shard, c->seeds.sampling, slot, c->slots, DESK_SAMPLES, rows};
+    struct tw_part part = tw_sampler_part(rows, c->parts, number);
     struct tw_sampler *sampler;
     struct tw_net *net;
     size_t at = 0;
@@ -139,10 +141,12 @@ static void desk_gradient(struct desk *d, uint32_t slot, uint64_t step, const fl
         at += (size_t)list->tensors[t].elements;
     }
     assert_int_equal(tw_sampler_new(&sampler, &of, &d->error), TW_OK);
-    assert_int_equal(tw_net_new(&net, d->model, (int)rows, true, tensors, &d->error), TW_OK);
+    assert_int_equal(tw_net_new(&net, d->model, (int)part.rows, true, tensors, &d->error), TW_OK);
     assert_int_equal(tw_sampler_take(sampler, step, positions), TW_OK);
-    tw_dataset_gather(&d->data, positions, (int)rows, tw_net_batch(net));
-    tw_net_dice(net, c->seeds.dropout, slot, step);
+    for (uint32_t i = 0; i < part.rows; i++)
+        positions[i] = positions[number + i * c->parts];
+    tw_dataset_gather(&d->data, positions, (int)part.rows, tw_net_batch(net));
+    tw_net_dice(net, c->seeds.dropout, slot, step, &part);
     tw_net_forward(net, score);
     while (tw_net_backward_step(net, &first, &count))
         continue;
@@ -186,8 +190,9 @@ static void desk_apply(struct desk *d, float *sum, uint64_t examples, const doub
 
 /* Fills examples and loss of the contributions, and applies them. */
 static void desk_update(struct desk *d, struct tw_record *record, const uint32_t *reads) {
-    uint32_t width = d->config.width, leaves = 0;
-    float *gradient[DESK_READS * 2], *sum = calloc(d->elements, sizeof(float));
+    const uint32_t parts = d->config.parts, width = d->config.width * parts;
+    uint32_t leaves = 0;
+    float *gradient[DESK_READS * 8], *sum = calloc(d->elements, sizeof(float));
     float *received = calloc(d->elements, sizeof(float));
     for (uint32_t i = 0; i < record->count; i++) {
         struct tw_contribution *c = &d->contribution[i];
@@ -199,7 +204,8 @@ static void desk_update(struct desk *d, struct tw_record *record, const uint32_t
         for (uint32_t k = 0; k < width; k++) {
             struct tw_score score;
             gradient[leaves] = calloc(d->elements, sizeof(float));
-            desk_gradient(d, c->slot + k, c->step, received, gradient[leaves++], &score);
+            desk_gradient(d, c->slot + k / parts, c->step, k % parts, received, gradient[leaves++],
+                          &score);
             c->examples += (uint64_t)score.examples;
             tw_tree_sum_add(&loss, score.loss);
         }

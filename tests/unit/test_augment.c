@@ -76,6 +76,7 @@ static void expect_named(const struct tw_augment *augment, uint32_t sample, uint
 static void check_slots(const struct tw_augment *augment, uint32_t slots, uint32_t rows) {
     enum { ROWS = 8, STEPS = 9 };
     float image[ROWS * PIXELS], expected[PIXELS];
+    const struct tw_part whole = tw_whole_step(rows);
     for (uint32_t slot = 0; slot < slots; slot++) {
         struct tw_sampler *sampler = sampler_of(slot, slots, rows);
         const uint64_t count = (11 - slot - 1) / slots + 1;
@@ -85,7 +86,7 @@ static void check_slots(const struct tw_augment *augment, uint32_t slots, uint32
             assert_int_equal(tw_sampler_take(sampler, step, samples), TW_OK);
             for (uint32_t row = 0; row < rows; row++)
                 fill(image + row * PIXELS, samples[row]);
-            tw_augment_batch(augment, sampler, step, samples, (int)rows, &batch);
+            tw_augment_batch(augment, sampler, step, &whole, samples, &batch);
             for (uint32_t row = 0; row < rows; row++) {
                 uint64_t epoch = ((step - 1) * rows + row) / count;
                 assert_int_equal(tw_sampler_epoch(sampler, step, row), epoch);
@@ -116,11 +117,12 @@ static void every_place_is_as_likely(void **state) {
     enum { DRAWS = 6000 };
     int places[HEIGHT][WIDTH] = {{0}};
     struct tw_sampler *sampler = sampler_of(0, 1, 1);
+    const struct tw_part one = tw_whole_step(1);
     for (uint32_t i = 0; i < DRAWS; i++) {
         float image[PIXELS] = {0};
         const struct tw_batch batch = {.x = image};
         image[2 * WIDTH + 2] = 1; /* in the middle of 4 x 5: it stays inside when moved up by 2 */
-        tw_augment_batch(&plain, sampler, 1, &i, 1, &batch);
+        tw_augment_batch(&plain, sampler, 1, &one, &i, &batch);
         for (int y = 0; y < HEIGHT; y++)
             for (int x = 0; x < WIDTH; x++)
                 places[y][x] += image[y * WIDTH + x] == 1;

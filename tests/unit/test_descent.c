@@ -96,8 +96,9 @@ static void a_path_ends_where_its_numbers_do(void **state) {
 static void noise_is_drawn_anew_for_each_step_and_seed(void **state) {
     take("ravine noise=.1");
     struct tw_path path = follow("sgd lr=.01", 5), again = follow("sgd lr=.01", 5);
+    const struct tw_part one = tw_whole_step(1);
     float draw[2];
-    tw_objective_noise(&surface, 1, 0, 3, 1, draw);
+    tw_objective_noise(&surface, 1, 0, 3, &one, draw);
     assert_near(path.x[8], path.x[6] - .01 * (2 * path.x[6] + (double)draw[0]), 1e-15);
     assert_memory_equal(path.x, again.x, 12 * sizeof *path.x);
     tw_path_fini(&path);

@@ -31,7 +31,7 @@ static void check_rows(const struct row *rows, size_t count) {
 #define TOP_KEYS                                                                                   \
     "known: model, data, batch, epochs, updates, optimizer, schedule, gradient, clip, "            \
     "weight_decay, groups, average, consistency, cluster, on_worker_loss, on_divergence, slots, "  \
-    "seed, seeds, chunk, encoding, worker, trace, memory, checkpoint, stop"
+    "accumulate, seed, seeds, chunk, encoding, worker, trace, memory, checkpoint, stop"
 
 static void keys_that_nobody_knows(void **state) {
     static const struct row rows[] = {
@@ -323,6 +323,18 @@ static void gradients_of_one_s_own(void **state) {
     }
 }
 
+static void parts_that_do_not_fit(void **state) {
+    static const struct row rows[] = {
+        {NULL, "accumulate: 0",
+         ":14: accumulate: 0 is out of range; it must be a whole number from 1 to 4096"},
+        {NULL, "accumulate: 6", ":14: accumulate: 6 is no power of two; 4 or 8 would be one"},
+        {NULL, "slots: 64\naccumulate: 4",
+         ":15: accumulate: 4 parts, but 128 examples over 64 slots leave 2 for a slot; each part "
+         "needs at least one"},
+    };
+    CHECK(rows);
+}
+
 static void slots_that_do_not_fit(void **state) {
     static const struct row rows[] = {
         {NULL, "slots: 0",
@@ -578,6 +590,7 @@ int main(void) {
         cmocka_unit_test(keys_that_come_later),
         cmocka_unit_test(a_value_that_comes_later),
         cmocka_unit_test(slots_that_do_not_fit),
+        cmocka_unit_test(parts_that_do_not_fit),
         cmocka_unit_test(keys_that_are_missing),
         cmocka_unit_test(keys_that_are_given_twice),
         cmocka_unit_test(values_that_are_no_numbers),

@@ -68,6 +68,7 @@ static void every_default_is_spelled_out(void **state) {
               "cluster: {servers: 1, workers: 1}\n"
               "on_worker_loss: {action: wait, after: 5, silent: 60}\n"
               "on_divergence: stop\n"
+              "accumulate: 1\n"
               "seed: 1\n"
               "chunk: 256KiB\n"
               "encoding: {push: f32, pull: f32}\n"
@@ -84,7 +85,7 @@ static void slots_are_written_when_they_were_given(void **state) {
     resolve(job);
     char *text = written(job);
     assert_non_null(strstr(text, "cluster: {servers: 1, workers: 1}\n"));
-    assert_non_null(strstr(text, "slots: 8\nseed: 1\n"));
+    assert_non_null(strstr(text, "slots: 8\naccumulate: 1\nseed: 1\n"));
     free(text);
     tw_job_free(job);
 }
@@ -258,6 +259,8 @@ static void what_must_agree_is_in_the_digest(void **state) {
         {"cluster.workers", "2", true},
         {"slots", "2", true},
         {"slots", "1", false}, /* as when it is left out */
+        {"accumulate", "2", true},
+        {"accumulate", "1", false}, /* as when it is left out */
         {"seed", "2", true},
         {"seeds.init", "2", true},
         {"seeds.sampling", "2", true},

@@ -163,15 +163,16 @@ static void the_named_numbers_decide_what_is_dropped(void **state) {
     struct fixture fixture = make(text, ROWS, true);
     struct tw_score first, again, other[3], scored, twice;
     const uint64_t names[4][3] = {{1, 2, 3}, {9, 2, 3}, {1, 9, 3}, {1, 2, 9}};
-    tw_net_dice(fixture.net, 1, 2, 3);
+    const struct tw_part part = tw_whole_step(ROWS);
+    tw_net_dice(fixture.net, 1, 2, 3, &part);
     tw_net_forward(fixture.net, &first);
     for (int i = 0; i < 3; i++) {
-        tw_net_dice(fixture.net, names[i + 1][0], names[i + 1][1], names[i + 1][2]);
+        tw_net_dice(fixture.net, names[i + 1][0], names[i + 1][1], names[i + 1][2], &part);
         set_batch(fixture.net, fixture.model);
         tw_net_forward(fixture.net, &other[i]);
         assert_true(other[i].loss != first.loss);
     }
-    tw_net_dice(fixture.net, 1, 2, 3);
+    tw_net_dice(fixture.net, 1, 2, 3, &part);
     set_batch(fixture.net, fixture.model);
     tw_net_forward(fixture.net, &again);
     assert_true(again.loss == first.loss);
@@ -179,7 +180,7 @@ static void the_named_numbers_decide_what_is_dropped(void **state) {
     scored = twice = (struct tw_score){0};
     set_batch(fixture.net, fixture.model);
     tw_net_evaluate(fixture.net, ROWS, &scored);
-    tw_net_dice(fixture.net, 5, 5, 5);
+    tw_net_dice(fixture.net, 5, 5, 5, &part);
     set_batch(fixture.net, fixture.model);
     tw_net_evaluate(fixture.net, ROWS, &twice);
     assert_true(scored.loss == twice.loss && scored.loss != first.loss);

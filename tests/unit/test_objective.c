@@ -178,8 +178,10 @@ static void noise_is_the_streams_and_of_the_given_size(void **state) {
     enum { ROWS = 5000 };
     static float draws[2 * ROWS], others[2 * ROWS];
     double sum = 0, squares = 0;
+    const struct tw_part whole = tw_whole_step(ROWS), one = tw_whole_step(1);
+    const struct tw_part third = {.first = 2, .every = 3, .rows = 4};
     take("ravine noise=.5");
-    tw_objective_noise(&options, 9, 3, 7, ROWS, draws);
+    tw_objective_noise(&options, 9, 3, 7, &whole, draws);
     for (int i = 0; i < 2 * ROWS; i++) {
         assert_true(draws[i] ==
                     (float)(.5 * tw_rng_normal_at(9, TW_STREAM_NOISE, 3, 7, (uint64_t)i)));
@@ -188,12 +190,15 @@ static void noise_is_the_streams_and_of_the_given_size(void **state) {
     }
     assert_true(fabs(sum / (2 * ROWS)) < 4 * .5 / 100);
     assert_true(fabs(squares / (2 * ROWS) / .25 - 1) < 4 * 1.4143 / 100);
-    tw_objective_noise(&options, 9, 4, 7, ROWS, others);
+    tw_objective_noise(&options, 9, 4, 7, &whole, others);
     assert_memory_not_equal(draws, others, sizeof draws);
-    tw_objective_noise(&options, 9, 3, 8, ROWS, others);
+    tw_objective_noise(&options, 9, 3, 8, &whole, others);
     assert_memory_not_equal(draws, others, sizeof draws);
+    tw_objective_noise(&options, 9, 3, 7, &third, others);
+    for (int i = 0; i < 4; i++) /* the draws of rows 2, 5, 8, 11 */
+        assert_memory_equal(others + 2 * i, draws + 2 * (2 + 3 * i), 2 * sizeof *draws);
     take("ravine");
-    tw_objective_noise(&options, 9, 3, 7, 1, draws);
+    tw_objective_noise(&options, 9, 3, 7, &one, draws);
     assert_true(draws[0] == 0 && draws[1] == 0);
 }
 

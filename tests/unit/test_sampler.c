@@ -126,6 +126,29 @@ static void a_step_is_a_function_of_its_number(void **state) {
     }
 }
 
+/* Also of steps that are longer than several epochs. */
+static void parts_share_the_rows_of_a_step(void **state) {
+    for (uint32_t rows = 1; rows < 60; rows += 7)
+        for (uint32_t parts = 1; parts <= rows && parts <= 8; parts *= 2) {
+            struct tw_sampler *sampler = make(
+                (struct tw_sampler_config){.seed = 9, .slots = 2, .samples = 17, .rows = rows});
+            uint32_t whole[60], out[60];
+            for (uint64_t step = 1; step <= 9; step++) {
+                uint32_t seen = 0;
+                assert_int_equal(tw_sampler_take(sampler, step, whole), TW_OK);
+                for (uint32_t i = parts; i-- > 0;) {
+                    struct tw_part part = tw_sampler_part(rows, parts, i);
+                    assert_in_range(part.rows, rows / parts, (rows - 1) / parts + 1);
+                    assert_int_equal(tw_sampler_take_part(sampler, step, &part, out), TW_OK);
+                    for (uint32_t row = 0; row < part.rows; row++, seen++)
+                        assert_int_equal(out[row], whole[i + row * parts]);
+                }
+                assert_int_equal(seen, rows);
+            }
+            tw_sampler_free(sampler);
+        }
+}
+
 static void one_sampler_can_serve_all_slots(enum tw_data_shard shard) {
     enum { N = 103, SLOTS = 5, STEPS = 30 };
     struct tw_sampler_config config = {
@@ -209,6 +232,7 @@ int main(void) {
         cmocka_unit_test(every_sample_once_per_epoch),
         cmocka_unit_test(fixed_parts_stay_and_their_order_changes),
         cmocka_unit_test(a_step_is_a_function_of_its_number),
+        cmocka_unit_test(parts_share_the_rows_of_a_step),
         cmocka_unit_test(it_can_be_bound_to_any_slot),
         cmocka_unit_test(another_seed_is_another_order),
         cmocka_unit_test(shares_of_a_batch),

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,7 @@
 #define PIXELS 12
 #define BATCH 21 /* over 8 slots: five with 3 rows, three with 2 */
 #define SLOTS 8
+#define TENSORS 4
 #define MODEL                                                                                      \
     "  input: [12]\n  layers: [dense: 9, relu, dropout: 0.7, dense: 3]\n  loss: "                  \
     "softmax_cross_entropy\n"
@@ -29,14 +31,19 @@ struct fixture {
     struct tw_dataset data;
     uint8_t samples[SAMPLES * PIXELS];
     int32_t labels[SAMPLES];
-    float *weights[4];
+    float *weights[TENSORS];
     int elements; /* of all tensors */
+    int64_t batch;
+    uint32_t slots, parts;
 };
 
-static void fixture_init(struct fixture *f) {
+static void fixture_init_model(struct fixture *f, const char *text) {
     struct tw_error error;
     memset(f, 0, sizeof(*f));
-    if (build_model(&f->model, MODEL, &error) != TW_OK)
+    f->batch = BATCH;
+    f->slots = SLOTS;
+    f->parts = 1;
+    if (build_model(&f->model, text, &error) != TW_OK)
         fail_msg("%s", error.text);
     for (int i = 0; i < SAMPLES * PIXELS; i++)
         f->samples[i] = (uint8_t)(i * 89 % 251);
@@ -56,6 +63,10 @@ static void fixture_init(struct fixture *f) {
         for (int i = 0; i < count; i++)
             f->weights[t][i] = (float)((i * 37 + t) % 101 - 50) / 77;
     }
+}
+
+static void fixture_init(struct fixture *f) {
+    fixture_init_model(f, MODEL);
 }
 
 static void fixture_fini(struct fixture *f) {
@@ -78,10 +89,11 @@ static struct tw_shares *make(struct fixture *f, uint32_t slot, uint32_t width) 
                                       .weights = (const float *const *)f->weights,
                                       .data = &f->data,
                                       .seeds = {.sampling = 3},
-                                      .batch = BATCH,
+                                      .batch = f->batch,
                                       .slot = slot,
                                       .width = width,
-                                      .slots = SLOTS};
+                                      .slots = f->slots,
+                                      .parts = f->parts};
     struct tw_shares *shares;
     struct tw_error error;
     if (tw_shares_new(&shares, &config, &error) != TW_OK)
@@ -111,7 +123,7 @@ static double update_of(struct fixture *f, uint32_t width, uint64_t step, float 
     float *block[SLOTS];
     struct tw_tree_sum loss = {0};
     uint64_t examples = 0;
-    for (uint32_t i = 0; i < SLOTS / width; i++) {
+    for (uint32_t i = 0; i < f->slots / width; i++) {
         struct tw_shares *shares = make(f, i * width, width);
         block[i] = malloc((size_t)f->elements * sizeof(float));
         struct tw_error error;
@@ -122,9 +134,9 @@ static double update_of(struct fixture *f, uint32_t width, uint64_t step, float 
         tw_tree_sum_add(&loss, tw_shares_loss(shares));
         tw_shares_free(shares);
     }
-    assert_int_equal(examples, BATCH);
-    tw_sum_tree(out, (const float *const *)block, (int)(SLOTS / width), (size_t)f->elements);
-    for (uint32_t i = 0; i < SLOTS / width; i++)
+    assert_int_equal(examples, f->batch);
+    tw_sum_tree(out, (const float *const *)block, (int)(f->slots / width), (size_t)f->elements);
+    for (uint32_t i = 0; i < f->slots / width; i++)
         free(block[i]);
     return tw_tree_sum_total(&loss);
 }
@@ -134,15 +146,81 @@ static void the_sum_does_not_depend_on_who_owns_the_slots(void **state) {
     fixture_init(&f);
     size_t bytes = (size_t)f.elements * sizeof(float);
     float *single = malloc(bytes), *blocks = malloc(bytes);
-    for (uint64_t step = 1; step <= 5; step++) { /* over borders of epochs */
-        double loss = update_of(&f, 1, step, single);
-        for (uint32_t width = 2; width <= SLOTS; width *= 2) {
-            assert_true(update_of(&f, width, step, blocks) == loss);
-            assert_memory_equal(single, blocks, bytes);
+    for (f.parts = 1; f.parts <= 2; f.parts++)
+        for (uint64_t step = 1; step <= 5; step++) { /* over borders of epochs */
+            double loss = update_of(&f, 1, step, single);
+            for (uint32_t width = 2; width <= SLOTS; width *= 2) {
+                assert_true(update_of(&f, width, step, blocks) == loss);
+                assert_memory_equal(single, blocks, bytes);
+            }
         }
-    }
     free(single);
     free(blocks);
+    fixture_fini(&f);
+}
+
+/* Taken apart, a share has the same examples with the same random numbers: what differs is how
+ * sums are rounded. */
+static void parts_change_only_the_rounding(void **state) {
+    struct fixture f;
+    fixture_init(&f);
+    size_t bytes = (size_t)f.elements * sizeof(float);
+    float *whole = malloc(bytes), *parts = malloc(bytes);
+    f.slots = 2; /* with 11 rows, and 10 */
+    for (uint64_t step = 1; step <= 5; step++) {
+        f.parts = 1;
+        double loss = update_of(&f, 1, step, whole), largest = 0;
+        for (int i = 0; i < f.elements; i++)
+            largest = fmax(largest, fabs((double)whole[i]));
+        for (f.parts = 2; f.parts <= 8; f.parts *= 2) {
+            assert_true(fabs(update_of(&f, 2, step, parts) / loss - 1) < 1e-5);
+            for (int i = 0; i < f.elements; i++)
+                assert_true(fabs((double)parts[i] - (double)whole[i]) < 1e-5 * largest);
+        }
+    }
+    free(whole);
+    free(parts);
+    fixture_fini(&f);
+}
+
+/* Where nothing is drawn for a slot, and steps and epochs can be shared out evenly. */
+static void the_parts_of_a_single_slot_are_so_many_slots(void **state) {
+    struct fixture f;
+    fixture_init_model(&f, "  input: [12]\n  layers: [dense: 9, relu, dense: 3]\n"
+                           "  loss: softmax_cross_entropy\n");
+    size_t bytes = (size_t)f.elements * sizeof(float);
+    float *slots = malloc(bytes), *parts = malloc(bytes);
+    f.data.count = 48;
+    f.batch = 24;
+    for (uint32_t number = 2; number <= 8; number *= 2)
+        for (uint64_t step = 1; step <= 5; step++) {
+            f.slots = number;
+            f.parts = 1;
+            double loss = update_of(&f, 1, step, slots);
+            f.slots = 1;
+            f.parts = number;
+            assert_true(update_of(&f, 1, step, parts) == loss);
+            assert_memory_equal(slots, parts, bytes);
+        }
+    free(slots);
+    free(parts);
+    fixture_fini(&f);
+}
+
+/* What is counted is what the nets of a part take, and the sums. */
+static void parts_need_less_memory(void **state) {
+    struct fixture f;
+    struct tw_error error;
+    size_t bytes[5], expected;
+    fixture_init(&f);
+    for (int i = 0; i < 5; i++) {
+        struct tw_shares_config config = {
+            .model = f.model, .batch = 1024, .width = 1, .slots = 1, .parts = 1U << i};
+        assert_int_equal(tw_shares_bytes(&config, &bytes[i], &error), TW_OK);
+        assert_int_equal(tw_net_bytes(f.model, 1024 >> i, true, &expected, &error), TW_OK);
+        assert_int_equal(bytes[i], expected + (size_t)i * (size_t)f.elements * sizeof(float));
+        assert_true(i == 0 || bytes[i] < bytes[i - 1]);
+    }
     fixture_fini(&f);
 }
 
@@ -199,6 +277,7 @@ static void one_can_compute_for_all_ranks(void **state) {
     float *own = malloc(bytes), *shared = malloc(bytes);
     struct tw_error error;
     for (uint32_t width = 1; width <= 4; width *= 4) {
+        f.parts = width == 1 ? 1 : 2;
         struct tw_shares *one = make(&f, 0, width);
         for (uint64_t step = 1; step <= 3; step++)
             for (uint32_t slot = 0; slot < SLOTS; slot += width) {
@@ -260,9 +339,14 @@ static void what_cannot_be_is_refused(void **state) {
                                       .batch = SLOTS - 1, /* the last slot has no example */
                                       .slot = 4,
                                       .width = 4,
-                                      .slots = SLOTS};
+                                      .slots = SLOTS,
+                                      .parts = 1};
     assert_int_equal(tw_shares_new(&shares, &config, &error), TW_JOB);
     assert_null(shares);
+    config.batch = BATCH;
+    config.parts = 4;
+    assert_int_equal(tw_shares_new(&shares, &config, &error), TW_JOB);
+    assert_string_equal(error.text, "slot 4 has 3 examples of each update: too few for 4 parts");
     shares = make(&f, 0, 2);
     assert_int_equal(tw_shares_begin(shares, 0, &error), TW_LIMIT);
     assert_int_equal(tw_shares_ready(shares, UINT64_MAX, &error), TW_LIMIT);
@@ -273,6 +357,9 @@ static void what_cannot_be_is_refused(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_sum_does_not_depend_on_who_owns_the_slots),
+        cmocka_unit_test(parts_change_only_the_rounding),
+        cmocka_unit_test(the_parts_of_a_single_slot_are_so_many_slots),
+        cmocka_unit_test(parts_need_less_memory),
         cmocka_unit_test(reading_ahead_changes_nothing),
         cmocka_unit_test(a_step_may_be_computed_again),
         cmocka_unit_test(one_can_compute_for_all_ranks),

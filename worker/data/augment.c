@@ -65,12 +65,12 @@ static void change(const struct tw_augment *augment, uint32_t sample, uint64_t e
 }
 
 void tw_augment_batch(const struct tw_augment *augment, const struct tw_sampler *sampler,
-                      uint64_t step, const uint32_t *samples, int rows,
+                      uint64_t step, const struct tw_part *part, const uint32_t *samples,
                       const struct tw_batch *batch) {
     const int64_t elements = augment->channels * augment->height * augment->width;
     if (augment->crop == 0 && !augment->flip)
         return;
-    for (int row = 0; row < rows; row++)
-        change(augment, samples[row], tw_sampler_epoch(sampler, step, (uint32_t)row),
+    for (uint32_t row = 0; row < part->rows; row++)
+        change(augment, samples[row], tw_sampler_epoch(sampler, step, tw_part_row(part, row)),
                batch->x + row * elements);
 }

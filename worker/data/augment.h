@@ -29,9 +29,9 @@ struct tw_augment {
 /* What the job says of it. */
 struct tw_augment tw_augment_of(const struct tw_job *job);
 
-/* Does it to the rows of a slot's step, which hold these samples [rows]. */
+/* Does it to a part of the rows of a slot's step, which hold these samples [part->rows]. */
 void tw_augment_batch(const struct tw_augment *augment, const struct tw_sampler *sampler,
-                      uint64_t step, const uint32_t *samples, int rows,
+                      uint64_t step, const struct tw_part *part, const uint32_t *samples,
                       const struct tw_batch *batch);
 
 /* Moves an image [channels, height, width]: what lies `down` rows below and `right` columns to the

@@ -94,25 +94,31 @@ static const uint32_t *order_of(struct tw_sampler *sampler, uint64_t epoch) {
     return order->items;
 }
 
-enum tw_status tw_sampler_take(struct tw_sampler *sampler, uint64_t step, uint32_t *out) {
+enum tw_status tw_sampler_take_part(struct tw_sampler *sampler, uint64_t step,
+                                    const struct tw_part *part, uint32_t *out) {
     const struct tw_sampler_config *config = &sampler->config;
     uint64_t end;
     if (step == 0 || !tw_u64_multiply(step, config->rows, &end))
         return TW_LIMIT;
     bool fixed = config->shard == TW_SHARD_FIXED;
-    uint64_t first = end - config->rows;
+    uint64_t first = end - config->rows + part->first;
     uint64_t epoch = first / sampler->count;
-    uint32_t place = (uint32_t)(first % sampler->count);
+    uint64_t place = first % sampler->count;
     const uint32_t *items = order_of(sampler, epoch);
-    for (uint32_t i = 0; i < config->rows; i++) {
-        if (place == sampler->count) {
-            items = order_of(sampler, ++epoch);
-            place = 0;
+    for (uint32_t i = 0; i < part->rows; i++, place += part->every) {
+        if (place >= sampler->count) {
+            epoch += place / sampler->count;
+            place %= sampler->count;
+            items = order_of(sampler, epoch);
         }
-        out[i] = items[fixed ? place : config->slot + (size_t)place * config->slots];
-        place++;
+        out[i] = items[fixed ? place : config->slot + place * config->slots];
     }
     return TW_OK;
+}
+
+enum tw_status tw_sampler_take(struct tw_sampler *sampler, uint64_t step, uint32_t *out) {
+    struct tw_part whole = tw_whole_step(sampler->config.rows);
+    return tw_sampler_take_part(sampler, step, &whole, out);
 }
 
 uint64_t tw_sampler_epoch(const struct tw_sampler *sampler, uint64_t step, uint32_t row) {
@@ -121,4 +127,9 @@ uint64_t tw_sampler_epoch(const struct tw_sampler *sampler, uint64_t step, uint3
 
 uint32_t tw_sampler_share(int64_t batch, uint32_t slots, uint32_t slot) {
     return (uint32_t)(batch / slots + (slot < batch % slots));
+}
+
+struct tw_part tw_sampler_part(uint32_t rows, uint32_t parts, uint32_t part) {
+    return (struct tw_part){
+        .first = part, .every = parts, .rows = tw_sampler_share(rows, parts, part)};
 }

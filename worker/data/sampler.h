@@ -13,6 +13,7 @@
 #define TW_DATA_SAMPLER_H
 
 #include "common/job/job.h"
+#include "common/tensor/batch.h"
 
 struct tw_sampler_config {
     enum tw_data_shard shard; /* TW_SHARD_FIXED: the slot's part is samples s, s + M, ... of the
@@ -41,11 +42,19 @@ void tw_sampler_free(struct tw_sampler *sampler);
  * that 64 bits cannot count its samples; nothing is written then. */
 enum tw_status tw_sampler_take(struct tw_sampler *sampler, uint64_t step, uint32_t *out);
 
+/* Those of a part of its rows into out[part->rows]. TW_LIMIT likewise. */
+enum tw_status tw_sampler_take_part(struct tw_sampler *sampler, uint64_t step,
+                                    const struct tw_part *part, uint32_t *out);
+
 /* The slot's epoch in which row `row` (below rows) of a step that tw_sampler_take() gives is. */
 uint64_t tw_sampler_epoch(const struct tw_sampler *sampler, uint64_t step, uint32_t row);
 
 /* Rows of slot s of M when `batch` is split over them: the remainder goes to the
  * lowest. 0 when the batch is smaller than M and s is not among the lowest. */
 uint32_t tw_sampler_share(int64_t batch, uint32_t slots, uint32_t slot);
+
+/* Part `part` of `parts` of a step of so many rows: rows part, part + parts, ... So parts share
+ * rows as slots share samples. */
+struct tw_part tw_sampler_part(uint32_t rows, uint32_t parts, uint32_t part);
 
 #endif

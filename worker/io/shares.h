@@ -7,6 +7,11 @@
  * the bits of a `sync` run do not depend on how many workers own the slots
  * (docs/determinism.md, "Slots").
  *
+ * A share may be taken apart once more, into `parts` that are computed one after the other and
+ * added as if each had a slot of its own (`accumulate`; docs/determinism.md, "Parts"): the
+ * activations' memory is that of one part. Which samples and which random numbers an example
+ * has does not depend on it.
+ *
  * One step:
  *
  *     tw_shares_begin(shares, step, &error)
@@ -33,6 +38,7 @@ struct tw_shares_config {
     struct tw_augment augment;   /* of the samples; zeros: none */
     int64_t batch;               /* over all slots */
     uint32_t slot, width, slots; /* slots [slot, slot + width) of `slots` */
+    uint32_t parts;              /* of each share: 1, or a power of two */
     /* Asked between layers: true, the step is not wanted any more. NULL: it always is. */
     bool (*unwanted)(void *context);
     void *context;
@@ -40,11 +46,16 @@ struct tw_shares_config {
 
 struct tw_shares;
 
-/* TW_JOB: a slot would have no example; TW_NO_MEMORY. *out is the caller's. Memory: at
- * most two nets, one gradient for each doubling of width, and for each slot a
- * sampler. */
+/* TW_JOB: a part would have no example; TW_NO_MEMORY. *out is the caller's. Memory: at
+ * most two nets, of the rows of a part; one gradient for each doubling of width * parts; and for
+ * each slot a sampler. */
 enum tw_status tw_shares_new(struct tw_shares **out, const struct tw_shares_config *config,
                              struct tw_error *error);
+
+/* Bytes that its nets and sums would take, by model, batch, slots and parts of the configuration;
+ * SIZE_MAX when they cannot be counted. Neither weights nor samplers are among them. TW_NO_MEMORY. */
+enum tw_status tw_shares_bytes(const struct tw_shares_config *config, size_t *bytes,
+                               struct tw_error *error);
 
 /* From here on it computes for the slots from `slot` on, at other weights: one of them can serve
  * many ranks, one step after the other. It was made for slot 0. TW_NO_MEMORY. */
@@ -54,16 +65,16 @@ enum tw_status tw_shares_bind(struct tw_shares *shares, uint32_t slot, const flo
 /* NULL is fine. */
 void tw_shares_free(struct tw_shares *shares);
 
-/* Gathers the samples of the first slot for `step`, so that they are there when its weights
+/* Gathers the samples of the first part of `step`, so that they are there when its weights
  * come. Changes no result. TW_LIMIT as tw_sampler_take(). */
 enum tw_status tw_shares_ready(struct tw_shares *shares, uint64_t step, struct tw_error *error);
 
-/* Computes all of the step but the last slot's way back. TW_LIMIT likewise; TW_STALE: it was
+/* Computes all of the step but the last part's way back. TW_LIMIT likewise; TW_STALE: it was
  * not wanted any more, and given up. */
 enum tw_status tw_shares_begin(struct tw_shares *shares, uint64_t step, struct tw_error *error);
 
 /* One layer of it; as tw_net_backward_step(), with gradients that are sums over all
- * slots. They stay untouched until the next tw_shares_begin(). */
+ * slots and parts. They stay untouched until the next tw_shares_begin(). */
 bool tw_shares_next(struct tw_shares *shares, int *first, int *tensors);
 
 const float *tw_shares_gradient(const struct tw_shares *shares, int tensor);

@@ -203,6 +203,7 @@ static enum tw_status make_shares(struct trainee *trainee, struct tw_error *erro
         .slot = place->slot,
         .width = place->width,
         .slots = place->slots,
+        .parts = (uint32_t)job->accumulate,
         .unwanted = step_is_over,
         .context = trainee,
     };
@@ -213,6 +214,8 @@ static enum tw_status make_shares(struct trainee *trainee, struct tw_error *erro
     if (place->width > 1)
         note(trainee, "slots %u to %u of %u are ours", place->slot, place->slot + place->width - 1,
              place->slots);
+    if (job->accumulate > 1)
+        note(trainee, "each share is computed in %d parts", job->accumulate);
     return tw_shares_new(&trainee->shares, &config, error);
 }
 

@@ -28,9 +28,11 @@ struct tw_shape {
 };
 
 /* Where the random numbers of a call come from: value `first` + i of each row's
- * `per_row` belongs to element i of the layer's input (common/base/rng.h). */
+ * `per_row` belongs to element i of the layer's input (common/base/rng.h). The rows are a part
+ * of the slot's step, so what is drawn for one does not depend on how the step is taken apart. */
 struct tw_dice {
     uint64_t seed, slot, step;
+    struct tw_part part;
     int64_t first, per_row;
 };
 

@@ -47,7 +47,8 @@ static void draw_row(const struct tw_dice *dice, int row, double keep, int64_t c
                      uint8_t *kept_row) {
     struct tw_rng rng;
     tw_rng_init(&rng, dice->seed, TW_STREAM_DROPOUT, dice->slot, dice->step);
-    tw_rng_seek(&rng, (uint64_t)(row * dice->per_row + dice->first));
+    tw_rng_seek(&rng,
+                (uint64_t)(tw_part_row(&dice->part, (uint32_t)row) * dice->per_row + dice->first));
     for (int64_t i = 0; i < count; i++)
         kept_row[i] = tw_rng_uniform(&rng) < keep;
 }

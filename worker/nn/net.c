@@ -166,8 +166,10 @@ static void share_dice(struct tw_net *net) {
             net->places[i].dice.first = total;
             total += model->layers[i].in.elements;
         }
-    for (int i = 0; i < model->layer_count; i++)
+    for (int i = 0; i < model->layer_count; i++) {
         net->places[i].dice.per_row = total;
+        net->places[i].dice.part = tw_whole_step((uint32_t)net->rows);
+    }
 }
 
 /* The small arrays, and how much memory the values need. */
@@ -252,11 +254,14 @@ void tw_net_watch(struct tw_net *net, bool (*unwanted)(void *context), void *con
     net->context = context;
 }
 
-void tw_net_dice(struct tw_net *net, uint64_t seed, uint64_t slot, uint64_t step) {
+void tw_net_dice(struct tw_net *net, uint64_t seed, uint64_t slot, uint64_t step,
+                 const struct tw_part *part) {
+    assert(part->rows == (uint32_t)net->rows);
     for (int i = 0; i < net->model->layer_count; i++) {
         net->places[i].dice.seed = seed;
         net->places[i].dice.slot = slot;
         net->places[i].dice.step = step;
+        net->places[i].dice.part = *part;
     }
 }
 

@@ -56,9 +56,11 @@ int tw_net_rows(const struct tw_net *net);
  * more. NULL, as at first: nobody. */
 void tw_net_watch(struct tw_net *net, bool (*unwanted)(void *context), void *context);
 
-/* Names the random numbers of the next tw_net_forward(): `seed` of TW_STREAM_DROPOUT, the slot
- * and its step. Without layers that draw nothing depends on it; at first all are 0. */
-void tw_net_dice(struct tw_net *net, uint64_t seed, uint64_t slot, uint64_t step);
+/* Names the random numbers of the next tw_net_forward(): `seed` of TW_STREAM_DROPOUT, the slot,
+ * its step, and which rows of that step the net has (part->rows is tw_net_rows()). Without layers
+ * that draw nothing depends on it; at first it is the whole of step 0 of slot 0, with seed 0. */
+void tw_net_dice(struct tw_net *net, uint64_t seed, uint64_t slot, uint64_t step,
+                 const struct tw_part *part);
 
 /* Computes the outputs, sets *score to the sums over all rows, and starts a backward
  * pass. False: it was not wanted any more, and there is no backward pass. */

@@ -101,12 +101,16 @@ void tw_objective_bottom(const struct tw_objective *objective,
 }
 
 void tw_objective_noise(const struct tw_objective_options *options, uint64_t seed, uint64_t slot,
-                        uint64_t step, int rows, tw_real *out) {
-    size_t count = (size_t)rows * (size_t)options->n;
+                        uint64_t step, const struct tw_part *part, tw_real *out) {
+    const uint64_t n = (uint64_t)options->n;
     struct tw_rng rng;
     tw_rng_init(&rng, seed, TW_STREAM_NOISE, slot, step);
-    for (size_t i = 0; i < count; i++)
-        out[i] = options->noise > 0 ? (tw_real)(options->noise * tw_rng_normal(&rng)) : 0;
+    for (uint32_t row = 0; row < part->rows; row++, out += n) {
+        if (part->every > 1)
+            tw_rng_seek(&rng, tw_part_row(part, row) * n);
+        for (uint64_t i = 0; i < n; i++)
+            out[i] = options->noise > 0 ? (tw_real)(options->noise * tw_rng_normal(&rng)) : 0;
+    }
 }
 
 void tw_objective_add(const struct tw_objective *objective,

@@ -65,9 +65,9 @@ const struct tw_option_rule *tw_objective_rules(const char *name, int *count);
 void tw_objective_bottom(const struct tw_objective *objective,
                          const struct tw_objective_options *options, double *x);
 
-/* The noise of a slot's step: out[rows, n], row-major. */
+/* The noise of a part of a slot's step: out[part->rows, n], row-major. */
 void tw_objective_noise(const struct tw_objective_options *options, uint64_t seed, uint64_t slot,
-                        uint64_t step, int rows, tw_real *out);
+                        uint64_t step, const struct tw_part *part, tw_real *out);
 
 /* What a net of an objective computes: adds to *score the value at x [n] once for each row, and
  * sets gradient [n] to the sum over rows of gradient + noise [rows, n], rounded once. */
