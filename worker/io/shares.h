@@ -53,7 +53,8 @@ enum tw_status tw_shares_new(struct tw_shares **out, const struct tw_shares_conf
                              struct tw_error *error);
 
 /* Bytes that its nets and sums would take, by model, batch, slots and parts of the configuration;
- * SIZE_MAX when they cannot be counted. Neither weights nor samplers are among them. TW_NO_MEMORY. */
+ * SIZE_MAX when they cannot be counted. Neither weights nor samplers are among them.
+ * TW_NO_MEMORY. */
 enum tw_status tw_shares_bytes(const struct tw_shares_config *config, size_t *bytes,
                                struct tw_error *error);
 
