@@ -201,8 +201,8 @@ enum tw_status tw_job_write(const struct tw_job *job, const char *const *notes, 
 /* SHA-256 over what server and workers must agree on: model, optimizer, training data's format,
  * number of samples and sharding, batch, epochs, updates, mode, turns, workers, slots, accumulate,
  * seeds, chunk size, encodings; not over paths, test data, number of servers, the loss of workers,
- * the trace or names. `samples` of the training data; 0: gradients of the user's own. 32 bytes. The job is
- * resolved (asserted). */
+ * the trace or names. `samples` of the training data; 0: gradients of the user's own. 32 bytes. The
+ * job is resolved (asserted). */
 void tw_job_digest(const struct tw_job *job, uint64_t samples, uint8_t digest[32]);
 
 #endif

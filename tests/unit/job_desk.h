@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/text.h"
 #include "common/job/job.h"
 
 #define DESK_MODEL                                                                                 \
@@ -124,5 +125,29 @@ static inline struct tw_job *desk_set(const char *key, const char *value, const 
     struct tw_job_setting setting = {key, value, flag, NULL};
     return desk_parse(DESK_JOB, &setting, 1, error);
 }
+
+/* The good job with `text` in the place of the line that begins with `line` (or at
+ * the end when that is NULL) is refused with this message. */
+static inline void desk_refused_with(const char *line, const char *text, const char *message) {
+    struct tw_text job = {0};
+    const char *good = DESK_JOB, *at = line ? strstr(good, line) : good + strlen(good);
+    assert_non_null(at);
+    tw_text_add_bytes(&job, DESK_JOB, (size_t)(at - DESK_JOB));
+    tw_text_add(&job, "%s%s", text, *text ? "\n" : "");
+    const char *rest = strchr(at, '\n');
+    tw_text_add(&job, "%s", rest ? rest + 1 : "");
+    desk_refused(job.at, message);
+    tw_text_fini(&job);
+}
+
+struct desk_row {
+    const char *line, *text, *message;
+};
+
+static inline void desk_check_rows(const struct desk_row *rows, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        desk_refused_with(rows[i].line, rows[i].text, rows[i].message);
+}
+#define DESK_CHECK(rows) desk_check_rows(rows, sizeof rows / sizeof *rows)
 
 #endif

@@ -4,37 +4,13 @@
 
 #include "common/base/text.h"
 
-/* The good job with `text` in the place of the line that begins with `line` (or at
- * the end when that is NULL) is refused with this message. */
-static void refused_with(const char *line, const char *text, const char *message) {
-    struct tw_text job = {0};
-    const char *good = DESK_JOB, *at = line ? strstr(good, line) : good + strlen(good);
-    assert_non_null(at);
-    tw_text_add_bytes(&job, DESK_JOB, (size_t)(at - DESK_JOB));
-    tw_text_add(&job, "%s%s", text, *text ? "\n" : "");
-    const char *rest = strchr(at, '\n');
-    tw_text_add(&job, "%s", rest ? rest + 1 : "");
-    desk_refused(job.at, message);
-    tw_text_fini(&job);
-}
-
-struct row {
-    const char *line, *text, *message;
-};
-
-static void check_rows(const struct row *rows, size_t count) {
-    for (size_t i = 0; i < count; i++)
-        refused_with(rows[i].line, rows[i].text, rows[i].message);
-}
-#define CHECK(rows) check_rows(rows, sizeof rows / sizeof *rows)
-
 #define TOP_KEYS                                                                                   \
     "known: model, data, batch, epochs, updates, optimizer, schedule, gradient, clip, "            \
     "weight_decay, groups, average, consistency, cluster, on_worker_loss, on_divergence, slots, "  \
     "accumulate, seed, seeds, chunk, encoding, worker, trace, memory, checkpoint, stop"
 
 static void keys_that_nobody_knows(void **state) {
-    static const struct row rows[] = {
+    static const struct desk_row rows[] = {
         {NULL, "optimiser: adam",
          ":14: optimiser: unknown key; did you mean \"optimizer\"? " TOP_KEYS},
         {NULL, "velocity: 3", ":14: velocity: unknown key; " TOP_KEYS},
@@ -50,11 +26,11 @@ static void keys_that_nobody_knows(void **state) {
          ":10: data.trian: unknown key; did you mean \"train\"? known: train, test, validation, "
          "standardise, augment, shard, sha256"},
     };
-    CHECK(rows);
+    DESK_CHECK(rows);
 }
 
 static void what_stands_around_the_rule(void **state) {
-    static const struct row rows[] = {
+    static const struct desk_row rows[] = {
         {NULL, "gradient: 7",
          ":14: gradient: \"7\" is not known here; it must be one of mean, sum"},
         {NULL, "clip: 1",
@@ -76,7 +52,7 @@ static void what_stands_around_the_rule(void **state) {
         {NULL, "groups: [{tensors: a, decay: no}]",
          ":14: groups[0].decay: \"no\" is not known here; it must be one of false, true"},
     };
-    CHECK(rows);
+    DESK_CHECK(rows);
 }
 
 static void keys_that_come_later(void **state) {
@@ -86,18 +62,18 @@ static void keys_that_come_later(void **state) {
         snprintf(text, sizeof text, "%s: {every: 3}", keys[i]);
         snprintf(message, sizeof message,
                  ":14: %s: not available yet in Talweg " TALWEG_VERSION "; take it out", keys[i]);
-        refused_with(NULL, text, message);
+        desk_refused_with(NULL, text, message);
     }
 }
 
 static void a_value_that_comes_later(void **state) {
-    refused_with("  train", "  train: {format: idx}\n  shard: own",
-                 ":11: data.shard: own is not available yet in Talweg " TALWEG_VERSION
-                 "; write epoch or fixed");
+    desk_refused_with("  train", "  train: {format: idx}\n  shard: own",
+                      ":11: data.shard: own is not available yet in Talweg " TALWEG_VERSION
+                      "; write epoch or fixed");
 }
 
 static void keys_that_are_missing(void **state) {
-    static const struct row rows[] = {
+    static const struct desk_row rows[] = {
         {"batch", "", ": batch: missing; the examples of one update, such as 128"},
         {"epochs", "", ": epochs: missing; how long to train: epochs: 10, or updates: 1000"},
         {"optimizer", "", ": optimizer: missing; an optimizer such as {name: adam, lr: 0.001}"},
@@ -111,7 +87,7 @@ static void keys_that_are_missing(void **state) {
          ":10: data.train.format: missing; data such as {format: idx, images: FILE, labels: "
          "FILE}"},
     };
-    CHECK(rows);
+    DESK_CHECK(rows);
     desk_refused("batch: 3\n",
                  ": model: missing; it needs input, layers and loss, or objective, or tensors");
     desk_refused("model: {input: 3, loss: mse}\n",
@@ -121,18 +97,18 @@ static void keys_that_are_missing(void **state) {
 }
 
 static void keys_that_are_given_twice(void **state) {
-    static const struct row rows[] = {
+    static const struct desk_row rows[] = {
         {NULL, "batch: 3", ":14: batch: given twice, here and in line 11; take one out"},
         {NULL, "cluster: {workers: 1,\n  workers: 2}",
          ":15: cluster.workers: given twice, here and in line 14; take one out"},
         {"    - flatten", "    - {dense: {units: 3, \"units\": 4}}",
          ":4: model.layers[0].dense.units: given twice, here and in line 4; take one out"},
     };
-    CHECK(rows);
+    DESK_CHECK(rows);
 }
 
 static void values_that_are_no_numbers(void **state) {
-    static const struct row rows[] = {
+    static const struct desk_row rows[] = {
         {"batch", "batch: abc",
          ":11: batch: \"abc\" is not a whole number; it must be one from 1 to 1073741824"},
         {"batch", "batch: \"128\"",
@@ -155,11 +131,11 @@ static void values_that_are_no_numbers(void **state) {
          "such as "
          "256KiB"},
     };
-    CHECK(rows);
+    DESK_CHECK(rows);
 }
 
 static void values_out_of_range(void **state) {
-    static const struct row rows[] = {
+    static const struct desk_row rows[] = {
         {"batch", "batch: 0",
          ":11: batch: 0 is out of range; it must be a whole number from 1 to 1073741824"},
         {"batch", "batch: 1073741825",
@@ -223,11 +199,11 @@ static void values_out_of_range(void **state) {
          ":14: worker.blas_core: \"a b\" is not the name of an OpenBLAS core; write letters and "
          "digits, such as Haswell"},
     };
-    CHECK(rows);
+    DESK_CHECK(rows);
 }
 
 static void values_of_the_wrong_kind(void **state) {
-    static const struct row rows[] = {
+    static const struct desk_row rows[] = {
         {"batch", "batch:", ":11: batch: no value; give one, or take the key out"},
         {"batch", "batch: ~", ":11: batch: no value; give one, or take the key out"},
         {"batch", "batch: null", ":11: batch: no value; give one, or take the key out"},
@@ -275,7 +251,7 @@ static void values_of_the_wrong_kind(void **state) {
         {"    - flatten", "    - dense: [3, [3]]",
          ":4: model.layers[0].dense[1]: a list where one value should stand; write key: value"},
     };
-    CHECK(rows);
+    DESK_CHECK(rows);
     desk_refused("model: {input: 3, layers: dense, loss: mse}\n",
                  ":1: model.layers: a single value where a list should stand: layers such as "
                  "[flatten, {dense: 10}]");
@@ -321,46 +297,6 @@ static void gradients_of_one_s_own(void **state) {
         snprintf(text, sizeof text, "%s%s", rows[i].text, rest);
         desk_refused(text, rows[i].message);
     }
-}
-
-static void parts_that_do_not_fit(void **state) {
-    static const struct row rows[] = {
-        {NULL, "accumulate: 0",
-         ":14: accumulate: 0 is out of range; it must be a whole number from 1 to 4096"},
-        {NULL, "accumulate: 6", ":14: accumulate: 6 is no power of two; 4 or 8 would be one"},
-        {NULL, "slots: 64\naccumulate: 4",
-         ":15: accumulate: 4 parts, but 128 examples over 64 slots leave 2 for a slot; each part "
-         "needs at least one"},
-    };
-    CHECK(rows);
-}
-
-static void slots_that_do_not_fit(void **state) {
-    static const struct row rows[] = {
-        {NULL, "slots: 0",
-         ":14: slots: 0 is out of range; it must be a whole number from 1 to 4096"},
-        {NULL, "slots: 8192",
-         ":14: slots: 8192 is out of range; it must be a whole number from 1 to 4096"},
-        {NULL, "slots: 3", ":14: slots: 3 is no power of two; 2 or 4 would be one"},
-        {NULL, "slots: 4095", ":14: slots: 4095 is no power of two; 2048 or 4096 would be one"},
-        {NULL, "slots: 8\ncluster: {workers: 3}",
-         ":14: slots: 8 with cluster.workers: 3; with slots the number of workers must be a power "
-         "of two too"},
-        {NULL, "slots: 8\ncluster: {workers: 16}",
-         ":14: slots: 8 with cluster.workers: 16; with slots there are at most as many workers, "
-         "so that each owns one"},
-        {NULL, "slots: 256",
-         ":14: slots: 256 slots share batch: 128; each needs at least one example of every update"},
-    };
-    CHECK(rows);
-    struct tw_error error = {0};
-    const struct tw_job_setting workers = {"cluster.workers", "3", "--workers", NULL};
-    assert_null(desk_parse(DESK_JOB "slots: 4\n", &workers, 1, &error));
-    assert_string_equal(error.text, "--workers 3: cluster.workers: 3 workers with slots: 4; with "
-                                    "slots the number of workers must be a power of two too");
-    assert_null(desk_set("slots", "6", "--set slots", &error));
-    assert_string_equal(error.text,
-                        "--set slots=6: slots: 6 is no power of two; 4 or 8 would be one");
 }
 
 static void tensors_whose_names_or_sizes_are_wrong(void **state) {
@@ -451,7 +387,7 @@ static void a_folder_whose_name_is_no_text(void **state) {
 }
 
 static void text_that_is_no_yaml(void **state) {
-    static const struct row rows[] = {
+    static const struct desk_row rows[] = {
         {"batch", "batch: [1, 2",
          ":12: not valid YAML, while parsing a flow sequence: did not find expected ',' or ']'; "
          "check the brackets and the commas"},
@@ -471,11 +407,11 @@ static void text_that_is_no_yaml(void **state) {
          ":14: not valid YAML, while scanning a quoted scalar: found unexpected end of stream; "
          "close the bracket or the quotes"},
     };
-    CHECK(rows);
+    DESK_CHECK(rows);
 }
 
 static void yaml_that_a_job_has_no_use_for(void **state) {
-    static const struct row rows[] = {
+    static const struct desk_row rows[] = {
         {"batch", "batch: &b 3", ":11: anchors (&name) are not allowed; write the value itself"},
         {"epochs", "epochs: *b", ":12: aliases (*name) are not allowed; write the value itself"},
         {"batch", "batch: !!int 3", ":11: tags (!name) are not allowed; take it out"},
@@ -486,7 +422,7 @@ static void yaml_that_a_job_has_no_use_for(void **state) {
         {"batch", "batch: \"a\\0b\"", ":11: text with a zero byte (\\0) in it; take it out"},
         {NULL, "---\nbatch: 3", ":14: a second document begins; a job file holds one job"},
     };
-    CHECK(rows);
+    DESK_CHECK(rows);
 }
 
 static void files_that_hold_no_job(void **state) {
@@ -589,8 +525,6 @@ int main(void) {
         cmocka_unit_test(what_stands_around_the_rule),
         cmocka_unit_test(keys_that_come_later),
         cmocka_unit_test(a_value_that_comes_later),
-        cmocka_unit_test(slots_that_do_not_fit),
-        cmocka_unit_test(parts_that_do_not_fit),
         cmocka_unit_test(keys_that_are_missing),
         cmocka_unit_test(keys_that_are_given_twice),
         cmocka_unit_test(values_that_are_no_numbers),

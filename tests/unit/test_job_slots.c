@@ -1,0 +1,50 @@
+/* How an update is shared out, by the job file: slots, and parts of their shares. */
+#include "tests/unit/job_desk.h"
+
+static void parts_that_do_not_fit(void **state) {
+    static const struct desk_row rows[] = {
+        {NULL, "accumulate: 0",
+         ":14: accumulate: 0 is out of range; it must be a whole number from 1 to 4096"},
+        {NULL, "accumulate: 6", ":14: accumulate: 6 is no power of two; 4 or 8 would be one"},
+        {NULL, "slots: 64\naccumulate: 4",
+         ":15: accumulate: 4 parts, but 128 examples over 64 slots leave 2 for a slot; each part "
+         "needs at least one"},
+    };
+    DESK_CHECK(rows);
+}
+
+static void slots_that_do_not_fit(void **state) {
+    static const struct desk_row rows[] = {
+        {NULL, "slots: 0",
+         ":14: slots: 0 is out of range; it must be a whole number from 1 to 4096"},
+        {NULL, "slots: 8192",
+         ":14: slots: 8192 is out of range; it must be a whole number from 1 to 4096"},
+        {NULL, "slots: 3", ":14: slots: 3 is no power of two; 2 or 4 would be one"},
+        {NULL, "slots: 4095", ":14: slots: 4095 is no power of two; 2048 or 4096 would be one"},
+        {NULL, "slots: 8\ncluster: {workers: 3}",
+         ":14: slots: 8 with cluster.workers: 3; with slots the number of workers must be a power "
+         "of two too"},
+        {NULL, "slots: 8\ncluster: {workers: 16}",
+         ":14: slots: 8 with cluster.workers: 16; with slots there are at most as many workers, "
+         "so that each owns one"},
+        {NULL, "slots: 256",
+         ":14: slots: 256 slots share batch: 128; each needs at least one example of every update"},
+    };
+    DESK_CHECK(rows);
+    struct tw_error error = {0};
+    const struct tw_job_setting workers = {"cluster.workers", "3", "--workers", NULL};
+    assert_null(desk_parse(DESK_JOB "slots: 4\n", &workers, 1, &error));
+    assert_string_equal(error.text, "--workers 3: cluster.workers: 3 workers with slots: 4; with "
+                                    "slots the number of workers must be a power of two too");
+    assert_null(desk_set("slots", "6", "--set slots", &error));
+    assert_string_equal(error.text,
+                        "--set slots=6: slots: 6 is no power of two; 4 or 8 would be one");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(slots_that_do_not_fit),
+        cmocka_unit_test(parts_that_do_not_fit),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
