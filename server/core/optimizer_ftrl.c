@@ -24,23 +24,24 @@ static void prepare(const struct tw_optimizer_options *options, uint64_t t, doub
         out, [INVERSE] = 1 / lr, [BETA] = options->beta, [L1] = options->l1, [L2] = options->l2);
 }
 
-/* sigma = (root(n + g^2) - root(n)) / alpha, without the difference of two numbers
- * that are nearly the same. */
+/* What the two roots are rounded by matters to z as much as its own rounding, however small their
+ * difference is: sigma w is at most |z| (1 - root(n) / root(n + g^2)). And the sum of all sigma stays
+ * root(n) / alpha of the n that is stored. (g^2 / (the sum of the roots) takes one division more, and
+ * then longer than the memory.) */
 TW_KERNEL(ftrl, {
     const real inverse = (real)scalars[INVERSE], beta = (real)scalars[BETA];
     const real l1 = (real)scalars[L1], l2 = (real)scalars[L2];
+    const real least = _Generic((real)0, float : 0x1p-126f, double : 0x1p-1022); /* no 0 / 0 */
     EACH_ELEMENT {
-        const real square = g[i] * g[i];
-        const real n = s1[i] + square;
+        const real n = s1[i] + g[i] * g[i];
         const real root_n = root(n);
-        const real roots = root_n + root(s1[i]);
-        const real sigma = roots > 0 ? square / roots * inverse : 0;
+        const real sigma = (root_n - root(s1[i])) * inverse;
         const real z = s0[i] + (g[i] - sigma * w_in[i]);
-        const real outside = z > l1 ? z - l1 : z < -l1 ? z + l1 : 0;
-        const real w = outside / ((beta + root_n) * inverse + l2);
+        const real kept = z > l1 ? l1 : z < -l1 ? -l1 : z;
+        const real below = (beta + root_n) * inverse + l2;
         s0[i] = z;
         s1[i] = n;
-        w_out[i] = outside > 0 || outside < 0 ? -w : 0;
+        w_out[i] = (kept - z) / (below > least ? below : least);
     }
 })
 
