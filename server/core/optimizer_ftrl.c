@@ -24,10 +24,10 @@ static void prepare(const struct tw_optimizer_options *options, uint64_t t, doub
         out, [INVERSE] = 1 / lr, [BETA] = options->beta, [L1] = options->l1, [L2] = options->l2);
 }
 
-/* What the two roots are rounded by matters to z as much as its own rounding, however small their
- * difference is: sigma w is at most |z| (1 - root(n) / root(n + g^2)). And the sum of all sigma stays
- * root(n) / alpha of the n that is stored. (g^2 / (the sum of the roots) takes one division more, and
- * then longer than the memory.) */
+/* What the two roots are rounded by matters to z as much as its own rounding, however small
+ * their difference is: sigma w is at most |z| (1 - root(n) / root(n + g^2)). And the sum of all
+ * sigma stays root(n) / alpha of the n that is stored. (g^2 / (the sum of the roots) takes one
+ * division more, and then longer than the memory.) */
 TW_KERNEL(ftrl, {
     const real inverse = (real)scalars[INVERSE], beta = (real)scalars[BETA];
     const real l1 = (real)scalars[L1], l2 = (real)scalars[L2];
