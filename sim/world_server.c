@@ -85,7 +85,7 @@ static enum tw_status hear_letter(struct tw_world *world, const struct tw_mail *
 }
 
 void tw_world_server_letter(struct tw_world *world, struct tw_mail *mail) {
-    struct tw_error error = {0};
+    struct tw_error error;
     world->letters--;
     if (tw_mail_decode(world, mail, &error) != TW_OK)
         tw_world_fail(world, TW_INTERNAL, error.text);
@@ -200,8 +200,9 @@ static void carry_out(struct tw_world *world, uint32_t index, struct tw_node_eff
 }
 
 void tw_world_server_drain(struct tw_world *world, uint32_t index) {
-    while (tw_node_effect(world->server[index].node, &world->effect))
-        carry_out(world, index, &world->effect);
+    struct tw_node_effect *effect;
+    while ((effect = tw_node_effect(world->server[index].node)) != NULL)
+        carry_out(world, index, effect);
 }
 
 bool tw_world_server_work(struct tw_world *world, uint32_t index) {
@@ -304,7 +305,7 @@ static void lose_connection(struct tw_world *world, const struct tw_mail *mail) 
 /* Whatever it was, the node's effects follow at once. */
 static void take_in(struct tw_world *world, struct tw_mail *mail) {
     struct tw_wire *wire = &world->wire[mail->wire];
-    struct tw_error error = {0};
+    struct tw_error error;
     enum tw_status status = TW_OK;
     uint32_t index = mail->to;
     world->server[index].busy = true;

@@ -131,7 +131,6 @@ struct tw_world {
     void *grown;
     struct tw_client_effects effects;
     struct tw_order_outbox outbox;
-    struct tw_node_effect effect;
 };
 
 /* world.c */

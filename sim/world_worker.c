@@ -65,7 +65,7 @@ static void carry_out(struct tw_world *world, uint32_t index) {
 
 static enum tw_status step(struct tw_world *world, uint32_t index, struct tw_client_event event) {
     struct tw_world_worker *worker = &world->worker[index];
-    struct tw_error error = {0};
+    struct tw_error error;
     event.now_ns = world->now_ns;
     event.now_ms = world->now_ns / 1000000;
     enum tw_status status = tw_client_step(&worker->client, &event, &world->effects, &error);
@@ -194,7 +194,7 @@ static void push(struct tw_world *world, uint32_t index) {
     const struct tw_tensor_list *list = world->config.list;
     struct tw_client *client = &worker->client;
     struct tw_world_push sums = {.examples = 0};
-    struct tw_error error = {0};
+    struct tw_error error;
     enum tw_status status =
         program->gradient(program->context, client->slot, client->width, client->held.step,
                           (const float *const *)worker->weights, worker->gradient, &sums, &error);

@@ -335,7 +335,8 @@ static void commit(struct tw_sequencer *s) {
     record->count = count;
     record->contributions = contribution;
     record->rate = s->rate = s->terms.rate;
-    memcpy(record->scalars, s->terms.scalars, sizeof record->scalars);
+    memcpy(record->scalars, s->terms.scalars,
+           tw_shaping_scalars(&s->config.shaping) * sizeof *record->scalars);
     record->examples = s->terms.examples;
     record->divisor =
         tw_shaping_divisor(&s->config.shaping, record->examples, tw_exact_sum_value(&s->squares));

@@ -3,6 +3,7 @@
 #include "server/core/node.h"
 
 #include <assert.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "server/core/node_state.h"
@@ -12,7 +13,7 @@ static size_t aligned(size_t bytes) {
 }
 
 /* One input causes at most a Regather or Stop to every worker, their closings,
- * the records of one sequencer step, and a few answers. */
+ * the records of one sequencer step, a few answers, and the effect that is being carried out. */
 static uint32_t effect_room(const struct tw_node_config *config) {
     return 10 * config->shard.slots + 2 * config->connections + 64;
 }
@@ -66,31 +67,40 @@ struct tw_node_effect *tw_node_emit(struct tw_node *n, enum tw_node_effect_kind 
     assert(n->effects < n->effect_room);
     uint32_t at = (n->effect_first + n->effects++) % n->effect_room;
     struct tw_node_effect *effect = &n->effect[at];
-    memset(effect, 0, sizeof(*effect));
+    /* Votes and orders are large, and given whole. */
     effect->kind = kind;
     effect->connection = TW_NO_CONNECTION;
+    effect->status = TW_OK;
+    effect->text = NULL;
+    effect->data = NULL;
+    effect->token = effect->rank = 0;
     return effect;
 }
 
-bool tw_node_effect(struct tw_node *n, struct tw_node_effect *effect) {
+struct tw_node_effect *tw_node_effect(struct tw_node *n) {
+    if (n->taken) {
+        n->taken = false;
+        n->effects--;
+        /* From the start again: what a thousand workers may need at once is seldom touched. */
+        n->effect_first = n->effects ? (n->effect_first + 1) % n->effect_room : 0;
+    }
     if (!n->effects)
-        return false;
-    *effect = n->effect[n->effect_first];
-    n->effects--;
-    /* From the start again: what a thousand workers may need at once is seldom touched. */
-    n->effect_first = n->effects ? (n->effect_first + 1) % n->effect_room : 0;
-    return true;
+        return NULL;
+    n->taken = true;
+    return &n->effect[n->effect_first];
 }
 
 struct tw_frame *tw_node_say(struct tw_node *n, uint32_t connection, enum tw_body body) {
     struct tw_node_effect *effect = tw_node_emit(n, TW_NODE_SEND);
     effect->connection = connection;
+    memset(&effect->frame, 0, sizeof(effect->frame));
     effect->frame.body = body;
     return &effect->frame;
 }
 
 struct tw_node_event *tw_node_tell(struct tw_node *n, enum tw_node_event_kind kind) {
     struct tw_node_event *event = &tw_node_emit(n, TW_NODE_EVENT)->event;
+    memset(event, 0, offsetof(struct tw_node_event, stretch));
     event->kind = kind;
     event->connection = TW_NO_CONNECTION;
     return event;
@@ -150,32 +160,38 @@ static void tell_verdict(struct tw_node *n, const struct tw_record *record) {
     event->samples = tw_sequencer_total(n->sequencer).examples;
 }
 
-static void obey(struct tw_node *n, const struct tw_node_order *order) {
-    switch (order->kind) {
-    case TW_ORDER_RECORD:
-        if (order->record.kind == TW_RECORD_PERMIT && !order->record.count)
-            say_again(n);
-        tw_shard_record(n->shard, &order->record);
-        if (order->record.kind == TW_RECORD_REGATHER)
-            say_regather(n, order->record.version);
-        if (order->record.kind == TW_RECORD_RELEASE && order->record.slot == TW_SLOT_EVALUATOR)
-            note_evaluation(n, &order->record);
-        if (order->record.kind == TW_RECORD_ROLLBACK)
-            n->generation = order->record.generation;
-        break;
-    case TW_ORDER_PREPARE:
-        tw_shard_prepare(n->shard, &order->prepare);
-        break;
-    case TW_ORDER_MEMBER:
-        tw_node_learn_member(n, order);
-        break;
-    }
+static void obey_record(struct tw_node *n, const struct tw_record *record) {
+    if (record->kind == TW_RECORD_PERMIT && !record->count)
+        say_again(n);
+    tw_shard_record(n->shard, record);
+    if (record->kind == TW_RECORD_REGATHER)
+        say_regather(n, record->version);
+    if (record->kind == TW_RECORD_RELEASE && record->slot == TW_SLOT_EVALUATOR)
+        note_evaluation(n, record);
+    if (record->kind == TW_RECORD_ROLLBACK)
+        n->generation = record->generation;
 }
 
-/* To our own shard, and to all others. */
-void tw_node_order_all(struct tw_node *n, const struct tw_node_order *order) {
-    obey(n, order);
-    if (n->config.servers > 1 || order->kind == TW_ORDER_RECORD)
+/* To our own shard, and to all others; the records are the log, too. */
+static void order_record(struct tw_node *n, const struct tw_record *record) {
+    obey_record(n, record);
+    struct tw_node_order *order = &tw_node_emit(n, TW_NODE_TO_SHARDS)->order;
+    order->kind = TW_ORDER_RECORD;
+    order->record = *record;
+}
+
+static void order_prepare(struct tw_node *n, const struct tw_prepare *prepare) {
+    tw_shard_prepare(n->shard, prepare);
+    if (n->config.servers == 1)
+        return;
+    struct tw_node_order *order = &tw_node_emit(n, TW_NODE_TO_SHARDS)->order;
+    order->kind = TW_ORDER_PREPARE;
+    order->prepare = *prepare;
+}
+
+void tw_node_order_member(struct tw_node *n, const struct tw_node_order *order) {
+    tw_node_learn_member(n, order);
+    if (n->config.servers > 1)
         tw_node_emit(n, TW_NODE_TO_SHARDS)->order = *order;
 }
 
@@ -195,13 +211,10 @@ static void say_cancel(struct tw_node *n, uint32_t slot, uint64_t step) {
 }
 
 static void carry_out(struct tw_node *n, const struct tw_sequencer_effect *effect) {
-    struct tw_node_order order;
     struct tw_node_event *event;
     switch (effect->kind) {
     case TW_SEQ_RECORD:
-        order.kind = TW_ORDER_RECORD;
-        order.record = effect->record;
-        tw_node_order_all(n, &order);
+        order_record(n, &effect->record);
         if (effect->record.kind == TW_RECORD_DIAL)
             tw_node_tell_turned(n, &effect->record);
         if (effect->record.kind == TW_RECORD_EVICT)
@@ -211,9 +224,7 @@ static void carry_out(struct tw_node *n, const struct tw_sequencer_effect *effec
         break;
     case TW_SEQ_PREPARE:
         tw_node_tell(n, TW_EVENT_PREPARED)->version = effect->prepare.version;
-        order.kind = TW_ORDER_PREPARE;
-        order.prepare = effect->prepare;
-        tw_node_order_all(n, &order);
+        order_prepare(n, &effect->prepare);
         break;
     case TW_SEQ_JOINED:
         tw_node_on_joined(n, effect);
@@ -343,7 +354,17 @@ void tw_node_hear_vote(struct tw_node *n, const struct tw_node_vote *vote) {
 }
 
 void tw_node_hear_order(struct tw_node *n, const struct tw_node_order *order) {
-    obey(n, order);
+    switch (order->kind) {
+    case TW_ORDER_RECORD:
+        obey_record(n, &order->record);
+        break;
+    case TW_ORDER_PREPARE:
+        tw_shard_prepare(n->shard, &order->prepare);
+        break;
+    case TW_ORDER_MEMBER:
+        tw_node_learn_member(n, order);
+        break;
+    }
 }
 
 void tw_node_stop(struct tw_node *n, bool saves) {

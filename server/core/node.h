@@ -7,7 +7,7 @@
  * when there is nothing more urgent to do:
  *
  *      tw_node_frame(...);                       an input
- *      while (tw_node_effect(node, &effect)) ... carry out, in order
+ *      while ((effect = tw_node_effect(node))) ... carry out, in order
  *      ...
  *      tw_node_work(node); drain effects         one piece of work on one chunk
  *
@@ -112,7 +112,6 @@ struct tw_node_event {
     uint64_t version, samples;
     double loss, accuracy;
     bool evaluated;                        /* BORDER: an evaluation of it will come */
-    struct tw_stretch stretch;             /* BORDER */
     double rate;                           /* BORDER */
     uint32_t slot, tensor;                 /* DROPPED; the first slot of the push */
     uint64_t step;                         /* DROPPED, ARRIVED */
@@ -120,7 +119,9 @@ struct tw_node_event {
     const struct tw_measure *measure;      /* [measures]; borrowed from the frame */
     const struct tw_sample *sample;        /* SAMPLED */
     const struct tw_tensor_squares *steps; /* SAMPLED with sums: [tensors], weights and changes */
-    struct tw_verdict verdict;             /* VERDICT */
+    /* The rest is filled in these kinds only; what is above is 0 where it does not belong. */
+    struct tw_stretch stretch; /* BORDER */
+    struct tw_verdict verdict; /* VERDICT */
 };
 
 struct tw_node_effect {
@@ -205,7 +206,9 @@ char *tw_node_server_address(struct tw_node *node, uint32_t index);
 /* Server `index` is there: a shell without connections between servers says so. */
 void tw_node_add_server(struct tw_node *node, uint32_t index, uint32_t connection);
 
-bool tw_node_effect(struct tw_node *node, struct tw_node_effect *effect);
+/* The next effect, NULL: none is left. It lies in the node until the next call of this function,
+ * whatever else the node is told before that; the caller may write into it. */
+struct tw_node_effect *tw_node_effect(struct tw_node *node);
 enum tw_shard_work tw_node_work(struct tw_node *node);
 
 /* An operator's Query was answered: it may ask again. */

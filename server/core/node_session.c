@@ -86,7 +86,7 @@ static void admit(struct tw_node *n, uint32_t connection, enum tw_role role, uin
     order.member.incarnation = incarnation;
     order.member.attempt = attempt;
     memcpy(order.member.session, n->connection[connection].key, TW_SESSION_BYTES);
-    tw_node_order_all(n, &order);
+    tw_node_order_member(n, &order);
     member_of(n, session)->control = connection;
 }
 

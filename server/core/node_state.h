@@ -47,6 +47,7 @@ struct tw_node {
     uint32_t paused;                                /* any connection waits for a place */
     struct tw_node_effect *effect;                  /* ring [effect_room] */
     uint32_t effect_first, effects, effect_room;
+    bool taken;          /* the first one is being carried out */
     uint32_t generation; /* of the last ROLLBACK */
     bool restored;
     bool finished, told_finished;
@@ -71,7 +72,7 @@ struct tw_node_event *tw_node_tell(struct tw_node *n, enum tw_node_event_kind ki
 void tw_node_close(struct tw_node *n, uint32_t connection, enum tw_status status, const char *text);
 /* This rank's worker is to push again. */
 void tw_node_say_again(struct tw_node *n, uint32_t rank);
-void tw_node_order_all(struct tw_node *n, const struct tw_node_order *order);
+void tw_node_order_member(struct tw_node *n, const struct tw_node_order *order);
 void tw_node_sequence(struct tw_node *n, const struct tw_sequencer_event *event);
 void tw_node_vote(struct tw_node *n, const struct tw_node_vote *vote);
 void tw_node_hear_vote(struct tw_node *n, const struct tw_node_vote *vote);

@@ -59,6 +59,11 @@ enum tw_status tw_shaping_find(struct tw_shaping *out, const struct tw_job *job,
                                const struct tw_tensor_list *list, struct tw_treatment *treatment,
                                struct tw_error *error);
 
+/* Numbers that the rule has for one update: scalars behind them are 0. */
+static inline size_t tw_shaping_scalars(const struct tw_shaping *shaping) {
+    return (size_t)(shaping->rates ? shaping->rates : 1) * TW_OPTIMIZER_SCALARS;
+}
+
 /* After an update: the average that goes with these weights, of elements that are side by side.
  * It starts as the first weights, and then each time: keep `average` of itself, take the rest from
  * the weights. `out` may be `average`. */

@@ -494,20 +494,19 @@ static bool give_vote(struct tw_shard *s, struct tw_shard_effect *effect) {
         if (!push->voted)
             continue; /* withdrawn by a JOIN or REGATHER in between */
         bool loss_finite = isfinite(push->loss);
-        *effect = (struct tw_shard_effect){
-            .kind = TW_SHARD_READY,
-            .ready = {.shard = s->config.index,
-                      .slot = push->slot,
-                      .incarnation = s->slot[push->slot].incarnation,
-                      .step = push->step,
-                      .read = push->position,
-                      .examples = push->examples,
-                      .correct = push->correct,
-                      .regather = s->regather,
-                      .loss = push->loss,
-                      .finite = push->bad_tensor == UINT32_MAX && loss_finite,
-                      .bad_tensor =
-                          push->bad_tensor == UINT32_MAX ? TW_TENSORS_MAX : push->bad_tensor}};
+        effect->kind = TW_SHARD_READY;
+        effect->ready = (struct tw_ready){
+            .shard = s->config.index,
+            .slot = push->slot,
+            .incarnation = s->slot[push->slot].incarnation,
+            .step = push->step,
+            .read = push->position,
+            .examples = push->examples,
+            .correct = push->correct,
+            .regather = s->regather,
+            .loss = push->loss,
+            .finite = push->bad_tensor == UINT32_MAX && loss_finite,
+            .bad_tensor = push->bad_tensor == UINT32_MAX ? TW_TENSORS_MAX : push->bad_tensor};
         return true;
     }
     return false;
@@ -536,11 +535,11 @@ static enum tw_shard_work answer_prepare(struct tw_shard *s, struct tw_shard_eff
     if (!tw_shard_has_steps(s))
         return tw_shard_step_next(s, effect);
     s->preparing = false;
-    *effect = (struct tw_shard_effect){.kind = TW_SHARD_SUMS,
-                                       .sums = {.shard = s->config.index,
-                                                .version = s->prepare_version,
-                                                .finite = s->sum_finite,
-                                                .squares = s->squares}};
+    effect->kind = TW_SHARD_SUMS;
+    effect->sums = (struct tw_sums){.shard = s->config.index,
+                                    .version = s->prepare_version,
+                                    .finite = s->sum_finite,
+                                    .squares = s->squares};
     return TW_SHARD_EFFECT;
 }
 

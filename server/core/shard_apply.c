@@ -167,7 +167,8 @@ static void on_commit(struct tw_shard *s, const struct tw_record *record) {
     item->examples = record->examples;
     item->divisor = record->divisor;
     item->rate = record->rate;
-    memcpy(item->scalars, record->scalars, sizeof(item->scalars));
+    memcpy(item->scalars, record->scalars,
+           tw_shaping_scalars(&s->config.shaping) * sizeof *item->scalars);
     if (tw_shard_is_layer_wise(s))
         memcpy(s->ratios, record->ratios, record->ratio_count * sizeof *s->ratios);
 }
@@ -382,8 +383,11 @@ static void squeeze(struct tw_shard *s, uint32_t swept) {
         struct tw_shard_item *item = &s->work[i];
         bool gone = i < swept || (item->superseded && i >= s->batch);
         note_pending(s, item, gone ? 0 : kept + 1);
-        if (!gone)
-            s->work[kept++] = *item;
+        if (gone)
+            continue;
+        if (kept != i)
+            s->work[kept] = *item;
+        kept++;
     }
     s->works = kept;
 }
@@ -393,8 +397,10 @@ static struct tw_shard_item *add_work(struct tw_shard *s, const struct tw_record
         squeeze(s, 0);
     assert(s->works < s->work_room);
     struct tw_shard_item *item = &s->work[s->works++];
-    *item = (struct tw_shard_item){
-        .kind = record->kind, .position = record->position, .version = record->version};
+    item->kind = record->kind;
+    item->superseded = false;
+    item->position = record->position;
+    item->version = record->version;
     return item;
 }
 
@@ -513,18 +519,18 @@ static void send(struct tw_shard *s, const struct tw_shard_item *item, uint32_t 
     bool plain = item->slot == TW_SLOT_EVALUATOR || !s->encoded_stride;
     uint32_t encoding = plain ? TW_ENCODING_F32 : s->config.pull;
     s->refs[token]++;
-    *effect = (struct tw_shard_effect){
-        .kind = TW_SHARD_SEND,
-        .send = {.slot = item->slot,
-                 .position = item->position,
-                 .version = item->version,
-                 .step = item->step,
-                 .chunk = s->first + chunk,
-                 .data = averaged ? tw_shard_average_buffer(s, s->averaged[chunk], chunk)
-                         : plain  ? tw_shard_buffer(s, copy, chunk)
-                                  : encoded_weights(s, copy, chunk),
-                 .bytes = tw_encoding_bytes(encoding, tw_shard_chunk(s, chunk)->count),
-                 .token = token}};
+    effect->kind = TW_SHARD_SEND;
+    effect->send = (struct tw_shard_send){
+        .slot = item->slot,
+        .position = item->position,
+        .version = item->version,
+        .step = item->step,
+        .chunk = s->first + chunk,
+        .data = averaged ? tw_shard_average_buffer(s, s->averaged[chunk], chunk)
+                : plain  ? tw_shard_buffer(s, copy, chunk)
+                         : encoded_weights(s, copy, chunk),
+        .bytes = tw_encoding_bytes(encoding, tw_shard_chunk(s, chunk)->count),
+        .token = token};
 }
 
 /* What is saved of a chunk stays as it is until it is. */
@@ -540,7 +546,7 @@ static void save(struct tw_shard *s, const struct tw_shard_item *item, uint32_t 
 /* `sample` is that of the last COMMIT, also when nothing is measured. */
 static void tell_applied(struct tw_shard *s, struct tw_shard_effect *effect) {
     bool sampled = s->sample.hashed || s->sample.summed;
-    *effect = (struct tw_shard_effect){.kind = TW_SHARD_APPLIED};
+    effect->kind = TW_SHARD_APPLIED;
     effect->applied.version = s->sample.version;
     effect->applied.sample = sampled ? &s->sample : NULL;
     s->applied_due = false;

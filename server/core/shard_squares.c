@@ -36,7 +36,8 @@ void tw_shard_begin_steps(struct tw_shard *s, const struct tw_prepare *prepare) 
     s->step_sum = (struct tw_tensor_squares){0};
     s->prepare_examples = prepare->examples;
     s->prepare_rate = prepare->rate;
-    memcpy(s->prepare_scalars, prepare->scalars, sizeof(s->prepare_scalars));
+    memcpy(s->prepare_scalars, prepare->scalars,
+           tw_shaping_scalars(&s->config.shaping) * sizeof *s->prepare_scalars);
 }
 
 bool tw_shard_has_steps(const struct tw_shard *s) {

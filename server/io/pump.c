@@ -179,11 +179,11 @@ static void set_clock(struct tw_server *server) {
 }
 
 uint64_t tw_pump_drain(struct tw_server *server) {
-    struct tw_node_effect effect;
+    const struct tw_node_effect *effect;
     uint64_t now_ns = 0;
-    while (tw_node_effect(server->node, &effect)) {
+    while ((effect = tw_node_effect(server->node)) != NULL) {
         now_ns = now_ns ? now_ns : uv_hrtime();
-        carry_out(server, &effect, now_ns);
+        carry_out(server, effect, now_ns);
     }
     if (now_ns)
         set_clock(server);

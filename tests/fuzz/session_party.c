@@ -168,9 +168,9 @@ static void carry_out(struct party *c, const struct tw_node_effect *effect) {
 }
 
 void party_drain(struct party *c) {
-    struct tw_node_effect effect;
-    while (tw_node_effect(c->node, &effect))
-        carry_out(c, &effect);
+    const struct tw_node_effect *effect;
+    while ((effect = tw_node_effect(c->node)) != NULL)
+        carry_out(c, effect);
 }
 
 void party_release_held(struct party *c) {

@@ -146,9 +146,9 @@ static void carry_out(struct cluster *c, uint32_t node, const struct tw_node_eff
 }
 
 void cluster_drain(struct cluster *c, uint32_t node) {
-    struct tw_node_effect effect;
-    while (tw_node_effect(c->node[node].node, &effect))
-        carry_out(c, node, &effect);
+    const struct tw_node_effect *effect;
+    while ((effect = tw_node_effect(c->node[node].node)) != NULL)
+        carry_out(c, node, effect);
 }
 
 /* All shards must have done what the log says before anybody saves or leaves. */

@@ -130,28 +130,28 @@ static inline void desk_close(struct desk *desk, uint32_t at, enum tw_status sta
 }
 
 static inline void desk_drain(struct desk *desk) {
-    struct tw_node_effect effect;
-    while (tw_node_effect(desk->node, &effect)) {
-        switch (effect.kind) {
+    const struct tw_node_effect *effect;
+    while ((effect = tw_node_effect(desk->node)) != NULL) {
+        switch (effect->kind) {
         case TW_NODE_SEND:
-            assert_true(desk->link[effect.connection].open);
-            desk_note_frame(&desk->link[effect.connection], &effect.frame);
-            if (effect.frame.data_bytes && !desk->hold)
-                tw_node_sent(desk->node, effect.token);
+            assert_true(desk->link[effect->connection].open);
+            desk_note_frame(&desk->link[effect->connection], &effect->frame);
+            if (effect->frame.data_bytes && !desk->hold)
+                tw_node_sent(desk->node, effect->token);
             break;
         case TW_NODE_CLOSE:
-            desk_close(desk, effect.connection, effect.status, effect.text);
+            desk_close(desk, effect->connection, effect->status, effect->text);
             break;
         case TW_NODE_RESUME:
-            desk->link[effect.connection].resumed = true;
+            desk->link[effect->connection].resumed = true;
             break;
         case TW_NODE_EVENT:
             assert_true(desk->events < DESK_EVENTS);
-            desk->event[desk->events++] = effect.event;
+            desk->event[desk->events++] = effect->event;
             break;
         case TW_NODE_TO_LEAD:
             assert_true(desk->votes < DESK_EVENTS);
-            desk->vote[desk->votes++] = effect.vote;
+            desk->vote[desk->votes++] = effect->vote;
             break;
         default:
             break;

@@ -136,7 +136,7 @@ bool tw_client_has_next(const struct tw_client *client, int link) {
 
 static void fill_end(const struct tw_client *client, uint32_t shard, struct tw_frame *frame) {
     const uint32_t *first = client->layout.shard_first;
-    memset(frame, 0, sizeof(*frame));
+    frame->data_bytes = 0;
     frame->body = TW_BODY_END;
     frame->end = (struct tw_end){
         .slot = client->slot,
@@ -180,7 +180,6 @@ bool tw_client_next(struct tw_client *client, int link, struct tw_frame *frame, 
     }
     uint32_t number = segment->next++;
     const struct tw_chunk *chunk = &client->layout.chunk[number];
-    memset(frame, 0, sizeof(*frame));
     frame->body = TW_BODY_PUSH;
     frame->push = (struct tw_push){
         .slot = client->slot,
