@@ -33,7 +33,9 @@ static enum tw_status gradient(void *context, uint32_t slot, uint32_t width, uin
     struct tw_rng rng;
     tw_rng_init(&rng, desk->seed, TW_STREAM_NOISE, slot, step);
     push->loss = 0;
-    for (int64_t i = 0; i < elements; i++) {
+    if (desk->gradient)
+        desk->gradient(desk, slot, step, weights[0], out);
+    for (int64_t i = 0; !desk->gradient && i < elements; i++) {
         double x = (double)weights[0][i] - target, noise = 0;
         if (desk->noise > 0)
             noise = desk->noise * tw_rng_normal(&rng);

@@ -19,6 +19,9 @@ struct world_desk {
     int64_t elements;                   /* of x; 0: 1 */
     double curvature, noise, start;
     const double *target; /* [workers]; NULL: 0 */
+    /* The gradient of a step into out, where it is not that of f; NULL: it is. */
+    void (*gradient)(struct world_desk *desk, uint32_t slot, uint64_t step, const float *weights,
+                     float *out);
     uint64_t updates, seed, delay_seed;
     double latency, bandwidth; /* 0: no limit */
     const struct tw_mishap *mishaps;
