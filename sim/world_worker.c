@@ -251,7 +251,7 @@ static enum tw_status hear(struct tw_world *world, uint32_t index, const struct 
 
 /* A frame that is wrong would be a bug of ours: nobody lies here. */
 static void hear_or_hold(struct tw_world *world, uint32_t index, struct tw_mail *mail) {
-    struct tw_error error = {0};
+    struct tw_error error;
     enum tw_status status = hear(world, index, mail, &error);
     if (status == TW_AGAIN) {
         tw_mail_add(&world->wire[mail->wire].held_down, mail);
