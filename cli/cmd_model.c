@@ -36,10 +36,8 @@ static enum tw_status print(const struct tw_args *args, const struct tw_checked_
         tw_model_json(&text, checked, &summary);
     else if (!status)
         tw_model_text(&text, checked, &summary);
-    if (!status && text.failed)
-        status = tw_error_set(error, TW_NO_MEMORY, "out of memory");
-    else if (!status && (fwrite(text.at, 1, text.size, stdout) != text.size || fflush(stdout)))
-        status = tw_error_set(error, TW_IO, "stdout cannot be written");
+    if (!status)
+        status = tw_command_print(&text, error);
     tw_text_fini(&text);
     return status;
 }

@@ -147,14 +147,6 @@ static enum tw_status answer(const struct tw_args *args, struct tw_text *text,
     return status;
 }
 
-static enum tw_status print(struct tw_text *text, struct tw_error *error) {
-    if (text->failed)
-        return tw_error_set(error, TW_NO_MEMORY, "out of memory");
-    if (fwrite(text->at, 1, text->size, stdout) != text->size || fflush(stdout))
-        return tw_error_set(error, TW_IO, "stdout cannot be written");
-    return TW_OK;
-}
-
 int tw_cmd_optimizer(int argc, char **argv) {
     struct tw_args args;
     struct optimizer_options own = {.x0 = NULL};
@@ -164,7 +156,7 @@ int tw_cmd_optimizer(int argc, char **argv) {
     tw_args_variant_init(&own.rule);
     if (tw_args_parse(&args, "optimizer", &argp, &own, argc, argv))
         code = tw_command_refuse(&args, &args.error);
-    else if (!args.help && (answer(&args, &text, &error) || print(&text, &error)))
+    else if (!args.help && (answer(&args, &text, &error) || tw_command_print(&text, &error)))
         code = tw_command_refuse(&args, &error);
     tw_args_variant_fini(&own.rule);
     tw_text_fini(&text);

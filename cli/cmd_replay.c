@@ -149,9 +149,11 @@ static bool same_group(const struct tw_job_group *a, const struct tw_job_group *
 static bool same_shaping(const struct tw_job *a, const struct tw_job *b) {
     bool same = a->gradient_sum == b->gradient_sum && a->clip_norm == b->clip_norm &&
                 a->clip_value == b->clip_value && a->l2 == b->l2 && a->decoupled == b->decoupled &&
-                a->group_count == b->group_count;
+                a->group_count == b->group_count && a->correction_count == b->correction_count;
     for (int i = 0; same && i < a->group_count; i++)
         same = same_group(&a->groups[i], &b->groups[i]);
+    for (int i = 0; same && i < a->correction_count; i++)
+        same = same_variant(&a->corrections[i], &b->corrections[i]);
     return same;
 }
 
@@ -206,6 +208,16 @@ static enum tw_status check_plateau(const struct jobs *jobs, struct tw_error *er
                                 "made with it; factor and min_lr may change",
                                 settled[i]);
     return TW_OK;
+}
+
+/* What was too stale was dropped when it came: that is settled, too. */
+static enum tw_status check_limit(const struct jobs *jobs, struct tw_error *error) {
+    if (tw_corrections_limit(&jobs->recorded.shaping.corrections) ==
+        tw_corrections_limit(&jobs->wanted.shaping.corrections))
+        return TW_OK;
+    return tw_error_set(error, TW_USAGE,
+                        "corrections: a replay follows the recorded drops, so staleness_limit must "
+                        "stay as it was; all other corrections may change");
 }
 
 /* ---- the run's own model ---- */
@@ -318,7 +330,7 @@ static int replay(const struct tw_args *args, const struct jobs *jobs, struct tw
         .history = history,
         .run = args->job,
         .out = summary->run,
-        .own_scalars = !same_rule(recorded, wanted),
+        .own_scalars = !same_rule(recorded, wanted) || (own->fresh && wanted->correction_count),
         .fresh = own->fresh,
         .changed = changed,
         .inexact = own->inexact,
@@ -355,7 +367,8 @@ static int replay_run(struct tw_args *args, char **again) {
     int code;
     if (take_settings(args, own, &error) || tw_log_file_open(&log, args->job, &error) ||
         tw_log_history_read(&history, args->job, &end, &error) || load_jobs(&jobs, args, &error) ||
-        check_plateau(&jobs, &error) || tw_checked_job_initial(&jobs.wanted, &error) ||
+        check_plateau(&jobs, &error) || check_limit(&jobs, &error) ||
+        tw_checked_job_initial(&jobs.wanted, &error) ||
         tw_blas_core_pin(jobs.wanted.job->blas_core, again, &error) ||
         tw_gemm_start(jobs.wanted.job->blas_core, &error) ||
         make_folder(args, &jobs, folder, &error)) {

@@ -72,6 +72,14 @@ void tw_print_summary_json(const struct tw_summary *summary) {
     tw_text_fini(&text);
 }
 
+enum tw_status tw_command_print(const struct tw_text *text, struct tw_error *error) {
+    if (text->failed)
+        return tw_error_set(error, TW_NO_MEMORY, "out of memory");
+    if (fwrite(text->at, 1, text->size, stdout) != text->size || fflush(stdout))
+        return tw_error_set(error, TW_IO, "stdout cannot be written");
+    return TW_OK;
+}
+
 uint64_t tw_now_ms(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);

@@ -7,6 +7,7 @@
 #include "cli/args.h"
 #include "cli/report_json.h"
 #include "common/base/status.h"
+#include "common/base/text.h"
 
 struct tw_command {
     const char *name;
@@ -28,6 +29,7 @@ int tw_cmd_sim(int argc, char **argv);
 int tw_cmd_timeline(int argc, char **argv);
 int tw_cmd_model(int argc, char **argv);
 int tw_cmd_optimizer(int argc, char **argv);
+int tw_cmd_correction(int argc, char **argv);
 int tw_cmd_landscape(int argc, char **argv);
 int tw_cmd_theory(int argc, char **argv);
 int tw_cmd_curves(int argc, char **argv);
@@ -58,6 +60,9 @@ int tw_command_refuse(const struct tw_args *args, const struct tw_error *error);
 
 /* Writes the object of --json as the last line of stdout. */
 void tw_print_summary_json(const struct tw_summary *summary);
+
+/* Writes text that a command has made to stdout, whole. TW_NO_MEMORY, TW_IO. */
+enum tw_status tw_command_print(const struct tw_text *text, struct tw_error *error);
 
 /* Milliseconds of a clock that never goes back. */
 uint64_t tw_now_ms(void);

@@ -2,6 +2,7 @@
 
 #include "cli/rules_text.h"
 #include "common/tensor/encoding.h"
+#include "server/core/correction.h"
 #include "server/core/optimizer.h"
 #include "server/core/schedule.h"
 #include "worker/data/dataset.h"
@@ -39,6 +40,8 @@ static const char keys[] =
     "  groups               [{tensors: PATTERN, lr: MULTIPLE, decay: true | false}, ...]\n"
     "  average              {ema: 0.999, evaluate: weights | average}: an average of the weights\n"
     "                       over updates, saved beside them\n"
+    "  corrections          [{name: staleness_power}, ...]: for late gradients, stacked; see "
+    "below\n"
     "  consistency.mode     sync, async, ssp:3, ... (docs/consistency.md)\n"
     "  consistency.turns    turns of the dial: [{update: 500, mode: async}, ...]\n"
     "  cluster.servers      server processes\n"
@@ -96,6 +99,10 @@ void tw_help_job(struct tw_text *out) {
     for (int i = 0; i < tw_optimizer_count; i++)
         add_variant(out, tw_optimizers[i]->name, tw_optimizers[i]->formula, tw_optimizers[i]->rules,
                     tw_optimizers[i]->rule_count);
+    tw_text_add(out, "\nCorrections (tau: the staleness of a gradient):\n");
+    for (int i = 0; i < tw_correction_count; i++)
+        add_variant(out, tw_corrections_known[i]->name, tw_corrections_known[i]->formula,
+                    tw_corrections_known[i]->rules, tw_corrections_known[i]->rule_count);
     tw_text_add(out, "\nSchedules (v: the value of the optimizer; t: updates or epochs before this"
                      " one):\n");
     for (int i = 0; i < tw_schedule_count; i++)

@@ -21,6 +21,12 @@ static const struct tw_option_rule *rules_of(const char *path, const char *name,
         }
         return NULL;
     }
+    const struct tw_correction *correction =
+        strncmp(path, "corrections", strlen("corrections")) == 0 ? tw_correction_named(name) : NULL;
+    if (correction) {
+        *count = correction->rule_count;
+        return correction->rules;
+    }
     if (strncmp(path, "schedule", strlen("schedule")) == 0)
         return tw_schedule_rules(name, count);
     if (strncmp(path, "data.", 5) == 0)

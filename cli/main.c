@@ -18,6 +18,7 @@ const struct tw_command tw_commands[] = {
     {"timeline", "draw what the workers of a run did when", tw_cmd_timeline},
     {"model", "show the layers of a job: shapes, parameters, memory, FLOP", tw_cmd_model},
     {"optimizer", "list the update rules, or follow one step by step", tw_cmd_optimizer},
+    {"correction", "list the corrections for late gradients", tw_cmd_correction},
     {"landscape", "draw the ways of optimizers on a function", tw_cmd_landscape},
     {"theory", "tell what theory says of descending a function, and what happens", tw_cmd_theory},
     {"curves", "draw the losses of several runs in one picture", tw_cmd_curves},

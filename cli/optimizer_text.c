@@ -1,7 +1,6 @@
 #include "cli/optimizer_text.h"
 
 #include "cli/rules_text.h"
-#include "common/base/json.h"
 
 /* Where names and what is said of them begin. */
 enum { INDENT = 2, LABEL = 10 };
@@ -19,31 +18,6 @@ void tw_optimizer_text(struct tw_text *out, const struct tw_optimizer *rule) {
     tw_add_option_rules(out, rule->rules, rule->rule_count);
 }
 
-static void add_default(struct tw_json *json, const struct tw_option_rule *rule) {
-    if (rule->required)
-        tw_json_null(json, "default");
-    else if (rule->type == TW_OPTION_ENUM)
-        tw_json_string(json, "default", rule->names[(int)rule->fallback]);
-    else if (rule->type == TW_OPTION_BOOL)
-        tw_json_bool(json, "default", rule->fallback != 0);
-    else
-        tw_json_real(json, "default", rule->fallback);
-}
-
-static void add_option(struct tw_json *json, const struct tw_option_rule *rule) {
-    tw_json_begin_object(json, NULL);
-    tw_json_string(json, "name", rule->key);
-    add_default(json, rule);
-    if (rule->type == TW_OPTION_ENUM) {
-        tw_json_begin_array(json, "values");
-        for (int i = 0; rule->names[i]; i++)
-            tw_json_string(json, NULL, rule->names[i]);
-        tw_json_end_array(json);
-    }
-    tw_json_string(json, "text", rule->text);
-    tw_json_end_object(json);
-}
-
 void tw_optimizers_json(struct tw_text *out, const struct tw_optimizer *const *rules, int count) {
     struct tw_json json;
     tw_json_init(&json, out);
@@ -58,10 +32,7 @@ void tw_optimizers_json(struct tw_text *out, const struct tw_optimizer *const *r
         for (int s = 0; s < rules[i]->states; s++)
             tw_json_string(&json, NULL, rules[i]->state[s].name);
         tw_json_end_array(&json);
-        tw_json_begin_array(&json, "options");
-        for (int o = 0; o < rules[i]->rule_count; o++)
-            add_option(&json, &rules[i]->rules[o]);
-        tw_json_end_array(&json);
+        tw_json_option_rules(&json, rules[i]->rules, rules[i]->rule_count);
         tw_json_end_object(&json);
     }
     tw_json_end_array(&json);

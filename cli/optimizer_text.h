@@ -10,8 +10,7 @@
 void tw_optimizer_text(struct tw_text *out, const struct tw_optimizer *rule);
 
 /* {"optimizers":[{"name":...,"formula":...,"source":...,"states":["m"],"options":[{"name":...,
- * "default":...,"text":...},...]},...]} and the end of the line. The default is null for an
- * option that must be given; one of a few words has them as `values`. */
+ * "default":...,"text":...},...]},...]} and the end of the line (tw_json_option_rules()). */
 void tw_optimizers_json(struct tw_text *out, const struct tw_optimizer *const *rules, int count);
 
 #endif

@@ -59,3 +59,35 @@ void tw_add_option_rules(struct tw_text *out, const struct tw_option_rule *rules
     }
     tw_text_fini(&words);
 }
+
+static void add_default(struct tw_json *json, const struct tw_option_rule *rule) {
+    if (rule->required)
+        tw_json_null(json, "default");
+    else if (rule->type == TW_OPTION_ENUM)
+        tw_json_string(json, "default", rule->names[(int)rule->fallback]);
+    else if (rule->type == TW_OPTION_BOOL)
+        tw_json_bool(json, "default", rule->fallback != 0);
+    else
+        tw_json_real(json, "default", rule->fallback);
+}
+
+static void add_option(struct tw_json *json, const struct tw_option_rule *rule) {
+    tw_json_begin_object(json, NULL);
+    tw_json_string(json, "name", rule->key);
+    add_default(json, rule);
+    if (rule->type == TW_OPTION_ENUM) {
+        tw_json_begin_array(json, "values");
+        for (int i = 0; rule->names[i]; i++)
+            tw_json_string(json, NULL, rule->names[i]);
+        tw_json_end_array(json);
+    }
+    tw_json_string(json, "text", rule->text);
+    tw_json_end_object(json);
+}
+
+void tw_json_option_rules(struct tw_json *json, const struct tw_option_rule *rules, int count) {
+    tw_json_begin_array(json, "options");
+    for (int i = 0; i < count; i++)
+        add_option(json, &rules[i]);
+    tw_json_end_array(json);
+}

@@ -421,7 +421,12 @@ static enum tw_status add_contribution(struct tw_replay *replay, const struct tw
     }
     score->loss = tw_tree_sum_total(&loss);
     if (status == TW_OK) {
+        uint64_t staleness = replay->config.fresh ? 0 : c->staleness;
         tw_replay_round(replay);
+        tw_replay_correct(replay, staleness);
+        replay->weighted +=
+            (double)score->examples *
+            tw_corrections_weight(&replay->config.shaping.corrections, staleness, replay->freshest);
         status = tw_replay_add(replay, 0, width, last, error);
     }
     return status == TW_OK ? compare(replay, c, score, error) : status;
@@ -433,6 +438,9 @@ static enum tw_status sum_gradients(struct tw_replay *replay, const struct tw_re
     struct tw_tree_sum loss = {0};
     uint64_t before = replay->total.samples;
     replay->sums = 0;
+    replay->weighted = 0;
+    replay->freshest =
+        replay->config.fresh ? 0 : tw_contributions_freshest(record->contributions, record->count);
     for (uint32_t i = 0; i < record->count; i++) {
         const struct tw_contribution *c = &record->contributions[i];
         struct tw_score score;
@@ -462,8 +470,8 @@ static enum tw_status on_commit(struct tw_replay *replay, const struct tw_record
         status =
             tw_error_set(error, TW_NOT_FINITE, "update %" PRIu64 " is not finite", record->version);
     if (status == TW_OK && replay->config.end.small > 0)
-        replay->total.norm = tw_shaping_norm(
-            &replay->config.shaping, replay->total.samples - before, tw_replay_squares(replay));
+        replay->total.norm =
+            tw_shaping_norm(&replay->config.shaping, replay->weighted, tw_replay_squares(replay));
     if (status == TW_OK)
         status = tw_replay_terms(replay, record, before, &own, &terms, error);
     if (status == TW_OK)

@@ -70,7 +70,9 @@ struct tw_replay {
     struct tw_plane sum[TW_SUMS_MAX];
     uint32_t sum_parts[TW_SUMS_MAX]; /* gradients in each */
     int sums;
-    float *gradient; /* of the last slot, or the sum of all */
+    float *gradient;   /* of the last slot, or the sum of all */
+    uint64_t freshest; /* the smallest staleness of the update being made */
+    double weighted;   /* its examples, as tw_corrections_examples() */
     struct tw_replay_expected expected;
     struct tw_sample sample;          /* of the last version that was expected or is due */
     struct tw_tensor_squares *change; /* [tensors] of the last one with sums */
@@ -106,6 +108,8 @@ void tw_version_drop(struct tw_replay *replay, struct tw_version *version);
  * replay->gradient is the sum of them all, and they are gone. */
 enum tw_status tw_replay_add(struct tw_replay *replay, int base, uint32_t parts, bool last,
                              struct tw_error *error);
+/* replay->gradient becomes what corrections make of it. */
+void tw_replay_correct(struct tw_replay *replay, uint64_t staleness);
 /* replay->gradient becomes what arrives of it. */
 void tw_replay_round(struct tw_replay *replay);
 /* The sum of squares of replay->gradient, as clipping by norm takes it. */

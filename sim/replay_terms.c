@@ -60,13 +60,16 @@ enum tw_status tw_replay_terms(const struct tw_replay *replay, const struct tw_r
                                       .divisor = record->divisor,
                                       .rate = record->rate,
                                       .scalars = record->scalars};
-    double divisor = tw_shaping_divisor(&config->shaping, terms->examples, squares);
+    double divisor =
+        tw_shaping_divisor(&config->shaping, terms->examples, replay->weighted, squares);
     enum tw_status status = TW_OK;
     if (config->own_scalars) {
         terms->divisor = divisor;
         terms->scalars = own->scalars;
         terms->rate =
             tw_shaping_prepare(&config->shaping, &config->pace, config->optimizer, &config->options,
+                               tw_shaping_lateness(&config->shaping, replay->freshest,
+                                                   terms->examples, replay->weighted),
                                record->version - 1, samples_before, own->scalars);
     } else {
         status = compare_divisor(replay, record, divisor, error);

@@ -95,6 +95,16 @@ void tw_replay_round(struct tw_replay *replay) {
     }
 }
 
+void tw_replay_correct(struct tw_replay *replay, uint64_t staleness) {
+    const struct tw_shaping *shaping = &replay->config.shaping;
+    const struct tw_tensor_list *list = &replay->config.model->list;
+    float weight = (float)tw_corrections_weight(&shaping->corrections, staleness, replay->freshest);
+    float *at = replay->gradient;
+    for (int t = 0; weight != 1 && t < list->count; at += list->tensors[t].elements, t++)
+        if (tw_shaping_trains(shaping, (uint32_t)t))
+            tw_multiply(at, at, weight, (size_t)list->tensors[t].elements);
+}
+
 /* ---- the update ---- */
 
 double tw_replay_squares(const struct tw_replay *replay) {

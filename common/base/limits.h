@@ -29,8 +29,9 @@
 #define TW_MODE_MAX 64      /* bytes of a mode with its number */
 
 /* Update rules. */
-#define TW_RULE_SCALARS 8 /* numbers of an update that are computed once */
-#define TW_GROUPS_MAX 64  /* of tensors */
+#define TW_RULE_SCALARS 8    /* numbers of an update that are computed once */
+#define TW_GROUPS_MAX 64     /* of tensors */
+#define TW_CORRECTIONS_MAX 8 /* for late gradients, stacked */
 #define TW_RATES_MAX 8 /* learning rates of one update: the schedule's, and multiples for groups */
 
 /* Operators: people's programs that ask how a run goes. */

@@ -97,6 +97,8 @@ struct tw_job {
         double ema;    /* decay of the average of the weights; 0: none is kept */
         bool evaluate; /* it is scored instead of them */
     } average;
+    int correction_count;
+    struct tw_variant *corrections; /* for late gradients, in the order of their stack */
     int group_count;
     struct tw_job_group *groups;                   /* of a tensor the first that fits counts */
     struct tw_variant schedule, schedule_momentum; /* name NULL: constant */

@@ -100,6 +100,8 @@ static void add_update(struct tw_sha256 *sha, const struct tw_job *job) {
         add_real(sha, "average", job->average.ema);
         add_number(sha, "average scored", job->average.evaluate);
     }
+    for (int i = 0; i < job->correction_count; i++)
+        add_variant(sha, "correction", &job->corrections[i]);
     add_number(sha, "groups", job->group_count);
     for (int i = 0; i < job->group_count; i++) {
         add(sha, job->groups[i].pattern);

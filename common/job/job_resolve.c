@@ -95,6 +95,8 @@ enum tw_status tw_job_resolve(struct tw_job *job, const struct tw_rule_book *boo
     enum tw_status status = TW_OK;
     for (int i = 0; status == TW_OK && i < job->model.layer_count; i++)
         status = resolve_variant(job->memory, &job->model.layers[i], book, error);
+    for (int i = 0; status == TW_OK && i < job->correction_count; i++)
+        status = resolve_variant(job->memory, &job->corrections[i], book, error);
     for (size_t i = 0; status == TW_OK && i < sizeof others / sizeof *others; i++)
         if (others[i]->name)
             status = resolve_variant(job->memory, others[i], book, error);

@@ -23,12 +23,11 @@ static const char *const later_keys[] = {
 
 static enum tw_status check_top(const struct tw_job_reader *reader) {
     static const char *const names[] = {
-        "model",         "data",     "batch",       "epochs",  "updates",
-        "optimizer",     "schedule", "gradient",    "clip",    "weight_decay",
-        "groups",        "average",  "consistency", "cluster", "on_worker_loss",
-        "on_divergence", "slots",    "accumulate",  "seed",    "seeds",
-        "chunk",         "encoding", "worker",      "trace",   "memory",
-        "checkpoint",    "stop",     NULL};
+        "model",       "data",       "batch",          "epochs",        "updates", "optimizer",
+        "schedule",    "gradient",   "clip",           "weight_decay",  "groups",  "average",
+        "consistency", "cluster",    "on_worker_loss", "on_divergence", "slots",   "accumulate",
+        "seed",        "seeds",      "chunk",          "encoding",      "worker",  "trace",
+        "memory",      "checkpoint", "stop",           "corrections",   NULL};
     for (size_t i = 0; i < sizeof later_keys / sizeof *later_keys; i++) {
         const struct tw_yaml *node = tw_yaml_find(reader->root, later_keys[i]);
         if (node)

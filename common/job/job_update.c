@@ -1,4 +1,5 @@
-/* What a job says of its updates around the rule: gradient, clip, weight_decay, groups, average. */
+/* What a job says of its updates around the rule: gradient, clip, weight_decay, groups, average,
+ * corrections. */
 #include <math.h>
 #include <string.h>
 
@@ -69,6 +70,29 @@ static enum tw_status read_average(const struct tw_job_reader *reader) {
     if (status == TW_OK)
         status = tw_read_name(reader, node, "evaluate", scored, &evaluate);
     job->average.evaluate = evaluate;
+    return status;
+}
+
+static enum tw_status read_corrections(const struct tw_job_reader *reader) {
+    static const struct tw_variant_form form = {
+        .key = "name", .what = "a correction such as {name: staleness_power}"};
+    struct tw_job *job = reader->job;
+    const struct tw_yaml *node = tw_yaml_find(reader->root, "corrections");
+    if (!node || (node->kind == TW_YAML_LIST && !node->count)) /* [] takes away those of a file */
+        return TW_OK;
+    enum tw_status status =
+        tw_need_kind(reader, node, TW_YAML_LIST, "corrections such as [{name: staleness_power}]");
+    if (status != TW_OK)
+        return status;
+    if (node->count > TW_CORRECTIONS_MAX)
+        return tw_node_error(reader, node, "%d corrections; at most %d can be stacked", node->count,
+                             TW_CORRECTIONS_MAX);
+    job->corrections =
+        tw_job_memory_get(reader->memory, (size_t)node->count * sizeof *job->corrections);
+    if (!job->corrections)
+        return tw_job_memory_error(reader->error);
+    for (const struct tw_yaml *child = node->first; child && status == TW_OK; child = child->next)
+        status = tw_read_variant(reader, child, &form, &job->corrections[job->correction_count++]);
     return status;
 }
 
@@ -148,5 +172,7 @@ enum tw_status tw_read_update(const struct tw_job_reader *reader) {
         job->decay_where = decay->where;
     if (status == TW_OK)
         status = read_average(reader);
+    if (status == TW_OK)
+        status = read_corrections(reader);
     return status == TW_OK ? read_groups(reader) : status;
 }

@@ -266,6 +266,13 @@ static void add_update(struct tw_text *out, const struct tw_job *job) {
     }
 }
 
+static void add_corrections(struct tw_text *out, const struct tw_job *job) {
+    for (int i = 0; i < job->correction_count; i++) {
+        tw_text_add(out, "%s  - ", i ? "" : "corrections:\n");
+        add_variant(out, "name", &job->corrections[i]);
+    }
+}
+
 static void add_average(struct tw_text *out, const struct tw_job *job) {
     if (job->average.ema == 0)
         return;
@@ -351,6 +358,7 @@ enum tw_status tw_job_write(const struct tw_job *job, const char *const *notes, 
     add_schedule(&text, job);
     add_update(&text, job);
     add_average(&text, job);
+    add_corrections(&text, job);
     tw_text_add(&text, "consistency: {mode: ");
     add_word(&text, job->mode);
     add_turns(&text, job);

@@ -35,7 +35,8 @@ static void drop_late(struct tw_sequencer *s) {
     uint32_t count = 0;
     for (uint32_t i = 0; i < s->wants; i++) {
         struct tw_slot_state *slot = &s->slot[s->want[i]];
-        if (slot->wants && slot->reading && tw_sequencer_is_late(s, &slot->read))
+        if (slot->wants && slot->reading &&
+            (tw_sequencer_is_late(s, &slot->read) || tw_sequencer_is_stale(s, &slot->read)))
             s->prepared[count++] = slot->read;
     }
     if (!count)
@@ -80,9 +81,11 @@ void tw_sequencer_permit(struct tw_sequencer *s) {
     tw_sequencer_sort(s->prepared, gather);
     struct tw_contribution *contribution = tw_sequencer_take(s, gather);
     for (uint32_t i = 0; i < gather; i++)
-        contribution[i] = (struct tw_contribution){.slot = s->prepared[i].slot,
-                                                   .step = s->prepared[i].step,
-                                                   .read = s->prepared[i].read_position};
+        contribution[i] =
+            (struct tw_contribution){.slot = s->prepared[i].slot,
+                                     .step = s->prepared[i].step,
+                                     .read = s->prepared[i].read_position,
+                                     .staleness = s->version - s->prepared[i].read_version};
     struct tw_record *record = tw_sequencer_log(s, TW_RECORD_PERMIT);
     record->count = gather;
     record->contributions = contribution;

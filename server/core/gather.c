@@ -137,6 +137,29 @@ bool tw_sequencer_is_late(const struct tw_sequencer *s, const struct tw_whole *w
     return s->config.dial.late == TW_LATE_DROP && whole->read_version < s->version;
 }
 
+bool tw_sequencer_is_stale(const struct tw_sequencer *s, const struct tw_whole *whole) {
+    return s->version - whole->read_version > s->stalest;
+}
+
+/* Whole pushes that would be staler in the next update than corrections allow. Of a slot's pushes
+ * the first are the stalest, so steps are settled in their order. */
+static void drop_stale(struct tw_sequencer *s) {
+    struct tw_whole *stale = s->prepared; /* there is no update under way */
+    uint32_t count = 0, kept = 0;
+    for (uint32_t i = 0; i < s->ready_count; i++) {
+        struct tw_whole whole = *tw_sequencer_ready(s, i);
+        if (tw_sequencer_is_stale(s, &whole))
+            stale[count++] = whole;
+        else
+            *tw_sequencer_ready(s, kept++) = whole;
+    }
+    s->ready_count = kept;
+    if (!count)
+        return;
+    tw_sequencer_sort(stale, count);
+    release_all(s, tw_sequencer_drop(s, stale, count, false), count);
+}
+
 /* After a COMMIT: whole pushes that came too late for it, and, where the dial says
  * so, the reads that are still out. */
 static void leave_behind(struct tw_sequencer *s) {
@@ -274,14 +297,21 @@ static void prepare(struct tw_sequencer *s) {
     prepare->contributions = contributions_prepared(s);
     for (uint32_t i = 0; i < prepare->count; i++)
         prepare->examples += prepare->contributions[i].examples;
+    const struct tw_shaping *shaping = &s->config.shaping;
+    s->weighted =
+        tw_corrections_examples(&shaping->corrections, prepare->contributions, prepare->count);
+    double lateness = tw_shaping_lateness(
+        shaping, tw_contributions_freshest(prepare->contributions, prepare->count),
+        prepare->examples, s->weighted);
     prepare->rate =
-        tw_shaping_prepare(&s->config.shaping, &s->config.pace, s->config.optimizer,
-                           &s->config.options, s->version, s->total.examples, prepare->scalars);
+        tw_shaping_prepare(shaping, &s->config.pace, s->config.optimizer, &s->config.options,
+                           lateness, s->version, s->total.examples, prepare->scalars);
     s->terms = *prepare;
 }
 
 void tw_sequencer_form(struct tw_sequencer *s) {
     while (s->started && !s->preparing && !s->ending && !s->holding) {
+        drop_stale(s);
         accept(s);
         tw_sequencer_permit(s);
         if (s->ready_count < tw_sequencer_gather(s))
@@ -338,8 +368,8 @@ static void commit(struct tw_sequencer *s) {
     memcpy(record->scalars, s->terms.scalars,
            tw_shaping_scalars(&s->config.shaping) * sizeof *record->scalars);
     record->examples = s->terms.examples;
-    record->divisor =
-        tw_shaping_divisor(&s->config.shaping, record->examples, tw_exact_sum_value(&s->squares));
+    record->divisor = tw_shaping_divisor(&s->config.shaping, record->examples, s->weighted,
+                                         tw_exact_sum_value(&s->squares));
     record->ratio_count = s->tensors;
     record->ratios = s->ratio;
     s->total.updates++;
@@ -353,7 +383,7 @@ static void commit(struct tw_sequencer *s) {
     tw_sequencer_spend_permits(s);
     tw_sequencer_judge(
         s, before_examples, record->loss / (double)record->examples,
-        tw_shaping_norm(&s->config.shaping, record->examples, tw_exact_sum_value(&s->squares)));
+        tw_shaping_norm(&s->config.shaping, s->weighted, tw_exact_sum_value(&s->squares)));
     if (!tw_sequencer_turn_if_due(s)) /* a turn leaves nothing */
         leave_behind(s);
     tw_sequencer_after_commit(s, before_examples);

@@ -64,6 +64,7 @@ struct tw_member {
 struct tw_sequencer {
     struct tw_sequencer_config config;
     uint64_t position, version;
+    uint64_t stalest;   /* the largest staleness that is applied */
     uint64_t regather;  /* position of the last REGATHER; a vote from before it is void */
     bool regather_due;  /* a join or an eviction of this step wants one */
     uint32_t live;      /* members that are not evicted */
@@ -96,7 +97,8 @@ struct tw_sequencer {
     uint32_t tensors;                 /* of a layer-wise rule; else 0 */
     struct tw_tensor_squares *tensor; /* [tensors] of the shards that have said so */
     double *ratio;                    /* [tensors] of the last COMMIT */
-    struct tw_prepare terms;          /* of the update under way; its contributions are elsewhere */
+    double weighted;         /* examples of the update under way, as tw_corrections_examples() */
+    struct tw_prepare terms; /* of the update under way; its contributions are elsewhere */
     /* Ring of those that the last effects point to. */
     struct tw_contribution *contribution; /* [contribution_room] */
     uint32_t contributions, contribution_room;
@@ -176,7 +178,9 @@ struct tw_contribution *tw_sequencer_take(struct tw_sequencer *s, uint32_t count
 /* The slot's push was here, in whole or in part, and comes once more. */
 void tw_sequencer_await_again(struct tw_slot_state *slot);
 void tw_sequencer_sort(struct tw_whole *whole, uint32_t count);
+/* It is not used: by the dial; and, where updates are formed, by a limit of staleness. */
 bool tw_sequencer_is_late(const struct tw_sequencer *s, const struct tw_whole *whole);
+bool tw_sequencer_is_stale(const struct tw_sequencer *s, const struct tw_whole *whole);
 /* Returns the contributions of the record. */
 const struct tw_contribution *tw_sequencer_drop(struct tw_sequencer *s,
                                                 const struct tw_whole *whole, uint32_t count,

@@ -111,7 +111,9 @@ enum tw_status tw_shaping_find(struct tw_shaping *out, const struct tw_job *job,
                                .rates = 1,
                                .rate = {1},
                                .treatment = job->group_count ? treatment : NULL};
-    enum tw_status status = check_clip(job, optimizer, error);
+    enum tw_status status = tw_corrections_find(&out->corrections, job, error);
+    if (status == TW_OK)
+        status = check_clip(job, optimizer, error);
     if (status == TW_OK)
         status = check_decay(job, optimizer, error);
     for (int t = 0; t < list->count; t++) {
@@ -128,30 +130,37 @@ enum tw_status tw_shaping_find(struct tw_shaping *out, const struct tw_job *job,
 
 /* ---- of an update ---- */
 
-double tw_shaping_norm(const struct tw_shaping *shaping, uint64_t examples, double squares) {
-    return sqrt(squares) / (shaping->sum ? 1 : (double)examples);
+double tw_shaping_norm(const struct tw_shaping *shaping, double weighted, double squares) {
+    return sqrt(squares) / (shaping->sum ? 1 : weighted);
 }
 
-double tw_shaping_divisor(const struct tw_shaping *shaping, uint64_t examples, double squares) {
-    double base = shaping->sum ? 1 : (double)examples;
+double tw_shaping_divisor(const struct tw_shaping *shaping, uint64_t examples, double weighted,
+                          double squares) {
+    double base = shaping->sum ? 1 : weighted;
     if (shaping->clip_norm > 0) {
         double norm = sqrt(squares);
         if (norm > shaping->clip_norm * base)
             return norm / shaping->clip_norm;
     }
-    return shaping->sum ? 1 : 0;
+    return shaping->sum || weighted != (double)examples ? base : 0;
+}
+
+double tw_shaping_lateness(const struct tw_shaping *shaping, uint64_t freshest, uint64_t examples,
+                           double weighted) {
+    double factor = tw_corrections_factor(&shaping->corrections, freshest);
+    return shaping->sum ? factor : factor * (weighted / (double)examples);
 }
 
 double tw_shaping_prepare(const struct tw_shaping *shaping, const struct tw_pace *pace,
                           const struct tw_optimizer *optimizer,
-                          const struct tw_optimizer_options *options, uint64_t updates,
-                          uint64_t samples, double out[TW_RECORD_SCALARS]) {
+                          const struct tw_optimizer_options *options, double lateness,
+                          uint64_t updates, uint64_t samples, double out[TW_RECORD_SCALARS]) {
     memset(out, 0, TW_RECORD_SCALARS * sizeof *out);
-    double rate = tw_pace_prepare(pace, optimizer, options, 1, updates, samples, out);
+    double rate = tw_pace_prepare(pace, optimizer, options, lateness, updates, samples, out);
     for (uint32_t i = 1; i < shaping->rates; i++) {
         struct tw_optimizer_options own = *options;
         own.weight_decay = shaping->bare[i] ? 0 : own.weight_decay;
-        tw_pace_prepare(pace, optimizer, &own, shaping->rate[i], updates, samples,
+        tw_pace_prepare(pace, optimizer, &own, lateness * shaping->rate[i], updates, samples,
                         out + (size_t)i * TW_OPTIMIZER_SCALARS);
     }
     return rate;

@@ -1,7 +1,8 @@
 /* What is done around every update rule, the same for all of them: the scale of the gradient,
  * clipping, weight decay, and groups of tensors.
  *
- * In this order, for each element of an update:
+ * In this order, for each element of an update, behind what corrections for late gradients
+ * (correction.h) have done to its contributions:
  *
  *     g = sum of the contributions / divisor     mean or sum over examples, clipped by norm
  *     g = g within [-value, value]               clip by value
@@ -28,6 +29,7 @@
 #include "common/job/job.h"
 #include "common/tensor/sample.h"
 #include "proto/order_log.h"
+#include "server/core/correction.h"
 #include "server/core/schedule.h"
 
 /* How one tensor is treated. */
@@ -44,9 +46,10 @@ struct tw_shaping {
     double l2, decoupled;         /* weight decay; 0: none */
     uint32_t rates;               /* learning rates, as multiples of the schedule's; 0: only 1 */
     double rate[TW_RATES_MAX];    /* [rates], the first is 1 */
-    double average;          /* decay of the average of the weights beside them; 0: there is none */
-    bool scores_average;     /* the evaluator gets it instead of the weights */
-    bool norm_wanted;        /* somebody else asks how long the gradient is */
+    double average;      /* decay of the average of the weights beside them; 0: there is none */
+    bool scores_average; /* the evaluator gets it instead of the weights */
+    struct tw_corrections corrections; /* for late gradients */
+    bool norm_wanted;                  /* somebody else asks how long the gradient is */
     bool bare[TW_RATES_MAX]; /* [rates] of tensors without the weight decay of the rule itself */
     const struct tw_treatment *treatment; /* [tensors], borrowed; NULL: all have rate 0 and decay */
 };
@@ -90,19 +93,26 @@ static inline bool tw_shaping_trains(const struct tw_shaping *shaping, uint32_t 
     return shaping->treatment == NULL || shaping->treatment[tensor].update == TW_TENSOR_TRAINED;
 }
 
-/* The divisor of an update: `squares` is the sum of squares of the summed gradient (any value
- * without a clip). 0 for a plain mean, which needs no saying. */
-double tw_shaping_divisor(const struct tw_shaping *shaping, uint64_t examples, double squares);
+/* The divisor of an update: `weighted` as tw_corrections_examples() has it, `squares` the sum of
+ * squares of the summed gradient (any value without a clip). 0 for a plain mean, which needs no
+ * saying. */
+double tw_shaping_divisor(const struct tw_shaping *shaping, uint64_t examples, double weighted,
+                          double squares);
 
 /* The norm of the gradient before any clip: likewise, where SUMS have the squares. */
-double tw_shaping_norm(const struct tw_shaping *shaping, uint64_t examples, double squares);
+double tw_shaping_norm(const struct tw_shaping *shaping, double weighted, double squares);
+
+/* What an update's learning rate is multiplied by for the staleness of its contributions, of which
+ * `freshest` is the smallest. */
+double tw_shaping_lateness(const struct tw_shaping *shaping, uint64_t freshest, uint64_t examples,
+                           double weighted);
 
 /* Scalars of all rates, [rates][TW_OPTIMIZER_SCALARS] of `out`, the rest set to zero; returns the
- * learning rate. Arguments as tw_pace_prepare(). */
+ * learning rate, `lateness` times the schedule's. Other arguments as tw_pace_prepare(). */
 double tw_shaping_prepare(const struct tw_shaping *shaping, const struct tw_pace *pace,
                           const struct tw_optimizer *optimizer,
-                          const struct tw_optimizer_options *options, uint64_t updates,
-                          uint64_t samples, double out[TW_RECORD_SCALARS]);
+                          const struct tw_optimizer_options *options, double lateness,
+                          uint64_t updates, uint64_t samples, double out[TW_RECORD_SCALARS]);
 
 /* The step that a layer-wise rule would take, for some elements of tensor number `tensor`, into
  * work->weights_out: an array of its own, the only one that is written. In `work`: weights and

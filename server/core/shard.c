@@ -522,6 +522,7 @@ void tw_shard_prepare(struct tw_shard *s, const struct tw_prepare *prepare) {
     s->contributors = prepare->count;
     for (uint32_t i = 0; i < prepare->count; i++)
         s->contributor[i] = tw_shard_find_push(s, &prepare->contributions[i]);
+    tw_shard_weigh(s, prepare->contributions, prepare->count);
     tw_shard_clear_sums(s);
     for (uint32_t c = 0; c < s->chunks; c++) {
         s->here[c] = prepare->count - 1;

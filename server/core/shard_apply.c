@@ -39,6 +39,7 @@ static const float *sum_all(struct tw_shard *s, uint32_t chunk) {
     if (s->here[chunk] < s->contributors)
         return NULL;
     for (uint32_t i = 0; i < s->contributors; i++) {
+        tw_shard_correct(s, s->contributor[i], chunk);
         s->input[i] = tw_shard_gradient(s, s->contributor[i], chunk);
         *tw_shard_bytes_state(s, s->contributor[i], chunk) = TW_BYTES_MERGED;
     }
@@ -215,6 +216,7 @@ static void on_permit(struct tw_shard *s, const struct tw_record *record) {
     for (uint32_t i = 0; i < record->count; i++)
         s->contributor[i] = tw_shard_find_push(s, &record->contributions[i]);
     s->contributors = record->count;
+    tw_shard_weigh(s, record->contributions, record->count);
     tw_pool_new_sums(s);
 }
 
@@ -226,6 +228,8 @@ static void open_push(struct tw_shard *s, const struct tw_record *record) {
     push->slot = record->slot;
     push->step = record->step;
     push->position = record->position;
+    push->staleness = 0;
+    push->weight = 1;
 }
 
 /* Nothing of the slot that is not committed is left. */

@@ -35,6 +35,8 @@ void tw_shard_begin_steps(struct tw_shard *s, const struct tw_prepare *prepare) 
     s->measured = 0;
     s->step_sum = (struct tw_tensor_squares){0};
     s->prepare_examples = prepare->examples;
+    s->prepare_weighted = tw_corrections_examples(&s->config.shaping.corrections,
+                                                  prepare->contributions, prepare->count);
     s->prepare_rate = prepare->rate;
     memcpy(s->prepare_scalars, prepare->scalars,
            tw_shaping_scalars(&s->config.shaping) * sizeof *s->prepare_scalars);
@@ -51,7 +53,8 @@ enum tw_shard_work tw_shard_step_next(struct tw_shard *s, struct tw_shard_effect
     const struct tw_update_terms terms = {
         .version = s->prepare_version,
         .examples = s->prepare_examples,
-        .divisor = tw_shaping_divisor(&config->shaping, s->prepare_examples, 0),
+        .divisor =
+            tw_shaping_divisor(&config->shaping, s->prepare_examples, s->prepare_weighted, 0),
         .rate = s->prepare_rate,
         .scalars = s->prepare_scalars};
     struct tw_optimizer_float work = {

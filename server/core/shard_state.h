@@ -27,6 +27,8 @@ struct tw_shard_push {
     double loss;
     uint32_t bad_tensor; /* UINT32_MAX: all finite so far */
     uint32_t next;       /* contributor of the same COMMIT; UINT32_MAX: the last */
+    uint64_t staleness;  /* of the update that it is being summed for */
+    float weight;        /* in it, for that (correction.h) */
 };
 
 struct tw_shard_slot {
@@ -95,7 +97,7 @@ struct tw_shard {
     struct tw_exact_sum squares; /* of the same, when the update may be clipped by norm */
     bool preparing;
     uint64_t prepare_version, prepare_examples;
-    double prepare_rate, prepare_scalars[TW_RECORD_SCALARS];
+    double prepare_weighted, prepare_rate, prepare_scalars[TW_RECORD_SCALARS];
     uint32_t measured; /* chunks of it whose steps are summed, of a layer-wise rule */
     struct tw_tensor_squares step_sum; /* of the tensor that these have come to */
     uint64_t version;                  /* of the last COMMIT */
@@ -194,6 +196,12 @@ void tw_shard_begin_sample(struct tw_shard *s, uint64_t version, uint32_t chunk,
                            const struct tw_optimizer_float *work);
 bool tw_shard_end_sample(struct tw_shard *s, uint32_t chunk, const struct tw_optimizer_float *work,
                          struct tw_shard_effect *effect);
+
+/* shard_correct.c: contributions of an update that become known; and a chunk of one, in place, just
+ * before it is summed */
+void tw_shard_weigh(struct tw_shard *s, const struct tw_contribution *contributions,
+                    uint32_t count);
+void tw_shard_correct(struct tw_shard *s, uint32_t push, uint32_t chunk);
 
 /* shard_apply.c */
 void tw_shard_know_members(struct tw_shard *s);

@@ -2,6 +2,7 @@
 foreach(
   name
   bench
+  corrections
   curves
   decks
   ending

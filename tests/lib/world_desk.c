@@ -83,6 +83,7 @@ static void set_rule(struct world_desk *desk, struct tw_node_config *node) {
     assert_int_equal(tw_optimizer_find(&rule, &options, tw_test_variant(line), NULL), TW_OK);
     node->sequencer.optimizer = node->shard.optimizer = rule;
     node->sequencer.options = node->shard.options = options;
+    node->sequencer.shaping.corrections = node->shard.shaping.corrections = desk->corrections;
 }
 
 static void set_node(struct world_desk *desk, const struct tw_tensor_list *list,

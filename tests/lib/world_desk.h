@@ -16,7 +16,8 @@ struct world_desk {
     const char *mode, *delay, *service; /* as on a command line: "gamma cv=.1" */
     double rate;                        /* of sgd */
     const char *optimizer;              /* NULL: sgd with that rate */
-    int64_t elements;                   /* of x; 0: 1 */
+    struct tw_corrections corrections;
+    int64_t elements; /* of x; 0: 1 */
     double curvature, noise, start;
     const double *target; /* [workers]; NULL: 0 */
     /* The gradient of a step into out, where it is not that of f; NULL: it is. */

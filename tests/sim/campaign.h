@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "common/base/rng.h"
+#include "tests/lib/corrections_text.h"
 #include "tests/sim/cluster.h"
 
 static inline void print_counters(const char *name, const struct cluster_counters *counters) {
@@ -87,6 +88,23 @@ static inline struct tw_shaping draw_shaping(struct tw_rng *rng) {
     return shaping;
 }
 
+/* For half of all seeds none; else any of them, in any order, most of them once. */
+static inline struct tw_corrections draw_corrections(uint64_t seed) {
+    static const char *const lines[] = {
+        "staleness_power",        "staleness_power power=.5 from=zero",
+        "staleness_exp a=.3",     "staleness_limit most=0",
+        "staleness_limit most=2",
+    };
+    struct tw_corrections stack = {.count = 0};
+    struct tw_rng rng;
+    tw_rng_init(&rng, seed, TW_STREAM_JITTER, 3, 0);
+    for (uint64_t more = tw_rng_below(&rng, 2) * 3; more && tw_rng_below(&rng, more + 1); more--) {
+        const char *line = lines[tw_rng_below(&rng, sizeof lines / sizeof *lines)];
+        stack.at[stack.count++] = tw_test_corrections(line, NULL).at[0];
+    }
+    return stack;
+}
+
 /* A configuration drawn from the seed. */
 static inline struct cluster_config draw(uint64_t seed, const char *mode, double faults) {
     static const char *const optimizers[] = {
@@ -121,6 +139,7 @@ static inline struct cluster_config draw(uint64_t seed, const char *mode, double
     config.token = tw_rng_below(&rng, 2);
     config.faults = faults * tw_rng_uniform(&rng);
     config.shaping = draw_shaping(&rng);
+    config.shaping.corrections = draw_corrections(seed);
     if (tw_rng_below(&rng, 2)) {
         config.push = (uint32_t)tw_rng_below(&rng, TW_ENCODINGS);
         config.pull = (uint32_t)tw_rng_below(&rng, TW_ENCODINGS);

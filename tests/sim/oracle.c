@@ -219,20 +219,57 @@ static void settle(struct oracle *o, const struct tw_contribution *c) {
         o->settled[c->slot] = c->step;
 }
 
+/* Of corrections: how much of a contribution counts. */
+static double weight_of(const struct oracle *o, const struct tw_record *record, uint32_t i) {
+    const struct tw_corrections *corrections = &o->shaping.corrections;
+    double best = 0;
+    for (uint32_t k = 0; k < record->count; k++)
+        best = fmax(best, tw_corrections_factor(corrections, record->contributions[k].staleness));
+    return tw_corrections_factor(corrections, record->contributions[i].staleness) / best;
+}
+
+static double weighted_examples(const struct oracle *o, const struct tw_record *record) {
+    double sum = 0;
+    for (uint32_t i = 0; i < record->count; i++)
+        sum += weight_of(o, record, i) * (double)record->contributions[i].examples;
+    return sum;
+}
+
+/* All examples of an update count with the learning rate, or less where they are late. */
+static void check_rate(const struct oracle *o, const struct tw_record *record) {
+    double best = 0, whole = o->options.lr;
+    for (uint32_t k = 0; k < record->count; k++)
+        best = fmax(best, tw_corrections_factor(&o->shaping.corrections,
+                                                record->contributions[k].staleness));
+    double part = o->shaping.sum ? 1 : weighted_examples(o, record) / (double)record->examples;
+    if (o->shaping.corrections.count == 0)
+        part = best = 1;
+    if (fabs(record->rate - whole * best * part) > 1e-15 * whole)
+        fail_msg("update %" PRIu64 " has the learning rate %.17g", record->version, record->rate);
+}
+
 static void sum_up(struct oracle *o, const struct tw_record *record, int t, float *sum) {
     const float *input[64];
-    for (uint32_t i = 0; i < record->count; i++)
-        input[i] =
+    for (uint32_t i = 0; i < record->count; i++) {
+        float *g =
             find(o, record->contributions[i].slot, record->contributions[i].step)->gradient[t];
+        float weight = (float)weight_of(o, record, i);
+        bool trained = o->list->tensors[t].update == TW_TENSOR_TRAINED;
+        for (size_t k = 0; trained && k < (size_t)o->list->tensors[t].elements; k++)
+            g[k] = weight * g[k];
+        input[i] = g;
+    }
     tw_sum_tree(sum, input, (int)record->count, (size_t)o->list->tensors[t].elements);
 }
 
 /* What the sum is divided by, as the record must say it: 0 for a plain mean. */
-static double divisor_of(const struct oracle *o, float *const *sum, uint64_t examples) {
+static double divisor_of(const struct oracle *o, float *const *sum,
+                         const struct tw_record *record) {
     struct tw_exact_sum all = {0};
-    double scale = o->shaping.sum ? 1 : (double)examples;
+    double weighted = weighted_examples(o, record), scale = o->shaping.sum ? 1 : weighted;
+    double plain = scale == (double)record->examples && !o->shaping.sum ? 0 : scale;
     if (o->shaping.clip_norm == 0)
-        return o->shaping.sum ? 1 : 0;
+        return plain;
     for (int t = 0; t < o->list->count; t++) {
         if (o->list->tensors[t].update != TW_TENSOR_TRAINED)
             continue;
@@ -246,7 +283,7 @@ static double divisor_of(const struct oracle *o, float *const *sum, uint64_t exa
     double total = tw_exact_sum_value(&all);
     if (sqrt(total) / scale > o->shaping.clip_norm)
         return sqrt(total) / o->shaping.clip_norm;
-    return o->shaping.sum ? 1 : 0;
+    return plain;
 }
 
 static void shape(const struct oracle *o, const struct tw_record *record, int t, float *g) {
@@ -352,7 +389,8 @@ static void apply_all(struct oracle *o, const struct tw_record *record) {
     float **sum = make_set(o->list);
     for (int t = 0; t < o->list->count; t++)
         sum_up(o, record, t, sum[t]);
-    double divisor = divisor_of(o, sum, record->examples);
+    double divisor = divisor_of(o, sum, record);
+    check_rate(o, record);
     assert_memory_equal(&record->divisor, &divisor, sizeof divisor);
     assert_int_equal(record->ratio_count, o->optimizer->ratio ? o->list->count : 0);
     for (int t = 0; t < o->list->count && record->ratio_count; t++)
@@ -379,6 +417,7 @@ static void on_commit(struct oracle *o, const struct tw_record *record) {
         assert_true(i == 0 || c->slot > c[-1].slot ||
                     (c->slot == c[-1].slot && c->step > c[-1].step));
         struct read *read = find(o, c->slot, c->step);
+        assert_true(c->staleness <= tw_corrections_limit(&o->shaping.corrections));
         oracle_gradient(o->list, o->seed, c->slot * o->width, o->width, c->step, o->not_finite,
                         (const float *const *)read->weights, read->gradient, &examples, &loss);
         for (int t = 0; t < o->list->count; t++)

@@ -196,7 +196,7 @@ static void a_group_without_decay_has_none_of_the_rule(void **state) {
         const struct tw_update_terms terms = {.examples = 1, .scalars = scalars, .ratios = ratios};
         assert_int_equal(tw_optimizer_find(&rule, &options, tw_test_variant(lines[l]), NULL),
                          TW_OK);
-        tw_shaping_prepare(&shaping, &still, rule, &options, 0, 0, scalars);
+        tw_shaping_prepare(&shaping, &still, rule, &options, 1, 0, 0, scalars);
         for (uint32_t tensor = 0; tensor < 2; tensor++) {
             float w = 4, g = 0, m = 0, v = 0;
             struct tw_optimizer_float work = {

@@ -22,20 +22,20 @@ static const struct tw_optimizer *rule(const char *line, struct tw_optimizer_opt
 
 static void a_mean_needs_no_saying(void **state) {
     struct tw_shaping shaping = {.rates = 1, .rate = {1}};
-    assert_true(tw_shaping_divisor(&shaping, 128, 1e9) == 0);
+    assert_true(tw_shaping_divisor(&shaping, 128, 128, 1e9) == 0);
     shaping.sum = true;
-    assert_true(tw_shaping_divisor(&shaping, 128, 1e9) == 1);
+    assert_true(tw_shaping_divisor(&shaping, 128, 128, 1e9) == 1);
 }
 
 static void clips_by_the_norm_of_what_is_applied(void **state) {
     struct tw_shaping shaping = {.clip_norm = 1};
-    assert_true(tw_shaping_divisor(&shaping, 1, 25) == 5);
-    assert_true(tw_shaping_divisor(&shaping, 5, 25) == 0); /* the mean has norm 1: not above */
-    assert_true(tw_shaping_divisor(&shaping, 4, 25) == 5);
-    assert_true(tw_shaping_divisor(&shaping, 1, 0) == 0);
+    assert_true(tw_shaping_divisor(&shaping, 1, 1, 25) == 5);
+    assert_true(tw_shaping_divisor(&shaping, 5, 5, 25) == 0); /* the mean has norm 1: not above */
+    assert_true(tw_shaping_divisor(&shaping, 4, 4, 25) == 5);
+    assert_true(tw_shaping_divisor(&shaping, 1, 1, 0) == 0);
     shaping = (struct tw_shaping){.clip_norm = 2, .sum = true};
-    assert_true(tw_shaping_divisor(&shaping, 100, 25) == 2.5);
-    assert_true(tw_shaping_divisor(&shaping, 100, 4) == 1);
+    assert_true(tw_shaping_divisor(&shaping, 100, 100, 25) == 2.5);
+    assert_true(tw_shaping_divisor(&shaping, 100, 100, 4) == 1);
 }
 
 static void every_rate_has_scalars_of_its_own(void **state) {
@@ -44,7 +44,7 @@ static void every_rate_has_scalars_of_its_own(void **state) {
     const struct tw_pace still = {.epoch_samples = 0};
     struct tw_shaping shaping = {.rates = 3, .rate = {1, .5, 4}};
     double got[TW_RECORD_SCALARS], exact[TW_OPTIMIZER_SCALARS];
-    assert_true(tw_shaping_prepare(&shaping, &still, adam, &options, 6, 0, got) == .1);
+    assert_true(tw_shaping_prepare(&shaping, &still, adam, &options, 1, 6, 0, got) == .1);
     for (int i = 0; i < 3; i++) {
         adam->prepare(&options, 7, shaping.rate[i] * .1, exact);
         assert_memory_equal(got + i * TW_OPTIMIZER_SCALARS, exact, sizeof exact);
@@ -64,8 +64,8 @@ static void apply(const struct tw_shaping *shaping, uint32_t tensor, uint64_t ex
     double scalars[TW_RECORD_SCALARS];
     float out[2];
     struct tw_update_terms terms = {.examples = examples, .scalars = scalars};
-    terms.rate = tw_shaping_prepare(shaping, &still, sgd, &options, 0, 0, scalars);
-    terms.divisor = tw_shaping_divisor(shaping, examples, squares);
+    terms.rate = tw_shaping_prepare(shaping, &still, sgd, &options, 1, 0, 0, scalars);
+    terms.divisor = tw_shaping_divisor(shaping, examples, (double)examples, squares);
     struct tw_optimizer_float work = {.count = 2, .weights_in = weights, .weights_out = out};
     tw_shaping_apply(shaping, sgd, &options, &terms, tensor, &work, gradient);
     memcpy(weights, out, sizeof out);
@@ -106,7 +106,7 @@ static void the_decay_is_outside_of_adams_moments(void **state) {
     double scalars[TW_RECORD_SCALARS];
     float w = 2, g = -7, m = 0, v = 0;
     struct tw_update_terms terms = {.examples = 1, .scalars = scalars};
-    terms.rate = tw_shaping_prepare(&shaping, &still, adam, &options, 0, 0, scalars);
+    terms.rate = tw_shaping_prepare(&shaping, &still, adam, &options, 1, 0, 0, scalars);
     struct tw_optimizer_float work = {
         .count = 1, .weights_in = &w, .weights_out = &w, .state = {&m, &v}};
     tw_shaping_apply(&shaping, adam, &options, &terms, 0, &work, &g);

@@ -1,0 +1,110 @@
+#include "server/core/correction.h"
+
+#include <stdio.h>
+#include <string.h>
+
+extern const struct tw_correction tw_correction_staleness_power;
+extern const struct tw_correction tw_correction_staleness_exp;
+extern const struct tw_correction tw_correction_staleness_limit;
+
+const struct tw_correction *const tw_corrections_known[] = {
+    &tw_correction_staleness_power,
+    &tw_correction_staleness_exp,
+    &tw_correction_staleness_limit,
+};
+enum { KNOWN = sizeof tw_corrections_known / sizeof tw_corrections_known[0] };
+const int tw_correction_count = KNOWN;
+
+/* Far below any learning rate that moves a weight. */
+#define LEAST_FACTOR 0x1p-512
+
+/* ---- from the job ---- */
+
+const struct tw_correction *tw_correction_named(const char *name) {
+    for (int i = 0; i < KNOWN; i++)
+        if (strcmp(tw_corrections_known[i]->name, name) == 0)
+            return tw_corrections_known[i];
+    return NULL;
+}
+
+enum tw_status tw_correction_need(const struct tw_correction **out,
+                                  const struct tw_variant *variant, struct tw_error *error) {
+    const char *names[KNOWN];
+    *out = tw_correction_named(variant->name);
+    if (*out != NULL)
+        return TW_OK;
+    for (int i = 0; i < KNOWN; i++)
+        names[i] = tw_corrections_known[i]->name;
+    return tw_unknown_variant(variant, "correction", names, KNOWN, sizeof names[0], error);
+}
+
+static enum tw_status take(struct tw_corrections *out, const struct tw_variant *variant,
+                           struct tw_error *error) {
+    const struct tw_correction *kind;
+    enum tw_status status = tw_correction_need(&kind, variant, error);
+    if (status != TW_OK)
+        return status;
+    for (uint32_t i = 0; i < out->count; i++)
+        if (out->at[i].kind == kind)
+            return tw_job_error(error, variant->where, variant->path,
+                                "%s stands in the list already; give each correction once",
+                                kind->name);
+    out->at[out->count].kind = kind;
+    return tw_options_read(variant, kind->rules, kind->rule_count, &out->at[out->count++].options,
+                           error);
+}
+
+enum tw_status tw_corrections_find(struct tw_corrections *out, const struct tw_job *job,
+                                   struct tw_error *error) {
+    enum tw_status status = TW_OK;
+    *out = (struct tw_corrections){.count = 0};
+    for (int i = 0; status == TW_OK && i < job->correction_count; i++)
+        status = take(out, &job->corrections[i], error);
+    return status;
+}
+
+/* ---- of a stack ---- */
+
+uint64_t tw_corrections_limit(const struct tw_corrections *corrections) {
+    uint64_t least = UINT64_MAX;
+    for (uint32_t i = 0; i < corrections->count; i++) {
+        const struct tw_correction *kind = corrections->at[i].kind;
+        uint64_t limit = kind->limit ? kind->limit(&corrections->at[i].options) : UINT64_MAX;
+        least = limit < least ? limit : least;
+    }
+    return least;
+}
+
+double tw_corrections_factor(const struct tw_corrections *corrections, uint64_t staleness) {
+    double factor = 1;
+    for (uint32_t i = 0; i < corrections->count; i++)
+        if (corrections->at[i].kind->factor)
+            factor *= corrections->at[i].kind->factor(&corrections->at[i].options, staleness);
+    return factor > LEAST_FACTOR ? factor : LEAST_FACTOR;
+}
+
+uint64_t tw_contributions_freshest(const struct tw_contribution *contributions, uint32_t count) {
+    uint64_t freshest = UINT64_MAX;
+    for (uint32_t i = 0; i < count; i++)
+        if (contributions[i].staleness < freshest)
+            freshest = contributions[i].staleness;
+    return freshest;
+}
+
+double tw_corrections_weight(const struct tw_corrections *corrections, uint64_t staleness,
+                             uint64_t freshest) {
+    if (staleness == freshest)
+        return 1;
+    return tw_corrections_factor(corrections, staleness) /
+           tw_corrections_factor(corrections, freshest);
+}
+
+double tw_corrections_examples(const struct tw_corrections *corrections,
+                               const struct tw_contribution *contributions, uint32_t count) {
+    uint64_t freshest = tw_contributions_freshest(contributions, count);
+    double sum = 0;
+    for (uint32_t i = 0; i < count; i++)
+        sum += tw_corrections_weight(corrections, contributions[i].staleness, freshest) *
+               (double)contributions[i].examples;
+    return sum;
+}

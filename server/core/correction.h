@@ -1,0 +1,95 @@
+/* Corrections for late gradients: what is done about the staleness of a gradient before it becomes
+ * part of an update. Each is a const table in one file; a job stacks them (`corrections`).
+ *
+ * The staleness tau of a contribution is the number of updates applied between the RELEASE it was
+ * computed on and its own COMMIT; nothing is ever done to one of staleness 0, so that modes
+ * without late gradients have the same bits with and without corrections. There are two kinds:
+ *
+ *   factors   f(tau) of the learning rate; those of a stack are multiplied
+ *   a limit   gradients above it are dropped: logged, counted, never applied
+ *
+ * An update of contributions i, each the sum S_i over n_i examples, is to move the weights by
+ *
+ *     lr sum_i f(tau_i) S_i / sum_i n_i
+ *
+ * and the learning rate of an update is one number, which rules with a state (momentum, adam) use
+ * in ways of their own. So with m the smallest tau_i the contributions get weights
+ * c_i = f(tau_i) / f(m), exactly 1 for the freshest, and the update is made with
+ *
+ *     gradient        sum_i c_i S_i / sum_i c_i n_i
+ *     learning rate   lr f(m) sum_i c_i n_i / sum_i n_i
+ *
+ * whose product is the above. With one contribution the gradient is untouched, and the learning
+ * rate is lr f(tau), as the papers have it. (`gradient: sum` divides by nothing: then the gradient
+ * is sum_i c_i S_i, and the learning rate lr f(m).)
+ *
+ * Used by the sequencer (limit, learning rate, divisor), shards and replay (weights). Pure.
+ */
+#ifndef TW_CORE_CORRECTION_H
+#define TW_CORE_CORRECTION_H
+
+#include "common/job/job.h"
+#include "proto/order_log.h"
+
+/* Options of all corrections in one struct; a table names those it has. */
+struct tw_correction_options {
+    double power, decay;
+    int from; /* enum of correction_factors.c */
+    int64_t most;
+};
+
+struct tw_correction {
+    const char *name;
+    const char *formula; /* one line */
+    const char *source;  /* paper and equation */
+    const struct tw_option_rule *rules;
+    int rule_count;
+    /* Of the learning rate: in (0, 1], 1 at staleness 0, and not growing with it. NULL: 1. */
+    double (*factor)(const struct tw_correction_options *options, uint64_t staleness);
+    /* The largest staleness that is applied. NULL: any. */
+    uint64_t (*limit)(const struct tw_correction_options *options);
+};
+
+/* All corrections, in the order of --help. */
+extern const struct tw_correction *const tw_corrections_known[];
+extern const int tw_correction_count;
+
+/* A stack of them. All zeros: none. */
+struct tw_corrections {
+    uint32_t count;
+    struct {
+        const struct tw_correction *kind;
+        struct tw_correction_options options;
+    } at[TW_CORRECTIONS_MAX];
+};
+
+/* The table of this name, for struct tw_rule_book and the command line; NULL: there is none. */
+const struct tw_correction *tw_correction_named(const char *name);
+
+/* The same, of a variant. TW_JOB: unknown, with the nearest known one. */
+enum tw_status tw_correction_need(const struct tw_correction **out,
+                                  const struct tw_variant *variant, struct tw_error *error);
+
+/* What the job says. TW_JOB: an unknown name (with the nearest known one), as tw_options_read(), or
+ * one name twice. */
+enum tw_status tw_corrections_find(struct tw_corrections *out, const struct tw_job *job,
+                                   struct tw_error *error);
+
+/* The largest staleness that is applied; UINT64_MAX: any. */
+uint64_t tw_corrections_limit(const struct tw_corrections *corrections);
+
+/* f(staleness) of the whole stack, at least 2^-512: so quotients of two are finite. */
+double tw_corrections_factor(const struct tw_corrections *corrections, uint64_t staleness);
+
+/* The smallest staleness among contributions. */
+uint64_t tw_contributions_freshest(const struct tw_contribution *contributions, uint32_t count);
+
+/* c of a contribution of an update whose freshest has the staleness `freshest`. */
+double tw_corrections_weight(const struct tw_corrections *corrections, uint64_t staleness,
+                             uint64_t freshest);
+
+/* sum_i c_i n_i over them, in their order; without corrections that of their examples. */
+double tw_corrections_examples(const struct tw_corrections *corrections,
+                               const struct tw_contribution *contributions, uint32_t count);
+
+#endif
