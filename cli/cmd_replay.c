@@ -148,7 +148,8 @@ static bool same_group(const struct tw_job_group *a, const struct tw_job_group *
 
 static bool same_shaping(const struct tw_job *a, const struct tw_job *b) {
     bool same = a->gradient_sum == b->gradient_sum && a->clip_norm == b->clip_norm &&
-                a->clip_value == b->clip_value && a->l2 == b->l2 && a->decoupled == b->decoupled &&
+                a->local.steps == b->local.steps && a->clip_value == b->clip_value &&
+                a->l2 == b->l2 && a->decoupled == b->decoupled &&
                 a->group_count == b->group_count && a->correction_count == b->correction_count;
     for (int i = 0; same && i < a->group_count; i++)
         same = same_group(&a->groups[i], &b->groups[i]);

@@ -91,6 +91,21 @@ static enum tw_status check_slots(const struct tw_job *job, const struct tw_dial
                         job->slots, job->workers, dial->word);
 }
 
+/* The rate of local steps is the rule's where that makes an update their mean. */
+static enum tw_status find_local_rate(struct tw_checked_job *checked, struct tw_error *error) {
+    struct tw_job *job = checked->job;
+    if (job->local.steps == 1 || job->local_rate_given)
+        return TW_OK;
+    bool plain = strcmp(checked->optimizer->name, "sgd") == 0 && !job->schedule.name;
+    if (!plain)
+        return tw_job_error(error, job->local_where, "local_steps.lr",
+                            "missing; only with optimizer sgd and no schedule it is "
+                            "optimizer.lr. Write {steps: %u, lr: ...}",
+                            job->local.steps);
+    job->local.rate = checked->optimizer_options.lr;
+    return TW_OK;
+}
+
 /* Of every part of every slot; the last has no more rows than the others. */
 static enum tw_status check_rows(const struct tw_checked_job *checked, struct tw_error *error) {
     const struct tw_job *job = checked->job;
@@ -191,7 +206,9 @@ static enum tw_status check_words(struct tw_checked_job *checked, struct tw_erro
         return tw_job_error(error, job->schedule.where, "schedule.watch",
                             "test, but the job has no data.test; give it some, or write watch: "
                             "train");
-    status = find_shaping(checked, error);
+    status = find_local_rate(checked, error);
+    if (!status)
+        status = find_shaping(checked, error);
     if (status)
         return status;
     status = tw_dial_parse(job->mode, job->mode_where, job->workers, &checked->dial, error);

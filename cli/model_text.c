@@ -17,6 +17,7 @@ enum tw_status tw_model_summarise(struct tw_model_summary *out,
         .width = (uint32_t)(job->slots / job->workers),
         .slots = (uint32_t)job->slots,
         .parts = (uint32_t)job->accumulate,
+        .local = job->local,
     };
     uint32_t share = tw_sampler_share(shares.batch, shares.slots, 0);
     *out = (struct tw_model_summary){.rows = (int)tw_sampler_part(share, shares.parts, 0).rows};

@@ -86,6 +86,7 @@ static enum tw_status make_replay(struct replaying *r, struct tw_error *error) {
         .slots = (uint32_t)job->slots,
         .width = (uint32_t)(job->slots / job->workers),
         .parts = (uint32_t)job->accumulate,
+        .local = job->local,
         .end_samples = end_samples(r),
         .end_updates = (uint64_t)job->updates,
         .optimizer = replayer->checked->optimizer,

@@ -256,6 +256,7 @@ static enum tw_status make_workers(struct simulating *s, struct tw_error *error)
         .width = (uint32_t)(s->job->slots / s->job->workers),
         .slots = (uint32_t)s->job->slots,
         .parts = (uint32_t)s->job->accumulate,
+        .local = s->job->local,
     };
     static const float *none[TW_TENSORS_MAX]; /* bound to a worker's before each step */
     config.weights = none;
@@ -288,6 +289,7 @@ static enum tw_status make_world(struct simulating *s, struct tw_error *error) {
         .loss_fails = loss == TW_LOSS_FAIL,
         .seed = of->seed,
         .measures = s->has_order && s->job->trace.on,
+        .local_steps = s->job->local.steps,
         .program = {.context = s,
                     .gradient = gradient,
                     .evaluate = evaluate,

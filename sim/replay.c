@@ -141,6 +141,7 @@ void tw_replay_free(struct tw_replay *replay) {
         tw_sampler_free(replay->slot[i].sampler);
     tw_version_drop(replay, replay->current);
     tw_version_drop(replay, replay->received);
+    tw_version_drop(replay, replay->local);
     while (replay->unused != NULL) {
         struct tw_version *version = replay->unused;
         replay->unused = version->next;
@@ -149,6 +150,7 @@ void tw_replay_free(struct tw_replay *replay) {
     for (int i = 0; i < TW_OPTIMIZER_STATES; i++)
         free(replay->state[i].memory);
     free(replay->average.memory);
+    free(replay->path.memory);
     free(replay->average_tensors);
     for (int i = 0; i < TW_SUMS_MAX; i++)
         free(replay->sum[i].memory);
@@ -397,29 +399,14 @@ static void pass_border(struct tw_replay *replay, uint64_t samples_before) {
         tw_replay_end_stretch(replay);
 }
 
-/* The gradients of a worker's slots, part by part: their sum is what it sends, rounded once, and
- * added to that of the update; and their losses, by the same tree. */
+/* What a worker pushed, rounded once, is added to the sum of the update. */
 static enum tw_status add_contribution(struct tw_replay *replay, const struct tw_contribution *c,
                                        bool last, struct tw_score *score, struct tw_error *error) {
     const struct tw_read *read = *find_read(rank_of(replay, c->slot), c->step);
     const struct tw_version *weights = replay->config.fresh ? replay->current : read->weights;
-    struct tw_tree_sum loss = {0};
-    const uint32_t width = replay->config.width, parts = replay->config.parts;
-    const uint32_t leaves = width * parts;
-    int base = replay->sums;
     enum tw_status status = tw_replay_receive(replay, weights, &weights, error);
-    *score = (struct tw_score){0};
-    for (uint32_t i = 0; status == TW_OK && i < leaves; i++) {
-        struct tw_score leaf = {0};
-        status = tw_replay_compute(replay, c->slot + i / parts, c->step, i % parts, weights, &leaf,
-                                   error);
-        if (status == TW_OK)
-            status = tw_replay_add(replay, base, 1, i + 1 == leaves, error);
-        score->examples += leaf.examples;
-        score->correct += leaf.correct;
-        tw_tree_sum_add(&loss, leaf.loss);
-    }
-    score->loss = tw_tree_sum_total(&loss);
+    if (status == TW_OK)
+        status = tw_replay_push(replay, c->slot, c->step, weights, score, error);
     if (status == TW_OK) {
         uint64_t staleness = replay->config.fresh ? 0 : c->staleness;
         tw_replay_round(replay);
@@ -427,7 +414,7 @@ static enum tw_status add_contribution(struct tw_replay *replay, const struct tw
         replay->weighted +=
             (double)score->examples *
             tw_corrections_weight(&replay->config.shaping.corrections, staleness, replay->freshest);
-        status = tw_replay_add(replay, 0, width, last, error);
+        status = tw_replay_add(replay, 0, replay->config.width, last, error);
     }
     return status == TW_OK ? compare(replay, c, score, error) : status;
 }

@@ -18,8 +18,8 @@
  * Used by `talweg replay`. One thread, which has called tw_gemm_start(). No files, no
  * clock. Memory: one version of the weights per gradient that is being computed (those that
  * read the same version share it), the rule's state, one net per batch shape, and
- * log2(slots * parts) + 1 gradients. A log is not trusted: what cannot be is TW_DATA with the
- * position of the record.
+ * log2(slots * parts) + 1 gradients; with local steps one more of each. A log is not
+ * trusted: what cannot be is TW_DATA with the position of the record.
  */
 #ifndef TW_SIM_REPLAY_H
 #define TW_SIM_REPLAY_H
@@ -47,6 +47,7 @@ struct tw_replay_config {
     uint32_t slots;      /* gradients of an update by all workers */
     uint32_t width;      /* of them of each worker: 1, or a power of two */
     uint32_t parts;      /* in which each is computed, likewise */
+    struct tw_local_steps local;       /* at least 1 */
     uint64_t end_samples, end_updates; /* at which a run ends, as the sequencer's; 0: none */
     const struct tw_optimizer *optimizer;
     struct tw_optimizer_options options;

@@ -1,6 +1,10 @@
 /* What workers do: samples, forward, backward; and what the evaluator does. */
 #include <stdlib.h>
+#include <string.h>
 
+#include "common/base/arith.h"
+#include "common/base/tree_sum.h"
+#include "common/tensor/kernels.h"
 #include "sim/replay_state.h"
 
 enum tw_status tw_replay_share_batch(struct tw_replay *replay, struct tw_error *error) {
@@ -83,9 +87,10 @@ enum tw_status tw_replay_receive(struct tw_replay *replay, const struct tw_versi
     return TW_OK;
 }
 
-enum tw_status tw_replay_compute(struct tw_replay *replay, uint32_t slot, uint64_t step,
-                                 uint32_t number, const struct tw_version *version,
-                                 struct tw_score *score, struct tw_error *error) {
+/* The gradient of one part of a slot's local step into replay->gradient. */
+static enum tw_status compute(struct tw_replay *replay, uint32_t slot, uint64_t step,
+                              uint32_t number, const struct tw_version *version,
+                              struct tw_score *score, struct tw_error *error) {
     struct tw_part part = tw_sampler_part(replay->slot[slot].rows, replay->config.parts, number);
     struct tw_net *net = NULL;
     int first, tensors;
@@ -101,6 +106,100 @@ enum tw_status tw_replay_compute(struct tw_replay *replay, uint32_t slot, uint64
         continue;
     replay->gradient = tw_net_gradient(net, 0);
     return TW_OK;
+}
+
+/* What a push amounts to so far. */
+struct pushed {
+    int64_t examples, correct;
+    struct tw_tree_sum loss, slot_loss; /* of slots; of what the present one computes */
+};
+
+/* All parts of a local step, summed into replay->gradient. */
+static enum tw_status take_step(struct tw_replay *replay, uint32_t slot, uint64_t step,
+                                const struct tw_version *version, struct pushed *pushed,
+                                struct tw_error *error) {
+    const uint32_t parts = replay->config.parts;
+    const int base = replay->sums;
+    enum tw_status status = TW_OK;
+    for (uint32_t i = 0; status == TW_OK && i < parts; i++) {
+        struct tw_score score = {0};
+        status = compute(replay, slot, step, i, version, &score, error);
+        if (status == TW_OK)
+            status = tw_replay_add(replay, base, 1, i + 1 == parts, error);
+        pushed->examples += score.examples;
+        pushed->correct += score.correct;
+        tw_tree_sum_add(&pushed->slot_loss, score.loss);
+    }
+    return status;
+}
+
+static enum tw_status make_path(struct tw_replay *replay, struct tw_error *error) {
+    enum tw_status status = TW_OK;
+    if (replay->local == NULL)
+        status = tw_version_take(replay, &replay->local, error);
+    if (status == TW_OK && replay->path.at == NULL)
+        status = tw_replay_plane(replay, &replay->path, error);
+    return status;
+}
+
+/* Local step number `walked` of a slot, made on `from`: its gradient goes into the sum of them,
+ * replay->gradient, and a step down it leads to replay->local. */
+static void walk(struct tw_replay *replay, uint32_t walked, const struct tw_version *from,
+                 uint32_t rows) {
+    const struct tw_tensor_list *list = &replay->config.model->list;
+    float *path = replay->path.at;
+    size_t at = 0;
+    for (int t = 0; t < list->count; t++) {
+        size_t count = (size_t)list->tensors[t].elements;
+        if (list->tensors[t].update == TW_TENSOR_TRAINED)
+            tw_descend(replay->local->plane.at + at, from->tensors[t], replay->gradient + at,
+                       (float)rows, (float)replay->config.local.rate, count);
+        at += count;
+    }
+    if (walked == 0)
+        memcpy(path, replay->gradient, replay->elements * sizeof(float));
+    else
+        tw_sum_tree(path, (const float *const[]){path, replay->gradient}, 2, replay->elements);
+    replay->gradient = path;
+}
+
+/* All local steps of a slot, summed into replay->gradient. */
+static enum tw_status walk_slot(struct tw_replay *replay, uint32_t slot, uint64_t step,
+                                const struct tw_version *version, struct pushed *pushed,
+                                struct tw_error *error) {
+    const uint32_t steps = replay->config.local.steps;
+    uint64_t end;
+    if (!tw_u64_multiply(step, steps, &end))
+        return tw_error_set(error, TW_DATA, "slot %u has no step %llu", slot,
+                            (unsigned long long)step);
+    enum tw_status status = steps > 1 ? make_path(replay, error) : TW_OK;
+    for (uint32_t i = 0; status == TW_OK && i < steps; i++) {
+        const struct tw_version *from = i > 0 ? replay->local : version;
+        status = take_step(replay, slot, end - steps + 1 + i, from, pushed, error);
+        if (status == TW_OK && steps > 1)
+            walk(replay, i, from, replay->slot[slot].rows);
+    }
+    return status;
+}
+
+enum tw_status tw_replay_push(struct tw_replay *replay, uint32_t slot, uint64_t step,
+                              const struct tw_version *version, struct tw_score *score,
+                              struct tw_error *error) {
+    const uint32_t width = replay->config.width;
+    const int base = replay->sums;
+    struct pushed pushed = {0};
+    enum tw_status status = TW_OK;
+    for (uint32_t i = 0; status == TW_OK && i < width; i++) {
+        pushed.slot_loss = (struct tw_tree_sum){0};
+        status = walk_slot(replay, slot + i, step, version, &pushed, error);
+        tw_tree_sum_add(&pushed.loss, tw_tree_sum_total(&pushed.slot_loss));
+        if (status == TW_OK)
+            status = tw_replay_add(replay, base, 1, i + 1 == width, error);
+    }
+    *score = (struct tw_score){.loss = tw_tree_sum_total(&pushed.loss),
+                               .examples = pushed.examples,
+                               .correct = pushed.correct};
+    return status;
 }
 
 /* As the evaluator of a run does it: the last batch is filled up with zeros. */

@@ -66,6 +66,8 @@ struct tw_replay {
     struct tw_read *unused_read;
     struct tw_net *net[2];     /* of the batch shapes that occur; made at their first part */
     uint32_t *samples;         /* [rows of the largest share] */
+    struct tw_version *local;  /* where local steps have led; NULL until it is needed, as: */
+    struct tw_plane path;      /* the sum of their gradients */
     struct tw_net *evaluation; /* NULL until it is needed */
     struct tw_plane sum[TW_SUMS_MAX];
     uint32_t sum_parts[TW_SUMS_MAX]; /* gradients in each */
@@ -95,10 +97,11 @@ enum tw_status tw_replay_share_batch(struct tw_replay *replay, struct tw_error *
  * call. */
 enum tw_status tw_replay_receive(struct tw_replay *replay, const struct tw_version *version,
                                  const struct tw_version **out, struct tw_error *error);
-/* Computes the gradient of a part of a slot's step on these weights into replay->gradient. */
-enum tw_status tw_replay_compute(struct tw_replay *replay, uint32_t slot, uint64_t step,
-                                 uint32_t number, const struct tw_version *version,
-                                 struct tw_score *score, struct tw_error *error);
+/* Computes what the worker of this block of slots pushes for a step with these weights into
+ * replay->gradient. */
+enum tw_status tw_replay_push(struct tw_replay *replay, uint32_t slot, uint64_t step,
+                              const struct tw_version *version, struct tw_score *score,
+                              struct tw_error *error);
 
 /* replay_update.c: versions. */
 enum tw_status tw_version_take(struct tw_replay *replay, struct tw_version **out,

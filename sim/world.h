@@ -71,10 +71,11 @@ struct tw_world_config {
     double bandwidth; /* of each process, each way, in bytes per second; INFINITY: no limit */
     const struct tw_mishap *mishaps; /* [mishap_count] */
     size_t mishap_count;
-    double loss_seconds; /* a worker that is gone for so long is lost; INFINITY: never */
-    bool loss_fails;     /* then the run ends; else the worker is evicted */
-    uint64_t seed;       /* of handshakes and back-offs */
-    bool measures;       /* workers tell the lead what they measure of their steps */
+    double loss_seconds;  /* a worker that is gone for so long is lost; INFINITY: never */
+    bool loss_fails;      /* then the run ends; else the worker is evicted */
+    uint64_t seed;        /* of handshakes and back-offs */
+    bool measures;        /* workers tell the lead what they measure of their steps */
+    uint32_t local_steps; /* delays that computing a push takes; 0: one */
     struct tw_world_program program;
 };
 

@@ -92,9 +92,11 @@ static void hand_out(struct tw_world *world, uint32_t index) {
 
 static void begin_computing(struct tw_world *world, uint32_t index) {
     struct tw_world_worker *worker = &world->worker[index];
+    double seconds = 0;
     worker->computes = true;
-    worker->due_ns =
-        world->now_ns + tw_world_ns(tw_delay_next(&world->config.delay, &worker->delay));
+    for (uint32_t i = 0; i == 0 || i < world->config.local_steps; i++)
+        seconds += tw_delay_next(&world->config.delay, &worker->delay);
+    worker->due_ns = world->now_ns + tw_world_ns(seconds);
     tw_world_put(world, worker->due_ns, TW_WORLD_COMPUTED, index, ++worker->computations);
 }
 

@@ -23,6 +23,7 @@
 /* Cluster. */
 #define TW_WORKERS_MAX 4096
 #define TW_SLOTS_MAX 4096
+#define TW_LOCAL_STEPS_MAX 65536
 #define TW_PARTS_MAX 4096 /* that a slot's share of an update is computed in */
 #define TW_SERVERS_MAX 64
 #define TW_NUMERICS_MAX 128 /* bytes of a numerics id */

@@ -66,6 +66,12 @@ enum tw_loss_action {
 
 extern const char *const tw_loss_actions[]; /* their words, by number; NULL at the end */
 
+/* Steps of plain descent that a slot makes between two reads. The last of them is the update's. */
+struct tw_local_steps {
+    uint32_t steps; /* 1: none of its own */
+    double rate;    /* learning rate of those before the last */
+};
+
 enum tw_data_shard { TW_SHARD_EPOCH, TW_SHARD_FIXED, TW_SHARD_OWN };
 
 struct tw_job {
@@ -85,7 +91,7 @@ struct tw_job {
         bool flip;    /* or are mirrored at random */
     } augment;
     char data_sha256[65]; /* of the training data (worker/data/dataset.h); "": not given */
-    int64_t batch;        /* examples per update, over all slots */
+    int64_t batch;        /* examples per update, or per local step, over all slots */
     double epochs;        /* 0: not given */
     int64_t updates;      /* 0: not given; at least one of the two is */
     struct tw_variant optimizer;
@@ -119,6 +125,9 @@ struct tw_job {
     struct tw_where slots_where;
     int accumulate; /* parts that a slot's share of an update is computed in, a power of two */
     struct tw_where accumulate_where;
+    struct tw_local_steps local;
+    bool local_rate_given; /* else it is the optimizer's (cli/job_check.c) */
+    struct tw_where local_where;
     uint64_t seed;
     struct tw_seeds seeds; /* of single streams: the job's own, or `seed` */
     struct {
@@ -202,9 +211,9 @@ enum tw_status tw_job_write(const struct tw_job *job, const char *const *notes, 
 
 /* SHA-256 over what server and workers must agree on: model, optimizer, training data's format,
  * number of samples and sharding, batch, epochs, updates, mode, turns, workers, slots, accumulate,
- * seeds, chunk size, encodings; not over paths, test data, number of servers, the loss of workers,
- * the trace or names. `samples` of the training data; 0: gradients of the user's own. 32 bytes. The
- * job is resolved (asserted). */
+ * local steps, seeds, chunk size, encodings; not over paths, test data, number of servers, the loss
+ * of workers, the trace or names. `samples` of the training data; 0: gradients of the user's own.
+ * 32 bytes. The job is resolved (asserted). */
 void tw_job_digest(const struct tw_job *job, uint64_t samples, uint8_t digest[32]);
 
 #endif

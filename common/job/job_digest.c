@@ -149,6 +149,10 @@ void tw_job_digest(const struct tw_job *job, uint64_t samples, uint8_t digest[32
     add_number(&sha, "slots", job->slots);
     if (job->accumulate > 1)
         add_number(&sha, "accumulate", job->accumulate);
+    if (job->local.steps > 1) {
+        add_number(&sha, "local steps", job->local.steps);
+        add_real(&sha, "of rate", job->local.rate);
+    }
     add_number(&sha, "seed", (int64_t)job->seed);
     if (job->seeds.init != job->seed)
         add_number(&sha, "seed of init", (int64_t)job->seeds.init);

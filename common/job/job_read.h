@@ -98,6 +98,8 @@ enum tw_status tw_read_sha256(const struct tw_job_reader *reader, const struct t
 /* on_worker_loss: a word, or {action: ..., after: ..., silent: ...}; on_divergence: a word
  * (job_loss.c). */
 enum tw_status tw_read_loss(const struct tw_job_reader *reader);
+/* job_local.c: local_steps; after what updates say (tw_read_update). */
+enum tw_status tw_read_local_steps(const struct tw_job_reader *reader);
 enum tw_status tw_read_divergence(const struct tw_job_reader *reader);
 
 /* stop: {patience: ..., loss: ..., ...} (job_stop.c). */

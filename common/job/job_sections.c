@@ -23,11 +23,11 @@ static const char *const later_keys[] = {
 
 static enum tw_status check_top(const struct tw_job_reader *reader) {
     static const char *const names[] = {
-        "model",       "data",       "batch",          "epochs",        "updates", "optimizer",
-        "schedule",    "gradient",   "clip",           "weight_decay",  "groups",  "average",
-        "consistency", "cluster",    "on_worker_loss", "on_divergence", "slots",   "accumulate",
-        "seed",        "seeds",      "chunk",          "encoding",      "worker",  "trace",
-        "memory",      "checkpoint", "stop",           "corrections",   NULL};
+        "model",       "data",     "batch",          "epochs",        "updates",     "optimizer",
+        "schedule",    "gradient", "clip",           "weight_decay",  "groups",      "average",
+        "consistency", "cluster",  "on_worker_loss", "on_divergence", "slots",       "accumulate",
+        "local_steps", "seed",     "seeds",          "chunk",         "encoding",    "worker",
+        "trace",       "memory",   "checkpoint",     "stop",          "corrections", NULL};
     for (size_t i = 0; i < sizeof later_keys / sizeof *later_keys; i++) {
         const struct tw_yaml *node = tw_yaml_find(reader->root, later_keys[i]);
         if (node)
@@ -461,10 +461,11 @@ static enum tw_status read_trace(const struct tw_job_reader *reader) {
 
 enum tw_status tw_read_sections(const struct tw_job_reader *reader) {
     static enum tw_status (*const steps[])(const struct tw_job_reader *) = {
-        check_top,        tw_read_data,    read_length,  read_optimizer,     read_schedule,
-        tw_read_update,   read_mode,       read_cluster, tw_read_loss,       tw_read_divergence,
-        read_slots,       read_accumulate, read_seeds,   read_chunk,         read_memory,
-        tw_read_encoding, read_worker,     read_trace,   tw_read_checkpoint, tw_read_stop,
+        check_top,      tw_read_data,     read_length,         read_optimizer, read_schedule,
+        tw_read_update, read_mode,        read_cluster,        tw_read_loss,   tw_read_divergence,
+        read_slots,     read_accumulate,  tw_read_local_steps, read_seeds,     read_chunk,
+        read_memory,    tw_read_encoding, read_worker,         read_trace,     tw_read_checkpoint,
+        tw_read_stop,
     };
     enum tw_status status = steps[0](reader);
     if (status == TW_OK)

@@ -345,6 +345,16 @@ static void add_seeds(struct tw_text *out, const struct tw_job *job) {
         tw_text_add(out, "}\n");
 }
 
+/* Left out their rate follows the optimizer's. */
+static void add_local_steps(struct tw_text *out, const struct tw_job *job) {
+    tw_text_add(out, "local_steps: {steps: %u", job->local.steps);
+    if (job->local_rate_given) {
+        tw_text_add(out, ", lr: ");
+        tw_text_add_real(out, job->local.rate);
+    }
+    tw_text_add(out, "}\n");
+}
+
 enum tw_status tw_job_write(const struct tw_job *job, const char *const *notes, int note_count,
                             char **out, size_t *size) {
     struct tw_text text = {0};
@@ -368,6 +378,7 @@ enum tw_status tw_job_write(const struct tw_job *job, const char *const *notes, 
     if (job->slots_given) /* left out they follow the number of workers */
         tw_text_add(&text, "slots: %d\n", job->slots);
     tw_text_add(&text, "accumulate: %d\n", job->accumulate);
+    add_local_steps(&text, job);
     add_seeds(&text, job);
     tw_text_add(&text, "chunk: %uKiB\nencoding: {push: %s, pull: %s}\n", job->chunk_bytes >> 10,
                 tw_encodings[job->encoding.push].name, tw_encodings[job->encoding.pull].name);

@@ -110,6 +110,14 @@ TW_CLONES void tw_add_multiple(float *x, const float *y, float factor, size_t co
     }
 }
 
+TW_CLONES void tw_descend(float *out, const float *x, const float *sum, float divisor, float rate,
+                          size_t count) {
+    TW_INDEPENDENT
+    for (size_t i = 0; i < count; i++) {
+        out[i] = x[i] - rate * (sum[i] / divisor);
+    }
+}
+
 TW_CLONES void tw_average(float *out, const float *average, const float *x, float keep, float rest,
                           size_t count) {
     TW_INDEPENDENT

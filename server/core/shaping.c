@@ -101,6 +101,7 @@ enum tw_status tw_shaping_find(struct tw_shaping *out, const struct tw_job *job,
                                struct tw_error *error) {
     bool taken[TW_TENSORS_MAX] = {false};
     *out = (struct tw_shaping){.sum = job->gradient_sum,
+                               .local_steps = job->local.steps,
                                .clip_norm = job->clip_norm,
                                .clip_value = job->clip_value,
                                .l2 = job->l2,
@@ -130,19 +131,27 @@ enum tw_status tw_shaping_find(struct tw_shaping *out, const struct tw_job *job,
 
 /* ---- of an update ---- */
 
+/* Examples of all local steps; what is wanted is the sum of the means of each, so that the
+ * divisor is the examples of one. */
+static double divisor_of(const struct tw_shaping *shaping, double weighted) {
+    double steps = shaping->local_steps > 1 ? shaping->local_steps : 1;
+    return shaping->sum ? 1 : weighted / steps;
+}
+
 double tw_shaping_norm(const struct tw_shaping *shaping, double weighted, double squares) {
-    return sqrt(squares) / (shaping->sum ? 1 : weighted);
+    return sqrt(squares) / divisor_of(shaping, weighted);
 }
 
 double tw_shaping_divisor(const struct tw_shaping *shaping, uint64_t examples, double weighted,
                           double squares) {
-    double base = shaping->sum ? 1 : weighted;
+    double base = divisor_of(shaping, weighted);
     if (shaping->clip_norm > 0) {
         double norm = sqrt(squares);
         if (norm > shaping->clip_norm * base)
             return norm / shaping->clip_norm;
     }
-    return shaping->sum || weighted != (double)examples ? base : 0;
+    bool said = shaping->sum || shaping->local_steps > 1 || weighted != (double)examples;
+    return said ? base : 0;
 }
 
 double tw_shaping_lateness(const struct tw_shaping *shaping, uint64_t freshest, uint64_t examples,

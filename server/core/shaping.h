@@ -4,7 +4,8 @@
  * In this order, for each element of an update, behind what corrections for late gradients
  * (correction.h) have done to its contributions:
  *
- *     g = sum of the contributions / divisor     mean or sum over examples, clipped by norm
+ *     g = sum of the contributions / divisor     mean or sum over examples, clipped by norm; with
+ *                                                local steps the sum of their means
  *     g = g within [-value, value]               clip by value
  *     g = g + l2 w                               L2 penalty
  *     w = w (1 - rate decoupled)                 decoupled decay
@@ -42,6 +43,7 @@ struct tw_treatment {
 
 struct tw_shaping {
     bool sum;                     /* the gradient is the sum over the examples, not their mean */
+    uint32_t local_steps;         /* its mean is per local step; 0: there is one */
     double clip_norm, clip_value; /* 0: none */
     double l2, decoupled;         /* weight decay; 0: none */
     uint32_t rates;               /* learning rates, as multiples of the schedule's; 0: only 1 */

@@ -87,6 +87,7 @@ static struct desk *desk_new(uint32_t slots, uint32_t width, int optimizer, uint
                                           .slots = slots,
                                           .width = width,
                                           .parts = 1,
+                                          .local = {.steps = 1},
                                           .numerics = "ours"};
     if (tw_optimizer_find(&d->config.optimizer, &d->config.options, &rule, &d->error) != TW_OK)
         fail_msg("%s", d->error.text);
@@ -155,6 +156,41 @@ static void desk_gradient(struct desk *d, uint32_t slot, uint64_t step, uint32_t
     tw_sampler_free(sampler);
 }
 
+/* What one slot adds to an update: the sum over its local steps, in order, of the gradient of each.
+ * Returns the loss. */
+static double desk_slot(struct desk *d, uint32_t slot, uint64_t step, const float *weights,
+                        float *out, uint64_t *examples) {
+    const struct tw_replay_config *c = &d->config;
+    const uint32_t parts = c->parts, steps = c->local.steps;
+    const size_t bytes = d->elements * sizeof(float);
+    float *at = malloc(bytes), *part[8], *mean = malloc(bytes);
+    struct tw_tree_sum loss = {0};
+    memcpy(at, weights, bytes);
+    for (uint32_t h = 0; h < steps; h++) {
+        uint64_t here = 0;
+        for (uint32_t i = 0; i < parts; i++) {
+            struct tw_score score = {0};
+            part[i] = malloc(bytes);
+            desk_gradient(d, slot, (step - 1) * steps + h + 1, i, at, part[i], &score);
+            here += (uint64_t)score.examples;
+            tw_tree_sum_add(&loss, score.loss);
+        }
+        tw_sum_tree(part[0], (const float *const *)part, (int)parts, d->elements);
+        memcpy(mean, part[0], bytes);
+        tw_divide(mean, (float)here, d->elements);
+        for (size_t i = 0; i < d->elements; i++) {
+            at[i] = at[i] - (float)c->local.rate * mean[i];
+            out[i] = h == 0 ? part[0][i] : out[i] + part[0][i];
+        }
+        *examples += here;
+        for (uint32_t i = 0; i < parts; i++)
+            free(part[i]);
+    }
+    free(at);
+    free(mean);
+    return tw_tree_sum_total(&loss);
+}
+
 /* Of a layer-wise rule; over the whole tensor. */
 static double desk_ratio(const struct desk *d, const struct tw_optimizer_float *work) {
     const struct tw_optimizer *rule = d->config.optimizer;
@@ -169,10 +205,10 @@ static double desk_ratio(const struct desk *d, const struct tw_optimizer_float *
                        sqrt(tw_exact_sum_value(&squares.step)));
 }
 
-static void desk_apply(struct desk *d, float *sum, uint64_t examples, const double *scalars) {
+static void desk_apply(struct desk *d, float *sum, double divisor, const double *scalars) {
     const struct tw_tensor_list *list = &d->model->list;
     size_t at = 0;
-    tw_divide(sum, (float)examples, d->elements);
+    tw_divide(sum, (float)divisor, d->elements);
     for (int t = 0; t < list->count; t++) {
         struct tw_optimizer_float work = {.count = (size_t)list->tensors[t].elements,
                                           .gradient = sum + at,
@@ -190,9 +226,9 @@ static void desk_apply(struct desk *d, float *sum, uint64_t examples, const doub
 
 /* Fills examples and loss of the contributions, and applies them. */
 static void desk_update(struct desk *d, struct tw_record *record, const uint32_t *reads) {
-    const uint32_t parts = d->config.parts, width = d->config.width * parts;
+    const uint32_t width = d->config.width, steps = d->config.local.steps;
     uint32_t leaves = 0;
-    float *gradient[DESK_READS * 8], *sum = calloc(d->elements, sizeof(float));
+    float *gradient[DESK_READS * 2], *sum = calloc(d->elements, sizeof(float));
     float *received = calloc(d->elements, sizeof(float));
     for (uint32_t i = 0; i < record->count; i++) {
         struct tw_contribution *c = &d->contribution[i];
@@ -202,12 +238,9 @@ static void desk_update(struct desk *d, struct tw_record *record, const uint32_t
         tw_encoding_round(d->config.pull, received, d->config.fresh ? d->weights : read->weights,
                           d->elements);
         for (uint32_t k = 0; k < width; k++) {
-            struct tw_score score;
             gradient[leaves] = calloc(d->elements, sizeof(float));
-            desk_gradient(d, c->slot + k / parts, c->step, k % parts, received, gradient[leaves++],
-                          &score);
-            c->examples += (uint64_t)score.examples;
-            tw_tree_sum_add(&loss, score.loss);
+            tw_tree_sum_add(&loss, desk_slot(d, c->slot + k, c->step, received, gradient[leaves++],
+                                             &c->examples));
         }
         c->loss = tw_tree_sum_total(&loss);
         record->examples += c->examples;
@@ -220,10 +253,12 @@ static void desk_update(struct desk *d, struct tw_record *record, const uint32_t
         while (leaves > first + 1)
             free(gradient[--leaves]);
     }
+    record->divisor = steps > 1 ? (double)record->examples / steps : 0;
     tw_sum_tree(sum, (const float *const *)gradient, (int)leaves, d->elements);
     d->config.optimizer->prepare(&d->config.options, record->version, 0.05, record->scalars);
     assert_true(d->model->list.count <= 8);
-    desk_apply(d, sum, record->examples, record->scalars);
+    desk_apply(d, sum, record->divisor > 0 ? record->divisor : (double)record->examples,
+               record->scalars);
     record->ratio_count = d->config.optimizer->ratio ? (uint32_t)d->model->list.count : 0;
     record->ratios = d->ratios;
     d->samples += record->examples;

@@ -7,8 +7,8 @@
 #define TOP_KEYS                                                                                   \
     "known: model, data, batch, epochs, updates, optimizer, schedule, gradient, clip, "            \
     "weight_decay, groups, average, consistency, cluster, on_worker_loss, on_divergence, slots, "  \
-    "accumulate, seed, seeds, chunk, encoding, worker, trace, memory, checkpoint, stop, "          \
-    "corrections"
+    "accumulate, local_steps, seed, seeds, chunk, encoding, worker, trace, memory, checkpoint, "   \
+    "stop, corrections"
 
 static void keys_that_nobody_knows(void **state) {
     static const struct desk_row rows[] = {

@@ -41,10 +41,35 @@ static void slots_that_do_not_fit(void **state) {
                         "--set slots=6: slots: 6 is no power of two; 4 or 8 would be one");
 }
 
+static void local_steps_that_do_not_fit(void **state) {
+    static const struct desk_row rows[] = {
+        {NULL, "local_steps: 0",
+         ":14: local_steps: 0 is out of range; it must be a whole number from 1 to 65536"},
+        {NULL, "local_steps: {lr: 0.1}",
+         ":14: local_steps.steps: missing; how many a slot makes between two pushes"},
+        {NULL, "local_steps: {steps: 4, lr: 0}",
+         ":14: local_steps.lr: 0 is out of range; it must be a number above 0 and at most 1000000"},
+        {NULL, "local_steps: {steps: 4, rate: 1}",
+         ":14: local_steps.rate: unknown key; known: steps, lr"},
+        {NULL, "local_steps: 4\ngradient: sum",
+         ":14: local_steps: not together with gradient: sum: a step of a slot goes by the mean "
+         "over "
+         "its examples; take one of them out"},
+        {NULL, "local_steps: 4\nweight_decay: {l2: 0.1}",
+         ":14: local_steps: not together with weight_decay, which the steps of a slot would not "
+         "have; take one of them out"},
+        {NULL, "local_steps: 4\ngroups: [{tensors: a, lr: 2}]",
+         ":14: local_steps: not together with groups, which the steps of a slot would not know; "
+         "take one of them out"},
+    };
+    DESK_CHECK(rows);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(slots_that_do_not_fit),
         cmocka_unit_test(parts_that_do_not_fit),
+        cmocka_unit_test(local_steps_that_do_not_fit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -69,6 +69,7 @@ static void every_default_is_spelled_out(void **state) {
               "on_worker_loss: {action: wait, after: 5, silent: 60}\n"
               "on_divergence: stop\n"
               "accumulate: 1\n"
+              "local_steps: {steps: 1}\n"
               "seed: 1\n"
               "chunk: 256KiB\n"
               "encoding: {push: f32, pull: f32}\n"
@@ -85,7 +86,7 @@ static void slots_are_written_when_they_were_given(void **state) {
     resolve(job);
     char *text = written(job);
     assert_non_null(strstr(text, "cluster: {servers: 1, workers: 1}\n"));
-    assert_non_null(strstr(text, "slots: 8\naccumulate: 1\nseed: 1\n"));
+    assert_non_null(strstr(text, "slots: 8\naccumulate: 1\nlocal_steps: {steps: 1}\nseed: 1\n"));
     free(text);
     tw_job_free(job);
 }
@@ -261,6 +262,8 @@ static void what_must_agree_is_in_the_digest(void **state) {
         {"slots", "1", false}, /* as when it is left out */
         {"accumulate", "2", true},
         {"accumulate", "1", false}, /* as when it is left out */
+        {"local_steps", "{steps: 2, lr: 0.1}", true},
+        {"local_steps", "1", false}, /* likewise, whatever its rate */
         {"seed", "2", true},
         {"seeds.init", "2", true},
         {"seeds.sampling", "2", true},

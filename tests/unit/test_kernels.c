@@ -19,6 +19,7 @@ struct set {
     void (*divide)(float *, float, size_t);
     void (*clamp)(float *, float, size_t);
     void (*add_multiple)(float *, const float *, float, size_t);
+    void (*descend)(float *, const float *, const float *, float, float, size_t);
     void (*multiply)(float *, const float *, float, size_t);
     void (*average)(float *, const float *, const float *, float, float, size_t);
     bool (*all_finite)(const float *, size_t);
@@ -29,6 +30,7 @@ struct set {
     void prefix##_tw_divide(float *, float, size_t);                                               \
     void prefix##_tw_clamp(float *, float, size_t);                                                \
     void prefix##_tw_add_multiple(float *, const float *, float, size_t);                          \
+    void prefix##_tw_descend(float *, const float *, const float *, float, float, size_t);         \
     void prefix##_tw_multiply(float *, const float *, float, size_t);                              \
     void prefix##_tw_average(float *, const float *, const float *, float, float, size_t);         \
     bool prefix##_tw_all_finite(const float *, size_t);                                            \
@@ -39,6 +41,7 @@ struct set {
      prefix##_tw_divide,                                                                           \
      prefix##_tw_clamp,                                                                            \
      prefix##_tw_add_multiple,                                                                     \
+     prefix##_tw_descend,                                                                          \
      prefix##_tw_multiply,                                                                         \
      prefix##_tw_average,                                                                          \
      prefix##_tw_all_finite,                                                                       \
@@ -46,7 +49,7 @@ struct set {
 TW_TEST_SETS(DECLARE)
 
 static const struct set sets[] = {{"shipped", tw_sum_tree, tw_divide, tw_clamp, tw_add_multiple,
-                                   tw_multiply, tw_average, tw_all_finite,
+                                   tw_descend, tw_multiply, tw_average, tw_all_finite,
                                    tw_block_sums_of_squares},
                                   TW_TEST_SETS(SET)};
 
@@ -288,6 +291,16 @@ static void clamps_and_multiples_are_element_wise(void **state) {
         for (int i = 6; i < COUNT; i++) {
             float product = 0.3f * y[i];
             assert_true(z[i] == x[i] + product);
+        }
+        for (float divisor = 7; divisor < 9; divisor++) { /* as tw_divide() has it, too */
+            float mean[COUNT];
+            memcpy(mean, y, sizeof mean);
+            set->divide(mean, divisor, COUNT);
+            set->descend(z, x, y, divisor, 0.3f, COUNT);
+            for (int i = 6; i < COUNT; i++) {
+                float step = 0.3f * mean[i];
+                assert_true(z[i] == x[i] - step);
+            }
         }
         set->multiply(z, y, 0.3f, COUNT);
         for (int i = 0; i < COUNT; i++)

@@ -11,15 +11,18 @@
 
 static void every_log_gives_the_bits_of_the_reference(void **state) {
     static const struct {
-        uint32_t slots, width, parts;
-    } shapes[] = {{1, 1, 1}, {2, 1, 1}, {3, 1, 1}, {7, 1, 1}, {8, 1, 1},
-                  {4, 4, 1}, {8, 2, 1}, {3, 1, 4}, {4, 2, 2}};
+        uint32_t slots, width, parts, local;
+    } shapes[] = {{1, 1, 1, 1}, {2, 1, 1, 1}, {3, 1, 1, 1}, {7, 1, 1, 1},
+                  {8, 1, 1, 1}, {4, 4, 1, 1}, {8, 2, 1, 1}, {3, 1, 4, 1},
+                  {4, 2, 2, 1}, {3, 1, 1, 3}, {4, 2, 2, 2}};
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++)
         for (int optimizer = 0; optimizer < tw_optimizer_count; optimizer++)
             for (int fresh = 0; fresh < 2; fresh++) {
                 struct desk *d = desk_new(shapes[i].slots, shapes[i].width, optimizer,
                                           1 + i * 10 + (uint64_t)optimizer);
                 d->config.parts = shapes[i].parts;
+                d->config.local = (struct tw_local_steps){shapes[i].local, 0.1};
+                d->config.shaping.local_steps = shapes[i].local;
                 d->config.fresh = d->config.changed = fresh;
                 desk_start(d);
                 while (d->version < 25)

@@ -27,6 +27,16 @@ static void a_mean_needs_no_saying(void **state) {
     assert_true(tw_shaping_divisor(&shaping, 128, 128, 1e9) == 1);
 }
 
+/* 4 of 32 examples each: the sum of their means, whose norm is what is clipped. */
+static void of_local_steps_the_means_are_added(void **state) {
+    struct tw_shaping shaping = {.rates = 1, .rate = {1}, .local_steps = 4};
+    assert_true(tw_shaping_divisor(&shaping, 128, 128, 1e9) == 32);
+    assert_true(tw_shaping_norm(&shaping, 128, 64 * 64) == 2);
+    shaping.clip_norm = 1;
+    assert_true(tw_shaping_divisor(&shaping, 128, 128, 64 * 64) == 64);
+    assert_true(tw_shaping_divisor(&shaping, 128, 128, 32 * 32) == 32);
+}
+
 static void clips_by_the_norm_of_what_is_applied(void **state) {
     struct tw_shaping shaping = {.clip_norm = 1};
     assert_true(tw_shaping_divisor(&shaping, 1, 1, 25) == 5);
@@ -228,6 +238,7 @@ static void what_a_rule_cannot_have_is_refused(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_mean_needs_no_saying),
+        cmocka_unit_test(of_local_steps_the_means_are_added),
         cmocka_unit_test(clips_by_the_norm_of_what_is_applied),
         cmocka_unit_test(every_rate_has_scalars_of_its_own),
         cmocka_unit_test(three_and_four_clipped_by_norm_one_are_exactly_point_six_and_point_eight),

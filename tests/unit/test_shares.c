@@ -35,6 +35,7 @@ struct fixture {
     int elements; /* of all tensors */
     int64_t batch;
     uint32_t slots, parts;
+    struct tw_local_steps local;
 };
 
 static void fixture_init_model(struct fixture *f, const char *text) {
@@ -43,6 +44,7 @@ static void fixture_init_model(struct fixture *f, const char *text) {
     f->batch = BATCH;
     f->slots = SLOTS;
     f->parts = 1;
+    f->local.steps = 1;
     if (build_model(&f->model, text, &error) != TW_OK)
         fail_msg("%s", error.text);
     for (int i = 0; i < SAMPLES * PIXELS; i++)
@@ -93,7 +95,8 @@ static struct tw_shares *make(struct fixture *f, uint32_t slot, uint32_t width) 
                                       .slot = slot,
                                       .width = width,
                                       .slots = f->slots,
-                                      .parts = f->parts};
+                                      .parts = f->parts,
+                                      .local = f->local};
     struct tw_shares *shares;
     struct tw_error error;
     if (tw_shares_new(&shares, &config, &error) != TW_OK)
@@ -134,7 +137,7 @@ static double update_of(struct fixture *f, uint32_t width, uint64_t step, float 
         tw_tree_sum_add(&loss, tw_shares_loss(shares));
         tw_shares_free(shares);
     }
-    assert_int_equal(examples, f->batch);
+    assert_int_equal(examples, f->batch * f->local.steps);
     tw_sum_tree(out, (const float *const *)block, (int)(f->slots / width), (size_t)f->elements);
     for (uint32_t i = 0; i < f->slots / width; i++)
         free(block[i]);
@@ -146,8 +149,10 @@ static void the_sum_does_not_depend_on_who_owns_the_slots(void **state) {
     fixture_init(&f);
     size_t bytes = (size_t)f.elements * sizeof(float);
     float *single = malloc(bytes), *blocks = malloc(bytes);
+    f.local.rate = .2;
     for (f.parts = 1; f.parts <= 2; f.parts++)
         for (uint64_t step = 1; step <= 5; step++) { /* over borders of epochs */
+            f.local.steps = (uint32_t)step;
             double loss = update_of(&f, 1, step, single);
             for (uint32_t width = 2; width <= SLOTS; width *= 2) {
                 assert_true(update_of(&f, width, step, blocks) == loss);
@@ -207,6 +212,55 @@ static void the_parts_of_a_single_slot_are_so_many_slots(void **state) {
     fixture_fini(&f);
 }
 
+/* Weights that walk by hand, and a step of one slot on each: their sum, in order, comes out. */
+static void local_steps_are_steps_on_the_way(void **state) {
+    enum { STEPS = 3 };
+    struct fixture f;
+    fixture_init(&f);
+    size_t bytes = (size_t)f.elements * sizeof(float);
+    float *sum = malloc(bytes), *one = malloc(bytes), *found = malloc(bytes), *start[TENSORS];
+    f.slots = 2;
+    for (int t = 0; t < TENSORS; t++)
+        start[t] = malloc((size_t)f.model->list.tensors[t].elements * sizeof(float));
+    for (f.parts = 1; f.parts <= 2; f.parts++)
+        for (uint64_t step = 1; step <= 4; step++) {
+            struct tw_tree_sum loss = {0};
+            for (int t = 0; t < TENSORS; t++)
+                memcpy(start[t], f.weights[t],
+                       (size_t)f.model->list.tensors[t].elements * sizeof(float));
+            memset(sum, 0, bytes);
+            f.local = (struct tw_local_steps){.steps = 1};
+            for (uint64_t h = 1; h <= STEPS; h++) {
+                struct tw_shares *shares = make(&f, 1, 1);
+                step_of(&f, shares, (step - 1) * STEPS + h, one);
+                assert_int_equal(tw_shares_examples(shares), 10);
+                tw_tree_sum_add(&loss, tw_shares_loss(shares));
+                tw_shares_free(shares);
+                for (int t = 0, at = 0; t < TENSORS; t++)
+                    for (int i = 0; i < (int)f.model->list.tensors[t].elements; i++, at++) {
+                        sum[at] = h == 1 ? one[at] : sum[at] + one[at];
+                        f.weights[t][i] -= .3F * (one[at] / 10);
+                    }
+            }
+            for (int t = 0; t < TENSORS; t++)
+                memcpy(f.weights[t], start[t],
+                       (size_t)f.model->list.tensors[t].elements * sizeof(float));
+            f.local = (struct tw_local_steps){.steps = STEPS, .rate = .3};
+            struct tw_shares *shares = make(&f, 1, 1);
+            step_of(&f, shares, step, found);
+            assert_memory_equal(found, sum, bytes);
+            assert_int_equal(tw_shares_examples(shares), 10 * STEPS);
+            assert_true(tw_shares_loss(shares) == tw_tree_sum_total(&loss));
+            tw_shares_free(shares);
+        }
+    for (int t = 0; t < TENSORS; t++)
+        free(start[t]);
+    free(sum);
+    free(one);
+    free(found);
+    fixture_fini(&f);
+}
+
 /* What is counted is what the nets of a part take, and the sums. */
 static void parts_need_less_memory(void **state) {
     struct fixture f;
@@ -214,8 +268,12 @@ static void parts_need_less_memory(void **state) {
     size_t bytes[5], expected;
     fixture_init(&f);
     for (int i = 0; i < 5; i++) {
-        struct tw_shares_config config = {
-            .model = f.model, .batch = 1024, .width = 1, .slots = 1, .parts = 1U << i};
+        struct tw_shares_config config = {.model = f.model,
+                                          .batch = 1024,
+                                          .width = 1,
+                                          .slots = 1,
+                                          .parts = 1U << i,
+                                          .local = {.steps = 1}};
         assert_int_equal(tw_shares_bytes(&config, &bytes[i], &error), TW_OK);
         assert_int_equal(tw_net_bytes(f.model, 1024 >> i, true, &expected, &error), TW_OK);
         assert_int_equal(bytes[i], expected + (size_t)i * (size_t)f.elements * sizeof(float));
@@ -278,6 +336,7 @@ static void one_can_compute_for_all_ranks(void **state) {
     struct tw_error error;
     for (uint32_t width = 1; width <= 4; width *= 4) {
         f.parts = width == 1 ? 1 : 2;
+        f.local = (struct tw_local_steps){.steps = width, .rate = .2};
         struct tw_shares *one = make(&f, 0, width);
         for (uint64_t step = 1; step <= 3; step++)
             for (uint32_t slot = 0; slot < SLOTS; slot += width) {
@@ -340,7 +399,8 @@ static void what_cannot_be_is_refused(void **state) {
                                       .slot = 4,
                                       .width = 4,
                                       .slots = SLOTS,
-                                      .parts = 1};
+                                      .parts = 1,
+                                      .local = {.steps = 1}};
     assert_int_equal(tw_shares_new(&shares, &config, &error), TW_JOB);
     assert_null(shares);
     config.batch = BATCH;
@@ -351,6 +411,11 @@ static void what_cannot_be_is_refused(void **state) {
     assert_int_equal(tw_shares_begin(shares, 0, &error), TW_LIMIT);
     assert_int_equal(tw_shares_ready(shares, UINT64_MAX, &error), TW_LIMIT);
     tw_shares_free(shares);
+    f.local.steps = 1 << 16;
+    shares = make(&f, 0, 2);
+    assert_int_equal(tw_shares_ready(shares, 0, &error), TW_LIMIT);
+    assert_int_equal(tw_shares_ready(shares, UINT64_C(1) << 48, &error), TW_LIMIT);
+    tw_shares_free(shares);
     fixture_fini(&f);
 }
 
@@ -359,6 +424,7 @@ int main(void) {
         cmocka_unit_test(the_sum_does_not_depend_on_who_owns_the_slots),
         cmocka_unit_test(parts_change_only_the_rounding),
         cmocka_unit_test(the_parts_of_a_single_slot_are_so_many_slots),
+        cmocka_unit_test(local_steps_are_steps_on_the_way),
         cmocka_unit_test(parts_need_less_memory),
         cmocka_unit_test(reading_ahead_changes_nothing),
         cmocka_unit_test(a_step_may_be_computed_again),

@@ -14,11 +14,14 @@ struct share {
     uint32_t rows;              /* of a step, in all parts */
 };
 
-/* What is computed at once: a part of the share of a slot. They are numbered, slot after slot. */
+/* What is computed at once: a part of the share of a slot, in one of its local steps. They are
+ * numbered: parts of a step, steps of a slot, slots. */
 struct leaf {
     struct tw_part part;
     struct tw_net *net; /* one of tw_shares.net */
     uint32_t share;     /* its slot is config.slot + share */
+    uint32_t walked;    /* local steps of the slot before this one */
+    uint32_t part_number;
 };
 
 struct tw_shares {
@@ -27,29 +30,60 @@ struct tw_shares {
     struct tw_net *net[2]; /* parts of the shares of a batch differ by one row at most */
     uint32_t *positions;   /* [rows of the largest share] */
     uint64_t gathered;     /* the step whose samples are in the first leaf's net; 0: none */
-    uint32_t leaves;       /* width * parts */
-    /* The tree, as a binary counter: while leaf i is computed, partial[k] is the sum of
-     * the last 2^k leaves before it wherever bit k of i is set. */
+    uint64_t leaves;       /* width * local steps * parts */
+    /* The tree, as a binary counter: while part i of a step is computed, partial[k] is the sum of
+     * the last 2^k parts before it wherever bit k of i is set; above them likewise of slots. */
     float **partial; /* [depth], tensor after tensor */
-    int depth;       /* log2 of leaves */
-    size_t *offset;  /* [tensors] of each in a partial sum */
-    struct tw_tree_sum loss;
+    int depth;       /* log2 of width * parts */
+    int parts_depth; /* log2 of parts */
+    float *path;  /* sum over a slot's local steps so far, tensor after tensor; NULL: there is 1 */
+    float *local; /* where these steps have led, likewise */
+    const float **local_weights;        /* [tensors] into it */
+    size_t *offset;                     /* [tensors] of each in a partial sum */
+    struct tw_tree_sum loss, slot_loss; /* of slots; of the leaves of the present one */
     uint64_t examples, correct;
 };
 
 /* ---- making ---- */
 
 static enum tw_status out_of_memory(const struct tw_shares *shares, struct tw_error *error) {
-    return tw_error_set(error, TW_NO_MEMORY, "out of memory for the sums of %u gradients",
-                        shares->leaves);
+    return tw_error_set(error, TW_NO_MEMORY, "out of memory for the sums of %u slots",
+                        shares->config.width);
+}
+
+/* Touched before it is needed. NULL: out of memory. */
+static float *new_plane(size_t elements) {
+    float *plane = malloc(elements * sizeof(float));
+    if (plane != NULL)
+        memset(plane, 0, elements * sizeof(float));
+    return plane;
+}
+
+static enum tw_status allocate_path(struct tw_shares *shares, size_t elements,
+                                    struct tw_error *error) {
+    int tensors = shares->config.model->list.count;
+    if (shares->config.local.steps == 1)
+        return TW_OK;
+    shares->path = new_plane(elements);
+    shares->local = new_plane(elements);
+    shares->local_weights = calloc((size_t)tensors, sizeof(*shares->local_weights));
+    if (shares->path == NULL || shares->local == NULL || shares->local_weights == NULL)
+        return out_of_memory(shares, error);
+    for (int i = 0; i < tensors; i++)
+        shares->local_weights[i] = shares->local + shares->offset[i];
+    return TW_OK;
 }
 
 static enum tw_status allocate(struct tw_shares *shares, struct tw_error *error) {
     const struct tw_tensor_list *list = &shares->config.model->list;
     size_t elements = 0;
 
-    shares->leaves = shares->config.width * shares->config.parts;
-    while (1u << shares->depth < shares->leaves)
+    const struct tw_shares_config *config = &shares->config;
+    shares->leaves = (uint64_t)config->width * config->local.steps * config->parts;
+    while (1U << shares->parts_depth < config->parts)
+        shares->parts_depth++;
+    shares->depth = shares->parts_depth;
+    while (1U << shares->depth < config->width * config->parts)
         shares->depth++;
     shares->share = calloc(shares->config.width, sizeof(*shares->share));
     shares->partial = calloc((size_t)shares->depth + 1, sizeof(*shares->partial));
@@ -61,12 +95,11 @@ static enum tw_status allocate(struct tw_shares *shares, struct tw_error *error)
         elements += (size_t)list->tensors[i].elements;
     }
     for (int k = 0; k < shares->depth; k++) {
-        shares->partial[k] = malloc(elements * sizeof(float));
+        shares->partial[k] = new_plane(elements);
         if (shares->partial[k] == NULL)
             return out_of_memory(shares, error);
-        memset(shares->partial[k], 0, elements * sizeof(float)); /* touched before it is needed */
     }
-    return TW_OK;
+    return allocate_path(shares, elements, error);
 }
 
 /* The net of so many rows. */
@@ -84,14 +117,19 @@ static enum tw_status find_net(struct tw_shares *shares, uint32_t rows, struct t
     return status;
 }
 
-static struct leaf leaf_of(const struct tw_shares *shares, uint32_t number) {
-    uint32_t parts = shares->config.parts, share = number / parts;
-    return (struct leaf){.part = tw_sampler_part(shares->share[share].rows, parts, number % parts),
-                         .share = share};
+static struct leaf leaf_of(const struct tw_shares *shares, uint64_t number) {
+    const uint32_t parts = shares->config.parts, steps = shares->config.local.steps;
+    const uint32_t part = (uint32_t)(number % parts), share = (uint32_t)(number / parts / steps);
+    return (struct leaf){
+        .part = tw_sampler_part(shares->share[share].rows, parts, part),
+        .share = share,
+        .walked = (uint32_t)(number / parts % steps),
+        .part_number = part,
+    };
 }
 
 /* The leaf with its net, which is made when there is none yet. */
-static enum tw_status find_leaf(struct tw_shares *shares, uint32_t number, struct leaf *out,
+static enum tw_status find_leaf(struct tw_shares *shares, uint64_t number, struct leaf *out,
                                 struct tw_error *error) {
     *out = leaf_of(shares, number);
     return find_net(shares, out->part.rows, &out->net, error);
@@ -101,11 +139,11 @@ static enum tw_status find_leaf(struct tw_shares *shares, uint32_t number, struc
 static enum tw_status make_nets(struct tw_shares *shares, struct tw_error *error) {
     enum tw_status status = TW_OK;
     struct leaf leaf;
+    const uint64_t each = shares->leaves / shares->config.width;
     for (uint32_t i = 0; status == TW_OK && i < shares->config.width; i++) {
-        uint32_t first = i * shares->config.parts;
-        status = find_leaf(shares, first, &leaf, error);
+        status = find_leaf(shares, i * each, &leaf, error);
         if (status == TW_OK)
-            status = find_leaf(shares, first + shares->config.parts - 1, &leaf, error);
+            status = find_leaf(shares, i * each + each - 1, &leaf, error);
     }
     return status;
 }
@@ -137,7 +175,7 @@ enum tw_status tw_shares_new(struct tw_shares **out, const struct tw_shares_conf
     struct tw_shares *shares = calloc(1, sizeof(*shares));
     if (shares == NULL)
         return tw_error_set(error, TW_NO_MEMORY, "out of memory");
-    assert(config->parts >= 1);
+    assert(config->parts >= 1 && config->local.steps >= 1);
     shares->config = *config;
     enum tw_status status = allocate(shares, error);
     for (uint32_t i = 0; status == TW_OK && i < config->width; i++)
@@ -176,6 +214,8 @@ enum tw_status tw_shares_bytes(const struct tw_shares_config *config, size_t *by
     counted &= tw_size_multiply(elements, sizeof(float), &sum) && tw_size_add(*bytes, net, bytes);
     for (uint32_t leaves = 1; leaves < config->width * config->parts; leaves *= 2)
         counted = counted && tw_size_add(*bytes, sum, bytes);
+    for (int i = 0; i < 2 && config->local.steps > 1; i++)
+        counted = counted && tw_size_add(*bytes, sum, bytes);
     if (!counted)
         *bytes = SIZE_MAX;
     return TW_OK;
@@ -209,6 +249,9 @@ void tw_shares_free(struct tw_shares *shares) {
         free(shares->partial[k]);
     tw_net_free(shares->net[0]);
     tw_net_free(shares->net[1]);
+    free(shares->path);
+    free(shares->local);
+    free(shares->local_weights);
     free(shares->share);
     free(shares->positions);
     free(shares->partial);
@@ -217,6 +260,13 @@ void tw_shares_free(struct tw_shares *shares) {
 }
 
 /* ---- a step ---- */
+
+/* The number of a leaf's step, to the sampler and to whatever draws. 0: 64 bits do not have it. */
+static uint64_t local_step(const struct tw_shares *shares, const struct leaf *leaf, uint64_t step) {
+    const uint32_t steps = shares->config.local.steps;
+    uint64_t end;
+    return step > 0 && tw_u64_multiply(step, steps, &end) ? end - steps + 1 + leaf->walked : 0;
+}
 
 /* Rows of the slot's next step will be asked for soon: the pages that they are in are read. */
 static void read_ahead(struct tw_shares *shares, const struct share *share, uint64_t step) {
@@ -229,6 +279,7 @@ static enum tw_status gather(struct tw_shares *shares, const struct leaf *leaf, 
                              struct tw_error *error) {
     const struct share *share = &shares->share[leaf->share];
     const struct tw_model *model = shares->config.model;
+    step = local_step(shares, leaf, step);
     if (model->objective != NULL) {
         tw_objective_noise(&model->objective_options, shares->config.seeds.noise,
                            shares->config.slot + leaf->share, step, &leaf->part,
@@ -248,7 +299,7 @@ static enum tw_status gather(struct tw_shares *shares, const struct leaf *leaf, 
 }
 
 enum tw_status tw_shares_ready(struct tw_shares *shares, uint64_t step, struct tw_error *error) {
-    if (shares->gathered == step)
+    if (step != 0 && shares->gathered == step)
         return TW_OK;
     struct leaf leaf;
     shares->gathered = 0;
@@ -263,41 +314,84 @@ enum tw_status tw_shares_ready(struct tw_shares *shares, uint64_t step, struct t
 static enum tw_status forward(struct tw_shares *shares, const struct leaf *leaf, uint64_t step) {
     const struct tw_shares_config *config = &shares->config;
     struct tw_score score;
-    tw_net_dice(leaf->net, config->seeds.dropout, config->slot + leaf->share, step, &leaf->part);
+    if (config->local.steps > 1)
+        tw_net_bind(leaf->net, leaf->walked > 0 ? shares->local_weights : config->weights);
+    tw_net_dice(leaf->net, config->seeds.dropout, config->slot + leaf->share,
+                local_step(shares, leaf, step), &leaf->part);
     if (!tw_net_forward(leaf->net, &score))
         return TW_STALE;
-    tw_tree_sum_add(&shares->loss, score.loss);
+    tw_tree_sum_add(&shares->slot_loss, score.loss);
     shares->examples += (uint64_t)score.examples;
     shares->correct += (uint64_t)score.correct;
+    if (leaf->walked + 1 == config->local.steps && leaf->part_number + 1 == config->parts) {
+        tw_tree_sum_add(&shares->loss, tw_tree_sum_total(&shares->slot_loss));
+        shares->slot_loss = (struct tw_tree_sum){0};
+    }
     return TW_OK;
 }
 
-/* Leaf i brings its gradient of a tensor: sums of equally many leaves become one, and
- * what is no whole block yet waits. Of the last one the net then holds the sum. */
-static void add(struct tw_shares *shares, uint32_t i, struct tw_net *net, int tensor) {
+/* Number i of the leaves of a tree brings its gradient of a tensor: sums of equally many become
+ * one, and what is no whole block yet waits, in one of the sums from `partial` on. Whether it
+ * was the last: then the gradient is the sum of all. */
+static bool add_leaf(struct tw_shares *shares, float **partial, uint32_t i, uint32_t leaves,
+                     struct tw_net *net, int tensor) {
     size_t count = (size_t)shares->config.model->list.tensors[tensor].elements;
     float *gradient = tw_net_gradient(net, tensor);
     int k = 0;
     for (; i >> k & 1; k++) {
-        const float *pair[2] = {shares->partial[k] + shares->offset[tensor], gradient};
+        const float *pair[2] = {partial[k] + shares->offset[tensor], gradient};
         tw_sum_tree(gradient, pair, 2, count);
         tw_net_changed(net);
     }
-    if (i + 1 < shares->leaves)
-        memcpy(shares->partial[k] + shares->offset[tensor], gradient, count * sizeof(float));
+    if (i + 1 < leaves)
+        memcpy(partial[k] + shares->offset[tensor], gradient, count * sizeof(float));
+    return i + 1 == leaves;
 }
 
-static bool backward(struct tw_shares *shares, uint32_t i, struct tw_net *net, int *first,
-                     int *tensors) {
-    if (!tw_net_backward_step(net, first, tensors))
+/* A local step brings its gradient of a tensor: that goes into the sum over steps, and the slot's
+ * weights of that tensor, which this step does not need any more, on to the next one. Whether it
+ * was the last: then the gradient is the sum of all. */
+static bool walk(struct tw_shares *shares, const struct leaf *leaf, int tensor) {
+    const struct tw_shares_config *config = &shares->config;
+    const struct tw_tensor *of = &config->model->list.tensors[tensor];
+    const size_t count = (size_t)of->elements, offset = shares->offset[tensor];
+    const float *from = leaf->walked > 0 ? shares->local_weights[tensor] : config->weights[tensor];
+    float *gradient = tw_net_gradient(leaf->net, tensor), *path = shares->path + offset;
+    const bool last = leaf->walked + 1 == config->local.steps;
+    if (!last && of->update == TW_TENSOR_TRAINED)
+        tw_descend(shares->local + offset, from, gradient, (float)shares->share[leaf->share].rows,
+                   (float)config->local.rate, count);
+    if (leaf->walked > 0) {
+        const float *pair[2] = {path, gradient};
+        tw_sum_tree(gradient, pair, 2, count);
+        tw_net_changed(leaf->net);
+    }
+    if (!last)
+        memcpy(path, gradient, count * sizeof(float));
+    return last;
+}
+
+/* A leaf brings its gradient of a tensor. Of the last one the net then holds the sum. */
+static void add(struct tw_shares *shares, const struct leaf *leaf, int tensor) {
+    const struct tw_shares_config *config = &shares->config;
+    if (!add_leaf(shares, shares->partial, leaf->part_number, config->parts, leaf->net, tensor))
+        return;
+    if (config->local.steps > 1 && !walk(shares, leaf, tensor))
+        return;
+    add_leaf(shares, shares->partial + shares->parts_depth, leaf->share, config->width, leaf->net,
+             tensor);
+}
+
+static bool backward(struct tw_shares *shares, const struct leaf *leaf, int *first, int *tensors) {
+    if (!tw_net_backward_step(leaf->net, first, tensors))
         return false;
     for (int tensor = *first; tensor < *first + *tensors; tensor++)
-        add(shares, i, net, tensor);
+        add(shares, leaf, tensor);
     return true;
 }
 
 /* All of a leaf but the way back of the last one. */
-static enum tw_status compute(struct tw_shares *shares, uint32_t i, uint64_t step,
+static enum tw_status compute(struct tw_shares *shares, uint64_t i, uint64_t step,
                               struct tw_error *error) {
     const struct tw_shares_config *config = &shares->config;
     int first, tensors;
@@ -309,7 +403,7 @@ static enum tw_status compute(struct tw_shares *shares, uint32_t i, uint64_t ste
         status = forward(shares, &leaf, step);
     if (status != TW_OK || i + 1 == shares->leaves)
         return status;
-    while (backward(shares, i, leaf.net, &first, &tensors))
+    while (backward(shares, &leaf, &first, &tensors))
         if (config->unwanted != NULL && config->unwanted(config->context))
             return TW_STALE;
     return TW_OK;
@@ -317,27 +411,29 @@ static enum tw_status compute(struct tw_shares *shares, uint32_t i, uint64_t ste
 
 enum tw_status tw_shares_begin(struct tw_shares *shares, uint64_t step, struct tw_error *error) {
     enum tw_status status = tw_shares_ready(shares, step, error);
-    shares->loss = (struct tw_tree_sum){0};
+    shares->loss = shares->slot_loss = (struct tw_tree_sum){0};
     shares->examples = shares->correct = 0;
     shares->gathered = 0; /* the net uses its input up */
-    for (uint32_t i = 0; status == TW_OK && i < shares->leaves; i++)
+    for (uint64_t i = 0; status == TW_OK && i < shares->leaves; i++)
         status = compute(shares, i, step, error);
     return status;
 }
 
-/* The net of the last leaf. */
-static struct tw_net *last_net(const struct tw_shares *shares) {
-    uint32_t rows = leaf_of(shares, shares->leaves - 1).part.rows;
-    bool second = shares->net[1] != NULL && (uint32_t)tw_net_rows(shares->net[1]) == rows;
-    return shares->net[second];
+/* The last leaf, whose net is there. */
+static struct leaf last_leaf(const struct tw_shares *shares) {
+    struct leaf leaf = leaf_of(shares, shares->leaves - 1);
+    bool second = shares->net[1] != NULL && (uint32_t)tw_net_rows(shares->net[1]) == leaf.part.rows;
+    leaf.net = shares->net[second];
+    return leaf;
 }
 
 bool tw_shares_next(struct tw_shares *shares, int *first, int *tensors) {
-    return backward(shares, shares->leaves - 1, last_net(shares), first, tensors);
+    struct leaf leaf = last_leaf(shares);
+    return backward(shares, &leaf, first, tensors);
 }
 
 const float *tw_shares_gradient(const struct tw_shares *shares, int tensor) {
-    return tw_net_gradient(last_net(shares), tensor);
+    return tw_net_gradient(last_leaf(shares).net, tensor);
 }
 
 uint64_t tw_shares_examples(const struct tw_shares *shares) {

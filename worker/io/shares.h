@@ -7,6 +7,12 @@
  * the bits of a `sync` run do not depend on how many workers own the slots
  * (docs/determinism.md, "Slots").
  *
+ * With `local.steps` above 1 a slot makes so many steps by itself (`local_steps`;
+ * docs/local-steps.md): each goes on from weights of its own, a step of plain descent on from the
+ * last, and the gradients of all are added one after the other before those of slots are. To the
+ * sampler they are steps by themselves: step t of the servers is the local steps (t - 1) H + 1 to
+ * t H.
+ *
  * A share may be taken apart once more, into `parts` that are computed one after the other and
  * added as if each had a slot of its own (`accumulate`; docs/determinism.md, "Parts"): the
  * activations' memory is that of one part. Which samples and which random numbers an example
@@ -39,6 +45,7 @@ struct tw_shares_config {
     int64_t batch;               /* over all slots */
     uint32_t slot, width, slots; /* slots [slot, slot + width) of `slots` */
     uint32_t parts;              /* of each share: 1, or a power of two */
+    struct tw_local_steps local; /* at least 1 */
     /* Asked between layers: true, the step is not wanted any more. NULL: it always is. */
     bool (*unwanted)(void *context);
     void *context;
@@ -47,12 +54,12 @@ struct tw_shares_config {
 struct tw_shares;
 
 /* TW_JOB: a part would have no example; TW_NO_MEMORY. *out is the caller's. Memory: at
- * most two nets, of the rows of a part; one gradient for each doubling of width * parts; and for
- * each slot a sampler. */
+ * most two nets, of the rows of a part; one gradient for each doubling of width * parts; with local
+ * steps weights and a gradient; and for each slot a sampler. */
 enum tw_status tw_shares_new(struct tw_shares **out, const struct tw_shares_config *config,
                              struct tw_error *error);
 
-/* Bytes that its nets and sums would take, by model, batch, slots and parts of the configuration;
+/* Bytes that its nets and sums would take, by model, batch, slots, parts and local steps;
  * SIZE_MAX when they cannot be counted. Neither weights nor samplers are among them.
  * TW_NO_MEMORY. */
 enum tw_status tw_shares_bytes(const struct tw_shares_config *config, size_t *bytes,

@@ -204,6 +204,7 @@ static enum tw_status make_shares(struct trainee *trainee, struct tw_error *erro
         .width = place->width,
         .slots = place->slots,
         .parts = (uint32_t)job->accumulate,
+        .local = job->local,
         .unwanted = step_is_over,
         .context = trainee,
     };
@@ -216,6 +217,9 @@ static enum tw_status make_shares(struct trainee *trainee, struct tw_error *erro
              place->slots);
     if (job->accumulate > 1)
         note(trainee, "each share is computed in %d parts", job->accumulate);
+    if (job->local.steps > 1)
+        note(trainee, "each slot makes %u steps at a rate of %g between two pushes",
+             job->local.steps, job->local.rate);
     return tw_shares_new(&trainee->shares, &config, error);
 }
 
