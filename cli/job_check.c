@@ -94,7 +94,7 @@ static enum tw_status check_slots(const struct tw_job *job, const struct tw_dial
 /* The rate of local steps is the rule's where that makes an update their mean. */
 static enum tw_status find_local_rate(struct tw_checked_job *checked, struct tw_error *error) {
     struct tw_job *job = checked->job;
-    if (job->local.steps == 1 || job->local_rate_given)
+    if ((job->local.steps == 1 && job->local.rho == 0) || job->local_rate_given)
         return TW_OK;
     bool plain = strcmp(checked->optimizer->name, "sgd") == 0 && !job->schedule.name;
     if (!plain)
@@ -128,6 +128,18 @@ static enum tw_status check_rows(const struct tw_checked_job *checked, struct tw
                         "%" PRId64 " over %d slots leave %u; at least %d would be right",
                         layer, model->layers[layer].kind->name, least, tw_job_batch(job),
                         job->slots, rows, least * job->slots);
+}
+
+/* Elastic averaging: a step that was made is never thrown away. */
+static enum tw_status check_elastic(const struct tw_job *job, const struct tw_dial *dial,
+                                    struct tw_error *error) {
+    if (job->local.rho == 0 || dial->late == TW_LATE_USE)
+        return TW_OK;
+    return tw_job_error(
+        error, job->local_where, "local_steps.rho",
+        "the mode is \"%s\", which drops late steps; what a slot has done by itself "
+        "cannot be taken back. Use sync, async, ssp:S or k-async:K",
+        dial->word);
 }
 
 static enum tw_status check_turn(const struct tw_job *job, int index, const struct tw_dial *before,
@@ -214,6 +226,8 @@ static enum tw_status check_words(struct tw_checked_job *checked, struct tw_erro
     status = tw_dial_parse(job->mode, job->mode_where, job->workers, &checked->dial, error);
     if (!status)
         status = check_slots(job, &checked->dial, error);
+    if (!status)
+        status = check_elastic(job, &checked->dial, error);
     if (!status)
         status = check_turns(checked, error);
     if (!status && checked->model->layer_count > 0)

@@ -93,6 +93,11 @@ static enum tw_status gradient(void *context, uint32_t slot, uint32_t width, uin
     return TW_OK;
 }
 
+static void begins(void *context, uint32_t rank) {
+    struct simulating *s = context;
+    tw_shares_forget(s->shares, rank * (uint32_t)(s->job->slots / s->job->workers));
+}
+
 static enum tw_status evaluate(void *context, const float *const *weights, double *loss,
                                double *accuracy, struct tw_error *error) {
     struct simulating *s = context;
@@ -293,6 +298,7 @@ static enum tw_status make_world(struct simulating *s, struct tw_error *error) {
         .program = {.context = s,
                     .gradient = gradient,
                     .evaluate = evaluate,
+                    .begins = begins,
                     .record = on_record,
                     .event = on_event,
                     .served = on_served,

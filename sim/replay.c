@@ -137,8 +137,10 @@ void tw_replay_free(struct tw_replay *replay) {
     for (uint32_t i = 0; replay->rank != NULL && i < replay->ranks; i++)
         while (replay->rank[i].reads != NULL)
             end_read(replay, &replay->rank[i].reads);
-    for (uint32_t i = 0; replay->slot != NULL && i < replay->config.slots; i++)
+    for (uint32_t i = 0; replay->slot != NULL && i < replay->config.slots; i++) {
         tw_sampler_free(replay->slot[i].sampler);
+        tw_version_drop(replay, replay->slot[i].own);
+    }
     tw_version_drop(replay, replay->current);
     tw_version_drop(replay, replay->received);
     tw_version_drop(replay, replay->local);
@@ -216,6 +218,7 @@ static enum tw_status on_join(struct tw_replay *replay, const struct tw_record *
     struct tw_replay_rank *rank = rank_of(replay, record->slot);
     while (rank->reads != NULL)
         end_read(replay, &rank->reads);
+    tw_replay_forget_own(replay, record->slot);
     return TW_OK;
 }
 
@@ -294,6 +297,7 @@ static enum tw_status on_rollback(struct tw_replay *replay, const struct tw_reco
         while (rank->reads != NULL)
             end_read(replay, &rank->reads);
         rank->settled = record->steps[i];
+        tw_replay_forget_own(replay, i * replay->config.width);
     }
     return TW_OK;
 }
@@ -473,11 +477,26 @@ static enum tw_status on_commit(struct tw_replay *replay, const struct tw_record
     return tw_replay_check(replay, error);
 }
 
+/* What is dropped without being taken back (it was not finite) has moved its slots' own weights. */
+static enum tw_status walk_dropped(struct tw_replay *replay, const struct tw_contribution *c,
+                                   struct tw_error *error) {
+    const struct tw_version *weights = (*find_read(rank_of(replay, c->slot), c->step))->weights;
+    struct tw_score score;
+    weights = replay->config.fresh ? replay->current : weights;
+    enum tw_status status = tw_replay_receive(replay, weights, &weights, error);
+    replay->sums = 0;
+    return status == TW_OK ? tw_replay_push(replay, c->slot, c->step, weights, &score, error)
+                           : status;
+}
+
 static enum tw_status on_drop(struct tw_replay *replay, const struct tw_record *record,
                               struct tw_error *error) {
     enum tw_status status = check_contributions(replay, record, error);
-    for (uint32_t i = 0; status == TW_OK && i < record->count; i++)
+    for (uint32_t i = 0; status == TW_OK && i < record->count; i++) {
+        if (replay->config.local.rho > 0)
+            status = walk_dropped(replay, &record->contributions[i], error);
         settle(replay, &record->contributions[i]);
+    }
     if (status == TW_OK)
         replay->total.dropped += record->count;
     if (status == TW_OK)

@@ -135,11 +135,58 @@ static enum tw_status take_step(struct tw_replay *replay, uint32_t slot, uint64_
 
 static enum tw_status make_path(struct tw_replay *replay, struct tw_error *error) {
     enum tw_status status = TW_OK;
-    if (replay->local == NULL)
+    if (replay->local == NULL && replay->config.local.rho == 0)
         status = tw_version_take(replay, &replay->local, error);
     if (status == TW_OK && replay->path.at == NULL)
         status = tw_replay_plane(replay, &replay->path, error);
     return status;
+}
+
+/* A slot with weights of its own begins a step: replay->path is how far the servers' are from them.
+ * Where it has none yet it takes theirs. */
+static enum tw_status stretch(struct tw_replay *replay, uint32_t slot,
+                              const struct tw_version *center, struct tw_error *error) {
+    const struct tw_tensor_list *list = &replay->config.model->list;
+    struct tw_version **own = &replay->slot[slot].own;
+    const bool begins = *own == NULL;
+    if (begins && tw_version_take(replay, own, error) != TW_OK)
+        return error->status;
+    size_t at = 0;
+    for (int t = 0; t < list->count; t++) {
+        size_t count = (size_t)list->tensors[t].elements;
+        if (begins)
+            memcpy((*own)->plane.at + at, center->tensors[t], count * sizeof(float));
+        tw_subtract(replay->path.at + at, center->tensors[t], (*own)->tensors[t], count);
+        at += count;
+    }
+    return TW_OK;
+}
+
+/* A local step of a slot with weights of its own; after the last replay->gradient is what it
+ * pushes: of statistics the sum over all of them, which replay->path holds on the way. */
+static void walk_elastic(struct tw_replay *replay, uint32_t walked, uint32_t slot) {
+    const struct tw_tensor_list *list = &replay->config.model->list;
+    const struct tw_local_steps *local = &replay->config.local;
+    const float rows = (float)replay->slot[slot].rows;
+    size_t at = 0;
+    for (int t = 0; t < list->count; t++) {
+        size_t count = (size_t)list->tensors[t].elements;
+        float *own = replay->slot[slot].own->plane.at + at;
+        float *gradient = replay->gradient + at, *path = replay->path.at + at;
+        const float *pair[2] = {path, gradient};
+        at += count;
+        if (list->tensors[t].update != TW_TENSOR_TRAINED) {
+            if (walked > 0)
+                tw_sum_tree(gradient, pair, 2, count);
+            memcpy(path, gradient, count * sizeof(float));
+            continue;
+        }
+        tw_descend(own, own, gradient, rows, (float)local->rate, count);
+        if (walked == 0)
+            tw_add_multiple(own, path, (float)(local->rate * local->rho), count);
+        if (walked + 1 == local->steps)
+            tw_multiply(gradient, path, (float)local->rho, count);
+    }
 }
 
 /* Local step number `walked` of a slot, made on `from`: its gradient goes into the sum of them,
@@ -172,14 +219,28 @@ static enum tw_status walk_slot(struct tw_replay *replay, uint32_t slot, uint64_
     if (!tw_u64_multiply(step, steps, &end))
         return tw_error_set(error, TW_DATA, "slot %u has no step %llu", slot,
                             (unsigned long long)step);
-    enum tw_status status = steps > 1 ? make_path(replay, error) : TW_OK;
+    const bool elastic = replay->config.local.rho > 0;
+    enum tw_status status = steps > 1 || elastic ? make_path(replay, error) : TW_OK;
+    if (status == TW_OK && elastic)
+        status = stretch(replay, slot, version, error);
     for (uint32_t i = 0; status == TW_OK && i < steps; i++) {
-        const struct tw_version *from = i > 0 ? replay->local : version;
+        const struct tw_version *from = elastic ? replay->slot[slot].own
+                                        : i > 0 ? replay->local
+                                                : version;
         status = take_step(replay, slot, end - steps + 1 + i, from, pushed, error);
-        if (status == TW_OK && steps > 1)
+        if (status == TW_OK && elastic)
+            walk_elastic(replay, i, slot);
+        else if (status == TW_OK && steps > 1)
             walk(replay, i, from, replay->slot[slot].rows);
     }
     return status;
+}
+
+void tw_replay_forget_own(struct tw_replay *replay, uint32_t slot) {
+    for (uint32_t i = slot; i < slot + replay->config.width; i++) {
+        tw_version_drop(replay, replay->slot[i].own);
+        replay->slot[i].own = NULL;
+    }
 }
 
 enum tw_status tw_replay_push(struct tw_replay *replay, uint32_t slot, uint64_t step,

@@ -38,6 +38,7 @@ struct tw_replay_rank {
 };
 
 struct tw_replay_slot {
+    struct tw_version *own;     /* its weights when elastic; NULL: none yet */
     struct tw_sampler *sampler; /* NULL until its first step */
     uint32_t rows;              /* of each step */
 };
@@ -102,6 +103,9 @@ enum tw_status tw_replay_receive(struct tw_replay *replay, const struct tw_versi
 enum tw_status tw_replay_push(struct tw_replay *replay, uint32_t slot, uint64_t step,
                               const struct tw_version *version, struct tw_score *score,
                               struct tw_error *error);
+/* A new process has this block of slots: elastic, they begin with the weights of their next
+ * step. */
+void tw_replay_forget_own(struct tw_replay *replay, uint32_t slot);
 
 /* replay_update.c: versions. */
 enum tw_status tw_version_take(struct tw_replay *replay, struct tw_version **out,

@@ -38,6 +38,8 @@ struct tw_world_program {
     /* The evaluator's; needed when there is one. Takes no virtual time. */
     enum tw_status (*evaluate)(void *context, const float *const *weights, double *loss,
                                double *accuracy, struct tw_error *error);
+    /* A new process has this rank. */
+    void (*begins)(void *context, uint32_t rank);
     /* A record of the order log; an event of the lead; the weights of this position have reached
      * the wire that takes them to a rank. */
     void (*record)(void *context, const struct tw_record *record, uint64_t now_ns);

@@ -339,6 +339,8 @@ void tw_world_worker_start(struct tw_world *world, uint32_t index) {
     }
     worker->lives = true;
     worker->computes = false;
+    if (config->program.begins && !worker->evaluator)
+        config->program.begins(config->program.context, index);
     tw_world_worker_tell(world, index, (struct tw_client_event){.kind = TW_CLIENT_ON_START});
 }
 

@@ -69,7 +69,10 @@ extern const char *const tw_loss_actions[]; /* their words, by number; NULL at t
 /* Steps of plain descent that a slot makes between two reads. The last of them is the update's. */
 struct tw_local_steps {
     uint32_t steps; /* 1: none of its own */
-    double rate;    /* learning rate of those before the last */
+    double rate;    /* learning rate of those before the last; of all, when elastic */
+    /* Above 0: elastic averaging. A slot goes on from weights of its own, and a spring of this
+     * stiffness is between them and the servers'; all steps are its own then. */
+    double rho;
 };
 
 enum tw_data_shard { TW_SHARD_EPOCH, TW_SHARD_FIXED, TW_SHARD_OWN };

@@ -149,10 +149,12 @@ void tw_job_digest(const struct tw_job *job, uint64_t samples, uint8_t digest[32
     add_number(&sha, "slots", job->slots);
     if (job->accumulate > 1)
         add_number(&sha, "accumulate", job->accumulate);
-    if (job->local.steps > 1) {
+    if (job->local.steps > 1 || job->local.rho > 0) {
         add_number(&sha, "local steps", job->local.steps);
         add_real(&sha, "of rate", job->local.rate);
     }
+    if (job->local.rho > 0)
+        add_real(&sha, "elastic", job->local.rho);
     add_number(&sha, "seed", (int64_t)job->seed);
     if (job->seeds.init != job->seed)
         add_number(&sha, "seed of init", (int64_t)job->seeds.init);

@@ -1,12 +1,17 @@
 /* local_steps: how many steps a slot makes by itself between two pushes. */
+#include <string.h>
+
 #include "common/job/job_read.h"
 
-#define RATE_MAX 1e6
+#define NUMBER_MAX 1e6
 
-static enum tw_status read_rate(const struct tw_job_reader *reader, const struct tw_yaml *map) {
-    static const struct tw_option_rule rule = {
-        .key = "lr", .type = TW_OPTION_REAL, .max = RATE_MAX, .min_open = true};
-    const struct tw_yaml *node = tw_yaml_find(map, "lr");
+/* *given: it is there. */
+static enum tw_status read_above_zero(const struct tw_job_reader *reader, const struct tw_yaml *map,
+                                      const char *key, double *out, bool *given) {
+    const struct tw_option_rule rule = {
+        .key = key, .type = TW_OPTION_REAL, .max = NUMBER_MAX, .min_open = true};
+    const struct tw_yaml *node = tw_yaml_find(map, key);
+    *given = node != NULL;
     struct tw_option option;
     struct tw_option_value value;
     if (!node)
@@ -16,8 +21,7 @@ static enum tw_status read_rate(const struct tw_job_reader *reader, const struct
         status = tw_option_value_read(&value, "local_steps", &rule, &option, reader->error);
     if (status != TW_OK)
         return status;
-    reader->job->local.rate = value.real;
-    reader->job->local_rate_given = true;
+    *out = value.real;
     return TW_OK;
 }
 
@@ -39,8 +43,36 @@ static enum tw_status check_update(const struct tw_job_reader *reader) {
     return why ? tw_node_error(reader, node, "%s; take one of them out", why) : TW_OK;
 }
 
+/* What would take a slot's weights back, or make a spring of another stiffness at the servers. The
+ * mode is for whoever knows the dial. */
+static enum tw_status check_elastic(const struct tw_job_reader *reader) {
+    const struct tw_job *job = reader->job;
+    const char *why = NULL;
+    if (strcmp(job->optimizer.name, "sgd") != 0 || job->schedule.name)
+        why =
+            "with rho the servers' weights follow a spring at optimizer.lr: the optimizer must be "
+            "sgd, without a schedule";
+    else if (job->local_rate_given)
+        why = "with rho the rate is optimizer.lr on both sides: take lr out";
+    else if (job->clip_norm > 0 || job->clip_value > 0)
+        why = "with rho no gradient is pushed that could be clipped: take clip out";
+    else if (job->correction_count > 0)
+        why = "with rho no gradient is pushed that could be late: take corrections out";
+    else if (job->turn_count > 0)
+        why = "with rho the dial cannot be turned, which takes steps back: take consistency.turns "
+              "out";
+    else if (job->on_worker_loss.action == TW_LOSS_EVICT)
+        why = "with rho on_worker_loss must be wait or fail: what an evicted worker has done by "
+              "itself "
+              "cannot be taken back";
+    return why ? tw_node_error(reader, tw_yaml_find(reader->root, "local_steps"), "%s", why)
+               : TW_OK;
+}
+
 enum tw_status tw_read_local_steps(const struct tw_job_reader *reader) {
-    static const char *const names[] = {"steps", "lr", NULL};
+    static const char *const names[] = {"steps", "lr", "rho", NULL};
+    struct tw_job *job = reader->job;
+    bool elastic = false;
     const struct tw_yaml *map = reader->root, *node = tw_yaml_find(map, "local_steps");
     const char *key = "local_steps";
     int64_t steps = 1;
@@ -52,13 +84,16 @@ enum tw_status tw_read_local_steps(const struct tw_job_reader *reader) {
         if (status == TW_OK && !tw_yaml_find(map, key))
             return tw_missing_error(reader, map, key, "how many a slot makes between two pushes");
         if (status == TW_OK)
-            status = read_rate(reader, map);
+            status = read_above_zero(reader, map, "lr", &job->local.rate, &job->local_rate_given);
+        if (status == TW_OK)
+            status = read_above_zero(reader, map, "rho", &job->local.rho, &elastic);
     }
     if (status == TW_OK)
         status = tw_read_integer(reader, map, key, 1, TW_LOCAL_STEPS_MAX, &steps);
-    reader->job->local.steps = (uint32_t)steps;
-    if (status != TW_OK || steps == 1)
+    job->local.steps = (uint32_t)steps;
+    if (status != TW_OK || (steps == 1 && !elastic))
         return status;
-    reader->job->local_where = node->where;
-    return check_update(reader);
+    job->local_where = node->where;
+    status = check_update(reader);
+    return status == TW_OK && elastic ? check_elastic(reader) : status;
 }

@@ -352,6 +352,10 @@ static void add_local_steps(struct tw_text *out, const struct tw_job *job) {
         tw_text_add(out, ", lr: ");
         tw_text_add_real(out, job->local.rate);
     }
+    if (job->local.rho > 0) {
+        tw_text_add(out, ", rho: ");
+        tw_text_add_real(out, job->local.rho);
+    }
     tw_text_add(out, "}\n");
 }
 

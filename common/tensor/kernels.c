@@ -110,6 +110,13 @@ TW_CLONES void tw_add_multiple(float *x, const float *y, float factor, size_t co
     }
 }
 
+TW_CLONES void tw_subtract(float *out, const float *a, const float *b, size_t count) {
+    TW_INDEPENDENT
+    for (size_t i = 0; i < count; i++) {
+        out[i] = a[i] - b[i];
+    }
+}
+
 TW_CLONES void tw_descend(float *out, const float *x, const float *sum, float divisor, float rate,
                           size_t count) {
     TW_INDEPENDENT

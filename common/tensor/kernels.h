@@ -34,6 +34,9 @@ void tw_clamp(float *x, float limit, size_t count);
 /* x[i] = x[i] + factor * y[i], rounded twice. */
 void tw_add_multiple(float *x, const float *y, float factor, size_t count);
 
+/* out[i] = a[i] - b[i] */
+void tw_subtract(float *out, const float *a, const float *b, size_t count);
+
 /* out[i] = x[i] - rate * (sum[i] / divisor): a step down the mean of `divisor` gradients, each
  * operation rounded once, as tw_divide() and the rule sgd do it. `out` may be `x`. */
 void tw_descend(float *out, const float *x, const float *sum, float divisor, float rate,

@@ -32,7 +32,8 @@ struct tw_node_config {
     struct tw_session_terms terms;
     struct tw_sequencer_config sequencer; /* read by the lead (shard index 0) only */
     struct tw_shard_config shard;         /* slots: one per worker, whatever the width */
-    uint32_t width; /* slots that each worker owns; 0: 1 (README.md, "Slots") */
+    uint32_t width;  /* slots that each worker owns; 0: 1 (README.md, "Slots") */
+    bool keeps_mode; /* the dial is not turned: a step that a slot has made cannot be taken back */
     uint32_t servers;
     uint32_t connections; /* room for so many at once */
     bool resumes;         /* the lead: nobody joins before tw_node_restored() */

@@ -74,6 +74,10 @@ static enum tw_status check_mode(const struct tw_node *n, const char *mode, stru
     enum tw_status status = tw_dial_parse(mode, where, (int)n->config.shard.slots, dial, error);
     if (status != TW_OK)
         return status;
+    if (n->config.keeps_mode)
+        return tw_error_set(error, TW_UNSUPPORTED,
+                            "the job has local_steps.rho: a turn would take back steps that its "
+                            "slots have made by themselves");
     if (n->config.width > 1 && !dial->members_known)
         return tw_job_error(error, where, "consistency.mode",
                             "the job has %u slots for %u workers, which is for mode sync only",

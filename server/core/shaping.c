@@ -100,7 +100,7 @@ enum tw_status tw_shaping_find(struct tw_shaping *out, const struct tw_job *job,
                                const struct tw_tensor_list *list, struct tw_treatment *treatment,
                                struct tw_error *error) {
     bool taken[TW_TENSORS_MAX] = {false};
-    *out = (struct tw_shaping){.sum = job->gradient_sum,
+    *out = (struct tw_shaping){.sum = job->gradient_sum || job->local.rho > 0,
                                .local_steps = job->local.steps,
                                .clip_norm = job->clip_norm,
                                .clip_value = job->clip_value,

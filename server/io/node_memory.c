@@ -71,6 +71,7 @@ void tw_server_node_config(const struct tw_server_config *config, const struct t
                   .options = config->optimizer_options,
                   .shaping = config->shaping},
         .width = width_of(job),
+        .keeps_mode = job->local.rho > 0,
         .servers = (uint32_t)job->servers,
         .connections = connections,
         .resumes = config->resume != NULL,

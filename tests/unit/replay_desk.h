@@ -43,7 +43,8 @@ struct desk {
     uint64_t begun[DESK_SLOTS], settled[DESK_SLOTS]; /* by rank */
     uint64_t position, version, samples;
     struct tw_contribution contribution[DESK_READS];
-    double ratios[8]; /* of its few tensors, in the last update of a layer-wise rule */
+    float *own[DESK_SLOTS]; /* elastic: of each slot; NULL: none yet */
+    double ratios[8];       /* of its few tensors, in the last update of a layer-wise rule */
     struct tw_error error;
 };
 
@@ -117,6 +118,8 @@ static void desk_free(struct desk *d) {
         free(d->read[i].weights);
     for (int i = 0; i < TW_OPTIMIZER_STATES; i++)
         free(d->state[i]);
+    for (int i = 0; i < DESK_SLOTS; i++)
+        free(d->own[i]);
     free(d->weights);
     tw_model_free(d->model);
     free(d);
@@ -163,9 +166,12 @@ static double desk_slot(struct desk *d, uint32_t slot, uint64_t step, const floa
     const struct tw_replay_config *c = &d->config;
     const uint32_t parts = c->parts, steps = c->local.steps;
     const size_t bytes = d->elements * sizeof(float);
-    float *at = malloc(bytes), *part[8], *mean = malloc(bytes);
+    const bool elastic = c->local.rho > 0;
+    float *at = malloc(bytes), *part[8], *mean = malloc(bytes), *far = malloc(bytes);
     struct tw_tree_sum loss = {0};
-    memcpy(at, weights, bytes);
+    memcpy(at, elastic && d->own[slot] ? d->own[slot] : weights, bytes);
+    for (size_t i = 0; i < d->elements; i++)
+        far[i] = weights[i] - at[i];
     for (uint32_t h = 0; h < steps; h++) {
         uint64_t here = 0;
         for (uint32_t i = 0; i < parts; i++) {
@@ -180,13 +186,23 @@ static double desk_slot(struct desk *d, uint32_t slot, uint64_t step, const floa
         tw_divide(mean, (float)here, d->elements);
         for (size_t i = 0; i < d->elements; i++) {
             at[i] = at[i] - (float)c->local.rate * mean[i];
+            if (elastic && h == 0)
+                at[i] = at[i] + (float)(c->local.rate * c->local.rho) * far[i];
             out[i] = h == 0 ? part[0][i] : out[i] + part[0][i];
         }
         *examples += here;
         for (uint32_t i = 0; i < parts; i++)
             free(part[i]);
     }
-    free(at);
+    for (size_t i = 0; elastic && i < d->elements; i++)
+        out[i] = (float)c->local.rho * far[i];
+    if (elastic) {
+        free(d->own[slot]);
+        d->own[slot] = at;
+    } else {
+        free(at);
+    }
+    free(far);
     free(mean);
     return tw_tree_sum_total(&loss);
 }
@@ -253,7 +269,9 @@ static void desk_update(struct desk *d, struct tw_record *record, const uint32_t
         while (leaves > first + 1)
             free(gradient[--leaves]);
     }
-    record->divisor = steps > 1 ? (double)record->examples / steps : 0;
+    record->divisor = d->config.local.rho > 0 ? 1
+                      : steps > 1             ? (double)record->examples / steps
+                                              : 0;
     tw_sum_tree(sum, (const float *const *)gradient, (int)leaves, d->elements);
     d->config.optimizer->prepare(&d->config.options, record->version, 0.05, record->scalars);
     assert_true(d->model->list.count <= 8);
@@ -306,6 +324,18 @@ static void desk_release(struct desk *d, uint32_t rank, bool again) {
     desk_feed(d, &record);
 }
 
+/* Elastic, the slots of a push that is dropped have gone on all the same. */
+static void desk_walk(struct desk *d, const struct tw_contribution *c, const float *weights) {
+    float *received = calloc(d->elements, sizeof(float)), *out = calloc(d->elements, sizeof(float));
+    uint64_t examples = 0;
+    tw_encoding_round(d->config.pull, received, d->config.fresh ? d->weights : weights,
+                      d->elements);
+    for (uint32_t k = 0; k < d->config.width; k++)
+        desk_slot(d, c->slot + k, c->step, received, out, &examples);
+    free(received);
+    free(out);
+}
+
 /* Settles some random reads, in slot order: an update, or a DROP. */
 static void desk_settle(struct desk *d, enum tw_record_kind kind, uint32_t most) {
     struct tw_record record = desk_record(d, kind);
@@ -331,6 +361,8 @@ static void desk_settle(struct desk *d, enum tw_record_kind kind, uint32_t most)
         record.version = ++d->version;
         desk_update(d, &record, reads);
     }
+    for (uint32_t i = 0; kind == TW_RECORD_DROP && i < record.count && d->config.local.rho > 0; i++)
+        desk_walk(d, &d->contribution[i], d->read[reads[i]].weights);
     for (uint32_t i = 0; i < record.count; i++) {
         uint32_t rank = d->contribution[i].slot / d->config.width;
         d->read[reads[i]].out = false;
@@ -381,11 +413,11 @@ static void desk_happens(struct desk *d) {
     uint32_t ranks = d->config.slots / d->config.width;
     uint32_t rank = (uint32_t)tw_rng_below(&d->dice, ranks), slot = rank * d->config.width;
     struct tw_record record;
-    if (tw_rng_below(&d->dice, 20) == 0) {
+    if (d->config.local.rho == 0 && tw_rng_below(&d->dice, 20) == 0) {
         desk_dial(d, tw_rng_below(&d->dice, 2) ? "sync" : "async");
         return;
     }
-    if (tw_rng_below(&d->dice, 20) == 0) {
+    if (d->config.local.rho == 0 && tw_rng_below(&d->dice, 20) == 0) {
         desk_evict(d, rank);
         return;
     }
@@ -397,6 +429,10 @@ static void desk_happens(struct desk *d) {
             if (d->read[i].slot == slot)
                 d->read[i].out = false;
         d->begun[rank] = d->settled[rank];
+        for (uint32_t i = slot; i < slot + d->config.width; i++) {
+            free(d->own[i]);
+            d->own[i] = NULL;
+        }
         desk_feed(d, &record);
         break;
     case 1:

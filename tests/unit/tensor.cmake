@@ -11,6 +11,7 @@ tw_test(test_safetensors unit SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_safetensors
 include(${CMAKE_CURRENT_LIST_DIR}/../lib/kernel_sets.cmake)
 tw_kernel_sets(sums SOURCES ${PROJECT_SOURCE_DIR}/common/tensor/kernels.c SYMBOLS tw_sum_tree
                tw_divide tw_clamp tw_add_multiple tw_descend tw_multiply tw_average tw_all_finite
+               tw_divide tw_clamp tw_add_multiple tw_descend tw_subtract tw_multiply tw_average tw_all_finite
                tw_block_sums_of_squares)
 tw_test(test_kernels unit SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_kernels.c ${sums_objects} ROOMS
         tw_tensor)

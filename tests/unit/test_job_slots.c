@@ -50,7 +50,13 @@ static void local_steps_that_do_not_fit(void **state) {
         {NULL, "local_steps: {steps: 4, lr: 0}",
          ":14: local_steps.lr: 0 is out of range; it must be a number above 0 and at most 1000000"},
         {NULL, "local_steps: {steps: 4, rate: 1}",
-         ":14: local_steps.rate: unknown key; known: steps, lr"},
+         ":14: local_steps.rate: unknown key; known: steps, lr, rho"},
+        {NULL, "local_steps: {steps: 1, rho: 2}",
+         ":14: local_steps: with rho the servers' weights follow a spring at optimizer.lr: the "
+         "optimizer must be sgd, without a schedule"},
+        {NULL, "local_steps: {steps: 1, rho: -1}",
+         ":14: local_steps.rho: -1 is out of range; it must be a number above 0 and at most "
+         "1000000"},
         {NULL, "local_steps: 4\ngradient: sum",
          ":14: local_steps: not together with gradient: sum: a step of a slot goes by the mean "
          "over "

@@ -20,6 +20,7 @@ struct set {
     void (*clamp)(float *, float, size_t);
     void (*add_multiple)(float *, const float *, float, size_t);
     void (*descend)(float *, const float *, const float *, float, float, size_t);
+    void (*subtract)(float *, const float *, const float *, size_t);
     void (*multiply)(float *, const float *, float, size_t);
     void (*average)(float *, const float *, const float *, float, float, size_t);
     bool (*all_finite)(const float *, size_t);
@@ -31,6 +32,7 @@ struct set {
     void prefix##_tw_clamp(float *, float, size_t);                                                \
     void prefix##_tw_add_multiple(float *, const float *, float, size_t);                          \
     void prefix##_tw_descend(float *, const float *, const float *, float, float, size_t);         \
+    void prefix##_tw_subtract(float *, const float *, const float *, size_t);                      \
     void prefix##_tw_multiply(float *, const float *, float, size_t);                              \
     void prefix##_tw_average(float *, const float *, const float *, float, float, size_t);         \
     bool prefix##_tw_all_finite(const float *, size_t);                                            \
@@ -42,6 +44,7 @@ struct set {
      prefix##_tw_clamp,                                                                            \
      prefix##_tw_add_multiple,                                                                     \
      prefix##_tw_descend,                                                                          \
+     prefix##_tw_subtract,                                                                         \
      prefix##_tw_multiply,                                                                         \
      prefix##_tw_average,                                                                          \
      prefix##_tw_all_finite,                                                                       \
@@ -49,7 +52,7 @@ struct set {
 TW_TEST_SETS(DECLARE)
 
 static const struct set sets[] = {{"shipped", tw_sum_tree, tw_divide, tw_clamp, tw_add_multiple,
-                                   tw_descend, tw_multiply, tw_average, tw_all_finite,
+                                   tw_descend, tw_subtract, tw_multiply, tw_average, tw_all_finite,
                                    tw_block_sums_of_squares},
                                   TW_TEST_SETS(SET)};
 
@@ -302,6 +305,9 @@ static void clamps_and_multiples_are_element_wise(void **state) {
                 assert_true(z[i] == x[i] - step);
             }
         }
+        set->subtract(z, x, y, COUNT);
+        for (int i = 6; i < COUNT; i++)
+            assert_true(z[i] == x[i] - y[i]);
         set->multiply(z, y, 0.3f, COUNT);
         for (int i = 0; i < COUNT; i++)
             assert_true(z[i] == 0.3f * y[i]);

@@ -21,7 +21,7 @@ static void every_log_gives_the_bits_of_the_reference(void **state) {
                 struct desk *d = desk_new(shapes[i].slots, shapes[i].width, optimizer,
                                           1 + i * 10 + (uint64_t)optimizer);
                 d->config.parts = shapes[i].parts;
-                d->config.local = (struct tw_local_steps){shapes[i].local, 0.1};
+                d->config.local = (struct tw_local_steps){shapes[i].local, 0.1, 0};
                 d->config.shaping.local_steps = shapes[i].local;
                 d->config.fresh = d->config.changed = fresh;
                 desk_start(d);
@@ -30,6 +30,26 @@ static void every_log_gives_the_bits_of_the_reference(void **state) {
                 assert_int_equal(tw_replay_total(d->replay)->samples, d->samples);
                 desk_free(d);
             }
+}
+
+static void elastic_slots_keep_weights_of_their_own(void **state) {
+    static const struct {
+        uint32_t slots, width, parts, local;
+    } shapes[] = {{1, 1, 1, 1}, {4, 1, 1, 1}, {3, 1, 2, 3}, {4, 2, 2, 2}};
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++)
+        for (int way = 0; way < 4; way++) {
+            struct desk *d =
+                desk_new(shapes[i].slots, shapes[i].width, 0, 1 + i * 10 + (uint64_t)way);
+            d->config.parts = shapes[i].parts;
+            d->config.local = (struct tw_local_steps){shapes[i].local, 0.1, 1.5};
+            d->config.shaping.sum = true;
+            d->config.fresh = d->config.changed = way % 2;
+            d->config.push = d->config.pull = way / 2 ? TW_ENCODING_BF16 : TW_ENCODING_F32;
+            desk_start(d);
+            while (d->version < 40)
+                desk_happens(d);
+            desk_free(d);
+        }
 }
 
 static void with_every_encoding_too(void **state) {
@@ -369,6 +389,7 @@ static int start(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_log_gives_the_bits_of_the_reference),
+        cmocka_unit_test(elastic_slots_keep_weights_of_their_own),
         cmocka_unit_test(with_every_encoding_too),
         cmocka_unit_test(ratios_are_those_of_the_log_and_compared),
         cmocka_unit_test(scalars_are_those_of_the_log_unless_the_rule_is_another),

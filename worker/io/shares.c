@@ -36,10 +36,14 @@ struct tw_shares {
     float **partial; /* [depth], tensor after tensor */
     int depth;       /* log2 of width * parts */
     int parts_depth; /* log2 of parts */
-    float *path;  /* sum over a slot's local steps so far, tensor after tensor; NULL: there is 1 */
-    float *local; /* where these steps have led, likewise */
-    const float **local_weights;        /* [tensors] into it */
-    size_t *offset;                     /* [tensors] of each in a partial sum */
+    /* NULL where a slot makes no steps of its own: */
+    float *path;  /* sum over a slot's local steps so far, tensor after tensor; when elastic: how
+                   * far the servers' weights are from the slot's, but for statistics */
+    float *local; /* where these steps have led, likewise; when elastic one of `own` */
+    const float **local_weights; /* [tensors] into it */
+    float **own;    /* [slots] when elastic: of a slot, from one push to the next; NULL: none yet */
+    size_t *offset; /* [tensors] of each in a partial sum */
+    size_t elements;                    /* of all tensors */
     struct tw_tree_sum loss, slot_loss; /* of slots; of the leaves of the present one */
     uint64_t examples, correct;
 };
@@ -59,18 +63,36 @@ static float *new_plane(size_t elements) {
     return plane;
 }
 
-static enum tw_status allocate_path(struct tw_shares *shares, size_t elements,
-                                    struct tw_error *error) {
-    int tensors = shares->config.model->list.count;
-    if (shares->config.local.steps == 1)
+static bool is_elastic(const struct tw_shares *shares) {
+    return shares->config.local.rho > 0;
+}
+
+/* Whether slots make steps of their own. */
+static bool walks(const struct tw_shares *shares) {
+    return shares->config.local.steps > 1 || is_elastic(shares);
+}
+
+static void point_local(struct tw_shares *shares, float *local) {
+    shares->local = local;
+    for (int i = 0; i < shares->config.model->list.count; i++)
+        shares->local_weights[i] = local + shares->offset[i];
+}
+
+static enum tw_status allocate_path(struct tw_shares *shares, struct tw_error *error) {
+    size_t tensors = (size_t)shares->config.model->list.count;
+    if (!walks(shares))
         return TW_OK;
-    shares->path = new_plane(elements);
-    shares->local = new_plane(elements);
-    shares->local_weights = calloc((size_t)tensors, sizeof(*shares->local_weights));
-    if (shares->path == NULL || shares->local == NULL || shares->local_weights == NULL)
+    shares->path = new_plane(shares->elements);
+    shares->local_weights = calloc(tensors, sizeof(*shares->local_weights));
+    if (is_elastic(shares))
+        shares->own = calloc(shares->config.slots, sizeof(*shares->own));
+    else
+        shares->local = new_plane(shares->elements);
+    if (shares->path == NULL || shares->local_weights == NULL ||
+        (shares->own == NULL && shares->local == NULL))
         return out_of_memory(shares, error);
-    for (int i = 0; i < tensors; i++)
-        shares->local_weights[i] = shares->local + shares->offset[i];
+    if (!is_elastic(shares))
+        point_local(shares, shares->local);
     return TW_OK;
 }
 
@@ -99,7 +121,8 @@ static enum tw_status allocate(struct tw_shares *shares, struct tw_error *error)
         if (shares->partial[k] == NULL)
             return out_of_memory(shares, error);
     }
-    return allocate_path(shares, elements, error);
+    shares->elements = elements;
+    return allocate_path(shares, error);
 }
 
 /* The net of so many rows. */
@@ -214,8 +237,10 @@ enum tw_status tw_shares_bytes(const struct tw_shares_config *config, size_t *by
     counted &= tw_size_multiply(elements, sizeof(float), &sum) && tw_size_add(*bytes, net, bytes);
     for (uint32_t leaves = 1; leaves < config->width * config->parts; leaves *= 2)
         counted = counted && tw_size_add(*bytes, sum, bytes);
-    for (int i = 0; i < 2 && config->local.steps > 1; i++)
-        counted = counted && tw_size_add(*bytes, sum, bytes);
+    const uint32_t planes = config->local.rho > 0     ? 1 + config->width
+                            : config->local.steps > 1 ? 2
+                                                      : 0;
+    counted = counted && tw_size_multiply(sum, planes, &sum) && tw_size_add(*bytes, sum, bytes);
     if (!counted)
         *bytes = SIZE_MAX;
     return TW_OK;
@@ -249,14 +274,25 @@ void tw_shares_free(struct tw_shares *shares) {
         free(shares->partial[k]);
     tw_net_free(shares->net[0]);
     tw_net_free(shares->net[1]);
+    for (uint32_t i = 0; shares->own != NULL && i < shares->config.slots; i++)
+        free(shares->own[i]);
     free(shares->path);
-    free(shares->local);
+    if (shares->own == NULL)
+        free(shares->local);
+    free(shares->own);
     free(shares->local_weights);
     free(shares->share);
     free(shares->positions);
     free(shares->partial);
     free(shares->offset);
     free(shares);
+}
+
+void tw_shares_forget(struct tw_shares *shares, uint32_t slot) {
+    for (uint32_t i = slot; shares->own != NULL && i < slot + shares->config.width; i++) {
+        free(shares->own[i]);
+        shares->own[i] = NULL;
+    }
 }
 
 /* ---- a step ---- */
@@ -314,8 +350,9 @@ enum tw_status tw_shares_ready(struct tw_shares *shares, uint64_t step, struct t
 static enum tw_status forward(struct tw_shares *shares, const struct leaf *leaf, uint64_t step) {
     const struct tw_shares_config *config = &shares->config;
     struct tw_score score;
-    if (config->local.steps > 1)
-        tw_net_bind(leaf->net, leaf->walked > 0 ? shares->local_weights : config->weights);
+    if (walks(shares))
+        tw_net_bind(leaf->net, leaf->walked > 0 || is_elastic(shares) ? shares->local_weights
+                                                                      : config->weights);
     tw_net_dice(leaf->net, config->seeds.dropout, config->slot + leaf->share,
                 local_step(shares, leaf, step), &leaf->part);
     if (!tw_net_forward(leaf->net, &score))
@@ -348,17 +385,60 @@ static bool add_leaf(struct tw_shares *shares, float **partial, uint32_t i, uint
     return i + 1 == leaves;
 }
 
+/* A slot with weights of its own begins a step of the servers: path is how far theirs are from
+ * them. Where it has none yet it takes theirs. */
+static enum tw_status stretch(struct tw_shares *shares, const struct leaf *leaf,
+                              struct tw_error *error) {
+    const struct tw_tensor_list *list = &shares->config.model->list;
+    float **own = &shares->own[shares->config.slot + leaf->share];
+    const bool begins = *own == NULL;
+    if (begins && (*own = new_plane(shares->elements)) == NULL)
+        return out_of_memory(shares, error);
+    point_local(shares, *own);
+    for (int i = 0; i < list->count; i++) {
+        const float *center = shares->config.weights[i];
+        const size_t count = (size_t)list->tensors[i].elements, offset = shares->offset[i];
+        if (begins)
+            memcpy(*own + offset, center, count * sizeof(float));
+        tw_subtract(shares->path + offset, center, *own + offset, count);
+    }
+    return TW_OK;
+}
+
+/* A local step brings its gradient of a tensor, and its slot's own weights of that, which this step
+ * does not need any more, go on; the first time towards the servers', too. What is pushed is how
+ * these are pulled towards them. Whether it was the last step. */
+static bool walk_elastic(struct tw_shares *shares, const struct leaf *leaf, int tensor) {
+    const struct tw_local_steps *local = &shares->config.local;
+    const size_t count = (size_t)shares->config.model->list.tensors[tensor].elements;
+    const size_t offset = shares->offset[tensor];
+    float *own = shares->local + offset, *path = shares->path + offset;
+    float *gradient = tw_net_gradient(leaf->net, tensor);
+    tw_descend(own, own, gradient, (float)shares->share[leaf->share].rows, (float)local->rate,
+               count);
+    if (leaf->walked == 0)
+        tw_add_multiple(own, path, (float)(local->rate * local->rho), count);
+    if (leaf->walked + 1 < local->steps)
+        return false;
+    tw_multiply(gradient, path, (float)local->rho, count);
+    tw_net_changed(leaf->net);
+    return true;
+}
+
 /* A local step brings its gradient of a tensor: that goes into the sum over steps, and the slot's
  * weights of that tensor, which this step does not need any more, on to the next one. Whether it
  * was the last: then the gradient is the sum of all. */
 static bool walk(struct tw_shares *shares, const struct leaf *leaf, int tensor) {
     const struct tw_shares_config *config = &shares->config;
     const struct tw_tensor *of = &config->model->list.tensors[tensor];
+    const bool trained = of->update == TW_TENSOR_TRAINED;
+    if (trained && is_elastic(shares))
+        return walk_elastic(shares, leaf, tensor);
     const size_t count = (size_t)of->elements, offset = shares->offset[tensor];
     const float *from = leaf->walked > 0 ? shares->local_weights[tensor] : config->weights[tensor];
     float *gradient = tw_net_gradient(leaf->net, tensor), *path = shares->path + offset;
     const bool last = leaf->walked + 1 == config->local.steps;
-    if (!last && of->update == TW_TENSOR_TRAINED)
+    if (!last && trained)
         tw_descend(shares->local + offset, from, gradient, (float)shares->share[leaf->share].rows,
                    (float)config->local.rate, count);
     if (leaf->walked > 0) {
@@ -376,7 +456,7 @@ static void add(struct tw_shares *shares, const struct leaf *leaf, int tensor) {
     const struct tw_shares_config *config = &shares->config;
     if (!add_leaf(shares, shares->partial, leaf->part_number, config->parts, leaf->net, tensor))
         return;
-    if (config->local.steps > 1 && !walk(shares, leaf, tensor))
+    if (walks(shares) && !walk(shares, leaf, tensor))
         return;
     add_leaf(shares, shares->partial + shares->parts_depth, leaf->share, config->width, leaf->net,
              tensor);
@@ -399,6 +479,8 @@ static enum tw_status compute(struct tw_shares *shares, uint64_t i, uint64_t ste
     enum tw_status status = find_leaf(shares, i, &leaf, error);
     if (status == TW_OK && i > 0) /* the first one's samples are there */
         status = gather(shares, &leaf, step, error);
+    if (status == TW_OK && is_elastic(shares) && leaf.walked == 0 && leaf.part_number == 0)
+        status = stretch(shares, &leaf, error);
     if (status == TW_OK)
         status = forward(shares, &leaf, step);
     if (status != TW_OK || i + 1 == shares->leaves)

@@ -13,6 +13,9 @@
  * sampler they are steps by themselves: step t of the servers is the local steps (t - 1) H + 1 to
  * t H.
  *
+ * With `local.rho` a slot keeps weights of its own from one push to the next, and pushes how the
+ * servers' are pulled towards them (elastic averaging, docs/local-steps.md).
+ *
  * A share may be taken apart once more, into `parts` that are computed one after the other and
  * added as if each had a slot of its own (`accumulate`; docs/determinism.md, "Parts"): the
  * activations' memory is that of one part. Which samples and which random numbers an example
@@ -69,6 +72,10 @@ enum tw_status tw_shares_bytes(const struct tw_shares_config *config, size_t *by
  * many ranks, one step after the other. It was made for slot 0. TW_NO_MEMORY. */
 enum tw_status tw_shares_bind(struct tw_shares *shares, uint32_t slot, const float *const *weights,
                               struct tw_error *error);
+
+/* The slots [slot, slot + width) are a new process's, which knows nothing of what they did by
+ * themselves: elastic, they begin again with the weights of their next step. */
+void tw_shares_forget(struct tw_shares *shares, uint32_t slot);
 
 /* NULL is fine. */
 void tw_shares_free(struct tw_shares *shares);
