@@ -57,9 +57,10 @@ static enum tw_status open_parts(struct tw_model_source *source, const char *fol
                                  const struct tw_checked_job *job, struct tw_error *error) {
     uint32_t states = (uint32_t)job->optimizer->states;
     struct tw_restore_ask ask = {.list = &source->list,
-                                 .arrays = 1 + states + (job->job->average.ema > 0)};
+                                 .arrays = 1 + states + (job->shaping.average > 0) +
+                                           tw_correction_states(&job->shaping.corrections)};
     for (uint32_t a = 0; a < ask.arrays; a++)
-        ask.name[a] = tw_array_name(job->optimizer, a);
+        ask.name[a] = tw_array_name(job->optimizer, &job->shaping, a);
     return tw_restore_open(&source->checkpoint, folder, &ask, error);
 }
 

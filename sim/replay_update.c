@@ -95,14 +95,39 @@ void tw_replay_round(struct tw_replay *replay) {
     }
 }
 
-void tw_replay_correct(struct tw_replay *replay, uint64_t staleness) {
+/* States are changed in place: here nothing is dropped after it was begun. */
+static struct tw_correction_states states_at(const struct tw_replay *replay, size_t first) {
+    struct tw_correction_states states = {{NULL}, {NULL}};
+    for (int i = 0; i < TW_CORRECTIONS_MAX; i++)
+        if (replay->correction[i].at != NULL)
+            states.in[i] = states.out[i] = replay->correction[i].at + first;
+    return states;
+}
+
+void tw_replay_correct(struct tw_replay *replay, const float *read, uint64_t staleness,
+                       uint64_t examples) {
     const struct tw_shaping *shaping = &replay->config.shaping;
     const struct tw_tensor_list *list = &replay->config.model->list;
     float weight = (float)tw_corrections_weight(&shaping->corrections, staleness, replay->freshest);
-    float *at = replay->gradient;
-    for (int t = 0; weight != 1 && t < list->count; at += list->tensors[t].elements, t++)
-        if (tw_shaping_trains(shaping, (uint32_t)t))
-            tw_multiply(at, at, weight, (size_t)list->tensors[t].elements);
+    bool kernels = tw_corrections_have_kernels(&shaping->corrections);
+    size_t first = 0;
+    for (int t = 0; t < list->count; first += (size_t)list->tensors[t].elements, t++) {
+        if (!tw_shaping_trains(shaping, (uint32_t)t))
+            continue;
+        struct tw_correction_work work = {
+            .count = (size_t)list->tensors[t].elements,
+            .gradient = replay->gradient + first,
+            .weights = replay->current->plane.at + first,
+            .read = read + first,
+            .examples = examples,
+            .updates = replay->total.version,
+        };
+        struct tw_correction_states states = states_at(replay, first);
+        if (kernels)
+            tw_corrections_correct(&shaping->corrections, staleness, work, &states);
+        if (weight != 1)
+            tw_multiply(work.gradient, work.gradient, weight, work.count);
+    }
 }
 
 /* ---- the update ---- */
@@ -169,6 +194,11 @@ static void apply_piece(struct tw_replay *replay, uint32_t tensor, size_t first,
         work.state[i] = replay->state[i].at + first;
     tw_shaping_apply(&config->shaping, config->optimizer, &config->options, terms, tensor, &work,
                      replay->gradient + first);
+    if (tw_shaping_trains(&config->shaping, tensor)) {
+        struct tw_correction_states states = states_at(replay, first);
+        tw_corrections_applied(&config->shaping.corrections, from + first, to + first, count,
+                               &states);
+    }
     float *average = replay->average.at;
     if (average != NULL)
         tw_shaping_average(&config->shaping, average + first, to + first, average + first, count);
@@ -180,7 +210,9 @@ enum tw_status tw_replay_apply(struct tw_replay *replay, const struct tw_update_
     struct tw_version *before = replay->current, *after = before;
     bool sampled = tw_replay_begin_sample(replay, replay->total.version + 1);
     size_t first = 0, end = 0;
-    if (before->refs > 1 || replay->sample.summed) {
+    bool compared =
+        replay->sample.summed || tw_corrections_watch(&replay->config.shaping.corrections);
+    if (before->refs > 1 || compared) {
         enum tw_status status = tw_version_take(replay, &after, error);
         if (status != TW_OK)
             return status;

@@ -6,11 +6,13 @@
 extern const struct tw_correction tw_correction_staleness_power;
 extern const struct tw_correction tw_correction_staleness_exp;
 extern const struct tw_correction tw_correction_staleness_limit;
+extern const struct tw_correction tw_correction_dc_asgd;
+extern const struct tw_correction tw_correction_dc_asgd_adaptive;
+extern const struct tw_correction tw_correction_gap_aware;
 
 const struct tw_correction *const tw_corrections_known[] = {
-    &tw_correction_staleness_power,
-    &tw_correction_staleness_exp,
-    &tw_correction_staleness_limit,
+    &tw_correction_staleness_power, &tw_correction_staleness_exp,    &tw_correction_staleness_limit,
+    &tw_correction_dc_asgd,         &tw_correction_dc_asgd_adaptive, &tw_correction_gap_aware,
 };
 enum { KNOWN = sizeof tw_corrections_known / sizeof tw_corrections_known[0] };
 const int tw_correction_count = KNOWN;
@@ -44,11 +46,18 @@ static enum tw_status take(struct tw_corrections *out, const struct tw_variant *
     enum tw_status status = tw_correction_need(&kind, variant, error);
     if (status != TW_OK)
         return status;
-    for (uint32_t i = 0; i < out->count; i++)
-        if (out->at[i].kind == kind)
+    for (uint32_t i = 0; i < out->count; i++) {
+        const struct tw_correction *other = out->at[i].kind;
+        if (other == kind)
             return tw_job_error(error, variant->where, variant->path,
                                 "%s stands in the list already; give each correction once",
                                 kind->name);
+        if (kind->family != NULL && other->family != NULL &&
+            strcmp(kind->family, other->family) == 0)
+            return tw_job_error(error, variant->where, variant->path,
+                                "%s beside %s: both are %s; give one of the two", kind->name,
+                                other->name, kind->family);
+    }
     out->at[out->count].kind = kind;
     return tw_options_read(variant, kind->rules, kind->rule_count, &out->at[out->count++].options,
                            error);
@@ -74,6 +83,77 @@ uint64_t tw_corrections_limit(const struct tw_corrections *corrections) {
     }
     return least;
 }
+
+bool tw_corrections_have_kernels(const struct tw_corrections *corrections) {
+    for (uint32_t i = 0; i < corrections->count; i++)
+        if (corrections->at[i].kind->correct)
+            return true;
+    return false;
+}
+
+bool tw_corrections_remember(const struct tw_corrections *corrections) {
+    for (uint32_t i = 0; i < corrections->count; i++)
+        if (corrections->at[i].kind->remembers)
+            return true;
+    return false;
+}
+
+bool tw_corrections_watch(const struct tw_corrections *corrections) {
+    for (uint32_t i = 0; i < corrections->count; i++)
+        if (corrections->at[i].kind->watch)
+            return true;
+    return false;
+}
+
+bool tw_job_remembers(const struct tw_job *job) {
+    for (int i = 0; i < job->correction_count; i++) {
+        const struct tw_correction *kind = tw_correction_named(job->corrections[i].name);
+        if (kind != NULL && kind->remembers)
+            return true;
+    }
+    return false;
+}
+
+uint32_t tw_correction_states(const struct tw_corrections *corrections) {
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < corrections->count; i++)
+        count += corrections->at[i].kind->state != NULL;
+    return count;
+}
+
+const char *tw_correction_state_name(const struct tw_corrections *corrections, uint32_t n) {
+    for (uint32_t i = 0; i < corrections->count; i++)
+        if (corrections->at[i].kind->state != NULL && n-- == 0)
+            return corrections->at[i].kind->state;
+    return NULL;
+}
+
+/* ---- kernels ---- */
+
+void tw_corrections_correct(const struct tw_corrections *corrections, uint64_t staleness,
+                            struct tw_correction_work work,
+                            const struct tw_correction_states *states) {
+    for (uint32_t i = 0; i < corrections->count; i++) {
+        const struct tw_correction *kind = corrections->at[i].kind;
+        work.state_in = states->in[i];
+        work.state_out = states->out[i];
+        if (kind->observe)
+            kind->observe(&corrections->at[i].options, &work);
+        if (kind->correct && staleness > 0)
+            kind->correct(&corrections->at[i].options, &work);
+    }
+}
+
+void tw_corrections_applied(const struct tw_corrections *corrections, const float *before,
+                            const float *after, size_t count,
+                            const struct tw_correction_states *states) {
+    for (uint32_t i = 0; i < corrections->count; i++)
+        if (corrections->at[i].kind->watch)
+            corrections->at[i].kind->watch(&corrections->at[i].options, before, after,
+                                           states->out[i], count);
+}
+
+/* ---- factors ---- */
 
 double tw_corrections_factor(const struct tw_corrections *corrections, uint64_t staleness) {
     double factor = 1;

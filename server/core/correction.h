@@ -3,10 +3,13 @@
  *
  * The staleness tau of a contribution is the number of updates applied between the RELEASE it was
  * computed on and its own COMMIT; nothing is ever done to one of staleness 0, so that modes
- * without late gradients have the same bits with and without corrections. There are two kinds:
+ * without late gradients have the same bits with and without corrections. There are three kinds:
  *
  *   factors   f(tau) of the learning rate; those of a stack are multiplied
  *   a limit   gradients above it are dropped: logged, counted, never applied
+ *   kernels   that change the gradient, element by element, in the order of the stack: by the
+ *             weights that it was computed on, which shards then remember for each push, and those
+ *             as they are now
  *
  * An update of contributions i, each the sum S_i over n_i examples, is to move the weights by
  *
@@ -21,9 +24,13 @@
  *
  * whose product is the above. With one contribution the gradient is untouched, and the learning
  * rate is lr f(tau), as the papers have it. (`gradient: sum` divides by nothing: then the gradient
- * is sum_i c_i S_i, and the learning rate lr f(m).)
+ * is sum_i c_i S_i, and the learning rate lr f(m).) Kernels see S_i as it came, before c_i.
  *
- * Used by the sequencer (limit, learning rate, divisor), shards and replay (weights). Pure.
+ * A kernel may have a state, one float for each weight, which starts at 0. What observe() makes of
+ * it stands beside it until the COMMIT, and is forgotten without one.
+ *
+ * Used by the sequencer (limit, learning rate, divisor), shards and replay (weights, kernels).
+ * Pure; the same bits for any split of the elements and for every instruction set.
  */
 #ifndef TW_CORE_CORRECTION_H
 #define TW_CORE_CORRECTION_H
@@ -36,6 +43,19 @@ struct tw_correction_options {
     double power, decay;
     int from; /* enum of correction_factors.c */
     int64_t most;
+    double lambda, rho, eps;
+};
+
+/* A contribution of a tensor that has a gradient, or some elements of it. */
+struct tw_correction_work {
+    size_t count;
+    float *gradient;      /* its sum over `examples`, corrected in place */
+    const float *weights; /* as they are */
+    const float *read;    /* as they were when they left for it */
+    const float *state_in;
+    float *state_out; /* may be state_in, but not overlap it in part */
+    uint64_t examples;
+    uint64_t updates; /* applied so far */
 };
 
 struct tw_correction {
@@ -48,6 +68,19 @@ struct tw_correction {
     double (*factor)(const struct tw_correction_options *options, uint64_t staleness);
     /* The largest staleness that is applied. NULL: any. */
     uint64_t (*limit)(const struct tw_correction_options *options);
+    const char *family; /* of which a stack has one; NULL: it is alone */
+    bool remembers;     /* correct() needs `read` */
+    const char *state;  /* its name, also in checkpoints; NULL: none */
+    /* Kernels; each may be NULL. observe() of every contribution: from state_in to state_out;
+     * correct() of late ones, behind it: the gradient. */
+    void (*observe)(const struct tw_correction_options *options,
+                    const struct tw_correction_work *work);
+    void (*correct)(const struct tw_correction_options *options,
+                    const struct tw_correction_work *work);
+    /* Of every update, when it has been applied: the state, in place, from the weights before and
+     * after it. */
+    void (*watch)(const struct tw_correction_options *options, const float *before,
+                  const float *after, float *state, size_t count);
 };
 
 /* All corrections, in the order of --help. */
@@ -63,6 +96,19 @@ struct tw_corrections {
     } at[TW_CORRECTIONS_MAX];
 };
 
+/* Of a correction with a state: an array for each weight, or two, where observe() needs another to
+ * write to. */
+static inline uint32_t tw_correction_arrays(const struct tw_correction *kind) {
+    return kind->state == NULL ? 0 : kind->observe == NULL ? 1 : 2;
+}
+
+/* Where the states of a stack are for some elements, by the number of the correction; NULL: it has
+ * none. `out` is `in`, but for those with observe(), of which it may be another array. */
+struct tw_correction_states {
+    const float *in[TW_CORRECTIONS_MAX];
+    float *out[TW_CORRECTIONS_MAX];
+};
+
 /* The table of this name, for struct tw_rule_book and the command line; NULL: there is none. */
 const struct tw_correction *tw_correction_named(const char *name);
 
@@ -70,13 +116,35 @@ const struct tw_correction *tw_correction_named(const char *name);
 enum tw_status tw_correction_need(const struct tw_correction **out,
                                   const struct tw_variant *variant, struct tw_error *error);
 
-/* What the job says. TW_JOB: an unknown name (with the nearest known one), as tw_options_read(), or
- * one name twice. */
+/* What the job says. TW_JOB: an unknown name (with the nearest known one), as tw_options_read(),
+ * one name twice, or two of a family. */
 enum tw_status tw_corrections_find(struct tw_corrections *out, const struct tw_job *job,
                                    struct tw_error *error);
 
 /* The largest staleness that is applied; UINT64_MAX: any. */
 uint64_t tw_corrections_limit(const struct tw_corrections *corrections);
+
+/* Whether it has kernels at all; needs the weights that gradients were computed on; and those
+ * before an update. */
+bool tw_corrections_have_kernels(const struct tw_corrections *corrections);
+bool tw_corrections_remember(const struct tw_corrections *corrections);
+bool tw_corrections_watch(const struct tw_corrections *corrections);
+
+/* All kernels on a contribution of this staleness; in `work` all but the states. */
+void tw_corrections_correct(const struct tw_corrections *corrections, uint64_t staleness,
+                            struct tw_correction_work work,
+                            const struct tw_correction_states *states);
+/* All of an update that was applied; states->out is written. */
+void tw_corrections_applied(const struct tw_corrections *corrections, const float *before,
+                            const float *after, size_t count,
+                            const struct tw_correction_states *states);
+
+/* How many states the stack has. */
+uint32_t tw_correction_states(const struct tw_corrections *corrections);
+const char *tw_correction_state_name(const struct tw_corrections *corrections, uint32_t n);
+
+/* Whether the job's corrections remember weights; of one that is not found yet it is not asked. */
+bool tw_job_remembers(const struct tw_job *job);
 
 /* f(staleness) of the whole stack, at least 2^-512: so quotients of two are finite. */
 double tw_corrections_factor(const struct tw_corrections *corrections, uint64_t staleness);

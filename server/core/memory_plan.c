@@ -1,5 +1,6 @@
 #include "server/core/memory_plan.h"
 
+#include "server/core/correction.h"
 #include "server/core/shard.h"
 
 /* What a job that says nothing has at least: with small models everybody may push at any time. */
@@ -8,6 +9,7 @@
 struct needs {
     uint32_t slots;
     uint32_t ahead; /* of the job's modes */
+    bool remembers; /* the weights that each push is computed on */
     struct tw_shard_sizes size;
 };
 
@@ -30,7 +32,8 @@ static size_t copy_bytes(const struct needs *needs) {
 
 /* All but copies of the weights. */
 static size_t push_bytes(const struct needs *needs, uint32_t ahead) {
-    return pushes(needs, ahead) * needs->size.plane + needs->size.encoded;
+    size_t planes = (1 + needs->remembers) * pushes(needs, ahead);
+    return planes * needs->size.plane + needs->size.encoded;
 }
 
 /* One copy, so that weights can be updated while they are sent. */
@@ -49,7 +52,7 @@ static size_t tight_bytes(const struct needs *needs) {
 
 static size_t least_bytes(const struct needs *needs) {
     size_t roomy = roomy_bytes(needs, needs->ahead), tight = tight_bytes(needs);
-    return needs->ahead || roomy < tight ? roomy : tight;
+    return needs->ahead || needs->remembers || roomy < tight ? roomy : tight;
 }
 
 /* The job's, or twice the share, and what it takes. */
@@ -63,7 +66,8 @@ static size_t bytes_of(const struct tw_job *job, const struct needs *needs) {
 
 static struct needs needs_of(const struct tw_job *job, const struct tw_layout *layout,
                              uint32_t index, uint32_t ahead) {
-    struct needs needs = {.slots = (uint32_t)job->workers, .ahead = ahead};
+    struct needs needs = {
+        .slots = (uint32_t)job->workers, .ahead = ahead, .remembers = tw_job_remembers(job)};
     needs.size = tw_shard_sizes(layout, index, job->encoding.pull);
     return needs;
 }
@@ -77,7 +81,9 @@ static enum tw_status check_least(const struct tw_job *job, const struct needs *
                         "%lld bytes are too few for cluster.workers %u and cluster.servers %u%s; "
                         "it must be at least %zuKiB",
                         (long long)job->inflight_bytes, needs->slots, servers,
-                        needs->ahead ? ", whose mode keeps whole pushes while workers go on" : "",
+                        needs->ahead       ? ", whose mode keeps whole pushes while workers go on"
+                        : needs->remembers ? ", whose corrections remember weights for each worker"
+                                           : "",
                         least);
 }
 

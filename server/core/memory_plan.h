@@ -7,6 +7,9 @@
  * PERMIT where the mode does not name them, and gradients are summed as they arrive
  * (server/core/shard_pool.h).
  *
+ * Corrections for late gradients that remember weights need as much again for each push, and room
+ * for everything.
+ *
  * Bytes are those of one server: weights and the rule's state are not among them.
  */
 #ifndef TW_CORE_MEMORY_PLAN_H

@@ -56,7 +56,9 @@ static uint32_t average_count(const struct tw_shard_config *config) {
 
 static uint32_t plane_count(const struct tw_shard_config *config) {
     uint32_t others = config->pool ? 1 : config->spares + push_count(config);
-    return 1 + (uint32_t)config->optimizer->states + average_count(config) + others;
+    return 1 + (uint32_t)config->optimizer->states + average_count(config) +
+           tw_shard_corrected_planes(config) +
+           tw_shard_remembered_planes(config, push_count(config)) + others;
 }
 
 static size_t largest_floats(const struct tw_shard_config *config) {
@@ -110,6 +112,7 @@ static size_t carve(struct tw_shard *s, unsigned char *memory) {
     s->tokens = pool ? (size_t)chunks + pool : (1 + (size_t)s->config.spares) * chunks;
     CARVE(refs, s->tokens + (size_t)s->averages * chunks);
     CARVE(averaged, chunks);
+    CARVE(observed, chunks);
     CARVE(encoded, s->tokens);
     CARVE(encoded_offset, chunks);
     CARVE(slot, slots);
@@ -131,6 +134,7 @@ static size_t carve(struct tw_shard *s, unsigned char *memory) {
     CARVE(in_wanted, pool_slots);
     CARVE(wanted, pool_slots);
     bool layer_wise = tw_shard_is_layer_wise(s), scratch = layer_wise || s->config.sums_every;
+    scratch = scratch || tw_corrections_watch(&s->config.shaping.corrections);
     CARVE(ratios, layer_wise ? s->config.layout->list->count : 0);
     CARVE(scratch, scratch ? s->config.layout->chunk_bytes / sizeof(float) : 0);
     CARVE(planes, s->stride * plane_count(&s->config) +
@@ -145,6 +149,8 @@ static void measure(struct tw_shard *s, const struct tw_shard_config *config) {
     *s = (struct tw_shard){.config = *config, .first = first[0], .chunks = first[1] - first[0]};
     s->pushes = push_count(config);
     s->averages = average_count(config);
+    s->corrected = tw_shard_corrected_planes(config);
+    s->remembered = tw_shard_remembered_planes(config, s->pushes);
     s->plane = plane_floats(config);
     s->stride = s->plane + STAGGER_FLOATS;
     s->push_planes = config->pool ? 1 : s->pushes;
@@ -202,7 +208,7 @@ struct tw_shard *tw_shard_init(void *memory, const struct tw_shard_config *confi
         s->slot[i].open = i;
         s->push[i] = (struct tw_shard_push){.used = true, .slot = i, .bad_tensor = UINT32_MAX};
     }
-    s->members_known = config->members_known;
+    s->members_known = tw_shard_sums_early(s, config->members_known);
     if (config->pool)
         tw_pool_init(s);
     tw_shard_know_members(s);
@@ -214,25 +220,34 @@ const float *tw_shard_weights(const struct tw_shard *s, uint32_t chunk) {
 }
 
 uint32_t tw_shard_arrays(const struct tw_shard *s) {
-    return 1 + (uint32_t)s->config.optimizer->states + (s->averages > 0);
+    return 1 + (uint32_t)s->config.optimizer->states + (s->averages > 0) +
+           tw_correction_states(&s->config.shaping.corrections);
 }
 
-const char *tw_array_name(const struct tw_optimizer *optimizer, uint32_t array) {
-    uint32_t states = (uint32_t)optimizer->states;
-    return !array ? "" : array <= states ? optimizer->state[array - 1].name : "average";
+const char *tw_array_name(const struct tw_optimizer *optimizer, const struct tw_shaping *shaping,
+                          uint32_t array) {
+    uint32_t states = (uint32_t)optimizer->states, averages = shaping->average > 0;
+    if (!array || array <= states)
+        return array ? optimizer->state[array - 1].name : "";
+    if (array <= states + averages)
+        return "average";
+    return tw_correction_state_name(&shaping->corrections, array - 1 - states - averages);
 }
 
 const char *tw_shard_array_name(const struct tw_shard *s, uint32_t array) {
-    return tw_array_name(s->config.optimizer, array);
+    return tw_array_name(s->config.optimizer, &s->config.shaping, array);
 }
 
 float *tw_shard_array(const struct tw_shard *s, uint32_t array, uint32_t chunk) {
-    uint32_t c = chunk - s->first;
+    uint32_t c = chunk - s->first, states = (uint32_t)s->config.optimizer->states;
+    uint32_t averages = s->averages > 0;
     if (!array)
         return tw_shard_buffer(s, s->current[c], c);
-    return array <= (uint32_t)s->config.optimizer->states
-               ? tw_shard_state(s, array - 1, c)
-               : tw_shard_average_buffer(s, s->averaged[c], c);
+    if (array <= states)
+        return tw_shard_state(s, array - 1, c);
+    return array <= states + averages
+               ? tw_shard_average_buffer(s, s->averaged[c], c)
+               : tw_shard_correction_state(s, array - 1 - states - averages, c);
 }
 
 void tw_shard_saved(struct tw_shard *s) {

@@ -176,16 +176,18 @@ const float *tw_shard_weights(const struct tw_shard *shard, uint32_t chunk);
 /* The average of them, likewise; NULL: the job has none. */
 const float *tw_shard_average(const struct tw_shard *shard, uint32_t chunk);
 
-/* Weights, states, an average. */
-#define TW_SHARD_ARRAYS_MAX (2 + TW_OPTIMIZER_STATES)
+/* Weights, states, an average, states of corrections. */
+#define TW_SHARD_ARRAYS_MAX (2 + TW_OPTIMIZER_STATES + TW_CORRECTIONS_MAX)
 
-/* What a shard keeps for each weight: the weights (array 0), the states of the rule, and the
- * average, if the job has one. A name is "" for the weights, else that of the state, or "average".
+/* What a shard keeps for each weight: the weights (array 0), the states of the rule, the
+ * average, if the job has one, and the states of corrections. A name is "" for the weights, else
+ * that of the state, or "average".
  * The elements of a chunk of ours, to be read, or to be filled before the first record but a
  * ROLLBACK. */
 uint32_t tw_shard_arrays(const struct tw_shard *shard);
 const char *tw_shard_array_name(const struct tw_shard *shard, uint32_t array);
-const char *tw_array_name(const struct tw_optimizer *optimizer, uint32_t array); /* without one */
+const char *tw_array_name(const struct tw_optimizer *optimizer, const struct tw_shaping *shaping,
+                          uint32_t array); /* without one */
 float *tw_shard_array(const struct tw_shard *shard, uint32_t array, uint32_t chunk);
 
 /* All arrays of the next chunk, in their order, are saved: until then no update touches it. */

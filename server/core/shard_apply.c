@@ -39,7 +39,7 @@ static const float *sum_all(struct tw_shard *s, uint32_t chunk) {
     if (s->here[chunk] < s->contributors)
         return NULL;
     for (uint32_t i = 0; i < s->contributors; i++) {
-        tw_shard_correct(s, s->contributor[i], chunk);
+        tw_shard_correct(s, s->contributor[i], chunk, i == 0);
         s->input[i] = tw_shard_gradient(s, s->contributor[i], chunk);
         *tw_shard_bytes_state(s, s->contributor[i], chunk) = TW_BYTES_MERGED;
     }
@@ -228,8 +228,7 @@ static void open_push(struct tw_shard *s, const struct tw_record *record) {
     push->slot = record->slot;
     push->step = record->step;
     push->position = record->position;
-    push->staleness = 0;
-    push->weight = 1;
+    push->staleness = 0, push->weight = 1;
 }
 
 /* Nothing of the slot that is not committed is left. */
@@ -289,7 +288,7 @@ static void turn_to(struct tw_shard *s, const char *mode) {
     new_sums(s);
     s->reduce_count = 0;
     memset(s->queued, 0, s->chunks * sizeof(*s->queued));
-    s->members_known = dial.members_known;
+    s->members_known = tw_shard_sums_early(s, dial.members_known);
     tw_shard_know_members(s);
 }
 
@@ -523,6 +522,7 @@ static void send(struct tw_shard *s, const struct tw_shard_item *item, uint32_t 
     bool plain = item->slot == TW_SLOT_EVALUATOR || !s->encoded_stride;
     uint32_t encoding = plain ? TW_ENCODING_F32 : s->config.pull;
     s->refs[token]++;
+    tw_shard_remember(s, item, chunk);
     effect->kind = TW_SHARD_SEND;
     effect->send = (struct tw_shard_send){
         .slot = item->slot,

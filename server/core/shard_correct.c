@@ -1,23 +1,106 @@
-/* What corrections for late gradients do to contributions, before they are summed. */
+/* What corrections for late gradients do to contributions before they are summed, and what they
+ * keep for that.
+ *
+ * A state that every contribution changes has two arrays: the first contribution of an update
+ * writes from the one into the other, those behind it change that in place, and the COMMIT makes it
+ * the state. So an update that is dropped has changed nothing. */
+#include <string.h>
+
 #include "common/tensor/kernels.h"
 #include "server/core/shard_state.h"
 
+static const struct tw_corrections *stack_of(const struct tw_shard *s) {
+    return &s->config.shaping.corrections;
+}
+
+uint32_t tw_shard_corrected_planes(const struct tw_shard_config *config) {
+    const struct tw_corrections *corrections = &config->shaping.corrections;
+    uint32_t arrays = 0;
+    for (uint32_t i = 0; i < corrections->count; i++)
+        arrays += tw_correction_arrays(corrections->at[i].kind);
+    return arrays;
+}
+
+uint32_t tw_shard_remembered_planes(const struct tw_shard_config *config, uint32_t pushes) {
+    return tw_corrections_remember(&config->shaping.corrections) ? pushes : 0;
+}
+
 void tw_shard_weigh(struct tw_shard *s, const struct tw_contribution *contributions,
                     uint32_t count) {
-    const struct tw_corrections *corrections = &s->config.shaping.corrections;
     uint64_t freshest = tw_contributions_freshest(contributions, count);
     for (uint32_t i = 0; i < count; i++) {
         struct tw_shard_push *push = &s->push[tw_shard_find_push(s, &contributions[i])];
         push->staleness = contributions[i].staleness;
-        push->weight = (float)tw_corrections_weight(corrections, push->staleness, freshest);
+        push->weight = (float)tw_corrections_weight(stack_of(s), push->staleness, freshest);
     }
 }
 
-void tw_shard_correct(struct tw_shard *s, uint32_t index, uint32_t chunk) {
+/* Before the update under way; out: what it will be. */
+static struct tw_correction_states states_of(const struct tw_shard *s, uint32_t chunk, bool first) {
+    struct tw_correction_states states = {{NULL}, {NULL}};
+    uint32_t array = 0, now = s->observed[chunk];
+    for (uint32_t i = 0; i < stack_of(s)->count; i++) {
+        uint32_t arrays = tw_correction_arrays(stack_of(s)->at[i].kind);
+        if (!arrays)
+            continue;
+        bool two = arrays == 2;
+        states.out[i] = tw_shard_corrected(s, array + (two ? 1 - now : 0), chunk);
+        states.in[i] = two && first ? tw_shard_corrected(s, array + now, chunk) : states.out[i];
+        array += arrays;
+    }
+    return states;
+}
+
+void tw_shard_correct(struct tw_shard *s, uint32_t index, uint32_t chunk, bool first) {
     const struct tw_shard_push *push = &s->push[index];
     const struct tw_chunk *at = tw_shard_chunk(s, chunk);
-    if (push->weight == 1 || !tw_shaping_trains(&s->config.shaping, at->tensor))
+    if (!stack_of(s)->count || !tw_shaping_trains(&s->config.shaping, at->tensor))
         return;
     float *gradient = tw_shard_gradient(s, index, chunk);
-    tw_multiply(gradient, gradient, push->weight, at->count);
+    if (tw_corrections_have_kernels(stack_of(s))) {
+        struct tw_correction_states states = states_of(s, chunk, first);
+        struct tw_correction_work work = {
+            .count = at->count,
+            .gradient = gradient,
+            .weights = tw_shard_buffer(s, s->current[chunk], chunk),
+            .read = s->remembered ? tw_shard_remembered(s, index, chunk) : NULL,
+            .examples = push->examples,
+            .updates = s->version,
+        };
+        tw_corrections_correct(stack_of(s), push->staleness, work, &states);
+    }
+    if (push->weight != 1)
+        tw_multiply(gradient, gradient, push->weight, at->count);
+}
+
+void tw_shard_remember(struct tw_shard *s, const struct tw_shard_item *release, uint32_t chunk) {
+    if (!s->remembered || release->slot == TW_SLOT_EVALUATOR)
+        return;
+    uint32_t push = tw_shard_look_for_push(s, release->slot, release->step);
+    if (push != UINT32_MAX) /* else it is over already */
+        memcpy(tw_shard_remembered(s, push, chunk), tw_shard_buffer(s, s->current[chunk], chunk),
+               tw_shard_chunk(s, chunk)->count * sizeof(float));
+}
+
+void tw_shard_note_applied(struct tw_shard *s, uint32_t chunk, const float *after) {
+    if (!s->corrected)
+        return;
+    const struct tw_chunk *at = tw_shard_chunk(s, chunk);
+    struct tw_correction_states states = states_of(s, chunk, false);
+    if (tw_shaping_trains(&s->config.shaping, at->tensor))
+        tw_corrections_applied(stack_of(s), s->scratch, after, at->count, &states);
+    s->observed[chunk] = 1 - s->observed[chunk];
+}
+
+/* ---- checkpoints ---- */
+
+float *tw_shard_correction_state(const struct tw_shard *s, uint32_t n, uint32_t chunk) {
+    uint32_t array = 0;
+    for (uint32_t i = 0;; i++) {
+        const struct tw_correction *kind = stack_of(s)->at[i].kind;
+        if (kind->state != NULL && n-- == 0)
+            return tw_shard_corrected(s, array + (kind->observe != NULL ? s->observed[chunk] : 0),
+                                      chunk);
+        array += tw_correction_arrays(kind);
+    }
 }

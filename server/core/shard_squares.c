@@ -83,13 +83,14 @@ void tw_shard_begin_sample(struct tw_shard *s, uint64_t version, uint32_t chunk,
                            const struct tw_optimizer_float *work) {
     if (chunk == 0)
         tw_sample_begin(&s->sample, version, s->config.hash_every, s->config.sums_every);
-    if (s->sample.summed)
+    if (s->sample.summed || tw_corrections_watch(&s->config.shaping.corrections))
         memcpy(s->scratch, work->weights_in, work->count * sizeof(float));
 }
 
 bool tw_shard_end_sample(struct tw_shard *s, uint32_t chunk, const struct tw_optimizer_float *work,
                          struct tw_shard_effect *effect) {
     const struct tw_chunk *at = tw_shard_chunk(s, chunk);
+    tw_shard_note_applied(s, chunk, work->weights_out);
     tw_sample_hash(&s->sample, at->tensor, at->first, work->weights_out, work->count);
     if (tw_shaping_trains(&s->config.shaping, at->tensor)) {
         tw_sample_gradient(&s->sample, work->gradient, work->count);

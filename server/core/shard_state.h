@@ -70,12 +70,15 @@ struct tw_shard {
     uint32_t push_planes;   /* planes of pushes; with a pool 1, of the sums */
     size_t encoded_stride;  /* floats that an encoded copy takes; 0: weights leave as they are */
 
-    uint32_t *current; /* [chunks] plane that holds the weights */
-    size_t tokens;     /* of weights, by tw_shard_token(); those of averages follow */
-    uint32_t *refs;    /* [tokens + averages * chunks] sends under way, per buffer */
-    bool *encoded;     /* [tokens] its encoded copy is of the weights that are in it */
-    uint32_t averages; /* buffers of averaged weights: 2 where they are sent, 1, or 0 */
-    uint8_t *averaged; /* [chunks] which of them holds the average */
+    uint32_t *current;   /* [chunks] plane that holds the weights */
+    size_t tokens;       /* of weights, by tw_shard_token(); those of averages follow */
+    uint32_t *refs;      /* [tokens + averages * chunks] sends under way, per buffer */
+    bool *encoded;       /* [tokens] its encoded copy is of the weights that are in it */
+    uint32_t averages;   /* buffers of averaged weights: 2 where they are sent, 1, or 0 */
+    uint8_t *averaged;   /* [chunks] which of them holds the average */
+    uint32_t corrected;  /* arrays of the states of corrections */
+    uint8_t *observed;   /* [chunks] which of two holds the state; the other, what it is to be */
+    uint32_t remembered; /* planes of weights that pushes are computed on: one each, or none */
 
     struct tw_shard_slot *slot; /* [slots] */
     uint32_t pushes;
@@ -137,13 +140,21 @@ struct tw_shard {
 static inline float *tw_shard_plane(const struct tw_shard *s, uint32_t plane, uint32_t chunk) {
     return s->planes + plane * s->stride + s->offset[chunk];
 }
-/* Planes that stand beside the weights: states of the rule, and averages. */
+/* Planes that stand beside the weights: states of the rule, averages, states of corrections, and
+ * remembered weights. */
 static inline uint32_t tw_shard_kept(const struct tw_shard *s) {
-    return (uint32_t)s->config.optimizer->states + s->averages;
+    return (uint32_t)s->config.optimizer->states + s->averages + s->corrected + s->remembered;
 }
 static inline float *tw_shard_average_buffer(const struct tw_shard *s, uint32_t which,
                                              uint32_t chunk) {
     return tw_shard_plane(s, 1 + (uint32_t)s->config.optimizer->states + which, chunk);
+}
+static inline float *tw_shard_corrected(const struct tw_shard *s, uint32_t array, uint32_t chunk) {
+    return tw_shard_plane(s, 1 + (uint32_t)s->config.optimizer->states + s->averages + array,
+                          chunk);
+}
+static inline float *tw_shard_remembered(const struct tw_shard *s, uint32_t push, uint32_t chunk) {
+    return tw_shard_corrected(s, s->corrected + push, chunk);
 }
 static inline float *tw_shard_state(const struct tw_shard *s, uint32_t state, uint32_t chunk) {
     return tw_shard_plane(s, 1 + state, chunk);
@@ -179,6 +190,11 @@ static inline uint8_t *tw_shard_bytes_state(struct tw_shard *s, uint32_t push, u
 }
 
 /* shard.c */
+/* Gradients are summed as they arrive: what does not go where corrections look at each as a whole,
+ * and so must know its End. */
+static inline bool tw_shard_sums_early(const struct tw_shard *s, bool members_known) {
+    return members_known && !tw_corrections_have_kernels(&s->config.shaping.corrections);
+}
 float *tw_shard_gradient(const struct tw_shard *s, uint32_t push, uint32_t chunk);
 /* The push of a slot's step that is here; UINT32_MAX: none is. */
 uint32_t tw_shard_look_for_push(const struct tw_shard *s, uint32_t slot, uint64_t step);
@@ -197,11 +213,19 @@ void tw_shard_begin_sample(struct tw_shard *s, uint64_t version, uint32_t chunk,
 bool tw_shard_end_sample(struct tw_shard *s, uint32_t chunk, const struct tw_optimizer_float *work,
                          struct tw_shard_effect *effect);
 
-/* shard_correct.c: contributions of an update that become known; and a chunk of one, in place, just
- * before it is summed */
+/* shard_correct.c: contributions of an update that become known; a chunk of one, in place, just
+ * before it is summed, the first of its update or not; weights that leave for a push; and an update
+ * that was applied to a chunk, with the weights before it in `scratch` where that is needed */
 void tw_shard_weigh(struct tw_shard *s, const struct tw_contribution *contributions,
                     uint32_t count);
-void tw_shard_correct(struct tw_shard *s, uint32_t push, uint32_t chunk);
+void tw_shard_correct(struct tw_shard *s, uint32_t push, uint32_t chunk, bool first);
+void tw_shard_remember(struct tw_shard *s, const struct tw_shard_item *release, uint32_t chunk);
+void tw_shard_note_applied(struct tw_shard *s, uint32_t chunk, const float *after);
+/* Planes that a shard needs for that: of states, and of remembered weights. */
+uint32_t tw_shard_corrected_planes(const struct tw_shard_config *config);
+uint32_t tw_shard_remembered_planes(const struct tw_shard_config *config, uint32_t pushes);
+/* The state of the n-th correction that has one. */
+float *tw_shard_correction_state(const struct tw_shard *s, uint32_t n, uint32_t chunk);
 
 /* shard_apply.c */
 void tw_shard_know_members(struct tw_shard *s);

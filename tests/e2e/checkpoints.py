@@ -152,6 +152,14 @@ class Checkpoints(Case):
         self.assertEqual(code, 0, err)
         self.assert_log_tells("out")
 
+    def test_what_corrections_keep(self):
+        late = ["--mode", "async", "--workers", "3", "--set", "optimizer={name: sgd, lr: 0.1}",
+                "--set", "corrections=[dc_asgd_adaptive, gap_aware, staleness_power]"]
+        self.kill_all(self.begin(*late, *EVERY))
+        found, _ = self.finish("run", "--resume", "out")
+        self.assertEqual(len(self.records("out", "ROLLBACK")), 1)
+        self.assert_replays("out", found)
+
     def test_a_replay_compares_with_the_traces_of_all_generations(self):
         often = ["--set", "trace.sums_every=1"]
         run = self.begin("--mode", "async", *EVERY, *often)

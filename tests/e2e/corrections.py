@@ -13,6 +13,9 @@ STACKS = {
     "power": ("async", "[staleness_power]"),
     "stack": ("k-async:2", "[{name: staleness_exp, a: 0.3}, {name: staleness_power, power: 0.5}]"),
     "limit": ("ssp:3", "[{name: staleness_limit, most: 2}, staleness_power]"),
+    "taylor": ("async", "[{name: dc_asgd, lambda: 0.1}]"),
+    "adaptive": ("k-async:3", "[{name: dc_asgd_adaptive, lambda: 0.5}, staleness_power]"),
+    "gap": ("k-batch-async:2", "[{name: gap_aware, rho: 0.9}, dc_asgd]"),
     "held": ("k-batch-async:2", "[{name: staleness_power, from: zero}]"),
 }
 
@@ -57,7 +60,8 @@ class Corrections(Case):
     def test_sync_has_the_bits_that_it_has_without(self):
         plain = self.train("plain", flags=("--workers", "2"))
         corrected = self.train("corrected", "corrections=[staleness_power, {name: staleness_exp, "
-                               "a: 1}, {name: staleness_limit, most: 0}]", flags=("--workers", "2"))
+                               "a: 1}, {name: staleness_limit, most: 0}, gap_aware, "
+                               "dc_asgd_adaptive]", flags=("--workers", "2"))
         self.assertEqual(corrected["model_sha256"], plain["model_sha256"])
 
     def test_replays_may_change_them(self):
@@ -75,6 +79,7 @@ class Corrections(Case):
         for setting, words in (
                 ("corrections=[stalenes_power]", ["corrections[0]", '"staleness_power"']),
                 ("corrections=[{name: staleness_exp, b: 1}]", ["corrections[0].b", "a"]),
+                ("corrections=[dc_asgd, dc_asgd_adaptive]", ["corrections[1]", "DC-ASGD"]),
                 ("corrections=staleness_power", ["corrections", "[{name: staleness_power}]"])):
             code, _, err = self.talweg("run", "job.yaml", "--out", "wrong", "--set", setting)
             self.assertEqual(code, 2)

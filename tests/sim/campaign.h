@@ -91,9 +91,14 @@ static inline struct tw_shaping draw_shaping(struct tw_rng *rng) {
 /* For half of all seeds none; else any of them, in any order, most of them once. */
 static inline struct tw_corrections draw_corrections(uint64_t seed) {
     static const char *const lines[] = {
-        "staleness_power",        "staleness_power power=.5 from=zero",
-        "staleness_exp a=.3",     "staleness_limit most=0",
+        "staleness_power",
+        "staleness_power power=.5 from=zero",
+        "staleness_exp a=.3",
+        "staleness_limit most=0",
         "staleness_limit most=2",
+        "dc_asgd lambda=.1",
+        "dc_asgd_adaptive lambda=.5 rho=.75",
+        "gap_aware rho=.5",
     };
     struct tw_corrections stack = {.count = 0};
     struct tw_rng rng;
@@ -103,6 +108,15 @@ static inline struct tw_corrections draw_corrections(uint64_t seed) {
         stack.at[stack.count++] = tw_test_corrections(line, NULL).at[0];
     }
     return stack;
+}
+
+/* Without those that need room for everything. */
+static inline void take_kernels_out(struct tw_corrections *stack) {
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < stack->count; i++)
+        if (!stack->at[i].kind->remembers)
+            stack->at[kept++] = stack->at[i];
+    stack->count = kept;
 }
 
 /* A configuration drawn from the seed. */

@@ -23,6 +23,7 @@ struct read {
     uint32_t slot;
     uint64_t position, step, version;
     float **weights, **gradient;
+    float **exact; /* the weights before they were encoded */
 };
 
 struct oracle {
@@ -38,6 +39,7 @@ struct oracle {
     float **weights;
     float **average; /* NULL: there is none */
     float **state[TW_OPTIMIZER_STATES];
+    float **square[TW_CORRECTIONS_MAX]; /* of corrections */
     struct read *reads;
     uint64_t *settled; /* [ranks] the last step */
     struct tw_sample sample;
@@ -88,6 +90,8 @@ struct oracle *oracle_new(const struct tw_tensor_list *list, uint64_t seed, uint
         o->average = make_set(list);
         copy_set(list, o->average, o->weights);
     }
+    for (int i = 0; i < TW_CORRECTIONS_MAX; i++)
+        o->square[i] = make_set(list);
     o->settled = calloc(ranks, sizeof(*o->settled));
     return o;
 }
@@ -113,6 +117,7 @@ static void forget(struct oracle *o, uint32_t slot, uint64_t step) {
         }
         *at = read->next;
         free_set(o->list, read->weights);
+        free_set(o->list, read->exact);
         free_set(o->list, read->gradient);
         free(read);
     }
@@ -130,6 +135,8 @@ void oracle_free(struct oracle *o) {
     forget(o, UINT32_MAX, 0);
     for (int i = 0; i < o->optimizer->states; i++)
         free_set(o->list, o->state[i]);
+    for (int i = 0; i < TW_CORRECTIONS_MAX; i++)
+        free_set(o->list, o->square[i]);
     free_set(o->list, o->weights);
     if (o->average)
         free_set(o->list, o->average);
@@ -203,8 +210,10 @@ static void on_release(struct oracle *o, const struct tw_record *record) {
                           .step = record->step,
                           .version = o->version,
                           .weights = make_set(o->list),
+                          .exact = make_set(o->list),
                           .gradient = make_set(o->list)};
     copy_set(o->list, read->weights, o->weights);
+    copy_set(o->list, read->exact, o->weights);
     round_set(o->list, o->pull, read->weights);
     o->reads = read;
 }
@@ -248,13 +257,65 @@ static void check_rate(const struct oracle *o, const struct tw_record *record) {
         fail_msg("update %" PRIu64 " has the learning rate %.17g", record->version, record->rate);
 }
 
+/* One correction of one element of a contribution, in the order of the paper's formula. */
+static float correct_element(const struct oracle *o, uint32_t k, const struct tw_contribution *c,
+                             float g, float moved, float *square) {
+    const char *name = o->shaping.corrections.at[k].kind->name;
+    const struct tw_correction_options *options = &o->shaping.corrections.at[k].options;
+    if (strcmp(name, "dc_asgd_adaptive") == 0) {
+        float mean = g / (float)c->examples;
+        *square = (float)options->rho * *square + (float)(1 - options->rho) * mean * mean;
+    }
+    if (c->staleness == 0)
+        return g;
+    if (strcmp(name, "gap_aware") == 0) {
+        double left = 1;
+        for (uint64_t t = 0; t < o->version; t++)
+            left *= options->rho;
+        float usual = sqrtf((float)(1 / (1 - left)) * *square) + (float)options->eps;
+        return g / (1 + fabsf(moved) / usual);
+    }
+    float strength = (float)(options->lambda / (double)c->examples);
+    if (strcmp(name, "dc_asgd_adaptive") == 0)
+        strength = strength / sqrtf(*square + (float)options->eps);
+    return g + strength * g * g * moved;
+}
+
+static void correct(struct oracle *o, const struct tw_contribution *c, const struct read *read,
+                    int t) {
+    const struct tw_corrections *corrections = &o->shaping.corrections;
+    for (uint32_t k = 0; k < corrections->count; k++) {
+        if (!corrections->at[k].kind->correct)
+            continue;
+        for (size_t i = 0; i < (size_t)o->list->tensors[t].elements; i++)
+            read->gradient[t][i] =
+                correct_element(o, k, c, read->gradient[t][i], o->weights[t][i] - read->exact[t][i],
+                                &o->square[k][t][i]);
+    }
+}
+
+/* The mean square of steps, of gap_aware. */
+static void watch(struct oracle *o, int t, const float *before) {
+    for (uint32_t k = 0; k < o->shaping.corrections.count; k++) {
+        const struct tw_correction_options *options = &o->shaping.corrections.at[k].options;
+        if (!o->shaping.corrections.at[k].kind->watch)
+            continue;
+        for (size_t i = 0; i < (size_t)o->list->tensors[t].elements; i++) {
+            float step = o->weights[t][i] - before[i], *square = &o->square[k][t][i];
+            *square = (float)options->rho * *square + (float)(1 - options->rho) * step * step;
+        }
+    }
+}
+
 static void sum_up(struct oracle *o, const struct tw_record *record, int t, float *sum) {
     const float *input[64];
     for (uint32_t i = 0; i < record->count; i++) {
-        float *g =
-            find(o, record->contributions[i].slot, record->contributions[i].step)->gradient[t];
-        float weight = (float)weight_of(o, record, i);
+        const struct read *read =
+            find(o, record->contributions[i].slot, record->contributions[i].step);
+        float *g = read->gradient[t], weight = (float)weight_of(o, record, i);
         bool trained = o->list->tensors[t].update == TW_TENSOR_TRAINED;
+        if (trained)
+            correct(o, &record->contributions[i], read, t);
         for (size_t k = 0; trained && k < (size_t)o->list->tensors[t].elements; k++)
             g[k] = weight * g[k];
         input[i] = g;
@@ -368,6 +429,7 @@ static void train(struct oracle *o, const struct tw_record *record, int t, float
         work.state[i] = o->state[i][t];
     o->optimizer->apply_float(&o->options, &work);
     tw_sample_change(&o->sample, &o->steps[t], before, o->weights[t], n);
+    watch(o, t, before);
     free(before);
 }
 

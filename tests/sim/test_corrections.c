@@ -23,7 +23,8 @@ static void without_staleness_no_bit_changes(void **state) {
                                    .delay_seed = 4};
         struct world_desk corrected = plain;
         corrected.corrections = tw_test_corrections("staleness_power power=2", "staleness_exp a=1",
-                                                    "staleness_limit most=0", NULL);
+                                                    "staleness_limit most=0", "gap_aware",
+                                                    "dc_asgd_adaptive", "dc_asgd", NULL);
         run(&plain);
         run(&corrected);
         assert_true(plain.log == corrected.log); /* rates, scalars and divisors are in it */

@@ -29,6 +29,7 @@ static struct cluster_config draw_tight(const struct plan *plan, uint64_t seed, 
         snprintf(mode, 32, "%s%u", form, strcmp(form, "backup:") == 0 ? number - 1 : number);
     config.mode = mode;
     config.pool = 1 + (uint32_t)tw_rng_below(&rng, 4);
+    take_kernels_out(&config.shaping.corrections);
     config.turns = plan->turns;
     config.evict = plan->evict;
     config.not_finite = seed % 5 ? 0 : plan->not_finite;
@@ -112,6 +113,7 @@ static void test_sync_bits(void **state) {
     for (int i = 0; i < seeds(8); i++) {
         struct cluster_config config = draw(60000 + (uint64_t)i, "sync", 0);
         config.workers = 3 + (uint32_t)i % 6;
+        take_kernels_out(&config.shaping.corrections);
         struct cluster_result roomy = cluster_run(&config, &counters);
         for (uint32_t pool = 1; pool < 8; pool += 3) {
             config.pool = pool;

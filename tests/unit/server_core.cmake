@@ -5,3 +5,11 @@ foreach(what dial sequencer clocks membership evaluation shard shard_weights ses
         goes_on correction stale)
   tw_test(test_${what} unit SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_${what}.c ROOMS tw_server_core)
 endforeach()
+
+# The kernels of corrections once more for one instruction set each, as in optimizer.cmake.
+include(${CMAKE_CURRENT_LIST_DIR}/../lib/kernel_sets.cmake)
+tw_kernel_sets(corrections SOURCES ${PROJECT_SOURCE_DIR}/server/core/correction_dc_asgd.c
+               ${PROJECT_SOURCE_DIR}/server/core/correction_gap_aware.c SYMBOLS
+               tw_correction_dc_asgd tw_correction_dc_asgd_adaptive tw_correction_gap_aware)
+tw_test(test_correction_kernels unit SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_correction_kernels.c
+        ${corrections_objects} ROOMS tw_server_core)

@@ -1,11 +1,13 @@
 /* A shard at a CHECKPOINT, whose chunks no update touches before they are saved; and one that is
  * filled with what was saved, and goes on to the same bits. */
+#include "tests/lib/corrections_text.h"
 #include "tests/unit/shard_desk.h"
 
 enum { STATES = 2 };
 
-/* How a shard may be made: with planes or a pool, with an average or without. */
-enum variant { PLAIN, AVERAGE, POOL, POOL_AVERAGE, VARIANTS };
+/* How a shard may be made: with planes or a pool, with an average or without; with corrections that
+ * have states. */
+enum variant { PLAIN, AVERAGE, POOL, POOL_AVERAGE, CORRECTED, VARIANTS };
 
 /* All arrays of all chunks. */
 struct copy {
@@ -53,8 +55,11 @@ static void make(struct desk *desk, enum variant variant) {
     if (variant == PLAIN)
         return;
     free(desk->memory);
-    desk->config.shaping.average = variant == POOL ? 0 : 0.75;
-    if (variant != AVERAGE) {
+    desk->config.shaping.average = variant == POOL || variant == CORRECTED ? 0 : 0.75;
+    if (variant == CORRECTED)
+        desk->config.shaping.corrections =
+            tw_test_corrections("dc_asgd_adaptive", "gap_aware", NULL);
+    if (variant == POOL || variant == POOL_AVERAGE) {
         desk->config.pool = 2;
         desk->config.ahead = desk->config.spares = 0;
     }
@@ -73,7 +78,8 @@ static void test_arrays(void **state) {
     for (enum variant variant = PLAIN; variant < VARIANTS; variant++) {
         bool averages = variant == AVERAGE || variant == POOL_AVERAGE;
         start(&desk, variant);
-        assert_int_equal(tw_shard_arrays(desk.shard), 1 + STATES + averages);
+        bool corrected = variant == CORRECTED;
+        assert_int_equal(tw_shard_arrays(desk.shard), 1 + STATES + averages + 2 * corrected);
         assert_string_equal(tw_shard_array_name(desk.shard, 0), "");
         assert_string_equal(tw_shard_array_name(desk.shard, 1), "m");
         assert_string_equal(tw_shard_array_name(desk.shard, 2), "v");
@@ -81,6 +87,10 @@ static void test_arrays(void **state) {
         if (averages) {
             assert_string_equal(tw_shard_array_name(desk.shard, 3), "average");
             assert_ptr_equal(tw_shard_array(desk.shard, 3, 3), tw_shard_average(desk.shard, 3));
+        }
+        if (corrected) {
+            assert_string_equal(tw_shard_array_name(desk.shard, 3), "dc_ms");
+            assert_string_equal(tw_shard_array_name(desk.shard, 4), "gap_step");
         }
         desk_fini(&desk);
     }
