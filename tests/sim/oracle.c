@@ -47,7 +47,8 @@ struct oracle {
 };
 
 static float **make_set(const struct tw_tensor_list *list) {
-    float **set = calloc((size_t)list->count, sizeof(*set));
+    size_t count = list->count > 0 ? (size_t)list->count : 0; /* GCC fears less */
+    float **set = calloc(count, sizeof(*set));
     for (int t = 0; t < list->count; t++)
         set[t] = calloc((size_t)list->tensors[t].elements, sizeof(float));
     return set;
