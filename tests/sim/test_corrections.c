@@ -127,6 +127,24 @@ static void division_by_staleness_restores_convergence(void **state) {
     assert_true(grows(30, "gamma cv=.1", 1.8, "staleness_power", 4000));
 }
 
+/* Far above the edge weights run away; steps that are divided by how far they have run cannot. */
+static void gaps_bound_what_would_diverge(void **state) {
+    struct end end = {.from = 200};
+    struct world_desk desk = {.workers = 30,
+                              .mode = "async",
+                              .delay = "gamma cv=.1",
+                              .rate = 1,
+                              .corrections = tw_test_corrections("gap_aware", NULL),
+                              .curvature = 1,
+                              .start = 1,
+                              .updates = 1000,
+                              .delay_seed = 23,
+                              .on_version = add_square,
+                              .context = &end};
+    run(&desk);
+    assert_true(end.squares / (double)end.count < 100);
+}
+
 /* ---- the limit ---- */
 
 struct seen {
@@ -182,6 +200,7 @@ int main(void) {
         cmocka_unit_test(without_staleness_no_bit_changes),
         cmocka_unit_test(the_edge_of_constant_delay_moves_by_the_factor),
         cmocka_unit_test(division_by_staleness_restores_convergence),
+        cmocka_unit_test(gaps_bound_what_would_diverge),
         cmocka_unit_test(above_the_limit_nothing_is_applied_and_all_is_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
