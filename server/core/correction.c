@@ -41,7 +41,7 @@ enum tw_status tw_correction_need(const struct tw_correction **out,
 }
 
 static enum tw_status take(struct tw_corrections *out, const struct tw_variant *variant,
-                           struct tw_error *error) {
+                           uint32_t local_steps, struct tw_error *error) {
     const struct tw_correction *kind;
     enum tw_status status = tw_correction_need(&kind, variant, error);
     if (status != TW_OK)
@@ -58,6 +58,11 @@ static enum tw_status take(struct tw_corrections *out, const struct tw_variant *
                                 "%s beside %s: both are %s; give one of the two", kind->name,
                                 other->name, kind->family);
     }
+    if (kind->remembers && local_steps > 1)
+        return tw_job_error(error, variant->where, variant->path,
+                            "%s is for gradients of the weights that were read; with local_steps "
+                            "a worker pushes those of several weights. Take one of the two out",
+                            kind->name);
     out->at[out->count].kind = kind;
     return tw_options_read(variant, kind->rules, kind->rule_count, &out->at[out->count++].options,
                            error);
@@ -68,7 +73,7 @@ enum tw_status tw_corrections_find(struct tw_corrections *out, const struct tw_j
     enum tw_status status = TW_OK;
     *out = (struct tw_corrections){.count = 0};
     for (int i = 0; status == TW_OK && i < job->correction_count; i++)
-        status = take(out, &job->corrections[i], error);
+        status = take(out, &job->corrections[i], job->local.steps, error);
     return status;
 }
 

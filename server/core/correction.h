@@ -117,7 +117,7 @@ enum tw_status tw_correction_need(const struct tw_correction **out,
                                   const struct tw_variant *variant, struct tw_error *error);
 
 /* What the job says. TW_JOB: an unknown name (with the nearest known one), as tw_options_read(),
- * one name twice, or two of a family. */
+ * one name twice, two of a family, or what remembers weights beside local steps. */
 enum tw_status tw_corrections_find(struct tw_corrections *out, const struct tw_job *job,
                                    struct tw_error *error);
 

@@ -218,6 +218,24 @@ static void remembered_weights_count_for_the_memory_in_flight(void **state) {
     assert_false(got.admission);
 }
 
+static void gradients_of_several_weights_are_refused(void **state) {
+    static const char *const names[] = {"dc_asgd", "gap_aware", "staleness_power"};
+    for (int i = 0; i < 3; i++) {
+        char text[512];
+        struct tw_error error;
+        struct tw_corrections stack;
+        struct tw_job *job;
+        snprintf(text, sizeof text, JOB "corrections: [%s]\n", names[i]);
+        assert_int_equal(tw_job_parse(&job, "job.yaml", text, strlen(text), NULL, 0, &error),
+                         TW_OK);
+        job->local.steps = 4;
+        assert_int_equal(tw_corrections_find(&stack, job, &error), i < 2 ? TW_JOB : TW_OK);
+        if (i < 2)
+            assert_non_null(strstr(error.text, "local_steps"));
+        tw_job_free(job);
+    }
+}
+
 static void two_of_a_family_are_refused(void **state) {
     struct tw_error error;
     struct tw_corrections stack;
@@ -239,6 +257,7 @@ int main(void) {
         cmocka_unit_test(the_split_does_not_matter),
         cmocka_unit_test(the_instruction_set_does_not_matter),
         cmocka_unit_test(remembered_weights_count_for_the_memory_in_flight),
+        cmocka_unit_test(gradients_of_several_weights_are_refused),
         cmocka_unit_test(two_of_a_family_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
