@@ -41,7 +41,7 @@ enum tw_status tw_correction_need(const struct tw_correction **out,
 }
 
 static enum tw_status take(struct tw_corrections *out, const struct tw_variant *variant,
-                           uint32_t local_steps, struct tw_error *error) {
+                           const struct tw_local_steps *local, struct tw_error *error) {
     const struct tw_correction *kind;
     enum tw_status status = tw_correction_need(&kind, variant, error);
     if (status != TW_OK)
@@ -58,7 +58,7 @@ static enum tw_status take(struct tw_corrections *out, const struct tw_variant *
                                 "%s beside %s: both are %s; give one of the two", kind->name,
                                 other->name, kind->family);
     }
-    if (kind->remembers && local_steps > 1)
+    if (kind->remembers && (local->steps > 1 || local->rho > 0))
         return tw_job_error(error, variant->where, variant->path,
                             "%s is for gradients of the weights that were read; with local_steps "
                             "a worker pushes those of several weights. Take one of the two out",
@@ -73,7 +73,7 @@ enum tw_status tw_corrections_find(struct tw_corrections *out, const struct tw_j
     enum tw_status status = TW_OK;
     *out = (struct tw_corrections){.count = 0};
     for (int i = 0; status == TW_OK && i < job->correction_count; i++)
-        status = take(out, &job->corrections[i], job->local.steps, error);
+        status = take(out, &job->corrections[i], &job->local, error);
     return status;
 }
 

@@ -228,7 +228,8 @@ static void gradients_of_several_weights_are_refused(void **state) {
         snprintf(text, sizeof text, JOB "corrections: [%s]\n", names[i]);
         assert_int_equal(tw_job_parse(&job, "job.yaml", text, strlen(text), NULL, 0, &error),
                          TW_OK);
-        job->local.steps = 4;
+        job->local = i % 2 ? (struct tw_local_steps){.steps = 1, .rho = .1}
+                           : (struct tw_local_steps){.steps = 4};
         assert_int_equal(tw_corrections_find(&stack, job, &error), i < 2 ? TW_JOB : TW_OK);
         if (i < 2)
             assert_non_null(strstr(error.text, "local_steps"));
