@@ -23,7 +23,7 @@ struct sim_options {
     const char *out;
     bool dry;
     struct tw_args_variant delay, service;
-    double latency, bandwidth;
+    double latency, bandwidth, parameters;
     struct tw_mishap mishap[MISHAPS_MAX];
     size_t mishaps;
     int replicas;
@@ -40,6 +40,7 @@ enum {
     KEY_DELAY,
     KEY_SERVICE,
     KEY_NET,
+    KEY_PARAMETERS,
     KEY_FAIL,
     KEY_PAUSE,
     KEY_LATE,
@@ -60,6 +61,9 @@ static const struct argp_option options[] = {
      "How long a server is busy with a push; default: not at all", 2},
     {"net", KEY_NET, "LATENCY[,BANDWIDTH]", 0,
      "Of every frame, and of each process each way: 50us,10Gbit; default: none, no limit", 2},
+    {"parameters", KEY_PARAMETERS, "P", 0,
+     "The network carries so many weights and gradients, as if the model had P; default: its own",
+     2},
     {"fail", KEY_FAIL, "RANK@TIME[+SECONDS]", 0,
      "This worker dies then; another one takes its place so much later, or never", 3},
     {"pause", KEY_PAUSE, "RANK@TIME+SECONDS", 0, "It stands still for so long", 3},
@@ -107,6 +111,14 @@ static error_t read_seed(struct tw_args *args, struct sim_options *own, const ch
     return 0;
 }
 
+static error_t read_parameters(struct tw_args *args, struct sim_options *own, const char *text) {
+    char *end;
+    own->parameters = strtod(text, &end);
+    if (end == text || *end || !(own->parameters >= 1) || own->parameters > 1e15)
+        return tw_args_wrong(args, "--parameters: \"%s\" is no number from 1 to 1e15", text);
+    return 0;
+}
+
 static error_t parse_own(int key, char *text, struct argp_state *state) {
     struct tw_args *args = state->input;
     struct sim_options *own = args->own;
@@ -117,6 +129,8 @@ static error_t parse_own(int key, char *text, struct argp_state *state) {
         return tw_args_variant_split(args, &own->service, "--service", text);
     case KEY_NET:
         return tw_args_net(args, text, &own->latency, &own->bandwidth);
+    case KEY_PARAMETERS:
+        return read_parameters(args, own, text);
     case KEY_FAIL:
         return add_mishap(args, own, "--fail", TW_MISHAP_DEATH, text);
     case KEY_PAUSE:
@@ -361,6 +375,7 @@ static int simulate_checked(struct tw_args *args, char **again,
         .checked = checked,
         .latency = own->latency,
         .bandwidth = own->bandwidth,
+        .parameters = own->parameters,
         .mishaps = own->mishap,
         .mishap_count = own->mishaps,
         .seed = job->seed,

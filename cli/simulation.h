@@ -18,6 +18,7 @@ struct tw_simulation {
     struct tw_delay delay;
     struct tw_delay service; /* law NULL: servers take no time */
     double latency, bandwidth;
+    double parameters;               /* that the network is busy with; 0: those of the model */
     const struct tw_mishap *mishaps; /* [mishap_count] */
     size_t mishap_count;
     uint64_t seed;                     /* of handshakes */

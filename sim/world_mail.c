@@ -186,8 +186,10 @@ static struct tw_nic *receiver(struct tw_world *world, const struct tw_mail *mai
 }
 
 static uint64_t duration_ns(const struct tw_world *world, const struct tw_mail *mail) {
-    double bytes = TW_WORLD_HEAD_BYTES + (double)mail->frame.data_bytes;
-    return tw_world_ns(bytes / world->config.bandwidth);
+    const struct tw_world_config *config = &world->config;
+    double each = config->stands_for > 0 ? config->stands_for : 1;
+    double bytes = TW_WORLD_HEAD_BYTES + (double)mail->frame.data_bytes * each;
+    return tw_world_ns(bytes / config->bandwidth);
 }
 
 static uint64_t later(uint64_t a, uint64_t b) {

@@ -166,6 +166,8 @@ class Refused(Simulator):
             (("--net", "fast"), "LATENCY,BANDWIDTH"),
             (("--net", "1ms,0Gbit"), "above 0"),
             (("--net", "-1ms"), "not below 0"),
+            (("--parameters", "many"), "no number"),
+            (("--parameters", "0"), "from 1"),
             (("--fail", "1@-3"), "begins at 0"),
             (("--fail", "1"), "RANK@TIME"),
             (("--fail", "2@3"), "no worker 2"),

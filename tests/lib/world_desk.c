@@ -147,6 +147,7 @@ enum tw_status world_desk_run(struct world_desk *desk) {
     struct tw_delay service = law(desk->service ? desk->service : "constant", desk->delay_seed);
     config.service = desk->service ? &service : NULL;
     config.latency = desk->latency;
+    config.stands_for = desk->stands_for;
     config.bandwidth = desk->bandwidth > 0 ? desk->bandwidth : (double)INFINITY;
     config.mishaps = desk->mishaps;
     config.mishap_count = desk->mishap_count;

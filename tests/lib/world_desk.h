@@ -25,6 +25,7 @@ struct world_desk {
                      float *out);
     uint64_t updates, seed, delay_seed;
     double latency, bandwidth; /* 0: no limit */
+    double stands_for;         /* as in the world's config */
     const struct tw_mishap *mishaps;
     size_t mishap_count;
     double loss_seconds; /* 0: never */

@@ -286,6 +286,7 @@ static int differing(const char *mode, const char *delay, bool overlaps) {
                               .elements = PARTIES * BLOCK + 1,
                               .updates = 300,
                               .delay_seed = 12,
+                              .latency = .2, /* so that updates meet weights on their way */
                               .gradient = logistic,
                               .on_record = count_steps,
                               .context = &together};

@@ -186,6 +186,18 @@ static void bandwidth_is_shared_at_the_server(void **state) {
         fail_msg("%.9g s is not between %.9g and %.9g", round, least, most);
 }
 
+/* On the network 100 weights that stand for 1,000 take as long as 1,000. */
+static void a_small_model_stands_for_a_large_one(void **state) {
+    struct world_desk large = a_round(), small = a_round();
+    large.bandwidth = small.bandwidth = 1e5;
+    large.elements = 1000;
+    small.elements = 100;
+    double expected = seconds_of(large);
+    assert_true(seconds_of(small) < expected);
+    small.stands_for = 10;
+    assert_true(seconds_of(small) == expected);
+}
+
 static void who_stands_still_loses_that_time(void **state) {
     static const struct tw_mishap pause = {TW_MISHAP_PAUSE, 2, 5, 7};
     struct world_desk desk = a_round();
@@ -332,6 +344,7 @@ int main(void) {
         cmocka_unit_test(sync_has_the_same_bits_whatever_happens_to_workers),
         cmocka_unit_test(a_round_takes_what_its_parts_take),
         cmocka_unit_test(bandwidth_is_shared_at_the_server),
+        cmocka_unit_test(a_small_model_stands_for_a_large_one),
         cmocka_unit_test(who_stands_still_loses_that_time),
         cmocka_unit_test(who_dies_takes_the_step_along),
         cmocka_unit_test(who_comes_late_is_waited_for),
