@@ -470,5 +470,6 @@ int main(void) {
         cmocka_unit_test(noise_leaves_saddles_and_staleness_slows_it),
         cmocka_unit_test(who_is_fast_has_more_say),
     };
+    cmocka_set_test_filter(getenv("TALWEG_TEST"));
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

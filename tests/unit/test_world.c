@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "tests/lib/world_desk.h"
@@ -358,5 +359,6 @@ int main(void) {
         cmocka_unit_test(a_run_that_can_never_end_says_so),
         cmocka_unit_test(wrong_mishaps_are_refused),
     };
+    cmocka_set_test_filter(getenv("TALWEG_TEST"));
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
