@@ -8,8 +8,8 @@
 
 #include <cmocka.h>
 #include <math.h>
-#include <stdlib.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "tests/sim/laws.h"
 
