@@ -291,6 +291,14 @@ static enum tw_status load_jobs(struct jobs *jobs, const struct tw_args *args,
                               "%s: the gradients of this run came from a program of yours, which "
                               "cannot be asked for them again",
                               path);
+    if (status == TW_OK && jobs->recorded.dial.on_arrival)
+        status =
+            tw_error_set(error, TW_JOB,
+                         "%s: in mode hogwild chunks are applied as they come, and order.log "
+                         "has how stale each gradient was, not the order in which those of "
+                         "several workers met at each chunk; so this run cannot be made again. "
+                         "talweg log and talweg timeline work on it; async replays to the bit",
+                         path);
     return status;
 }
 

@@ -154,6 +154,11 @@ static enum tw_status check_turn(const struct tw_job *job, int index, const stru
         return tw_job_error(error, turn->where, key,
                             "\"%s\" is the mode already; take this turn out, or write another",
                             before->word);
+    if (!status && out->dial.on_arrival != before->on_arrival)
+        return tw_job_error(
+            error, turn->where, key,
+            "a run is in mode hogwild from its start to its end, or never: it has no "
+            "whole versions to turn at; take this turn out, or write async");
     return status ? status : check_slots(job, &out->dial, error);
 }
 
@@ -170,6 +175,41 @@ static enum tw_status check_turns(struct tw_checked_job *checked, struct tw_erro
         checked->turn_count++;
     }
     return status;
+}
+
+/* What needs the whole gradient of an update before any of it is applied. */
+static enum tw_status check_arrival(const struct tw_checked_job *checked, struct tw_error *error) {
+    const struct tw_job *job = checked->job;
+    struct tw_where where = {job->path, 0};
+    const char *word = checked->dial.word;
+    if (!checked->dial.on_arrival)
+        return TW_OK;
+    if (checked->optimizer->ratio)
+        return tw_job_error(error, job->optimizer.where, "optimizer.name",
+                            "%s measures whole tensors before it changes them, and in mode %s each "
+                            "chunk is applied as it comes; take %s, or mode async",
+                            checked->optimizer->name, word,
+                            strcmp(checked->optimizer->name, "lamb") == 0 ? "adam" : "momentum");
+    if (checked->shaping.clip_norm > 0)
+        return tw_job_error(
+            error, where, "clip.norm",
+            "the norm of a gradient is known when all of it is here, and in mode %s "
+            "each chunk is applied as it comes; write clip: {value: ...}, or take "
+            "mode async",
+            word);
+    if (job->correction_count)
+        return tw_job_error(
+            error, job->corrections[0].where, "corrections",
+            "in mode %s the learning rate of a gradient leaves with its weights, before anybody "
+            "knows how late it comes; take them out, or take mode async",
+            word);
+    if (checked->shaping.norm_wanted)
+        return tw_job_error(
+            error, where, "stop.gradient_norm",
+            "the norm of a gradient is known when all of it is here, and in mode %s "
+            "each chunk is applied as it comes; take it out, or take mode async",
+            word);
+    return TW_OK;
 }
 
 static enum tw_status find_shaping(struct tw_checked_job *checked, struct tw_error *error) {
@@ -228,6 +268,8 @@ static enum tw_status check_words(struct tw_checked_job *checked, struct tw_erro
         status = check_slots(job, &checked->dial, error);
     if (!status)
         status = check_elastic(job, &checked->dial, error);
+    if (!status)
+        status = check_arrival(checked, error);
     if (!status)
         status = check_turns(checked, error);
     if (!status && checked->model->layer_count > 0)

@@ -54,6 +54,10 @@ static void add_commit(struct tw_text *out, const struct tw_record *record) {
         tw_text_add(out, ", divided by %.6g", record->divisor);
     if (record->ratio_count)
         tw_text_add(out, ", ratios %.3g to %.3g", lowest(record), highest(record));
+    if (record->chunks.chunks)
+        tw_text_add(out, ", chunks %.3g stale, at most %" PRIu64,
+                    (double)record->chunks.sum / (double)record->chunks.chunks,
+                    record->chunks.most);
     tw_text_add(out, ":");
     add_contributions(out, record);
 }
@@ -109,6 +113,8 @@ void tw_record_to_text(struct tw_text *out, const struct tw_record *record) {
             tw_text_add(out, "to the evaluator, number %" PRIu64, record->step);
         else
             tw_text_add(out, "to slot %u, step %" PRIu64, record->slot, record->step);
+        if (record->rate != 0)
+            tw_text_add(out, ", rate %.6g", record->rate);
         break;
     case TW_RECORD_COMMIT:
         add_commit(out, record);
@@ -149,7 +155,8 @@ void tw_record_to_text(struct tw_text *out, const struct tw_record *record) {
 
 void tw_record_csv_head(struct tw_text *out) {
     tw_text_add(out, "position,version,record,rank,incarnation,numerics,slot,step,read,staleness,"
-                     "examples,loss,scalars,rate,mode,divisor,ratios,reductions,on\n");
+                     "examples,loss,scalars,rate,mode,divisor,ratios,reductions,on,"
+                     "chunks,chunk_staleness,chunk_staleness_max\n");
 }
 
 static void add_scalars(struct tw_text *out, const struct tw_record *record) {
@@ -223,7 +230,11 @@ void tw_record_to_csv(struct tw_text *out, const struct tw_record *record) {
             tw_text_add(out, "%" PRIu64 ",%s", record->verdict.reductions, verdict_on(record));
         else
             tw_text_add(out, ",");
-        tw_text_add(out, "\n");
+        if (record->chunks.chunks)
+            tw_text_add(out, ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 "\n", record->chunks.chunks,
+                        record->chunks.sum, record->chunks.most);
+        else
+            tw_text_add(out, ",,,\n");
     }
 }
 
@@ -257,16 +268,25 @@ static void write_pushes(struct tw_json *json, const struct tw_record *record) {
     tw_json_end_array(json);
 }
 
+static void write_scalars(struct tw_json *json, const struct tw_record *record) {
+    tw_json_begin_array(json, "scalars");
+    for (int i = 0; i < scalar_count(record); i++)
+        tw_json_real(json, NULL, record->scalars[i]);
+    tw_json_end_array(json);
+}
+
 static void write_commit(struct tw_json *json, const struct tw_record *record) {
     write_contributions(json, record);
     tw_json_unsigned(json, "examples", record->examples);
     tw_json_real(json, "loss", record->loss);
     tw_json_real(json, "rate", record->rate);
     tw_json_real(json, "divisor", record->divisor);
-    tw_json_begin_array(json, "scalars");
-    for (int i = 0; i < scalar_count(record); i++)
-        tw_json_real(json, NULL, record->scalars[i]);
-    tw_json_end_array(json);
+    write_scalars(json, record);
+    if (record->chunks.chunks) {
+        tw_json_unsigned(json, "chunks", record->chunks.chunks);
+        tw_json_unsigned(json, "chunk_staleness", record->chunks.sum);
+        tw_json_unsigned(json, "chunk_staleness_max", record->chunks.most);
+    }
     if (!record->ratio_count)
         return;
     tw_json_begin_array(json, "ratios");
@@ -281,6 +301,10 @@ static void write_release(struct tw_json *json, const struct tw_record *record) 
     else
         tw_json_unsigned(json, "slot", record->slot);
     tw_json_unsigned(json, "step", record->step);
+    if (record->rate == 0)
+        return;
+    tw_json_real(json, "rate", record->rate);
+    write_scalars(json, record);
 }
 
 static void write_join(struct tw_json *json, const struct tw_record *record) {

@@ -415,7 +415,8 @@ static void write_end(struct simulating *s) {
     let_go_of_borders(s);
     if (save(s, &error))
         blame(s->result, &error);
-    if (tw_sequencer_check_staleness(sequencer(s), &error))
+    if (tw_sequencer_check_staleness(sequencer(s), &error) ||
+        tw_world_check_staleness(s->world, &error))
         blame(s->result, &error);
     if (!s->has_order)
         return;

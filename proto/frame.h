@@ -235,6 +235,9 @@ struct tw_ready {
     bool finite;
     uint32_t bad_tensor; /* when not finite: the first such tensor; TW_TENSORS_MAX: the loss */
     uint64_t correct;    /* as in tw_end */
+    /* Of its chunks that were applied as they came: how many, and of their staleness the sum and
+     * the most; else 0. */
+    uint64_t chunks, ages, oldest;
 };
 struct tw_sums_frame {
     uint64_t version;

@@ -147,7 +147,8 @@ static const struct field ready[] = {
     FIELD(ready, Ready, slot),    FIELD(ready, Ready, incarnation), FIELD(ready, Ready, step),
     FIELD(ready, Ready, read),    FIELD(ready, Ready, examples),    FIELD(ready, Ready, regather),
     FIELD(ready, Ready, loss),    FIELD(ready, Ready, finite),      FIELD(ready, Ready, bad_tensor),
-    FIELD(ready, Ready, correct),
+    FIELD(ready, Ready, correct), FIELD(ready, Ready, chunks),      FIELD(ready, Ready, ages),
+    FIELD(ready, Ready, oldest),
 };
 static const struct field sums[] = {
     FIELD(sums, Sums, version),

@@ -27,7 +27,7 @@
 /* The numbers are those of the fields of Record. */
 enum tw_record_kind {
     TW_RECORD_JOIN = 3,   /* rank, incarnation, slot, numerics */
-    TW_RECORD_RELEASE,    /* slot, step: the weights at this position leave */
+    TW_RECORD_RELEASE,    /* slot, step: the weights at this position leave; rate, scalars */
     TW_RECORD_COMMIT,     /* version, contributions, examples, loss, rate, scalars */
     TW_RECORD_DROP,       /* contributions, not_finite: these are not applied, pushed or to come */
     TW_RECORD_REGATHER,   /* version: its sums and votes are cleared, all send again */
@@ -48,6 +48,21 @@ struct tw_contribution {
     uint64_t examples;
     double loss; /* sum over the examples */
 };
+
+/* How stale a gradient was, chunk by chunk, where chunks are applied as they come. */
+struct tw_chunk_staleness {
+    uint64_t chunks; /* that were applied */
+    uint64_t sum;    /* over them, of the gradients applied to the chunk between the time that its
+                        weights left and the time that it was applied */
+    uint64_t most;   /* of one of them */
+};
+
+static inline void tw_chunk_staleness_add(struct tw_chunk_staleness *to,
+                                          const struct tw_chunk_staleness *more) {
+    to->chunks += more->chunks;
+    to->sum += more->sum;
+    to->most = more->most > to->most ? more->most : to->most;
+}
 
 /* What a verdict is on. */
 enum tw_verdict_on { TW_VERDICT_RATE, TW_VERDICT_END, TW_VERDICTS };
@@ -83,11 +98,13 @@ struct tw_record {
     const struct tw_contribution *contributions; /* [count], by slot, step; borrowed */
     uint64_t examples;                           /* COMMIT: of all contributions */
     double loss;                                 /* COMMIT: likewise */
-    double rate;                                 /* COMMIT: the learning rate */
+    double rate;                                 /* COMMIT: the learning rate; RELEASE, where
+                                                    chunks are applied as they come: of its push */
     double divisor;                              /* COMMIT: of the sum of the gradients, where it is
                                                     not the number of examples; 0: it is */
     struct tw_verdict verdict;                   /* VERDICT */
-    double scalars[TW_RECORD_SCALARS];           /* COMMIT: of the rule, for each learning rate */
+    double scalars[TW_RECORD_SCALARS];           /* with `rate`: of the rule, for each of them */
+    struct tw_chunk_staleness chunks;            /* COMMIT, where they are applied as they come */
     uint32_t ratio_count;                        /* COMMIT, of layer-wise rules: tensors; else 0 */
     const double *ratios;                        /* [ratio_count] of their steps; borrowed */
     uint32_t generation;                         /* ROLLBACK: from 1 */

@@ -16,7 +16,8 @@
 #define CONTRIBUTIONS_KEY (1 << 3 | 2) /* of Commit, Drop and Permit */
 #define CONTRIBUTION_MAX 61            /* bytes, with key and length */
 #define HEAD_MAX 40                    /* of all in front of a body */
-#define REST_MAX 256                   /* of a record without contributions, ratios and steps */
+/* Of a record without contributions, ratios and steps. */
+#define REST_MAX (256 + TW_RECORD_SCALARS * 8)
 
 static_assert((int)TW_RECORD_JOIN == (int)TALWEG__LOG__RECORD__BODY_JOIN &&
                   (int)TW_RECORD_REGATHER == (int)TALWEG__LOG__RECORD__BODY_REGATHER &&
@@ -54,7 +55,7 @@ static size_t pack_contributions(const struct tw_record *record, unsigned char *
     return size;
 }
 
-/* Trailing zeros, of rules with few scalars, are left out. */
+/* Trailing zeros, of rules with few scalars, and where there are none, are left out. */
 static size_t scalar_count(const struct tw_record *record) {
     static const double zero = 0;
     size_t count = TW_RECORD_SCALARS;
@@ -73,6 +74,9 @@ static size_t pack_commit(const struct tw_record *record, unsigned char *out) {
     tail.scalars = (double *)(uintptr_t)record->scalars;
     tail.n_ratios = record->ratio_count;
     tail.ratios = (double *)(uintptr_t)record->ratios;
+    tail.chunks = record->chunks.chunks;
+    tail.chunk_staleness = record->chunks.sum;
+    tail.chunk_staleness_max = record->chunks.most;
     size_t size = pack_contributions(record, out);
     return size + tw_flat_pack(&tail.base, out != NULL ? out + size : NULL);
 }
@@ -142,6 +146,9 @@ static size_t pack_release(const struct tw_record *record, unsigned char *out) {
     Talweg__Log__Release message = TALWEG__LOG__RELEASE__INIT;
     message.slot = record->slot;
     message.step = record->step;
+    message.rate = record->rate;
+    message.n_scalars = scalar_count(record);
+    message.scalars = (double *)(uintptr_t)record->scalars;
     return tw_flat_pack(&message.base, out);
 }
 
@@ -240,18 +247,28 @@ static enum tw_status get_contributions(struct tw_record_arena *arena, size_t co
     return TW_OK;
 }
 
+static enum tw_status get_scalars(size_t count, const double *scalars, struct tw_record *record,
+                                  struct tw_error *error) {
+    if (count > TW_RECORD_SCALARS)
+        return tw_error_set(error, TW_DATA, "%zu scalars; there are at most %d", count,
+                            TW_RECORD_SCALARS);
+    if (count > 0)
+        memcpy(record->scalars, scalars, count * sizeof *scalars);
+    return TW_OK;
+}
+
 static enum tw_status get_commit(struct tw_record_arena *arena, const Talweg__Log__Commit *from,
                                  struct tw_record *record, struct tw_error *error) {
-    if (from->n_scalars > TW_RECORD_SCALARS)
-        return tw_error_set(error, TW_DATA, "%zu scalars; there are at most %d", from->n_scalars,
-                            TW_RECORD_SCALARS);
+    enum tw_status status = get_scalars(from->n_scalars, from->scalars, record, error);
+    if (status != TW_OK)
+        return status;
     if (from->n_ratios > TW_TENSORS_MAX)
         return tw_error_set(error, TW_DATA, "ratios of %zu tensors; there are at most %d",
                             from->n_ratios, TW_TENSORS_MAX);
     record->ratio_count = (uint32_t)from->n_ratios;
     record->ratios = from->ratios;
-    if (from->n_scalars > 0)
-        memcpy(record->scalars, from->scalars, from->n_scalars * sizeof *from->scalars);
+    record->chunks =
+        (struct tw_chunk_staleness){from->chunks, from->chunk_staleness, from->chunk_staleness_max};
     record->examples = from->examples;
     record->loss = from->loss;
     record->rate = from->rate;
@@ -324,7 +341,8 @@ static enum tw_status get_body(struct tw_record_arena *arena, const Talweg__Log_
     case TALWEG__LOG__RECORD__BODY_RELEASE:
         record->slot = from->release->slot;
         record->step = from->release->step;
-        return TW_OK;
+        record->rate = from->release->rate;
+        return get_scalars(from->release->n_scalars, from->release->scalars, record, error);
     case TALWEG__LOG__RECORD__BODY_COMMIT:
         return get_commit(arena, from->commit, record, error);
     case TALWEG__LOG__RECORD__BODY_DROP:

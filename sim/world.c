@@ -339,6 +339,13 @@ static bool collect(const struct tw_world *world, float *out, bool average) {
     return true;
 }
 
+enum tw_status tw_world_check_staleness(const struct tw_world *world, struct tw_error *error) {
+    enum tw_status status = TW_OK;
+    for (uint32_t i = 0; i < world->servers && status == TW_OK; i++)
+        status = tw_shard_check_staleness(tw_node_shard(world->server[i].node), error);
+    return status;
+}
+
 void tw_world_weights(const struct tw_world *world, float *out) {
     collect(world, out, false);
 }

@@ -107,6 +107,9 @@ uint64_t tw_world_events(const struct tw_world *world);
 
 const struct tw_node *tw_world_lead(const struct tw_world *world);
 
+/* Of each chunk, where they are applied as they come: as tw_shard_check_staleness(). */
+enum tw_status tw_world_check_staleness(const struct tw_world *world, struct tw_error *error);
+
 /* The weights as they are, chunks of all shards together, into out [elements of the list]. */
 void tw_world_weights(const struct tw_world *world, float *out);
 

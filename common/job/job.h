@@ -166,6 +166,12 @@ static inline int64_t tw_job_batch(const struct tw_job *job) {
     return job->batch ? job->batch : job->slots;
 }
 
+/* Of which slot s of M has so many: the remainder goes to the lowest. 0 when the batch is smaller
+ * than M and s is not among the lowest. */
+static inline uint32_t tw_job_share(int64_t batch, uint32_t slots, uint32_t slot) {
+    return (uint32_t)(batch / slots + (slot < batch % slots));
+}
+
 /* One --set, or one of the flags that stand for it. */
 struct tw_job_setting {
     const char *key;    /* "cluster.workers" */

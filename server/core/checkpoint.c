@@ -6,6 +6,9 @@
  * vacant, clocks are level, and each slot goes on with the step after the last that was settled. In
  * `sync` right after a COMMIT nothing else was there, so the gradients to come are the very same.
  *
+ * Where chunks are applied as they come, what is saved has parts of pushes in it, too, and these
+ * steps are over: each slot goes on with the step after the last that it was released.
+ *
  * Where an evaluation decides on the learning rate (reduce_on_plateau) or on the end (stop), a
  * CHECKPOINT that falls on the end of its epoch waits for that verdict, as training does: nobody
  * would evaluate once more.
@@ -32,7 +35,7 @@ static void take_snapshot(struct tw_sequencer *s) {
     to->total = s->total;
     to->stretch = s->stretch;
     for (uint32_t i = 0; i < s->config.workers; i++)
-        to->step[i] = s->slot[i].settled;
+        to->step[i] = s->config.dial.on_arrival ? s->slot[i].released : s->slot[i].settled;
 }
 
 static bool may_stand(const struct tw_sequencer *s) {

@@ -15,29 +15,29 @@ enum number { NONE, BACKUPS, GATHER, BOUND, SPLIT };
 /* DESIGN.md §5, row by row. */
 static const struct tw_preset {
     const char *name;
-    bool available;
     enum gather gather;
     enum number number;
     enum tw_late_rule late;
     enum tw_release_rule release;
+    bool on_arrival;
 } presets[] = {
-    {"sync", true, ALL, NONE, TW_LATE_USE, TW_RELEASE_AT_COMMIT},
-    {"backup", true, ALL_BUT_K, BACKUPS, TW_LATE_DROP, TW_RELEASE_AT_COMMIT},
-    {"k-sync", true, K, GATHER, TW_LATE_CANCEL, TW_RELEASE_AT_COMMIT},
-    {"k-batch-sync", true, K, GATHER, TW_LATE_CANCEL, TW_RELEASE_AT_ACCEPTANCE},
-    {"async", true, ONE, NONE, TW_LATE_USE, TW_RELEASE_AT_COMMIT},
-    {"ssp", true, ONE, BOUND, TW_LATE_USE, TW_RELEASE_AT_COMMIT},
-    {"k-async", true, K, GATHER, TW_LATE_USE, TW_RELEASE_AT_COMMIT},
-    {"k-batch-async", true, K, GATHER, TW_LATE_USE, TW_RELEASE_AT_ACCEPTANCE},
-    {"softsync", true, N_OVER_K, SPLIT, TW_LATE_USE, TW_RELEASE_AT_ACCEPTANCE},
-    {.name = "hogwild"},
+    {"sync", ALL, NONE, TW_LATE_USE, TW_RELEASE_AT_COMMIT, false},
+    {"backup", ALL_BUT_K, BACKUPS, TW_LATE_DROP, TW_RELEASE_AT_COMMIT, false},
+    {"k-sync", K, GATHER, TW_LATE_CANCEL, TW_RELEASE_AT_COMMIT, false},
+    {"k-batch-sync", K, GATHER, TW_LATE_CANCEL, TW_RELEASE_AT_ACCEPTANCE, false},
+    {"async", ONE, NONE, TW_LATE_USE, TW_RELEASE_AT_COMMIT, false},
+    {"ssp", ONE, BOUND, TW_LATE_USE, TW_RELEASE_AT_COMMIT, false},
+    {"k-async", K, GATHER, TW_LATE_USE, TW_RELEASE_AT_COMMIT, false},
+    {"k-batch-async", K, GATHER, TW_LATE_USE, TW_RELEASE_AT_ACCEPTANCE, false},
+    {"softsync", N_OVER_K, SPLIT, TW_LATE_USE, TW_RELEASE_AT_ACCEPTANCE, false},
+    {"hogwild", ONE, NONE, TW_LATE_USE, TW_RELEASE_AT_COMMIT, true},
 };
 
 enum { PRESETS = sizeof(presets) / sizeof(presets[0]) };
 
 #define KNOWN                                                                                      \
     "sync, backup:B, k-sync:K, k-batch-sync:K, async, ssp:S, k-async:K, k-batch-async:K, "         \
-    "softsync:M"
+    "softsync:M, hogwild"
 
 static const struct tw_preset *find(const char *name, size_t length) {
     for (int i = 0; i < PRESETS; i++)
@@ -134,13 +134,6 @@ enum tw_status tw_dial_parse_at(const char *mode, struct tw_where where, const c
     int64_t number = 0;
     if (!preset)
         return unknown(mode, length, where, key, error);
-    if (!preset->available) {
-        tw_job_error(error, where, key, "mode \"%s\" is not available yet; available: " KNOWN,
-                     mode);
-        if (error)
-            error->status = TW_UNSUPPORTED;
-        return TW_UNSUPPORTED;
-    }
     enum tw_status status = read_number(preset, mode, where, key, workers, &number, error);
     if (status != TW_OK)
         return status;
@@ -150,6 +143,7 @@ enum tw_status tw_dial_parse_at(const char *mode, struct tw_where where, const c
         .late = preset->late,
         .clock_bound = preset->number == BOUND ? number : -1,
         .release = preset->release,
+        .on_arrival = preset->on_arrival,
     };
     if (preset->number == NONE)
         snprintf(out->word, sizeof(out->word), "%s", preset->name);

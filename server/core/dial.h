@@ -35,6 +35,10 @@ struct tw_dial {
     enum tw_late_rule late;
     int64_t clock_bound; /* a slot begins clock c only while c - slowest <= this; -1: none */
     enum tw_release_rule release;
+    /* A chunk is applied as soon as it is here, with terms that its RELEASE brought, and before the
+     * rest of its push: the one exception from rule COMMIT. The COMMIT of a push, without PREPARE,
+     * only says that all of it was. */
+    bool on_arrival;
 };
 
 /* The job turns the dial right after this update. */
@@ -49,8 +53,7 @@ static inline uint32_t tw_dial_ahead(const struct tw_dial *dial) {
 }
 
 /* Reads "sync", "ssp:3", ... for a cluster of `workers`. TW_JOB with where, key
- * and what would be right; modes that are known by name but not available yet are
- * TW_UNSUPPORTED and say so. */
+ * and what would be right. */
 enum tw_status tw_dial_parse(const char *mode, struct tw_where where, int workers,
                              struct tw_dial *out, struct tw_error *error);
 /* The same of a mode that stands at another key than consistency.mode. */

@@ -100,12 +100,18 @@ bool tw_sequencer_at_end(const struct tw_sequencer *s) {
            (config->end_updates && s->version >= config->end_updates);
 }
 
+static void begin_end(struct tw_sequencer *s, enum tw_status status) {
+    bool begins = !s->ending;
+    s->ending = true;
+    s->end_status = status;
+    if (begins && s->config.dial.on_arrival)
+        tw_sequencer_drop_all(s); /* the weights stay as they are */
+}
+
 void tw_sequencer_after_commit(struct tw_sequencer *s, uint64_t samples_before) {
     bool end = tw_sequencer_at_end(s);
-    if (end) {
-        s->ending = true;
-        s->end_status = TW_OK;
-    }
+    if (end)
+        begin_end(s, TW_OK);
     if (end || is_epoch(s, samples_before))
         border(s);
     finish_if_done(s);
@@ -149,8 +155,7 @@ void tw_sequencer_on_evaluated(struct tw_sequencer *s, double loss) {
 void tw_sequencer_end(struct tw_sequencer *s, enum tw_status status) {
     if (s->finished)
         return;
-    s->ending = true;
+    begin_end(s, status);
     s->holding = false;
-    s->end_status = status;
     finish_if_done(s);
 }

@@ -162,15 +162,13 @@ static void drop_stale(struct tw_sequencer *s) {
 
 /* After a COMMIT: whole pushes that came too late for it, and, where the dial says
  * so, the reads that are still out. */
-static void leave_behind(struct tw_sequencer *s) {
-    if (s->config.dial.late == TW_LATE_USE)
-        return;
+static void leave(struct tw_sequencer *s, bool cancel) {
     struct tw_whole *left = s->prepared; /* the update's own were settled */
     uint32_t count = 0;
     for (uint32_t i = 0; i < s->ready_count; i++)
         left[count++] = *tw_sequencer_ready(s, i);
     s->ready_count = 0;
-    if (s->config.dial.late == TW_LATE_CANCEL)
+    if (cancel)
         for (uint32_t i = 0; i < s->config.workers; i++)
             if (s->slot[i].reading)
                 left[count++] = s->slot[i].read;
@@ -180,6 +178,16 @@ static void leave_behind(struct tw_sequencer *s) {
     tw_sequencer_drop(s, left, count, false);
     for (uint32_t i = 0; i < count; i++)
         tw_sequencer_owe_release(s, left[i].slot, true);
+}
+
+static void leave_behind(struct tw_sequencer *s) {
+    if (s->config.dial.late != TW_LATE_USE)
+        leave(s, s->config.dial.late == TW_LATE_CANCEL);
+}
+
+void tw_sequencer_drop_all(struct tw_sequencer *s) {
+    assert(!s->preparing && !s->prepared_count);
+    leave(s, true);
 }
 
 /* ---- votes ---- */
@@ -240,6 +248,8 @@ void tw_sequencer_on_ready(struct tw_sequencer *s, const struct tw_ready *ready)
         read->finite = false;
         read->bad_tensor = ready->bad_tensor;
     }
+    tw_chunk_staleness_add(&read->chunks,
+                           &(struct tw_chunk_staleness){ready->chunks, ready->ages, ready->oldest});
     slot->votes |= UINT64_C(1) << ready->shard;
     if (slot->votes == UINT64_MAX >> (64 - s->config.shards))
         on_whole(s, read);
@@ -309,21 +319,6 @@ static void prepare(struct tw_sequencer *s) {
     s->terms = *prepare;
 }
 
-void tw_sequencer_form(struct tw_sequencer *s) {
-    while (s->started && !s->preparing && !s->ending && !s->holding) {
-        drop_stale(s);
-        accept(s);
-        tw_sequencer_permit(s);
-        if (s->ready_count < tw_sequencer_gather(s))
-            return;
-        if (!take(s)) {
-            drop_prepared(s);
-            continue;
-        }
-        prepare(s);
-    }
-}
-
 static void account(struct tw_stretch *stretch, uint64_t staleness, const struct tw_whole *whole) {
     stretch->contributions++;
     stretch->examples += whole->examples;
@@ -331,6 +326,7 @@ static void account(struct tw_stretch *stretch, uint64_t staleness, const struct
         stretch->scored += whole->examples;
         stretch->correct += whole->correct - 1;
     }
+    tw_chunk_staleness_add(&stretch->chunks, &whole->chunks);
     stretch->staleness_sum += staleness;
     if (staleness > stretch->staleness_max)
         stretch->staleness_max = staleness;
@@ -372,6 +368,8 @@ static void commit(struct tw_sequencer *s) {
                                          tw_exact_sum_value(&s->squares));
     record->ratio_count = s->tensors;
     record->ratios = s->ratio;
+    if (s->config.dial.on_arrival)
+        record->chunks = s->prepared[0].chunks;
     s->total.updates++;
     s->stretch.updates++;
     for (uint32_t i = 0; i < count; i++)
@@ -389,6 +387,33 @@ static void commit(struct tw_sequencer *s) {
     tw_sequencer_after_commit(s, before_examples);
     tw_sequencer_checkpoint_if_due(s);
     tw_sequencer_release_contributors(s, contribution, count);
+}
+
+/* Shards have applied it as it came. */
+static void count_applied(struct tw_sequencer *s) {
+    s->squares = (struct tw_exact_sum){0};
+    s->weighted = (double)s->prepared[0].examples;
+    s->terms =
+        (struct tw_prepare){.examples = s->prepared[0].examples, .rate = s->prepared[0].rate};
+    commit(s);
+}
+
+void tw_sequencer_form(struct tw_sequencer *s) {
+    while (s->started && !s->preparing && !s->ending && !s->holding) {
+        drop_stale(s);
+        accept(s);
+        tw_sequencer_permit(s);
+        if (s->ready_count < tw_sequencer_gather(s))
+            return;
+        if (!take(s)) {
+            drop_prepared(s);
+            continue;
+        }
+        if (s->config.dial.on_arrival)
+            count_applied(s);
+        else
+            prepare(s);
+    }
 }
 
 void tw_sequencer_on_squares(struct tw_sequencer *s, const struct tw_squares *squares) {

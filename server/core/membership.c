@@ -194,6 +194,7 @@ void tw_sequencer_maybe_start(struct tw_sequencer *s) {
         return;
     s->started = true;
     tw_sequencer_emit(s, TW_SEQ_STARTED);
+    tw_sequencer_release_due(s);
 }
 
 void tw_sequencer_on_attached(struct tw_sequencer *s, uint32_t rank, uint32_t attempt,

@@ -10,6 +10,7 @@ struct needs {
     uint32_t slots;
     uint32_t ahead; /* of the job's modes */
     bool remembers; /* the weights that each push is computed on */
+    bool whole;     /* everybody may push at any time: there is no doing with less */
     struct tw_shard_sizes size;
 };
 
@@ -52,7 +53,7 @@ static size_t tight_bytes(const struct needs *needs) {
 
 static size_t least_bytes(const struct needs *needs) {
     size_t roomy = roomy_bytes(needs, needs->ahead), tight = tight_bytes(needs);
-    return needs->ahead || needs->remembers || roomy < tight ? roomy : tight;
+    return needs->whole || needs->remembers || roomy < tight ? roomy : tight;
 }
 
 /* The job's, or twice the share, and what it takes. */
@@ -65,9 +66,11 @@ static size_t bytes_of(const struct tw_job *job, const struct needs *needs) {
 }
 
 static struct needs needs_of(const struct tw_job *job, const struct tw_layout *layout,
-                             uint32_t index, uint32_t ahead) {
-    struct needs needs = {
-        .slots = (uint32_t)job->workers, .ahead = ahead, .remembers = tw_job_remembers(job)};
+                             uint32_t index, const struct tw_dial *dial, uint32_t ahead) {
+    struct needs needs = {.slots = (uint32_t)job->workers,
+                          .ahead = ahead,
+                          .whole = ahead || dial->on_arrival,
+                          .remembers = tw_job_remembers(job)};
     needs.size = tw_shard_sizes(layout, index, job->encoding.pull);
     return needs;
 }
@@ -83,6 +86,7 @@ static enum tw_status check_least(const struct tw_job *job, const struct needs *
                         (long long)job->inflight_bytes, needs->slots, servers,
                         needs->ahead       ? ", whose mode keeps whole pushes while workers go on"
                         : needs->remembers ? ", whose corrections remember weights for each worker"
+                        : needs->whole     ? ", whose mode receives from all workers at any time"
                                            : "",
                         least);
 }
@@ -92,12 +96,13 @@ enum tw_status tw_memory_plan(const struct tw_job *job, const struct tw_layout *
                               const struct tw_dial_turn *turns, uint32_t turn_count,
                               struct tw_memory_plan *out, struct tw_error *error) {
     uint32_t ahead = most_ahead(dial, turns, turn_count), workers = (uint32_t)job->workers;
-    struct needs needs, largest = needs_of(job, layout, 0, ahead);
+    struct needs needs, largest = needs_of(job, layout, 0, dial, ahead);
     bool roomy = true, any_mode = true;
     for (uint32_t i = 0; i < layout->servers; i++) {
-        needs = needs_of(job, layout, i, ahead);
+        needs = needs_of(job, layout, i, dial, ahead);
         roomy = roomy && bytes_of(job, &needs) >= roomy_bytes(&needs, ahead);
-        any_mode = any_mode && bytes_of(job, &needs) >= roomy_bytes(&needs, workers);
+        any_mode =
+            any_mode && !dial->on_arrival && bytes_of(job, &needs) >= roomy_bytes(&needs, workers);
         if (least_bytes(&needs) > least_bytes(&largest))
             largest = needs;
     }
@@ -105,7 +110,7 @@ enum tw_status tw_memory_plan(const struct tw_job *job, const struct tw_layout *
     enum tw_status status = check_least(job, &largest, layout->servers, error);
     if (status != TW_OK)
         return status;
-    needs = needs_of(job, layout, index, ahead);
+    needs = needs_of(job, layout, index, dial, ahead);
     if (!roomy) {
         size_t pool = (bytes_of(job, &needs) - home_bytes(&needs)) / needs.size.spare;
         out->pool = pool < UINT32_MAX / 4 ? (uint32_t)pool : UINT32_MAX / 4;

@@ -82,6 +82,12 @@ static enum tw_status check_mode(const struct tw_node *n, const char *mode, stru
         return tw_job_error(error, where, "consistency.mode",
                             "the job has %u slots for %u workers, which is for mode sync only",
                             n->config.shard.slots * n->config.width, n->config.shard.slots);
+    if (dial->on_arrival != n->config.shard.on_arrival)
+        return tw_error_set(
+            error, TW_UNSUPPORTED,
+            "a run is in mode hogwild from its start to its end, or never; this one "
+            "is in \"%s\"",
+            tw_sequencer_dial(n->sequencer)->word);
     if (tw_dial_ahead(dial) > n->config.shard.ahead)
         return tw_error_set(error, TW_UNSUPPORTED,
                             "memory.inflight is too small for mode \"%s\", which keeps whole "

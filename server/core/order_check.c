@@ -125,6 +125,16 @@ static enum tw_status check_ratios(const struct tw_shard *s, const struct tw_rec
     return TW_OK;
 }
 
+/* Chunks of it were applied as they came: all of them. */
+static enum tw_status check_applied(const struct tw_shard *s, const struct tw_record *record,
+                                    struct tw_error *error) {
+    bool applied = record->count == 1 && !s->slot[record->contributions[0].slot].release;
+    uint32_t push = applied ? tw_shard_find_push(s, &record->contributions[0]) : 0;
+    if (applied && s->push[push].voted && all_bytes(s, push, TW_BYTES_MERGED))
+        return TW_OK;
+    return tw_error_set(error, TW_UNEXPECTED, "COMMIT of a push that was not applied");
+}
+
 static enum tw_status check_commit(const struct tw_shard *s, const struct tw_record *record,
                                    struct tw_error *error) {
     enum tw_status status =
@@ -133,6 +143,8 @@ static enum tw_status check_commit(const struct tw_shard *s, const struct tw_rec
         status = check_ratios(s, record, error);
     if (status != TW_OK)
         return status;
+    if (s->config.on_arrival)
+        return check_applied(s, record, error);
     bool prepared = !s->preparing && s->prepare_version == record->version && record->count &&
                     record->count == s->contributors;
     for (uint32_t i = 0; prepared && i < record->count; i++) {
@@ -169,7 +181,7 @@ static enum tw_status check_mode(const struct tw_shard *s, const struct tw_recor
     struct tw_dial dial;
     struct tw_where where = {.file = "order log"};
     if (tw_dial_parse(record->mode, where, (int)s->config.slots, &dial, NULL) == TW_OK &&
-        tw_dial_ahead(&dial) <= s->config.ahead)
+        tw_dial_ahead(&dial) <= s->config.ahead && dial.on_arrival == s->config.on_arrival)
         return TW_OK;
     return tw_error_set(error, TW_UNEXPECTED, "%s to a mode that the job does not turn to",
                         tw_record_name(record->kind));
@@ -234,6 +246,8 @@ enum tw_status tw_record_check(const struct tw_shard *s, const struct tw_record 
 enum tw_status tw_prepare_check(const struct tw_shard *s, const struct tw_prepare *prepare,
                                 struct tw_error *error) {
     const char *what = "the update to prepare";
+    if (s->config.on_arrival)
+        return tw_error_set(error, TW_UNEXPECTED, "nothing is prepared in this mode");
     if (s->preparing)
         return tw_error_set(error, TW_UNEXPECTED, "two updates are to be prepared at a time");
     enum tw_status status = check_version(s, what, prepare->version, true, error);

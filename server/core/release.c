@@ -63,7 +63,9 @@ void tw_sequencer_release(struct tw_sequencer *s, uint32_t index) {
     assert(!slot->reading);
     if (s->ending || slot->waiting || s->member[index].state != TW_MEMBER_HERE)
         return;
-    tw_sequencer_owe_release(s, index, s->holding || too_far_ahead(s, slot));
+    /* What is pushed before all are there would be applied. */
+    bool too_early = s->config.dial.on_arrival && !s->started;
+    tw_sequencer_owe_release(s, index, s->holding || too_early || too_far_ahead(s, slot));
     if (slot->release_due)
         return;
     struct tw_record *record = tw_sequencer_log(s, TW_RECORD_RELEASE);
@@ -78,6 +80,10 @@ void tw_sequencer_release(struct tw_sequencer *s, uint32_t index) {
                                    .read_version = s->version,
                                    .finite = true};
     s->reads_out++;
+    if (s->config.dial.on_arrival)
+        record->rate = slot->read.rate = tw_shaping_prepare(
+            &s->config.shaping, &s->config.pace, s->config.optimizer, &s->config.options, 1,
+            s->version, s->total.examples, record->scalars);
 }
 
 /* Those that were held back, and may go on now. */
@@ -144,9 +150,14 @@ static uint32_t clear_slot(struct tw_sequencer *s, uint32_t index) {
     return cleared;
 }
 
-/* A new process begins where the last one was settled. */
+/* A new process begins where the last one was settled; where part of a push may be in the weights
+ * already, behind it. */
 void tw_sequencer_forget_slot(struct tw_sequencer *s, uint32_t index) {
     struct tw_slot_state *slot = &s->slot[index];
+    if (s->config.dial.on_arrival) {
+        tw_sequencer_cancel_slot(s, index);
+        return;
+    }
     clear_slot(s, index);
     slot->begun = slot->released = slot->settled;
     if (s->config.dial.clock_bound >= 0) {

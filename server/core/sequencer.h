@@ -17,6 +17,12 @@
  * takes its place, the PERMIT is taken back (one that names nobody), and all that it named send
  * again when they have a new one.
  *
+ * Where the dial says so (`on_arrival`), shards apply the chunks of a push as they come, with the
+ * scalars that its RELEASE brought: those of the update that would be next when it left. READY
+ * means that all of it was applied; there is no PREPARE, and the COMMIT counts it. What of a push
+ * is in the weights cannot be taken out again, so its step is over when its worker is lost; and at
+ * the end all that is out is dropped, so that the weights stay as they are.
+ *
  * A turn of the dial (DIAL) and an eviction (EVICT) cancel what is out or not committed; they,
  * too, wait for a PREPARE that they would change.
  *
@@ -81,7 +87,8 @@ enum tw_sequencer_event_kind {
 struct tw_stretch {
     uint64_t updates, contributions, examples;
     uint64_t staleness_sum, staleness_max;
-    uint64_t dropped;         /* pushes and reads that were over without being applied */
+    struct tw_chunk_staleness chunks; /* where they are applied as they come */
+    uint64_t dropped;                 /* pushes and reads that were over without being applied */
     uint64_t scored, correct; /* examples of workers that count, and those that were right */
     uint64_t not_finite;      /* times that a push, or a whole update, was left out for that */
     double loss;              /* sum over the examples */
@@ -105,7 +112,9 @@ struct tw_sequencer_snapshot {
     struct tw_verdict verdict[TW_VERDICTS]; /* so far */
     struct tw_stretch total, stretch;
     uint32_t workers;
-    uint64_t *step; /* [workers] the last that is settled; clocks begin anew with each JOIN */
+    uint64_t
+        *step; /* [workers] the last that is settled (where chunks are applied as they come: that
+                       was released); clocks begin anew with each JOIN */
 };
 
 struct tw_sequencer_resume {

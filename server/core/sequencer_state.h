@@ -22,6 +22,8 @@ struct tw_whole {
     uint64_t step, read_position, read_version;
     uint64_t examples, correct; /* correct: as in tw_end */
     double loss;
+    double rate;                      /* that its RELEASE gave it, where chunks are applied as */
+    struct tw_chunk_staleness chunks; /* they come; and those that were, on all shards */
 };
 
 struct tw_slot_state {
@@ -171,6 +173,8 @@ void tw_sequencer_on_ready(struct tw_sequencer *s, const struct tw_ready *ready)
 void tw_sequencer_on_sums(struct tw_sequencer *s, const struct tw_sums *sums);
 void tw_sequencer_on_squares(struct tw_sequencer *s, const struct tw_squares *squares);
 void tw_sequencer_form(struct tw_sequencer *s);
+/* Nothing is under way any more: what is out, and what waits, is dropped. */
+void tw_sequencer_drop_all(struct tw_sequencer *s);
 void tw_sequencer_regather(struct tw_sequencer *s);
 
 /* Memory for `count` contributions of one more record of this step. */

@@ -7,6 +7,7 @@
 
 #include "common/base/arith.h"
 #include "common/tensor/kernels.h"
+#include "server/core/shard_arrival.h"
 #include "server/core/shard_pool.h"
 
 /* ---- memory ---- */
@@ -133,6 +134,11 @@ static size_t carve(struct tw_shard *s, unsigned char *memory) {
     CARVE(wants, pool_slots);
     CARVE(in_wanted, pool_slots);
     CARVE(wanted, pool_slots);
+    size_t arriving = s->config.on_arrival ? (size_t)s->pushes * chunks : 0;
+    CARVE(account, s->config.on_arrival ? chunks : 0);
+    CARVE(read, arriving);
+    CARVE(arrival, arriving);
+    CARVE(arrives, arriving);
     bool layer_wise = tw_shard_is_layer_wise(s), scratch = layer_wise || s->config.sums_every;
     scratch = scratch || tw_corrections_watch(&s->config.shaping.corrections);
     CARVE(ratios, layer_wise ? s->config.layout->list->count : 0);
@@ -148,6 +154,8 @@ static void measure(struct tw_shard *s, const struct tw_shard_config *config) {
     const uint32_t *first = &config->layout->shard_first[config->index];
     *s = (struct tw_shard){.config = *config, .first = first[0], .chunks = first[1] - first[0]};
     s->pushes = push_count(config);
+    if (config->on_arrival) /* no version is ever whole */
+        s->config.hash_every = s->config.sums_every = 0;
     s->averages = average_count(config);
     s->corrected = tw_shard_corrected_planes(config);
     s->remembered = tw_shard_remembered_planes(config, s->pushes);
@@ -215,77 +223,6 @@ struct tw_shard *tw_shard_init(void *memory, const struct tw_shard_config *confi
     return s;
 }
 
-const float *tw_shard_weights(const struct tw_shard *s, uint32_t chunk) {
-    return tw_shard_buffer(s, s->current[chunk - s->first], chunk - s->first);
-}
-
-uint32_t tw_shard_arrays(const struct tw_shard *s) {
-    return 1 + (uint32_t)s->config.optimizer->states + (s->averages > 0) +
-           tw_correction_states(&s->config.shaping.corrections);
-}
-
-const char *tw_array_name(const struct tw_optimizer *optimizer, const struct tw_shaping *shaping,
-                          uint32_t array) {
-    uint32_t states = (uint32_t)optimizer->states, averages = shaping->average > 0;
-    if (!array || array <= states)
-        return array ? optimizer->state[array - 1].name : "";
-    if (array <= states + averages)
-        return "average";
-    return tw_correction_state_name(&shaping->corrections, array - 1 - states - averages);
-}
-
-const char *tw_shard_array_name(const struct tw_shard *s, uint32_t array) {
-    return tw_array_name(s->config.optimizer, &s->config.shaping, array);
-}
-
-float *tw_shard_array(const struct tw_shard *s, uint32_t array, uint32_t chunk) {
-    uint32_t c = chunk - s->first, states = (uint32_t)s->config.optimizer->states;
-    uint32_t averages = s->averages > 0;
-    if (!array)
-        return tw_shard_buffer(s, s->current[c], c);
-    if (array <= states)
-        return tw_shard_state(s, array - 1, c);
-    return array <= states + averages
-               ? tw_shard_average_buffer(s, s->averaged[c], c)
-               : tw_shard_correction_state(s, array - 1 - states - averages, c);
-}
-
-void tw_shard_saved(struct tw_shard *s) {
-    assert(s->saved < s->to_save);
-    s->saved++;
-    s->saving = s->saved < s->chunks;
-}
-
-const float *tw_shard_average(const struct tw_shard *s, uint32_t chunk) {
-    uint32_t c = chunk - s->first;
-    return s->averages ? tw_shard_average_buffer(s, s->averaged[c], c) : NULL;
-}
-
-float *tw_shard_buffer(const struct tw_shard *s, uint32_t copy, uint32_t chunk) {
-    if (!copy)
-        return tw_shard_plane(s, 0, chunk);
-    if (s->config.pool)
-        return s->spare_floats + (copy - 1) * s->spare_stride;
-    return tw_shard_behind_pushes(s, copy) - s->stride + s->offset[chunk];
-}
-
-void *tw_shard_encoded(const struct tw_shard *s, uint32_t copy, uint32_t chunk) {
-    if (s->config.pool && copy)
-        return tw_shard_buffer(s, copy, chunk) + s->spare_weights;
-    return (unsigned char *)tw_shard_behind_pushes(s, copy) + s->encoded_offset[chunk];
-}
-
-/* Old weights that nobody is sending any more. */
-void tw_shard_sent(struct tw_shard *s, uint32_t token) {
-    assert(s->refs[token] > 0);
-    bool of_pool = s->config.pool && token >= s->chunks && token < s->tokens;
-    if (--s->refs[token] || !of_pool)
-        return;
-    uint32_t copy = token - s->chunks + 1;
-    if (s->current[s->spare[copy - 1].chunk] != copy)
-        tw_pool_free_copy(s, copy);
-}
-
 /* ---- pushes ---- */
 
 float *tw_shard_gradient(const struct tw_shard *s, uint32_t push, uint32_t chunk) {
@@ -321,6 +258,11 @@ static uint32_t push_encoding(const struct tw_shard *s, uint32_t chunk) {
                                    s->config.push);
 }
 
+/* Its weights have not all left, and so cannot be answered. */
+static bool is_early(const struct tw_shard *s, uint32_t slot) {
+    return s->config.on_arrival && s->slot[slot].release;
+}
+
 enum tw_status tw_shard_place(struct tw_shard *s, const struct tw_push *push, size_t data_bytes,
                               void **place, struct tw_error *error) {
     *place = NULL;
@@ -339,6 +281,8 @@ enum tw_status tw_shard_place(struct tw_shard *s, const struct tw_push *push, si
     enum tw_status status = check_push(s, push->slot, push->incarnation, push->step, error);
     if (status != TW_OK)
         return status == TW_STALE ? TW_OK : status;
+    if (is_early(s, push->slot))
+        return TW_AGAIN;
     uint32_t open = s->slot[push->slot].open;
     uint8_t *state = tw_shard_bytes_state(s, open, c);
     switch (*state) {
@@ -362,6 +306,8 @@ enum tw_status tw_shard_place(struct tw_shard *s, const struct tw_push *push, si
 bool tw_shard_has_place(const struct tw_shard *s, const struct tw_push *push) {
     if (check_push(s, push->slot, push->incarnation, push->step, NULL) != TW_OK)
         return true; /* to be thrown away */
+    if (is_early(s, push->slot))
+        return false;
     uint32_t open = s->slot[push->slot].open, c = push->chunk - s->first;
     switch (s->bytes[(size_t)open * s->chunks + c]) {
     case TW_BYTES_EMPTY:
@@ -388,7 +334,7 @@ static void forget_bytes(struct tw_shard *s, uint32_t index, uint32_t chunk) {
     s->freed = true;
 }
 
-static void vote_if_whole(struct tw_shard *s, uint32_t index) {
+void tw_shard_vote_if_whole(struct tw_shard *s, uint32_t index) {
     struct tw_shard_push *push = &s->push[index];
     if (push->voted || !push->ended || push->whole < s->chunks)
         return;
@@ -410,16 +356,21 @@ void tw_shard_arrived(struct tw_shard *s, const struct tw_push *frame) {
     struct tw_shard_push *push = &s->push[open];
     const struct tw_chunk *chunk = tw_shard_chunk(s, c);
     *state = TW_BYTES_HERE;
-    push->whole++;
     float *gradient = tw_shard_gradient(s, open, c);
     tw_encoding_settle(push_encoding(s, c), gradient, chunk->count);
-    if (!tw_all_finite(gradient, chunk->count) && chunk->tensor < push->bad_tensor)
+    bool finite = tw_all_finite(gradient, chunk->count);
+    if (!finite && chunk->tensor < push->bad_tensor)
         push->bad_tensor = chunk->tensor;
+    if (s->config.on_arrival) {
+        tw_arrival_take(s, open, c, finite);
+        return;
+    }
+    push->whole++;
     if (s->config.pool)
         tw_pool_arrived(s, open, c);
     else if (s->members_known)
         tw_shard_count_here(s, c);
-    vote_if_whole(s, open);
+    tw_shard_vote_if_whole(s, open);
 }
 
 void tw_shard_aborted(struct tw_shard *s, const struct tw_push *push) {
@@ -452,13 +403,21 @@ enum tw_status tw_shard_end(struct tw_shard *s, const struct tw_end *end, struct
             error, TW_MALFORMED, "rank %u, step %llu: %llu of %llu examples are said to be right",
             end->slot, (unsigned long long)end->step, (unsigned long long)end->correct - 1,
             (unsigned long long)end->examples);
+    if (s->config.on_arrival && end->examples != tw_shard_share(s, end->slot))
+        return tw_error_set(
+            error, TW_UNEXPECTED,
+            "rank %u, step %llu is of %llu examples; in this mode a chunk is applied "
+            "before its push ends, so a push must be of the slot's part of the "
+            "job's batch, %llu",
+            end->slot, (unsigned long long)end->step, (unsigned long long)end->examples,
+            (unsigned long long)tw_shard_share(s, end->slot));
     if (push->ended || push->again)
         return TW_OK;
     push->ended = true;
     push->examples = end->examples;
     push->correct = end->correct;
     push->loss = end->loss;
-    vote_if_whole(s, s->slot[end->slot].open);
+    tw_shard_vote_if_whole(s, s->slot[end->slot].open);
     return TW_OK;
 }
 
@@ -518,6 +477,9 @@ static bool give_vote(struct tw_shard *s, struct tw_shard_effect *effect) {
             .read = push->position,
             .examples = push->examples,
             .correct = push->correct,
+            .chunks = push->chunks.chunks,
+            .ages = push->chunks.sum,
+            .oldest = push->chunks.most,
             .regather = s->regather,
             .loss = push->loss,
             .finite = push->bad_tensor == UINT32_MAX && loss_finite,
@@ -585,6 +547,8 @@ enum tw_shard_work tw_shard_next(struct tw_shard *s, struct tw_shard_effect *eff
     enum tw_shard_work work = tw_shard_sweep_next(s, effect);
     if (work != TW_SHARD_IDLE)
         return work;
+    if (s->arrivals)
+        return tw_arrival_next(s);
     if (s->reduce_count)
         return tw_shard_reduce_next(s);
     return answer_prepare(s, effect);

@@ -29,6 +29,11 @@
  *   JOIN of a new incarnation: HERE -> EMPTY, RECEIVING -> STALE (until its old
  *   connection lets go). REGATHER: HERE and MERGED -> EMPTY. EVICT, and DIAL for all: both.
  *
+ * Where the dial says so (`on_arrival`), a chunk is applied as soon as it is HERE, without waiting
+ * for the rest of its push, and is MERGED then: into the weights. What a push has changed stays,
+ * also when the rest of it never comes. The COMMIT sweeps nothing. Nothing of a push is received
+ * before the weights that it answers have left (shard_arrival.c).
+ *
  * Encodings (common/tensor/encoding.h): a gradient is received into the end of its place and
  * decoded there when it is whole; weights are encoded once for all who get them of one version,
  * beside the buffer that they are in, and held together with it. Weights, state and sums are
@@ -51,10 +56,13 @@ struct tw_shard_config {
     uint32_t index;                 /* which shard of the layout */
     uint32_t slots;
     bool members_known; /* of the dial at the start: reduce a chunk when all slots have it */
-    uint32_t ahead;     /* room for pushes that may wait, accepted, while their slots go on: that of
+    bool on_arrival;    /* of the dial, for the whole run: chunks are applied as they come; no
+                           `members_known`, no `ahead`, no `pool` */
+    int64_t batch;   /* then: examples of an update of all slots; each push has its slot's part */
+    uint32_t ahead;  /* room for pushes that may wait, accepted, while their slots go on: that of
                            the mode with the most of all that the dial will be turned to */
-    uint32_t spares;    /* spare weight buffers for copy-on-write, >= 1 */
-    uint32_t pool;      /* not 0: pushes have no planes, but so many spare buffers of the size of
+    uint32_t spares; /* spare weight buffers for copy-on-write, >= 1 */
+    uint32_t pool;   /* not 0: pushes have no planes, but so many spare buffers of the size of
                            the largest chunk, tw_shard_pool_min() or more; no `ahead`, no `spares`;
                            shard_pool.h */
     uint32_t push, pull;   /* enum tw_encoding_number: how gradients come and weights leave */
@@ -151,6 +159,10 @@ bool tw_shard_wants_again(struct tw_shard *shard, uint32_t slot);
 uint64_t tw_shard_version(const struct tw_shard *shard);
 /* Pushes that may wait, accepted: of a mode, tw_dial_ahead() may be no more. */
 uint32_t tw_shard_ahead(const struct tw_shard *shard);
+/* Where chunks are applied as they come: how stale they were, all together. Whether the staleness
+ * identity holds of each of them (else, and always): TW_INTERNAL and a sentence, it is a bug. */
+struct tw_chunk_staleness tw_shard_staleness(const struct tw_shard *shard);
+enum tw_status tw_shard_check_staleness(const struct tw_shard *shard, struct tw_error *error);
 /* The slot contributes to the update to come by a PERMIT. */
 bool tw_shard_is_permitted(const struct tw_shard *shard, uint32_t slot);
 

@@ -4,6 +4,7 @@
 
 #include "common/tensor/kernels.h"
 #include "server/core/dial.h"
+#include "server/core/shard_arrival.h"
 #include "server/core/shard_pool.h"
 
 /* ---- reducing ---- */
@@ -74,6 +75,7 @@ static void new_push(struct tw_shard_push *push) {
     push->whole = 0;
     push->ended = push->voted = push->again = false;
     push->bad_tensor = UINT32_MAX;
+    push->chunks = (struct tw_chunk_staleness){0};
 }
 
 static void new_sums(struct tw_shard *s) {
@@ -91,7 +93,10 @@ static void new_sums(struct tw_shard *s) {
 static void forget_push(struct tw_shard *s, uint32_t index, bool merged, bool stale) {
     struct tw_shard_push *push = &s->push[index];
     uint32_t bad_tensor = push->bad_tensor;
+    struct tw_chunk_staleness chunks = push->chunks;
     new_push(push);
+    if (!merged)
+        push->chunks = chunks;
     for (uint32_t c = 0; c < s->chunks; c++) {
         uint8_t *state = tw_shard_bytes_state(s, index, c);
         if (*state == TW_BYTES_HERE) {
@@ -136,6 +141,7 @@ static struct tw_shard_item *add_work(struct tw_shard *s, const struct tw_record
 static void settle(struct tw_shard *s, const struct tw_contribution *contribution) {
     uint64_t *settled = &s->slot[contribution->slot].settled;
     *settled = contribution->step > *settled ? contribution->step : *settled;
+    tw_arrival_over(s, contribution->slot);
 }
 
 /* Weights for a step that is over need not leave any more: whoever holds the slot next must not
@@ -157,14 +163,15 @@ static void on_commit(struct tw_shard *s, const struct tw_record *record) {
         s->push[index].next = next;
         next = index;
         new_push(&s->push[index]);
-        memset(tw_shard_bytes_state(s, index, 0),
-               s->config.pool ? TW_BYTES_EMPTY : TW_BYTES_COMMITTED, s->chunks);
+        bool is_swept = !s->config.pool && !s->config.on_arrival;
+        memset(tw_shard_bytes_state(s, index, 0), is_swept ? TW_BYTES_COMMITTED : TW_BYTES_EMPTY,
+               s->chunks);
     }
     if (s->config.pool)
         tw_pool_commit(s);
     new_sums(s);
     struct tw_shard_item *item = add_work(s, record);
-    item->push = next;
+    item->push = s->config.on_arrival ? UINT32_MAX : next;
     item->examples = record->examples;
     item->divisor = record->divisor;
     item->rate = record->rate;
@@ -228,7 +235,10 @@ static void open_push(struct tw_shard *s, const struct tw_record *record) {
     push->slot = record->slot;
     push->step = record->step;
     push->position = record->position;
-    push->staleness = 0, push->weight = 1;
+    push->staleness = 0;
+    push->weight = 1;
+    push->rate = record->rate;
+    memcpy(push->scalars, record->scalars, sizeof push->scalars);
 }
 
 /* Nothing of the slot that is not committed is left. */
@@ -244,6 +254,14 @@ static void clear_slot(struct tw_shard *s, uint32_t index, bool merged) {
     }
 }
 
+/* Whatever still comes of the slot's step is over. */
+static void cancel_slot(struct tw_shard *s, uint32_t index) {
+    clear_slot(s, index, true);
+    s->slot[index].settled = s->slot[index].step;
+    tw_arrival_over(s, index);
+    withdraw_release(s, index);
+}
+
 /* A new process holds the slot, or one that was evicted is back. */
 static void on_join(struct tw_shard *s, const struct tw_record *record) {
     struct tw_shard_slot *slot = &s->slot[record->slot];
@@ -251,20 +269,16 @@ static void on_join(struct tw_shard *s, const struct tw_record *record) {
     if (s->config.pool && s->members_known && (slot->evicted || record->incarnation > 1))
         clear_sums(s);
     slot->incarnation = record->incarnation;
-    clear_slot(s, record->slot, false);
+    if (s->config.on_arrival) /* part of its step may be in the weights: it is not done again */
+        cancel_slot(s, record->slot);
+    else
+        clear_slot(s, record->slot, false);
     slot->step = slot->settled;
     if (slot->evicted) {
         slot->evicted = false;
         if (s->members_known)
             tw_shard_know_members(s);
     }
-}
-
-/* Whatever still comes of the slot's step is over. */
-static void cancel_slot(struct tw_shard *s, uint32_t index) {
-    clear_slot(s, index, true);
-    s->slot[index].settled = s->slot[index].step;
-    withdraw_release(s, index);
 }
 
 /* Sums that count on its bytes are cleared by the REGATHER that follows. */
@@ -296,6 +310,7 @@ static void turn_to(struct tw_shard *s, const char *mode) {
 static void on_rollback(struct tw_shard *s, const struct tw_record *record) {
     turn_to(s, record->mode);
     s->version = record->version;
+    tw_arrival_start(s, record->version);
     for (uint32_t i = 0; i < s->config.slots; i++)
         s->slot[i].step = s->slot[i].settled = record->steps[i];
 }
@@ -407,29 +422,6 @@ static struct tw_shard_item *add_work(struct tw_shard *s, const struct tw_record
     return item;
 }
 
-/* The copy that the update of a chunk writes into: the current one when nobody
- * is sending it, else a spare. UINT32_MAX: none is free. */
-static uint32_t writable_copy(struct tw_shard *s, uint32_t chunk) {
-    uint32_t current = s->current[chunk], copies = s->config.pool ? 0 : s->config.spares;
-    bool is_free = !s->refs[tw_shard_token(s, current, chunk)];
-    if (is_free && !s->config.pool)
-        return current;
-    for (uint32_t copy = 0; copy <= copies; copy++)
-        if (!s->refs[tw_shard_token(s, copy, chunk)])
-            return copy; /* with a pool: back to the plane as soon as that is possible */
-    if (is_free)
-        return current;
-    return s->config.pool ? tw_pool_take_copy(s, chunk) : UINT32_MAX;
-}
-
-/* The weights of this chunk are in another buffer now. */
-static void move_weights(struct tw_shard *s, uint32_t chunk, uint32_t copy) {
-    uint32_t old = s->current[chunk];
-    s->current[chunk] = copy;
-    if (s->config.pool && old && old != copy && !s->refs[tw_shard_token(s, old, chunk)])
-        tw_pool_free_copy(s, old);
-}
-
 /* The gradients that the COMMIT was made of are not needed any more. */
 static void leave_gradients(struct tw_shard *s, const struct tw_shard_item *item, uint32_t chunk) {
     s->freed = true;
@@ -444,62 +436,28 @@ static void leave_gradients(struct tw_shard *s, const struct tw_shard_item *item
     }
 }
 
-/* Likewise for the average, which only the evaluator is sent. */
-static uint32_t token_of_average(const struct tw_shard *s, uint32_t which, uint32_t chunk) {
-    return (uint32_t)s->tokens + which * s->chunks + chunk;
-}
-
-static uint32_t writable_average(const struct tw_shard *s, uint32_t chunk) {
-    uint32_t which = s->averaged[chunk];
-    for (uint32_t i = 0; i < s->averages; i++, which = (which + 1) % s->averages)
-        if (!s->refs[token_of_average(s, which, chunk)])
-            return which;
-    return UINT32_MAX;
-}
-
-static void average(struct tw_shard *s, uint32_t chunk, uint32_t into, const float *weights) {
-    tw_shaping_average(&s->config.shaping, tw_shard_average_buffer(s, s->averaged[chunk], chunk),
-                       weights, tw_shard_average_buffer(s, into, chunk),
-                       tw_shard_chunk(s, chunk)->count);
-    s->averaged[chunk] = (uint8_t)into;
-}
-
-/* One chunk of an update. */
+/* One chunk of the update of a COMMIT. One that was applied as it came is only told. */
 static enum tw_shard_work apply(struct tw_shard *s, const struct tw_shard_item *item,
                                 uint32_t chunk, struct tw_shard_effect *effect) {
-    bool is_saved = chunk < s->saved || chunk >= s->to_save;
-    uint32_t into = s->averages ? writable_average(s, chunk) : 0;
-    bool may = is_saved && into != UINT32_MAX; /* only then a copy is taken */
-    uint32_t copy = may ? writable_copy(s, chunk) : UINT32_MAX;
-    if (copy == UINT32_MAX)
-        return TW_SHARD_BLOCKED;
-    size_t count = tw_shard_chunk(s, chunk)->count;
     const struct tw_update_terms terms = {.version = item->version,
                                           .examples = item->examples,
                                           .divisor = item->divisor,
                                           .rate = item->rate,
                                           .scalars = item->scalars,
                                           .ratios = tw_shard_is_layer_wise(s) ? s->ratios : NULL};
-    struct tw_optimizer_float work = {
-        .count = count,
-        .weights_in = tw_shard_buffer(s, s->current[chunk], chunk),
-        .weights_out = tw_shard_buffer(s, copy, chunk),
-    };
-    for (int i = 0; i < s->config.optimizer->states; i++)
-        work.state[i] = tw_shard_state(s, (uint32_t)i, chunk);
-    tw_shard_begin_sample(s, item->version, chunk, &work);
-    tw_shaping_apply(&s->config.shaping, s->config.optimizer, &s->config.options, &terms,
-                     tw_shard_chunk(s, chunk)->tensor, &work,
-                     s->config.pool ? tw_pool_sum(s, chunk)
-                                    : tw_shard_push_plane(s, item->push, chunk));
-    bool effects = tw_shard_end_sample(s, chunk, &work, effect);
-    move_weights(s, chunk, copy);
-    s->encoded[tw_shard_token(s, copy, chunk)] = false;
-    if (s->averages)
-        average(s, chunk, into, work.weights_out);
+    enum tw_shard_work result = TW_SHARD_WORKED;
+    if (item->push == UINT32_MAX)
+        s->sample = (struct tw_sample){.version = item->version};
+    else
+        result = tw_shard_update(s, chunk, &terms,
+                                 s->config.pool ? tw_pool_sum(s, chunk)
+                                                : tw_shard_push_plane(s, item->push, chunk),
+                                 effect);
+    if (result == TW_SHARD_BLOCKED)
+        return result;
     leave_gradients(s, item, chunk);
     s->applied_due = chunk + 1 == s->chunks;
-    return effects ? TW_SHARD_EFFECT : TW_SHARD_WORKED;
+    return result;
 }
 
 /* The encoded copy of the weights that are in this buffer; made for the first who gets it. */
@@ -517,8 +475,9 @@ static void send(struct tw_shard *s, const struct tw_shard_item *item, uint32_t 
                  struct tw_shard_effect *effect) {
     bool averaged = item->slot == TW_SLOT_EVALUATOR && s->config.shaping.scores_average;
     uint32_t copy = s->current[chunk];
-    uint32_t token =
-        averaged ? token_of_average(s, s->averaged[chunk], chunk) : tw_shard_token(s, copy, chunk);
+    tw_arrival_read(s, item->slot, chunk);
+    uint32_t token = averaged ? tw_shard_token_of_average(s, s->averaged[chunk], chunk)
+                              : tw_shard_token(s, copy, chunk);
     bool plain = item->slot == TW_SLOT_EVALUATOR || !s->encoded_stride;
     uint32_t encoding = plain ? TW_ENCODING_F32 : s->config.pull;
     s->refs[token]++;
@@ -567,6 +526,7 @@ static void advance(struct tw_shard *s) {
     uint32_t swept = s->batch;
     s->batch = 0;
     squeeze(s, swept);
+    s->freed = true; /* whoever was too early with an answer */
 }
 
 enum tw_shard_work tw_shard_sweep_next(struct tw_shard *s, struct tw_shard_effect *effect) {

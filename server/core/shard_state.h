@@ -1,6 +1,6 @@
-/* A shard's insides, shared by shard.c (memory, pushes, votes), shard_apply.c (records,
- * reducing, sweeping), shard_squares.c (norms of tensors) and order_check.c, which only looks.
- * Private to them. */
+/* A shard's insides, shared by shard.c (memory, pushes, votes), shard_apply.c (records, reducing,
+ * sweeping), shard_arrival.c (chunks that are applied as they come), shard_squares.c (norms of
+ * tensors) and order_check.c, which only looks. Private to them. */
 #ifndef TW_CORE_SHARD_STATE_H
 #define TW_CORE_SHARD_STATE_H
 
@@ -29,6 +29,16 @@ struct tw_shard_push {
     uint32_t next;       /* contributor of the same COMMIT; UINT32_MAX: the last */
     uint64_t staleness;  /* of the update that it is being summed for */
     float weight;        /* in it, for that (correction.h) */
+    /* Where chunks are applied as they come: with what its RELEASE says; those that were. */
+    double rate, scalars[TW_RECORD_SCALARS];
+    struct tw_chunk_staleness chunks;
+};
+
+/* What of a chunk is counted where it is updated as gradients come. */
+struct tw_chunk_account {
+    uint64_t version;                       /* gradients that were applied to it */
+    uint64_t out;                           /* reads of it that are out */
+    uint64_t applied, dropped, outstanding; /* as in tw_staleness */
 };
 
 struct tw_shard_slot {
@@ -46,7 +56,8 @@ struct tw_shard_item {
     bool superseded;          /* RELEASE: a later one to the same slot came */
     uint64_t position, version, step, examples;
     uint32_t slot; /* RELEASE: to whom */
-    uint32_t push; /* COMMIT: the first contributor, whose buffer holds the sum */
+    uint32_t push; /* COMMIT: the first contributor, whose buffer holds the sum; UINT32_MAX: it was
+                      applied as it came */
     double divisor, rate;
     double scalars[TW_RECORD_SCALARS];
 };
@@ -130,6 +141,13 @@ struct tw_shard {
     uint32_t want_first, want_count;
     bool freed; /* somebody who got TW_AGAIN may have a place now */
 
+    /* Where chunks are applied as they come (shard_arrival.c) only. */
+    struct tw_chunk_account *account; /* [chunks] */
+    uint64_t *read; /* [slots * chunks] 1 + version of the weights that are out; 0: none are */
+    size_t *arrival, arrival_first, arrivals; /* ring [pushes * chunks] of bytes that wait; */
+    bool *arrives;                            /* [pushes * chunks] is in it */
+    struct tw_chunk_staleness staleness;      /* of all that was applied */
+
     struct tw_sample sample;             /* of the COMMIT being swept: there is one at most */
     struct tw_tensor_squares change_sum; /* of the tensor that the sweep has come to */
     bool applied_due;                    /* the update's last chunk is done; to be told */
@@ -178,6 +196,11 @@ static inline uint32_t tw_shard_token(const struct tw_shard *s, uint32_t copy, u
         return copy * s->chunks + chunk;
     return copy ? s->chunks + copy - 1 : chunk;
 }
+/* Likewise for the average, which only the evaluator is sent. */
+static inline uint32_t tw_shard_token_of_average(const struct tw_shard *s, uint32_t which,
+                                                 uint32_t chunk) {
+    return (uint32_t)s->tokens + which * s->chunks + chunk;
+}
 /* Who contributes to the update to come is known before it is prepared. */
 static inline bool tw_shard_knows(const struct tw_shard *s) {
     return s->members_known || s->config.pool;
@@ -189,12 +212,19 @@ static inline uint8_t *tw_shard_bytes_state(struct tw_shard *s, uint32_t push, u
     return &s->bytes[(size_t)push * s->chunks + chunk];
 }
 
+/* Examples of a push of this slot: its part of the batch, in each of its local steps. */
+static inline uint64_t tw_shard_share(const struct tw_shard *s, uint32_t slot) {
+    uint64_t steps = s->config.shaping.local_steps > 1 ? s->config.shaping.local_steps : 1;
+    return tw_job_share(s->config.batch, s->config.slots, slot) * steps;
+}
+
 /* shard.c */
 /* Gradients are summed as they arrive: what does not go where corrections look at each as a whole,
  * and so must know its End. */
 static inline bool tw_shard_sums_early(const struct tw_shard *s, bool members_known) {
     return members_known && !tw_corrections_have_kernels(&s->config.shaping.corrections);
 }
+void tw_shard_vote_if_whole(struct tw_shard *s, uint32_t push);
 float *tw_shard_gradient(const struct tw_shard *s, uint32_t push, uint32_t chunk);
 /* The push of a slot's step that is here; UINT32_MAX: none is. */
 uint32_t tw_shard_look_for_push(const struct tw_shard *s, uint32_t slot, uint64_t step);
@@ -233,5 +263,12 @@ void tw_shard_count_here(struct tw_shard *s, uint32_t chunk);
 void tw_shard_clear_sums(struct tw_shard *s);
 enum tw_shard_work tw_shard_reduce_next(struct tw_shard *s);
 enum tw_shard_work tw_shard_sweep_next(struct tw_shard *s, struct tw_shard_effect *effect);
+
+/* shard_weights.c */
+/* One update of one chunk, from a gradient that it may overwrite; `effect` NULL: nothing is
+ * measured. TW_SHARD_BLOCKED: it has to wait for tw_shard_sent() or tw_shard_saved(). */
+enum tw_shard_work tw_shard_update(struct tw_shard *s, uint32_t chunk,
+                                   const struct tw_update_terms *terms, float *gradient,
+                                   struct tw_shard_effect *effect);
 
 #endif

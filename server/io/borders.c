@@ -35,6 +35,7 @@ struct tw_border *tw_borders_begin(struct tw_borders *borders, const struct tw_n
         .test_accuracy = none,
         .staleness_mean = ratio((double)stretch->staleness_sum, (double)stretch->contributions),
         .staleness_max = stretch->staleness_max,
+        .chunks = stretch->chunks,
         .dropped = stretch->dropped,
         .not_finite = stretch->not_finite,
         .times.culprit = -1,

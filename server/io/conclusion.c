@@ -103,7 +103,8 @@ static void add_status(struct tw_server *server) {
 
 static void check_staleness(struct tw_server *server) {
     struct tw_error error;
-    if (tw_sequencer_check_staleness(tw_node_sequencer(server->node), &error))
+    if (tw_sequencer_check_staleness(tw_node_sequencer(server->node), &error) ||
+        tw_shard_check_staleness(tw_node_shard(server->node), &error))
         blame(&server->result, error.status, error.text);
 }
 

@@ -131,8 +131,13 @@ static void on_stop(struct tw_server *server, const struct tw_stop *stop) {
     int length = stop->text.size < 900 ? (int)stop->text.size : 900;
     enum tw_status status =
         stop->status <= TW_INTERNAL ? (enum tw_status)stop->status : TW_UNEXPECTED;
+    struct tw_error error;
     snprintf(text, sizeof(text), "%.*s", status ? length : 0,
              length ? (const char *)stop->text.bytes : "");
+    if (status == TW_OK && tw_shard_check_staleness(tw_node_shard(server->node), &error)) {
+        status = error.status;
+        snprintf(text, sizeof(text), "%s", error.text);
+    }
     tw_lead_leave(server, status, text);
 }
 

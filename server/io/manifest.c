@@ -60,6 +60,9 @@ static void write_stretch(struct tw_json *json, const char *key, const struct tw
     tw_json_unsigned(json, "scored", stretch->scored);
     tw_json_unsigned(json, "correct", stretch->correct);
     tw_json_unsigned(json, "not_finite", stretch->not_finite);
+    tw_json_unsigned(json, "chunks", stretch->chunks.chunks);
+    tw_json_unsigned(json, "chunk_staleness_sum", stretch->chunks.sum);
+    tw_json_unsigned(json, "chunk_staleness_max", stretch->chunks.most);
     write_bits(json, "loss", stretch->loss);
     tw_json_end_object(json);
 }
@@ -209,6 +212,9 @@ static void read_stretch(struct reading *r, const char *key, struct tw_stretch *
     stretch->scored = read_number(r, "scored");
     stretch->correct = read_number(r, "correct");
     stretch->not_finite = read_number(r, "not_finite");
+    stretch->chunks.chunks = read_number(r, "chunks");
+    stretch->chunks.sum = read_number(r, "chunk_staleness_sum");
+    stretch->chunks.most = read_number(r, "chunk_staleness_max");
     stretch->loss = read_bits(r, "loss");
     want_end(r);
 }

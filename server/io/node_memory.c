@@ -58,6 +58,8 @@ void tw_server_node_config(const struct tw_server_config *config, const struct t
                   .index = config->index,
                   .slots = workers,
                   .members_known = config->dial.members_known,
+                  .on_arrival = config->dial.on_arrival,
+                  .batch = tw_job_batch(job),
                   .ahead = plan->ahead,
                   .spares = plan->spares,
                   .pool = plan->pool,

@@ -100,6 +100,16 @@ static void write_ratios(struct tw_json *json, const struct tw_border *border) {
     tw_json_end_object(json);
 }
 
+static void write_chunks(struct tw_json *json, const struct tw_chunk_staleness *chunks) {
+    if (!chunks->chunks) {
+        tw_json_null(json, "chunk_staleness_mean");
+        tw_json_null(json, "chunk_staleness_max");
+        return;
+    }
+    tw_json_real(json, "chunk_staleness_mean", (double)chunks->sum / (double)chunks->chunks);
+    tw_json_unsigned(json, "chunk_staleness_max", chunks->most);
+}
+
 static void write_line(struct tw_text *text, const struct tw_border *border) {
     struct tw_json json;
     tw_text_clear(text);
@@ -118,6 +128,7 @@ static void write_line(struct tw_text *text, const struct tw_border *border) {
     tw_json_real(&json, "test_accuracy", border->test_accuracy);
     tw_json_real(&json, "staleness_mean", border->staleness_mean);
     tw_json_unsigned(&json, "staleness_max", border->staleness_max);
+    write_chunks(&json, &border->chunks);
     tw_json_unsigned(&json, "dropped", border->dropped);
     tw_json_unsigned(&json, "not_finite", border->not_finite);
     tw_json_real(&json, "computing", border->times.computing);

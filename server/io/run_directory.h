@@ -15,6 +15,7 @@
 #include "common/base/file.h"
 #include "common/base/text.h"
 #include "common/tensor/tensor.h"
+#include "proto/order_log.h"
 
 /* Where the time of all workers together went, in a stretch of updates: seconds. The
  * four add up to workers times the time that passed. */
@@ -34,8 +35,9 @@ struct tw_border {
     double test_loss, test_accuracy; /* NaN: there is none */
     double staleness_mean;
     uint64_t staleness_max;
-    uint64_t dropped;    /* gradients that were over without being applied */
-    uint64_t not_finite; /* times that this was since they were not finite */
+    struct tw_chunk_staleness chunks; /* where they are applied as they come */
+    uint64_t dropped;                 /* gradients that were over without being applied */
+    uint64_t not_finite;              /* times that this was since they were not finite */
     struct tw_border_times times;
     const struct tw_tensor_list *tensors;
     const double *update_ratio; /* [tensors] |change| / |weights|, NaN: none; NULL: not sampled */

@@ -142,6 +142,14 @@ static struct tw_update_trace *update_of(struct tw_trace *trace, uint64_t versio
     return update;
 }
 
+/* Where chunks are applied as they come, nothing is prepared before. */
+static void on_commit(struct tw_trace *trace, uint64_t version, uint64_t now) {
+    struct tw_update_trace *update = update_of(trace, version);
+    update->committed = now;
+    if (!update->prepared)
+        update->prepared = now;
+}
+
 static void on_applied(struct tw_trace *trace, uint64_t version, uint64_t now) {
     const struct tw_update_trace *update = update_of(trace, version);
     struct tw_trace_entry entry = {.kind = TW_TRACE_UPDATE,
@@ -224,7 +232,7 @@ void tw_trace_record(struct tw_trace *trace, const struct tw_record *record, uin
     if (record->kind == TW_RECORD_RELEASE && record->slot != TW_SLOT_EVALUATOR)
         on_release(trace, record, now);
     else if (record->kind == TW_RECORD_COMMIT)
-        update_of(trace, record->version)->committed = now;
+        on_commit(trace, record->version, now);
 }
 
 void tw_trace_event(struct tw_trace *trace, const struct tw_node_event *event, uint64_t now_ns) {

@@ -6,6 +6,7 @@ foreach(
   curves
   decks
   ending
+  hogwild
   landscape
   checkpoints
   losses

@@ -52,7 +52,7 @@ class Usage(Case):
                 ("--workers", "21", ["21 workers", "batch"]),
                 ("--servers", "60", ["cluster.servers", "only", "chunks"]),
                 ("--mode", "asink", ["consistency.mode", "async"]),
-                ("--mode", "hogwild", ["hogwild", "not available yet"]),
+                ("--mode", "hogwild:2", ["hogwild", "takes no number"]),
                 ("--set", "optimizer.name=adma", ["adma", '"adam"']),
                 ("--set", "optimizer.rl=1", ["optimizer.rl", '"lr"']),
                 ("--set", "optimizer.lr=-1", ["optimizer.lr"]),

@@ -30,8 +30,10 @@ static void make_node(struct party *c) {
     for (int t = 0; t < TENSORS; t++)
         tw_tensor_init(&c->tensors[t], names[t], 1, &shapes[t], init, NULL);
     tw_layout_init(&c->layout, &c->list, TW_CHUNK_BYTES_MIN, 1, c->chunk, NULL);
-    tw_dial_parse(c->flags & FLAG_ASYNC ? "async" : "sync", (struct tw_where){0}, 2,
-                  &config.sequencer.dial, NULL);
+    const char *mode = c->flags & FLAG_ARRIVAL ? "hogwild"
+                       : c->flags & FLAG_ASYNC ? "async"
+                                               : "sync";
+    tw_dial_parse(mode, (struct tw_where){0}, 2, &config.sequencer.dial, NULL);
     if (c->flags & FLAG_TOKEN) {
         config.terms.token = TOKEN;
         config.terms.token_bytes = strlen(TOKEN);
@@ -43,6 +45,8 @@ static void make_node(struct party *c) {
     config.sequencer.end_updates = UPDATES;
     config.shard.layout = &c->layout;
     config.shard.members_known = config.sequencer.dial.members_known;
+    config.shard.on_arrival = config.sequencer.dial.on_arrival;
+    config.shard.batch = 4; /* of two slots */
     const char *rule = c->flags & FLAG_ADAM ? "adam" : "sgd";
     for (int i = 0; i < tw_optimizer_count; i++)
         if (strcmp(tw_optimizers[i]->name, rule) == 0)

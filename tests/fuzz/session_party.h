@@ -8,7 +8,14 @@
 #include "common/base/rng.h"
 #include "server/core/node.h"
 
-enum { FLAG_ASYNC = 1, FLAG_TOKEN = 2, FLAG_EPOCHS = 4, FLAG_ADAM = 8, FLAG_HALF = 16 };
+enum {
+    FLAG_ASYNC = 1,
+    FLAG_TOKEN = 2,
+    FLAG_EPOCHS = 4,
+    FLAG_ADAM = 8,
+    FLAG_HALF = 16,
+    FLAG_ARRIVAL = 32,
+};
 
 /* Bytes of a chunk of a push. */
 size_t party_push_bytes(unsigned flags, uint32_t chunk);

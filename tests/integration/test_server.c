@@ -166,10 +166,11 @@ static void metrics_hold_a_line_per_epoch_with_its_evaluation(void **state) {
     char *second = strchr(metrics, '\n') + 1;
     check_begins(metrics, "{\"epoch\":1,\"updates\":2,\"samples\":8,\"seconds\":");
     check_begins(second, "{\"epoch\":2,\"updates\":4,\"samples\":16,\"seconds\":");
-    assert_non_null(strstr(second,
-                           "\"lr\":0.5,\"train_loss\":3,\"train_accuracy\":null,\"test_loss\":0.5,"
-                           "\"test_accuracy\":1,\"staleness_mean\":0,"
-                           "\"staleness_max\":0,\"dropped\":0,\"not_finite\":0,\"computing\":"));
+    assert_non_null(strstr(
+        second, "\"lr\":0.5,\"train_loss\":3,\"train_accuracy\":null,\"test_loss\":0.5,"
+                "\"test_accuracy\":1,\"staleness_mean\":0,"
+                "\"staleness_max\":0,\"chunk_staleness_mean\":null,\"chunk_staleness_max\":null,"
+                "\"dropped\":0,\"not_finite\":0,\"computing\":"));
     assert_non_null(strstr(second, "\"waited_for_seconds\":"));
     assert_string_equal(strchr(second, '\n'), "\n");
     free(metrics);

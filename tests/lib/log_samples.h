@@ -74,6 +74,22 @@ static const struct tw_record log_samples[] = {
      .mode = "async",
      .ranks = 3,
      .steps = log_sample_steps},
+    {.position = 15,
+     .kind = TW_RECORD_RELEASE,
+     .version = 1,
+     .slot = 3,
+     .step = 4,
+     .rate = 0x1p-20,
+     .scalars = {[TW_RECORD_SCALARS - 1] = -0.5}},
+    {.position = 16,
+     .kind = TW_RECORD_COMMIT,
+     .version = 2,
+     .count = 1,
+     .contributions = log_sample_contributions,
+     .examples = 64,
+     .loss = 0.1,
+     .rate = 0x1p-20,
+     .chunks = {UINT32_MAX, UINT64_MAX, 300}},
 };
 
 enum { LOG_SAMPLES = sizeof log_samples / sizeof log_samples[0] };

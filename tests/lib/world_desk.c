@@ -103,6 +103,8 @@ static void set_node(struct world_desk *desk, const struct tw_tensor_list *list,
         tw_dial_parse(mode, (struct tw_where){0}, (int)desk->workers, &node->sequencer.dial, NULL),
         TW_OK);
     node->shard.members_known = node->sequencer.dial.members_known;
+    node->shard.on_arrival = node->sequencer.dial.on_arrival;
+    node->shard.batch = desk->workers; /* an example each */
     set_rule(desk, node);
 }
 
@@ -111,6 +113,8 @@ static void conclude(struct world_desk *desk, const struct tw_layout *layout) {
     size_t count = layout->elements < 64 ? (size_t)layout->elements : 64;
     const struct tw_sequencer *sequencer = tw_node_sequencer(tw_world_lead(desk->world));
     tw_world_weights(desk->world, weights);
+    if (tw_world_check_staleness(desk->world, &desk->error) != TW_OK)
+        fail_msg("%s", desk->error.text);
     memcpy(desk->x, weights, count * sizeof(float));
     desk->seconds = (double)tw_world_now_ns(desk->world) * 1e-9;
     desk->events = tw_world_events(desk->world);

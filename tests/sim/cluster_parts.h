@@ -5,6 +5,7 @@
 
 #include "common/base/rng.h"
 #include "server/core/letters.h"
+#include "tests/sim/arrivals.h"
 #include "tests/sim/cluster.h"
 
 #define CLUSTER_WORKERS 64          /* processes, dead ones included until reaped */
@@ -113,6 +114,7 @@ struct cluster {
     struct virtual_worker worker[CLUSTER_WORKERS];
     struct wire wire[CLUSTER_CONNECTIONS_ALL];
     struct tw_unpack_arena arena;
+    struct arrivals *arrivals; /* NULL: the oracle knows */
     struct oracle *oracle;
     struct restart restart[4 * CLUSTER_WORKERS];
     int restarts;
@@ -160,5 +162,8 @@ int wire_actions(const struct wire *wire, struct action *out, int index);
 void wire_act(struct cluster *c, struct wire *wire, enum action_kind kind);
 void wire_end_node(struct cluster *c, struct wire *wire);
 void wire_free(struct wire *wire);
+
+/* servers.c: the weights are what they must be; of which mode it is says who knows that. */
+void cluster_check_weights(struct cluster *c, struct cluster_result *result);
 
 #endif

@@ -7,10 +7,12 @@
 
 #include <cmocka.h>
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/digest.h"
 #include "tests/sim/cluster_parts.h"
 #include "tests/sim/oracle.h"
 
@@ -88,7 +90,9 @@ static void count_record(struct cluster *c, const struct tw_record *record) {
 static void on_order(struct cluster *c, const struct tw_node_order *order) {
     if (order->kind == TW_ORDER_RECORD) {
         count_record(c, &order->record);
-        if (!c->lied)
+        if (c->arrivals)
+            arrivals_record(c->arrivals, &order->record);
+        else if (!c->lied)
             oracle_record(c->oracle, &order->record);
     }
     for (uint32_t s = 1; s < c->config->servers; s++)
@@ -287,4 +291,49 @@ void cluster_unlink_servers(struct cluster *c) {
         }
         free(c->node[to].heard);
     }
+}
+
+/* ---- the end ---- */
+
+/* Where no log says what the weights are. */
+static void check_arrivals(struct cluster *c) {
+    bool plain = strcmp(c->config->optimizer, ARRIVALS_RULE) == 0;
+    for (uint32_t i = 0; i < c->layout.chunks; i++) {
+        const struct tw_chunk *chunk = &c->layout.chunk[i];
+        const struct tw_shard *shard = tw_node_shard(c->node[chunk->shard].node);
+        struct tw_error error;
+        if (plain && chunk->tensor == 0)
+            arrivals_check(c->arrivals, chunk, tw_shard_weights(shard, i));
+        if (tw_shard_check_staleness(shard, &error) != TW_OK)
+            fail_msg("seed %" PRIu64 ": %s", c->config->seed, error.text);
+    }
+}
+
+static void hash_weights(struct cluster *c, struct cluster_result *result) {
+    struct tw_sha256 real, oracle;
+    tw_sha256_init(&real);
+    tw_sha256_init(&oracle);
+    for (uint32_t i = 0; i < c->layout.chunks; i++) {
+        const struct tw_chunk *chunk = &c->layout.chunk[i];
+        const struct tw_shard *shard = tw_node_shard(c->node[chunk->shard].node);
+        const float *weights = tw_shard_weights(shard, i);
+        const float *expected = oracle_weights(c->oracle, (int)chunk->tensor) + chunk->first;
+        tw_sha256_update(&real, weights, chunk->count * sizeof(float));
+        tw_sha256_update(&oracle, expected, chunk->count * sizeof(float));
+        const float *average = oracle_average(c->oracle, (int)chunk->tensor);
+        if (!average)
+            assert_null(tw_shard_average(shard, i));
+        else if (!c->lied)
+            assert_memory_equal(tw_shard_average(shard, i), average + chunk->first,
+                                chunk->count * sizeof(float));
+    }
+    tw_sha256_final(&real, result->weights);
+    tw_sha256_final(&oracle, result->replayed);
+}
+
+void cluster_check_weights(struct cluster *c, struct cluster_result *result) {
+    if (c->arrivals)
+        check_arrivals(c);
+    else
+        hash_weights(c, result);
 }

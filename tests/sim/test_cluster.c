@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/sim/arrivals.h"
 #include "tests/sim/campaign.h"
 
 /* Of runs with room for everything. */
@@ -120,6 +121,34 @@ static void test_evictions_with_faults(void **state) {
     insist(&counters, except);
 }
 
+/* No log says what the weights are; what was applied, and how often, they say themselves. Half of
+ * the runs have any rule, and what can be done around it. */
+static void test_chunks_applied_as_they_come(void **state) {
+    static const char *const except[] = {"clipped",  "ratios",  "regathers", "prepares", "pauses",
+                                         "given_up", "samples", "turns",     PERMITS,    NULL};
+    struct cluster_counters counters = {0};
+    const char *one = getenv("TALWEG_SEED");
+    for (int i = 0; i < seeds(60); i++) {
+        uint64_t seed = one ? strtoull(one, NULL, 10) : 21000 + (uint64_t)i;
+        struct cluster_config config = draw(seed, "hogwild", seed % 5 ? 14 : 0);
+        bool any = seed % 2 && strncmp(config.optimizer, "la", 2) != 0;
+        config.not_finite = seed % 7 ? 0 : 0.02;
+        config.evict = seed % 3 == 0;
+        config.out_of_order = seed % 4 == 0;
+        config.shaping.clip_norm = 0;
+        if (!any) {
+            config.optimizer = ARRIVALS_RULE;
+            config.shaping = (struct tw_shaping){.rates = 1, .rate = {1}};
+        }
+        struct cluster_result result = cluster_run(&config, &counters);
+        check(&config, &result);
+        if (one)
+            return;
+    }
+    print_counters("applied as they come", &counters);
+    insist(&counters, except);
+}
+
 static void test_not_finite(void **state) {
     static const char *const except[] = {
         "takeovers", "resumes",      "regathers", "pauses",  "duplicates", "cuts",
@@ -160,9 +189,13 @@ static void test_lies_of_servers(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sync_with_faults),      cmocka_unit_test(test_async_with_faults),
-        cmocka_unit_test(test_modes_with_faults),     cmocka_unit_test(test_turns_with_faults),
-        cmocka_unit_test(test_evictions_with_faults), cmocka_unit_test(test_not_finite),
+        cmocka_unit_test(test_sync_with_faults),
+        cmocka_unit_test(test_async_with_faults),
+        cmocka_unit_test(test_modes_with_faults),
+        cmocka_unit_test(test_turns_with_faults),
+        cmocka_unit_test(test_evictions_with_faults),
+        cmocka_unit_test(test_not_finite),
+        cmocka_unit_test(test_chunks_applied_as_they_come),
         cmocka_unit_test(test_lies_of_servers),
     };
     cmocka_set_test_filter(getenv("TALWEG_TEST"));

@@ -68,9 +68,9 @@ static struct staleness staleness_of(uint32_t workers, const char *mode, const c
 }
 
 static void conservation_holds_in_every_mode_for_every_law(void **state) {
-    static const char *const modes[] = {"sync",      "async",           "ssp:2",
-                                        "backup:2",  "k-sync:3",        "k-batch-sync:3",
-                                        "k-async:3", "k-batch-async:3", "softsync:2"};
+    static const char *const modes[] = {
+        "sync",           "async",     "ssp:2",           "backup:2",   "k-sync:3",
+        "k-batch-sync:3", "k-async:3", "k-batch-async:3", "softsync:2", "hogwild"};
     static const char *const laws[] = {"constant",         "exponential",
                                        "pareto shape=1.5", "heterogeneous_gamma",
                                        "two_state",        "gamma cv=.17"};

@@ -46,8 +46,16 @@ static void test_unknown_mode_is_refused_with_the_nearest(void **state) {
     refused(":3", TW_JOB, "available: sync, backup:B, k-sync:K");
 }
 
-static void test_a_mode_that_is_not_available_is_refused_by_name(void **state) {
-    refused("hogwild", TW_UNSUPPORTED, "mode \"hogwild\" is not available yet");
+static void test_one_mode_applies_chunks_as_they_come(void **state) {
+    static const char *const others[] = {"sync", "backup:1", "async", "ssp:0", "softsync:2"};
+    struct tw_dial dial;
+    assert_int_equal(tw_dial_parse("hogwild", where, 4, &dial, NULL), TW_OK);
+    assert_true(dial.on_arrival);
+    assert_false(dial.members_known);
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        assert_int_equal(tw_dial_parse(others[i], where, 4, &dial, NULL), TW_OK);
+        assert_false(dial.on_arrival);
+    }
 }
 
 /* DESIGN.md's table, with four workers and the number 3 (or what fits). */
@@ -65,6 +73,7 @@ static void test_every_mode_has_its_settings(void **state) {
         {"k-sync:3", 3, TW_LATE_CANCEL, -1, TW_RELEASE_AT_COMMIT},
         {"k-batch-sync:3", 3, TW_LATE_CANCEL, -1, TW_RELEASE_AT_ACCEPTANCE},
         {"async", 1, TW_LATE_USE, -1, TW_RELEASE_AT_COMMIT},
+        {"hogwild", 1, TW_LATE_USE, -1, TW_RELEASE_AT_COMMIT},
         {"ssp:3", 1, TW_LATE_USE, 3, TW_RELEASE_AT_COMMIT},
         {"ssp:0", 1, TW_LATE_USE, 0, TW_RELEASE_AT_COMMIT},
         {"k-async:3", 3, TW_LATE_USE, -1, TW_RELEASE_AT_COMMIT},
@@ -108,7 +117,7 @@ int main(void) {
         cmocka_unit_test(test_sync_gathers_all_workers),
         cmocka_unit_test(test_async_gathers_one),
         cmocka_unit_test(test_unknown_mode_is_refused_with_the_nearest),
-        cmocka_unit_test(test_a_mode_that_is_not_available_is_refused_by_name),
+        cmocka_unit_test(test_one_mode_applies_chunks_as_they_come),
         cmocka_unit_test(test_every_mode_has_its_settings),
         cmocka_unit_test(test_a_number_that_is_missing_or_wrong_is_refused),
         cmocka_unit_test(test_a_number_where_none_belongs_is_refused),

@@ -179,7 +179,7 @@ static void test_a_mode_that_cannot_be_changes_nothing(void **state) {
     } table[] = {
         {"asink", "--mode asink: consistency.mode: unknown mode", TW_JOB},
         {"k-sync:3", "must be from 1 to 2", TW_JOB},
-        {"hogwild", "not available yet", TW_UNSUPPORTED},
+        {"hogwild", "from its start to its end, or never; this one is in \"sync\"", TW_UNSUPPORTED},
         {"sync", "the mode is \"sync\" already", TW_UNEXPECTED},
         {"", "1 to 64 bytes", TW_MALFORMED},
         {"k-batch-async:0000000000000000000000000000000000000000000000000001", "1 to 64 bytes",

@@ -52,6 +52,7 @@ static void assert_same(const struct tw_record *a, const struct tw_record *b) {
     assert_memory_equal(&a->loss, &b->loss, sizeof a->loss);
     assert_memory_equal(a->scalars, b->scalars, sizeof a->scalars);
     assert_memory_equal(&a->rate, &b->rate, sizeof a->rate);
+    assert_memory_equal(&a->chunks, &b->chunks, sizeof a->chunks);
     assert_true((a->mode == NULL) == (b->mode == NULL));
     if (a->mode != NULL)
         assert_string_equal(a->mode, b->mode);

@@ -126,7 +126,7 @@ uint64_t tw_sampler_epoch(const struct tw_sampler *sampler, uint64_t step, uint3
 }
 
 uint32_t tw_sampler_share(int64_t batch, uint32_t slots, uint32_t slot) {
-    return (uint32_t)(batch / slots + (slot < batch % slots));
+    return tw_job_share(batch, slots, slot);
 }
 
 struct tw_part tw_sampler_part(uint32_t rows, uint32_t parts, uint32_t part) {

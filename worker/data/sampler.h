@@ -49,8 +49,7 @@ enum tw_status tw_sampler_take_part(struct tw_sampler *sampler, uint64_t step,
 /* The slot's epoch in which row `row` (below rows) of a step that tw_sampler_take() gives is. */
 uint64_t tw_sampler_epoch(const struct tw_sampler *sampler, uint64_t step, uint32_t row);
 
-/* Rows of slot s of M when `batch` is split over them: the remainder goes to the
- * lowest. 0 when the batch is smaller than M and s is not among the lowest. */
+/* Rows of slot s of M when `batch` is split over them: tw_job_share(). */
 uint32_t tw_sampler_share(int64_t batch, uint32_t slots, uint32_t slot);
 
 /* Part `part` of `parts` of a step of so many rows: rows part, part + parts, ... So parts share
