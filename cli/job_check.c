@@ -197,6 +197,12 @@ static enum tw_status check_arrival(const struct tw_checked_job *checked, struct
             "each chunk is applied as it comes; write clip: {value: ...}, or take "
             "mode async",
             word);
+    if (job->local.rho != 0)
+        return tw_job_error(error, job->local_where, "local_steps.rho",
+                            "the mode is \"%s\", where a push may be applied in part; what a slot "
+                            "has done by itself "
+                            "cannot be taken back. Use sync, async, ssp:S or k-async:K",
+                            word);
     if (job->correction_count)
         return tw_job_error(
             error, job->corrections[0].where, "corrections",
