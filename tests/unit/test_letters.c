@@ -27,7 +27,8 @@ static struct tw_node_vote round_trip(const struct tw_node_vote *vote, uint32_t 
 
 static void votes_come_back(void **state) {
     struct tw_node_vote vote = {.kind = TW_VOTE_READY};
-    vote.ready = (struct tw_ready){3, 7, 2, UINT64_MAX, 5, 6, 1ULL << 40, -0.5, true, 9, 7};
+    vote.ready = (struct tw_ready){3,    7,    2, UINT64_MAX, 5, 6,          1ULL << 40,
+                                   -0.5, true, 9, 7,          8, 1ULL << 50, 9};
     struct tw_node_vote back = round_trip(&vote, 3);
     assert_int_equal(back.ready.shard, 3);
     assert_int_equal(back.ready.slot, 7);
