@@ -144,14 +144,18 @@ static void settle(struct tw_shard *s, const struct tw_contribution *contributio
     tw_arrival_over(s, contribution->slot);
 }
 
-/* Weights for a step that is over need not leave any more: whoever holds the slot next must not
- * take them for its own. */
+/* What of these weights has not left yet does not leave any more. */
+static void supersede(struct tw_shard *s, uint32_t *pending) {
+    if (*pending)
+        s->work[*pending - 1].superseded = true;
+    *pending = 0;
+}
+
+/* Weights for a step that is over: whoever holds the slot next must not take them for its own. */
 static void withdraw_release(struct tw_shard *s, uint32_t index) {
     uint32_t *pending = &s->slot[index].release;
-    if (!*pending || s->work[*pending - 1].step > s->slot[index].settled)
-        return;
-    s->work[*pending - 1].superseded = true;
-    *pending = 0;
+    if (*pending && s->work[*pending - 1].step <= s->slot[index].settled)
+        supersede(s, pending);
 }
 
 static void on_commit(struct tw_shard *s, const struct tw_record *record) {
@@ -273,6 +277,7 @@ static void on_join(struct tw_shard *s, const struct tw_record *record) {
         cancel_slot(s, record->slot);
     else
         clear_slot(s, record->slot, false);
+    supersede(s, &slot->release); /* its own are still to come, for the same step */
     slot->step = slot->settled;
     if (slot->evicted) {
         slot->evicted = false;
@@ -335,9 +340,7 @@ static void on_release(struct tw_shard *s, const struct tw_record *record) {
         open_push(s, record);
         pending = &slot->release;
     }
-    if (*pending)
-        s->work[*pending - 1].superseded = true;
-    *pending = 0;
+    supersede(s, pending);
     struct tw_shard_item *item = add_work(s, record);
     item->slot = record->slot;
     item->step = record->step;

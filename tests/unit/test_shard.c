@@ -515,6 +515,21 @@ static void test_a_join_withdraws_only_its_own_push(void **state) {
     desk_fini(&desk);
 }
 
+/* They were for the process before, and its step is released to the new one again. */
+static void test_a_join_withdraws_weights_that_have_not_left(void **state) {
+    struct desk desk;
+    desk_init(&desk, true, 2);
+    desk_join(&desk, 0);
+    desk_release(&desk, 0);
+    desk_join(&desk, 0);
+    desk_work(&desk);
+    assert_int_equal(desk_count(&desk, TW_SHARD_SEND), 0);
+    desk_release(&desk, 0);
+    desk_work(&desk);
+    assert_true(desk_count(&desk, TW_SHARD_SEND) > 0);
+    desk_fini(&desk);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_vote_needs_all_chunks_and_the_end),
@@ -544,6 +559,7 @@ int main(void) {
         cmocka_unit_test(test_bytes_that_arrive_across_a_regather_count),
         cmocka_unit_test(test_bytes_that_are_withdrawn_do_not_count),
         cmocka_unit_test(test_a_join_withdraws_only_its_own_push),
+        cmocka_unit_test(test_a_join_withdraws_weights_that_have_not_left),
     };
     return cmocka_run_group_tests_name("shard", tests, NULL, NULL);
 }
