@@ -162,12 +162,11 @@ static void compute_batch(const struct part *part, struct tw_net *net, uint32_t 
     const struct tw_dataset *data = part->member->data;
     size_t outputs = (size_t)part->out->outputs;
     uint32_t left = data->count - first, rows = TW_NET_EVALUATION_ROWS;
-    struct tw_score score = {0};
     int here = (int)(left < rows ? left : rows);
     for (int i = 0; i < here; i++)
         positions[i] = first + (uint32_t)i;
     tw_dataset_gather(data, positions, here, tw_net_batch(net));
-    tw_net_evaluate(net, here, &score);
+    tw_net_evaluate(net, here, NULL);
     memcpy(part->out->out + first * outputs, tw_net_outputs(net),
            (size_t)here * outputs * sizeof(float));
 }

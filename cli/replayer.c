@@ -13,6 +13,7 @@
 #include "server/io/run_directory.h"
 #include "sim/replay.h"
 #include "worker/data/datasets.h"
+#include "worker/io/score.h"
 #include "worker/nn/gemm.h"
 
 #define PROGRESS_S 0.1
@@ -28,8 +29,9 @@ struct replaying {
     double border_seconds, told_seconds;
     uint64_t borders, border_samples, border_dropped;
     uint64_t border_not_finite, scored_version;
-    double test_loss, test_accuracy; /* of scored_version; NaN: none */
-    double ratio[TW_TENSORS_MAX];    /* |change| / |weights| of each, after the update */
+    struct tw_scorer scorer;
+    struct tw_metric_values test; /* of scored_version; NaN: none */
+    double ratio[TW_TENSORS_MAX]; /* |change| / |weights| of each, after the update */
     uint64_t ratio_version, told_ratio_version;
     struct tw_result *result;
     struct tw_trace_file trace;
@@ -133,6 +135,7 @@ static void tear_down(struct replaying *r) {
     if (r->replayer->out)
         tw_run_directory_close(&r->directory);
     tw_replay_free(r->replay);
+    tw_scorer_fini(&r->scorer);
     tw_datasets_close(&r->data);
 }
 
@@ -142,16 +145,15 @@ static void tear_down(struct replaying *r) {
 static enum tw_status evaluate(struct replaying *r, struct tw_error *error) {
     const struct tw_replay_total *total = tw_replay_total(r->replay);
     double before = now_s();
-    struct tw_score score;
-    if (!r->data.test || (r->scored_version == total->version && !isnan(r->test_loss)))
+    enum tw_status status = TW_OK;
+    if (!r->data.test || (r->scored_version == total->version && !isnan(r->test.loss)))
         return TW_OK;
-    enum tw_status status = tw_replay_evaluate(r->replay, r->data.test, &score, error);
+    if (!r->scorer.net)
+        status = tw_scorer_init(&r->scorer, r->replayer->checked->model, r->data.test, error);
     if (status != TW_OK)
         return status;
     r->scored_version = total->version;
-    r->test_loss = score.loss / (double)score.examples;
-    r->test_accuracy =
-        r->data.test->outputs == 0 ? (double)score.correct / (double)score.examples : (double)NAN;
+    r->test = tw_scorer_run(&r->scorer, tw_replay_evaluated(r->replay));
     r->evaluation_s += now_s() - before;
     return TW_OK;
 }
@@ -204,8 +206,8 @@ static enum tw_status tell_border(struct replaying *r, struct tw_error *error) {
         return status;
     struct tw_report report = report_of(r, TW_REPORT_EPOCH);
     bool scored = r->scored_version == total->version;
-    report.test_loss = scored ? r->test_loss : (double)NAN;
-    report.test_accuracy = scored ? r->test_accuracy : (double)NAN;
+    report.test_loss = scored ? r->test.loss : (double)NAN;
+    report.test_accuracy = scored ? r->test.accuracy : (double)NAN;
     tw_progress_report(r->replayer->progress, &report, tw_now_ms());
     if (r->replayer->out) {
         double n = (double)epoch_samples(r), since = report.seconds - r->border_seconds;
@@ -220,8 +222,7 @@ static enum tw_status tell_border(struct replaying *r, struct tw_error *error) {
             .lr = total->rate,
             .train_loss = total->train_loss,
             .train_accuracy = total->train_accuracy,
-            .test_loss = report.test_loss,
-            .test_accuracy = report.test_accuracy,
+            .test = scored ? r->test : tw_metric_values_none(),
             .staleness_mean = total->border_staleness,
             .staleness_max = total->border_staleness_max,
             .dropped = total->dropped - r->border_dropped,
@@ -385,8 +386,8 @@ static void add_counts(struct replaying *r) {
     result->train_accuracy = total->train_accuracy;
     if (isnan(result->train_accuracy) && total->samples && r->data.train && !r->data.train->outputs)
         result->train_accuracy = (double)total->correct / (double)total->samples;
-    result->test_loss = scored ? r->test_loss : (double)NAN;
-    result->test_accuracy = scored ? r->test_accuracy : (double)NAN;
+    result->test_loss = scored ? r->test.loss : (double)NAN;
+    result->test_accuracy = scored ? r->test.accuracy : (double)NAN;
     result->staleness_mean =
         total->contributions ? (double)total->staleness_sum / (double)total->contributions : 0;
     result->staleness_max = total->staleness_max;
@@ -423,8 +424,7 @@ enum tw_status tw_replayer_run(const struct tw_replayer *replayer, struct tw_sum
         .replayer = replayer,
         .directory = {.metrics = -1},
         .trace = {.file.fd = -1},
-        .test_loss = (double)NAN,
-        .test_accuracy = (double)NAN,
+        .test = tw_metric_values_none(),
         .result = &summary->result,
     };
     tw_flush_denormals();

@@ -31,7 +31,7 @@ struct simulating {
     struct tw_server_config server;
     struct tw_datasets data;
     struct tw_shares *shares; /* of all workers in turn */
-    struct tw_net *scorer;
+    struct tw_scorer scorer;
     struct tw_layout layout;
     struct tw_chunk *chunks;
     struct tw_memory_plan *plans; /* [servers] */
@@ -98,11 +98,10 @@ static void begins(void *context, uint32_t rank) {
     tw_shares_forget(s->shares, rank * (uint32_t)(s->job->slots / s->job->workers));
 }
 
-static enum tw_status evaluate(void *context, const float *const *weights, double *loss,
-                               double *accuracy, struct tw_error *error) {
+static enum tw_status evaluate(void *context, const float *const *weights,
+                               struct tw_metric_values *values, struct tw_error *error) {
     struct simulating *s = context;
-    tw_net_bind(s->scorer, weights);
-    tw_score_data(s->scorer, s->data.test, loss, accuracy);
+    *values = tw_scorer_run(&s->scorer, weights);
     return TW_OK;
 }
 
@@ -271,7 +270,7 @@ static enum tw_status make_workers(struct simulating *s, struct tw_error *error)
                             config.slots);
     enum tw_status status = tw_shares_new(&s->shares, &config, error);
     if (status == TW_OK && s->data.test)
-        status = tw_net_new(&s->scorer, checked->model, TW_NET_EVALUATION_ROWS, false, none, error);
+        status = tw_scorer_init(&s->scorer, checked->model, s->data.test, error);
     return status;
 }
 
@@ -346,7 +345,7 @@ static void tear_down(struct simulating *s) {
     if (s->has_directory)
         tw_run_directory_close(&s->directory);
     tw_world_free(s->world);
-    tw_net_free(s->scorer);
+    tw_scorer_fini(&s->scorer);
     tw_shares_free(s->shares);
     free(s->chunks);
     free(s->plans);

@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "common/base/limits.h"
+#include "common/base/metric_values.h"
 #include "common/base/status.h"
 
 #define TW_PROTOCOL_MIN 1u
@@ -166,6 +167,10 @@ struct tw_ask {
 struct tw_evaluation {
     uint64_t position, samples;
     double loss, accuracy;
+    uint32_t metrics; /* which of those below are there: bit 0 is the first */
+#define X(name) double name;
+    TW_METRIC_VALUES_MORE(X)
+#undef X
 };
 struct tw_regather {
     uint64_t version;
@@ -310,6 +315,11 @@ struct tw_frame {
     };
     size_t data_bytes; /* of tensor bytes; 0: none */
 };
+
+/* From numbers of which some may be NaN, and back. Who knows fewer metrics than we sends fewer
+ * bits. */
+void tw_evaluation_put(struct tw_evaluation *evaluation, const struct tw_metric_values *values);
+struct tw_metric_values tw_evaluation_values(const struct tw_evaluation *evaluation);
 
 /* "Push", "Weights", ...; "?" for a number outside the list. */
 const char *tw_body_name(enum tw_body body);

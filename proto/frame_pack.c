@@ -100,10 +100,10 @@ static const struct field weights[] = {
 };
 static const struct field ask[] = {FIELD(ask, Ask, samples)};
 static const struct field evaluation[] = {
-    FIELD(evaluation, Evaluation, position),
-    FIELD(evaluation, Evaluation, samples),
-    FIELD(evaluation, Evaluation, loss),
-    FIELD(evaluation, Evaluation, accuracy),
+    FIELD(evaluation, Evaluation, position), FIELD(evaluation, Evaluation, samples),
+    FIELD(evaluation, Evaluation, loss),     FIELD(evaluation, Evaluation, accuracy),
+    FIELD(evaluation, Evaluation, metrics),  FIELD(evaluation, Evaluation, top5),
+    FIELD(evaluation, Evaluation, auc),      FIELD(evaluation, Evaluation, r2),
 };
 static const struct field regather[] = {FIELD(regather, Regather, version)};
 static const struct field stop[] = {FIELD(stop, Stop, status), FIELD(stop, Stop, text)};

@@ -169,7 +169,6 @@ void tw_replay_free(struct tw_replay *replay) {
         free(replay->sum[i].memory);
     tw_net_free(replay->net[0]);
     tw_net_free(replay->net[1]);
-    tw_net_free(replay->evaluation);
     free(replay->samples);
     free(replay->slot);
     free(replay->rank);
@@ -587,6 +586,10 @@ const float *tw_replay_weights(const struct tw_replay *replay) {
 }
 const float *tw_replay_average(const struct tw_replay *replay) {
     return replay->average.at;
+}
+const float *const *tw_replay_evaluated(const struct tw_replay *replay) {
+    return replay->config.shaping.scores_average ? replay->average_tensors
+                                                 : replay->current->tensors;
 }
 size_t tw_replay_elements(const struct tw_replay *replay) {
     return replay->elements;

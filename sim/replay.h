@@ -126,10 +126,7 @@ const float *tw_replay_average(const struct tw_replay *replay);
 /* How many they are. */
 size_t tw_replay_elements(const struct tw_replay *replay);
 
-/* Scores them, or their average if the job says so, on a data set that fits the model, in the one
- * shape that evaluates.
- * TW_NO_MEMORY. */
-enum tw_status tw_replay_evaluate(struct tw_replay *replay, const struct tw_dataset *test,
-                                  struct tw_score *score, struct tw_error *error);
+/* What an evaluator would get now: the weights, or their average if the job says so, [tensors]. */
+const float *const *tw_replay_evaluated(const struct tw_replay *replay);
 
 #endif

@@ -262,27 +262,3 @@ enum tw_status tw_replay_push(struct tw_replay *replay, uint32_t slot, uint64_t 
                                .correct = pushed.correct};
     return status;
 }
-
-/* As the evaluator of a run does it: the last batch is filled up with zeros. */
-enum tw_status tw_replay_evaluate(struct tw_replay *replay, const struct tw_dataset *test,
-                                  struct tw_score *score, struct tw_error *error) {
-    uint32_t positions[TW_NET_EVALUATION_ROWS], rows = TW_NET_EVALUATION_ROWS;
-    if (replay->evaluation == NULL) {
-        enum tw_status status = tw_net_new(&replay->evaluation, replay->config.model, (int)rows,
-                                           false, replay->current->tensors, error);
-        if (status != TW_OK)
-            return status;
-    }
-    struct tw_net *net = replay->evaluation;
-    tw_net_bind(net, replay->config.shaping.scores_average ? replay->average_tensors
-                                                           : replay->current->tensors);
-    *score = (struct tw_score){0};
-    for (uint32_t first = 0; first < test->count; first += rows) {
-        uint32_t here = test->count - first < rows ? test->count - first : rows;
-        for (uint32_t i = 0; i < here; i++)
-            positions[i] = first + i;
-        tw_dataset_gather(test, positions, (int)here, tw_net_batch(net));
-        tw_net_evaluate(net, (int)here, score);
-    }
-    return TW_OK;
-}

@@ -70,7 +70,6 @@ struct tw_replay {
     uint32_t *samples;         /* [rows of the largest share] */
     struct tw_version *local;  /* where local steps have led; NULL until it is needed, as: */
     struct tw_plane path;      /* the sum of their gradients */
-    struct tw_net *evaluation; /* NULL until it is needed */
     struct tw_plane sum[TW_SUMS_MAX];
     uint32_t sum_parts[TW_SUMS_MAX]; /* gradients in each */
     int sums;

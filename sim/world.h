@@ -36,8 +36,8 @@ struct tw_world_program {
                                const float *const *weights, float *gradient,
                                struct tw_world_push *push, struct tw_error *error);
     /* The evaluator's; needed when there is one. Takes no virtual time. */
-    enum tw_status (*evaluate)(void *context, const float *const *weights, double *loss,
-                               double *accuracy, struct tw_error *error);
+    enum tw_status (*evaluate)(void *context, const float *const *weights,
+                               struct tw_metric_values *values, struct tw_error *error);
     /* A new process has this rank. */
     void (*begins)(void *context, uint32_t rank);
     /* A record of the order log; an event of the lead; the weights of this position have reached

@@ -105,8 +105,8 @@ static void evaluate(struct tw_world *world, uint32_t index) {
     const struct tw_world_worker *worker = &world->worker[index];
     struct tw_client_event event = {.kind = TW_CLIENT_ON_REPORT};
     struct tw_error error;
-    if (program->evaluate(program->context, (const float *const *)worker->weights, &event.loss,
-                          &event.accuracy, &error) != TW_OK)
+    if (program->evaluate(program->context, (const float *const *)worker->weights, &event.values,
+                          &error) != TW_OK)
         tw_world_fail(world, error.status, error.text);
     else
         step(world, index, event);

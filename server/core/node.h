@@ -89,7 +89,7 @@ enum tw_node_event_kind {
     TW_EVENT_EVALUATOR, /* present */
     TW_EVENT_STARTED,
     TW_EVENT_BORDER,    /* border, as the sequencer's */
-    TW_EVENT_EVALUATED, /* version, samples, loss, accuracy */
+    TW_EVENT_EVALUATED, /* version, samples, values */
     TW_EVENT_DROPPED,   /* dropped, as the sequencer's */
     TW_EVENT_ARRIVED,   /* rank, step: all of this push is on our shard */
     TW_EVENT_PREPARED,  /* version: enough pushes have come */
@@ -111,7 +111,7 @@ struct tw_node_event {
     uint32_t ranks; /* QUERY: wanted, from `rank` on; within the job's */
     enum tw_status status;
     uint64_t version, samples;
-    double loss, accuracy;
+    struct tw_metric_values values;
     bool evaluated;                        /* BORDER: an evaluation of it will come */
     double rate;                           /* BORDER */
     uint32_t slot, tensor;                 /* DROPPED; the first slot of the push */

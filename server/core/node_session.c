@@ -336,8 +336,7 @@ static enum tw_status on_evaluation(struct tw_node *n, const struct tw_evaluatio
     n->evaluated = true;
     struct tw_node_event *event = tw_node_tell(n, TW_EVENT_EVALUATED);
     event->version = n->evaluated_version;
-    event->loss = evaluation->loss;
-    event->accuracy = evaluation->accuracy;
+    event->values = tw_evaluation_values(evaluation);
     tw_node_sequence(
         n, &(struct tw_sequencer_event){.kind = TW_SEQ_EVALUATED, .loss = evaluation->loss});
     return TW_OK;

@@ -11,7 +11,7 @@ static double ratio(double a, double b) {
 
 void tw_borders_init(struct tw_borders *borders) {
     *borders = (struct tw_borders){
-        .train_loss = none, .train_accuracy = none, .test_loss = none, .test_accuracy = none};
+        .train_loss = none, .train_accuracy = none, .test = tw_metric_values_none()};
 }
 
 struct tw_border *tw_borders_begin(struct tw_borders *borders, const struct tw_node_event *event,
@@ -31,8 +31,7 @@ struct tw_border *tw_borders_begin(struct tw_borders *borders, const struct tw_n
         .lr = event->rate,
         .train_loss = borders->train_loss,
         .train_accuracy = borders->train_accuracy,
-        .test_loss = none,
-        .test_accuracy = none,
+        .test = tw_metric_values_none(),
         .staleness_mean = ratio((double)stretch->staleness_sum, (double)stretch->contributions),
         .staleness_max = stretch->staleness_max,
         .chunks = stretch->chunks,
@@ -48,14 +47,12 @@ struct tw_border *tw_borders_begin(struct tw_borders *borders, const struct tw_n
 
 void tw_borders_evaluated(struct tw_borders *borders, const struct tw_node_event *event) {
     borders->evaluated_version = event->version;
-    borders->test_loss = event->loss;
-    borders->test_accuracy = event->accuracy;
+    borders->test = event->values;
     for (int i = 0; i < borders->holds; i++) {
         struct tw_border *border = &borders->held[i];
         if (border->version != event->version)
             continue;
-        border->test_loss = event->loss;
-        border->test_accuracy = event->accuracy;
+        border->test = event->values;
         border->awaits = false;
     }
 }
@@ -82,8 +79,8 @@ struct tw_report tw_border_report(const struct tw_border *border) {
                               .samples_per_second = border->samples_per_second,
                               .train_loss = border->train_loss,
                               .train_accuracy = border->train_accuracy,
-                              .test_loss = border->test_loss,
-                              .test_accuracy = border->test_accuracy,
+                              .test_loss = border->test.loss,
+                              .test_accuracy = border->test.accuracy,
                               .staleness_mean = border->staleness_mean};
 }
 
@@ -102,8 +99,8 @@ void tw_borders_result(const struct tw_borders *borders, const struct tw_sequenc
         result->train_accuracy = tw_stretch_accuracy(&total);
     /* An evaluation of an earlier version says nothing of this model. */
     bool evaluated = borders->evaluated_version == result->updates;
-    result->test_loss = evaluated ? borders->test_loss : none;
-    result->test_accuracy = evaluated ? borders->test_accuracy : none;
+    result->test_loss = evaluated ? borders->test.loss : none;
+    result->test_accuracy = evaluated ? borders->test.accuracy : none;
     result->staleness_mean =
         total.contributions ? (double)total.staleness_sum / (double)total.contributions : 0;
     result->staleness_max = total.staleness_max;

@@ -21,7 +21,7 @@ struct tw_borders {
     uint64_t samples;
     double train_loss, train_accuracy; /* of the last whole stretch; NaN: there is none */
     uint64_t evaluated_version;
-    double test_loss, test_accuracy; /* of that version; NaN: there is none */
+    struct tw_metric_values test; /* of that version; NaN: there is none */
 };
 
 /* None yet. */

@@ -110,6 +110,17 @@ static void write_chunks(struct tw_json *json, const struct tw_chunk_staleness *
     tw_json_unsigned(json, "chunk_staleness_max", chunks->most);
 }
 
+/* Those that the loss has not are left out, but for two that everybody reads. */
+static void write_test(struct tw_json *json, const struct tw_metric_values *test) {
+    tw_json_real(json, "test_loss", test->loss);
+    tw_json_real(json, "test_accuracy", test->accuracy);
+#define X(name)                                                                                    \
+    if (!isnan(test->name))                                                                        \
+        tw_json_real(json, "test_" #name, test->name);
+    TW_METRIC_VALUES_MORE(X)
+#undef X
+}
+
 static void write_line(struct tw_text *text, const struct tw_border *border) {
     struct tw_json json;
     tw_text_clear(text);
@@ -124,8 +135,7 @@ static void write_line(struct tw_text *text, const struct tw_border *border) {
     tw_json_real(&json, "lr", border->lr);
     tw_json_real(&json, "train_loss", border->train_loss);
     tw_json_real(&json, "train_accuracy", border->train_accuracy);
-    tw_json_real(&json, "test_loss", border->test_loss);
-    tw_json_real(&json, "test_accuracy", border->test_accuracy);
+    write_test(&json, &border->test);
     tw_json_real(&json, "staleness_mean", border->staleness_mean);
     tw_json_unsigned(&json, "staleness_max", border->staleness_max);
     write_chunks(&json, &border->chunks);

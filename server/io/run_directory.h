@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "common/base/file.h"
+#include "common/base/metric_values.h"
 #include "common/base/text.h"
 #include "common/tensor/tensor.h"
 #include "proto/order_log.h"
@@ -31,8 +32,8 @@ struct tw_border {
     double epoch; /* samples / n; 0: the job has no epochs */
     bool whole;   /* a whole epoch is over, else the run ends here */
     double seconds, samples_per_second, lr, train_loss;
-    double train_accuracy;           /* likewise */
-    double test_loss, test_accuracy; /* NaN: there is none */
+    double train_accuracy;        /* likewise */
+    struct tw_metric_values test; /* NaN: there is none */
     double staleness_mean;
     uint64_t staleness_max;
     struct tw_chunk_staleness chunks; /* where they are applied as they come */

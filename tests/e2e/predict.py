@@ -42,10 +42,37 @@ class Predict(Case):
         kind = {"<f4": "f", "<i4": "i"}[head["descr"]]
         return head["shape"], struct.unpack(f"<{count}{kind}", data[size:])
 
+    def last_evaluation(self, run):
+        """Of metrics.jsonl: {"loss": ..., ...} without those that there are not."""
+        with open(self.path(run, "metrics.jsonl")) as file:
+            line = json.loads(file.readlines()[-1])
+        return {key[5:]: line[key] for key in line
+                if key.startswith("test_") and line[key] is not None}
+
+    def those_that_are(self, found):
+        return {key: found[key] for key in ("loss", "accuracy", "top5", "auc", "r2")
+                if found[key] is not None}
+
+    def test_evaluations_have_the_same_metrics(self):
+        """To the bit: of a run on two servers, of its replay, of the same in virtual time, and of
+        predict, which uses threads."""
+        eight = "model.layers=[flatten, dense: 8]"
+        self.train_with("out", "epochs=2", eight, "cluster.servers=2")
+        found = self.those_that_are(self.predict("out", "test", "--threads", "2"))
+        self.assertEqual(sorted(found), ["accuracy", "loss", "top5"])
+        self.assertEqual(self.last_evaluation("out"), found)
+        code, _, err = self.talweg("replay", "out", "--out", "again")
+        self.assertEqual(code, 0, err)
+        self.assertEqual(self.last_evaluation("again"), found)
+        code, _, err = self.talweg("sim", "job.yaml", "--set", "epochs=2", "--set", eight, "--set",
+                                   "cluster.servers=2", "--out", "sim")
+        self.assertEqual(code, 0, err)
+        self.assertEqual(self.last_evaluation("sim"), found)
+
     def test_the_numbers_are_those_of_the_run_and_of_the_file(self):
         run = self.train_with("out", "epochs=1")
         found = self.predict("out", "test", "--out", "p.csv")
-        self.assertTrue(math.isclose(found["loss"], run["test_loss"], rel_tol=1e-12))
+        self.assertEqual(found["loss"], run["test_loss"])
         self.assertEqual(found["accuracy"], run["test_accuracy"])
         rows = self.rows("p.csv")
         self.assertEqual([int(r["label"]) for r in rows], list(samples(60)[1]))
@@ -111,9 +138,9 @@ class Predict(Case):
             losses = {m["updates"]: m["test_loss"] for m in map(json.loads, file)}
         self.assertEqual(names[0], "v00000015-g0")  # the only one that is sure: later ones may wait
         for name, loss in zip(names, found):
-            self.assertTrue(math.isclose(loss, losses[int(name[1:9])], rel_tol=1e-12), name)
+            self.assertEqual(loss, losses[int(name[1:9])], name)
         final = self.predict("out", "test")["loss"]
-        self.assertTrue(math.isclose(final, losses[45], rel_tol=1e-12))
+        self.assertEqual(final, losses[45])
         both = self.predict(os.path.join("out", "checkpoints", names[-1]), "out", "test")
         self.assertEqual(both["models"], 2)
         with open(self.path("out", "checkpoints", names[0], "shard-1.safetensors"), "r+b") as file:
@@ -155,7 +182,8 @@ class Predict(Case):
         code, text, err = self.talweg("run", job, "--json", "--out", name)
         self.assertEqual(code, 0, err)
         run, found = self.result(text), self.predict(name, "test", "--out", "p.csv")
-        self.assertTrue(math.isclose(found["loss"], run["test_loss"], rel_tol=1e-12))
+        self.assertEqual(found["loss"], run["test_loss"])
+        self.assertEqual(self.last_evaluation(name), self.those_that_are(found))
         return found, self.rows("p.csv")
 
     def test_real_targets_have_r_squared(self):

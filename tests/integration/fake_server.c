@@ -254,6 +254,7 @@ static enum tw_status on_frame(struct tw_connection *connection, const struct tw
     case TW_BODY_EVALUATION:
         atomic_fetch_add(&server->evaluations, 1);
         atomic_store(&server->accuracy, frame->evaluation.accuracy);
+        atomic_store(&server->auc, frame->evaluation.auc);
         return TW_OK;
     case TW_BODY_PING:
         atomic_fetch_add(&server->pings, 1);

@@ -61,7 +61,7 @@ struct fake_server {
     /* Looked at by the test while the server runs. */
     atomic_int pushes, ends, pings, joins, byes, losses, asks, evaluations, duplicates, steps;
     atomic_uint joined_incarnation;
-    _Atomic double accuracy, last_loss;
+    _Atomic double accuracy, auc, last_loss;
 };
 
 /* Listens and starts the thread. `list` outlives it. */

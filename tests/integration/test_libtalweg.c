@@ -287,11 +287,14 @@ static void an_evaluator_pulls_and_reports_until_the_end(void **state) {
         assert_int_equal(talweg_pull(bench.talweg, &step), TALWEG_OK);
         assert_int_equal(talweg_samples(bench.talweg), 100 * i);
         assert_int_equal(talweg_push_tensor(bench.talweg, 0, bench.gradient[0]), TALWEG_E_ARGUMENT);
+        assert_int_equal(talweg_report_metric(bench.talweg, "auc", 0.125), TALWEG_OK);
+        assert_int_equal(talweg_report_metric(bench.talweg, "f1", 0.5), TALWEG_E_ARGUMENT);
         assert_int_equal(talweg_report(bench.talweg, 0.5, 0.25 * (double)i), TALWEG_OK);
     }
     assert_int_equal(talweg_pull(bench.talweg, &step), TALWEG_E_STOP);
     assert_int_equal(atomic_load(&bench.server.evaluations), 2);
     assert_true(atomic_load(&bench.server.accuracy) == 0.5);
+    assert_true(atomic_load(&bench.server.auc) == 0.125);
     bench_fini(&bench);
 }
 

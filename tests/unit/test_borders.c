@@ -27,8 +27,9 @@ static struct tw_node_event border_of(uint64_t version, uint64_t samples, bool e
 }
 
 static struct tw_node_event evaluation_of(uint64_t version, double loss) {
-    return (struct tw_node_event){
-        .kind = TW_EVENT_EVALUATED, .version = version, .loss = loss, .accuracy = 0.75};
+    return (struct tw_node_event){.kind = TW_EVENT_EVALUATED,
+                                  .version = version,
+                                  .values = {.loss = loss, .accuracy = 0.75, .top5 = 0.875}};
 }
 
 static void what_the_event_says(void **state) {
@@ -43,7 +44,7 @@ static void what_the_event_says(void **state) {
     assert_true(border.version == 10 && border.samples == 100 && border.epoch == 1 && border.whole);
     assert_true(border.seconds == 2 && border.samples_per_second == 50 && border.lr == 0.5);
     assert_true(border.train_loss == 2 && border.staleness_mean == 1.5 && border.dropped == 1);
-    assert_true(isnan(border.test_loss) && isnan(border.test_accuracy));
+    assert_true(isnan(border.test.loss) && isnan(border.test.accuracy));
     assert_int_equal(border.times.culprit, -1);
     assert_true(tw_borders_next(&borders, &border));
     assert_true(border.epoch == 1.5 && !border.whole && border.samples_per_second == 25);
@@ -63,11 +64,12 @@ static void a_complete_one_waits_behind_one_that_waits(void **state) {
     assert_false(tw_borders_next(&borders, &border));
     tw_borders_evaluated(&borders, &first);
     assert_true(tw_borders_next(&borders, &border));
-    assert_true(border.version == 1 && border.test_loss == 0.5 && border.test_accuracy == 0.75);
+    assert_true(border.version == 1 && border.test.loss == 0.5 && border.test.accuracy == 0.75);
+    assert_true(border.test.top5 == 0.875);
     struct tw_report report = tw_border_report(&border);
     assert_true(report.kind == TW_REPORT_EPOCH && report.updates == 1 && report.test_loss == 0.5);
     assert_true(tw_borders_next(&borders, &border));
-    assert_true(border.version == 2 && border.test_loss == 0.25);
+    assert_true(border.version == 2 && border.test.loss == 0.25);
 }
 
 static void let_go_they_leave_without_an_evaluation(void **state) {
@@ -82,7 +84,7 @@ static void let_go_they_leave_without_an_evaluation(void **state) {
     tw_borders_let_go(&borders);
     for (uint64_t version = 1; version <= TW_HELD_BORDERS; version++) {
         assert_true(tw_borders_next(&borders, &border));
-        assert_true(border.version == version && isnan(border.test_loss));
+        assert_true(border.version == version && isnan(border.test.loss));
     }
     assert_false(tw_borders_next(&borders, &border));
 }

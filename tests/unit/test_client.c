@@ -191,10 +191,13 @@ static void an_evaluator_asks_for_each_epoch_and_reports(void **state) {
     assert_int_equal(desk.last.ask.samples, 1000);
     desk_arrive_all(&desk, 5, 3, 1);
     desk_step(&desk,
-              (struct tw_client_event){.kind = TW_CLIENT_ON_REPORT, .loss = 0.5, .accuracy = 0.9});
+              (struct tw_client_event){
+                  .kind = TW_CLIENT_ON_REPORT,
+                  .values = {.loss = 0.5, .accuracy = 0.9, .top5 = NAN, .auc = 0.75, .r2 = NAN}});
     assert_int_equal(desk.last.body, TW_BODY_EVALUATION);
     assert_int_equal(desk.last.evaluation.position, 5);
     assert_true(desk.last.evaluation.accuracy == 0.9);
+    assert_true(desk.last.evaluation.metrics == 2 && desk.last.evaluation.auc == 0.75);
     assert_false(tw_client_has_next(&desk.client, 1));
     desk_pull(&desk);
     assert_int_equal(desk.last.ask.samples, 2000);

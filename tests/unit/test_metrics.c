@@ -146,6 +146,29 @@ static void the_order_does_not_matter(void **state) {
     }
 }
 
+/* The same numbers each time, by rows or by batches. */
+static void cleared_they_begin_anew(void **state) {
+    float out[12] = {1, 2, 3, -1, 4, 0, .5f, .25f, 7, 3, 2, 1}, targets[6] = {1, 2, 3, 3, 1, 5};
+    int32_t labels[6] = {1, 0, 1, 1, 0, 0};
+    for (int valued = 0; valued < 2; valued++) {
+        struct tw_metric_values first, now;
+        struct tw_batch batch = {.labels = labels, .targets = targets, .valued = valued};
+        begin(valued ? "mean_squared_error" : "softmax_cross_entropy", valued ? 1 : 2, 6, valued);
+        for (int turn = 0; turn < 2; turn++) {
+            tw_metrics_clear(&metrics);
+            tw_metrics_add_batch(&metrics, out, &batch, 6);
+            now = tw_metrics_values(&metrics);
+            first = turn == 0 ? now : first;
+            assert_memory_equal(&now, &first, sizeof now);
+        }
+        assert_true(now.loss == value("loss"));
+        assert_true(valued ? now.r2 == value("r2") && isnan(now.auc) && isnan(now.accuracy)
+                           : now.auc == value("auc") && isnan(now.r2) && isnan(now.top5));
+        assert_int_equal(metrics.examples, 6);
+        end();
+    }
+}
+
 /* Probabilities, and back to outputs that have the same loss. */
 static void answers_go_there_and_back(void **state) {
     static const char *const losses[] = {"softmax_cross_entropy", "binary_cross_entropy",
@@ -179,6 +202,7 @@ int main(void) {
         cmocka_unit_test(five_of_seven),
         cmocka_unit_test(r_squared_is_that_of_its_definition),
         cmocka_unit_test(the_order_does_not_matter),
+        cmocka_unit_test(cleared_they_begin_anew),
         cmocka_unit_test(answers_go_there_and_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -198,6 +198,8 @@ static enum tw_status evaluate(struct desk *desk, uint32_t at, uint64_t position
     frame.evaluation.position = position;
     frame.evaluation.loss = 0.5;
     frame.evaluation.accuracy = 0.75;
+    frame.evaluation.metrics = 1 << 2 | 1u << 31; /* r2, and one that nobody knows */
+    frame.evaluation.r2 = -0.5;
     return desk_say(desk, at, &frame, NULL);
 }
 
@@ -215,7 +217,9 @@ static void test_the_evaluator_asks_gets_weights_and_answers(void **state) {
     assert_int_equal(evaluate(&desk, control, desk.link[evaluator].last.weights.position), TW_OK);
     assert_int_equal(desk.event[0].kind, TW_EVENT_EVALUATED);
     assert_int_equal(desk.event[0].version, 1);
-    assert_true(desk.event[0].loss == 0.5 && desk.event[0].accuracy == 0.75);
+    const struct tw_metric_values *values = &desk.event[0].values;
+    assert_true(values->loss == 0.5 && values->accuracy == 0.75 && values->r2 == -0.5);
+    assert_true(isnan(values->top5) && isnan(values->auc));
     desk_fini(&desk);
 }
 

@@ -191,9 +191,8 @@ static enum tw_status on_report(struct tw_client_turn *turn) {
     client->evaluation = (struct tw_evaluation){
         .position = client->held.position,
         .samples = client->asks * client->config.epoch_samples,
-        .loss = turn->event->loss,
-        .accuracy = turn->event->accuracy,
     };
+    tw_evaluation_put(&client->evaluation, &turn->event->values);
     client->reported = true;
     tw_client_set_work(client, TW_CLIENT_PUSHING);
     if (client->phase == TW_CLIENT_JOINED) {

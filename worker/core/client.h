@@ -101,7 +101,7 @@ enum tw_client_event_kind {
     TW_CLIENT_ON_PULL,   /* the application: */
     TW_CLIENT_ON_PUSH,   /* tensor, gradient */
     TW_CLIENT_ON_END,    /* examples, loss, correct */
-    TW_CLIENT_ON_REPORT, /* loss, accuracy */
+    TW_CLIENT_ON_REPORT, /* values */
     TW_CLIENT_ON_LEAVE,
 };
 
@@ -117,8 +117,9 @@ struct tw_client_event {
     int tensor;
     const float *gradient; /* borrowed until the next set of weights is complete */
     uint64_t examples;
-    double loss, accuracy;
+    double loss;
     uint64_t correct; /* as in tw_end */
+    struct tw_metric_values values;
 };
 
 /* ---- effects ---- */

@@ -18,7 +18,8 @@ struct talweg {
     struct tw_error error;
     struct talweg_place place;
     uint64_t version, samples, answered_ns;
-    uint64_t correct; /* of the push that is to end: 1 + ..., 0: not said */
+    uint64_t correct;               /* of the push that is to end: 1 + ..., 0: not said */
+    struct tw_metric_values values; /* of the report that is to come */
     /* Copies of what the configuration pointed to. */
     char *server, *numerics;
     void *token;
@@ -217,6 +218,7 @@ int talweg_join(struct talweg **out, const struct talweg_config *config) {
     struct talweg *talweg = *out = calloc(1, sizeof(*talweg));
     if (talweg == NULL)
         return TALWEG_E_MEMORY;
+    talweg->values = tw_metric_values_none();
     /* A program that was built with an older header has a shorter struct. */
     if (config == NULL || config->size < offsetof(struct talweg_config, epoch_samples))
         return fault(talweg, "the configuration is no TALWEG_CONFIG_INIT");
@@ -312,10 +314,24 @@ int talweg_cancelled(struct talweg *talweg) {
     return atomic_load(&shell->cancelled);
 }
 
+int talweg_report_metric(struct talweg *talweg, const char *name, double value) {
+#define X(known)                                                                                   \
+    if (strcmp(name, #known) == 0) {                                                               \
+        talweg->values.known = value;                                                              \
+        return TALWEG_OK;                                                                          \
+    }
+    TW_METRIC_VALUES_MORE(X)
+#undef X
+    return fault(talweg, "talweg_report_metric() of a name that is none of top5, auc, r2");
+}
+
 int talweg_report(struct talweg *talweg, double loss, double accuracy) {
-    return enter_and_tell(
-        talweg,
-        (struct tw_client_event){.kind = TW_CLIENT_ON_REPORT, .loss = loss, .accuracy = accuracy});
+    struct tw_metric_values values = talweg->values;
+    values.loss = loss;
+    values.accuracy = accuracy;
+    talweg->values = tw_metric_values_none();
+    return enter_and_tell(talweg,
+                          (struct tw_client_event){.kind = TW_CLIENT_ON_REPORT, .values = values});
 }
 
 /* ---- leaving ---- */

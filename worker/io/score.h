@@ -1,16 +1,31 @@
-/* What an evaluator says of a model: mean loss and accuracy on a whole data set.
+/* What an evaluator says of weights: the metrics of a model on a whole data set.
  *
- * Used by train.c and the simulator. One batch shape for all (TW_NET_EVALUATION_ROWS), the last
- * one filled up with zeros, so that the bits do not depend on who asks.
+ * Used by the evaluator of a run (train.c), the simulator and replay. One batch shape for all
+ * (TW_NET_EVALUATION_ROWS), the last one filled up with zeros, and sums that are exact: the bits
+ * do not depend on who asks, and are those of `talweg predict`.
  */
 #ifndef TW_WORKER_IO_SCORE_H
 #define TW_WORKER_IO_SCORE_H
 
+#include "common/base/metric_values.h"
 #include "worker/data/dataset.h"
+#include "worker/nn/metrics.h"
 #include "worker/nn/net.h"
 
-/* `net`: of TW_NET_EVALUATION_ROWS rows, bound to the weights. Accuracy: NaN without classes. */
-void tw_score_data(struct tw_net *net, const struct tw_dataset *data, double *loss,
-                   double *accuracy);
+/* All of it is zero until it is made. */
+struct tw_scorer {
+    const struct tw_dataset *data;
+    struct tw_net *net;
+    struct tw_metrics metrics;
+};
+
+/* For a model with layers, and data that fits it; both outlive the scorer. TW_NO_MEMORY. Fini in any
+ * case. */
+enum tw_status tw_scorer_init(struct tw_scorer *scorer, const struct tw_model *model,
+                              const struct tw_dataset *data, struct tw_error *error);
+void tw_scorer_fini(struct tw_scorer *scorer);
+
+/* At these weights [tensors]. */
+struct tw_metric_values tw_scorer_run(struct tw_scorer *scorer, const float *const *weights);
 
 #endif

@@ -121,6 +121,10 @@ TALWEG_API int talweg_push_end(struct talweg *talweg, uint64_t examples, double 
  * Whether it is asked changes no result of the run. */
 TALWEG_API int talweg_cancelled(struct talweg *talweg);
 
+/* Another metric of the evaluator, before talweg_report(): "top5", "auc" or "r2". NaN, or left out:
+ * there is none. */
+TALWEG_API int talweg_report_metric(struct talweg *talweg, const char *name, double value);
+
 /* The evaluator's answer to a pull: mean loss, accuracy (NaN: has none). */
 TALWEG_API int talweg_report(struct talweg *talweg, double loss, double accuracy);
 

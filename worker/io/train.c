@@ -28,7 +28,7 @@ struct trainee {
     struct talweg *talweg;
     struct talweg_place place;
     struct tw_shares *shares; /* a worker's */
-    struct tw_net *net;       /* an evaluator's */
+    struct tw_scorer scorer;  /* an evaluator's */
     double slowed;            /* how many times as long our steps are made; 0: not */
     uint64_t layer_begun;     /* by tw_straggler_begin() */
     uint64_t computed;        /* steps, to their end */
@@ -293,9 +293,7 @@ static enum tw_status train(struct trainee *trainee, struct tw_error *error) {
 /* ---- the evaluator ---- */
 
 static enum tw_status evaluate(struct trainee *trainee, struct tw_error *error) {
-    enum tw_status status = tw_net_new(&trainee->net, trainee->model, TW_NET_EVALUATION_ROWS, false,
-                                       trainee->weights, error);
-    double loss, accuracy;
+    enum tw_status status = tw_scorer_init(&trainee->scorer, trainee->model, trainee->data, error);
     uint64_t pull;
     int result = TALWEG_OK;
 
@@ -303,10 +301,13 @@ static enum tw_status evaluate(struct trainee *trainee, struct tw_error *error) 
         result = talweg_pull(trainee->talweg, &pull);
         if (result != TALWEG_OK)
             break;
-        tw_score_data(trainee->net, trainee->data, &loss, &accuracy);
+        struct tw_metric_values values = tw_scorer_run(&trainee->scorer, trainee->weights);
         note(trainee, "version %llu: test loss %.4f, test accuracy %.4f",
-             (unsigned long long)talweg_version(trainee->talweg), loss, accuracy);
-        result = talweg_report(trainee->talweg, loss, accuracy);
+             (unsigned long long)talweg_version(trainee->talweg), values.loss, values.accuracy);
+#define X(name) talweg_report_metric(trainee->talweg, #name, values.name);
+        TW_METRIC_VALUES_MORE(X)
+#undef X
+        result = talweg_report(trainee->talweg, values.loss, values.accuracy);
     }
     return status == TW_OK ? told(trainee, result, error) : status;
 }
@@ -326,7 +327,7 @@ enum tw_status tw_worker_train(const struct tw_worker_config *config, struct tw_
             status = config->evaluator ? evaluate(&trainee, error) : train(&trainee, error);
     }
     talweg_leave(trainee.talweg); /* before what it may still be sending is freed */
-    tw_net_free(trainee.net);
+    tw_scorer_fini(&trainee.scorer);
     tw_shares_free(trainee.shares);
     free(trainee.statistics);
     free(trainee.tensors);

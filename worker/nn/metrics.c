@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* How much a sample looks like class 1, and whether it is. */
 struct tw_metrics_ranked {
@@ -36,6 +37,16 @@ void tw_metrics_fini(struct tw_metrics *metrics) {
     free(metrics->fit);
     free(metrics->ranked);
     *metrics = (struct tw_metrics){0};
+}
+
+void tw_metrics_clear(struct tw_metrics *metrics) {
+    size_t classes = (size_t)metrics->classes, outputs = (size_t)metrics->outputs;
+    metrics->examples = metrics->correct = metrics->among_five = 0;
+    metrics->loss = (struct tw_exact_sum){0};
+    if (metrics->confusion)
+        memset(metrics->confusion, 0, classes * classes * sizeof *metrics->confusion);
+    if (metrics->fit)
+        memset(metrics->fit, 0, outputs * sizeof *metrics->fit);
 }
 
 int32_t tw_predicted_class(const tw_real *out, int outputs) {
@@ -93,6 +104,15 @@ void tw_metrics_add(struct tw_metrics *m, const tw_real *out, struct tw_target t
     else
         add_label(m, out, target.label);
     m->examples++;
+}
+
+void tw_metrics_add_batch(struct tw_metrics *m, const tw_real *out, const struct tw_batch *batch,
+                          int count) {
+    size_t outputs = (size_t)m->outputs;
+    for (size_t i = 0; i < (size_t)count; i++)
+        tw_metrics_add(m, out + i * outputs,
+                       batch->valued ? (struct tw_target){.values = batch->targets + i * outputs}
+                                     : (struct tw_target){.label = batch->labels[i]});
 }
 
 /* ---- the table ---- */
@@ -162,3 +182,11 @@ const struct tw_metric tw_metrics_table[] = {
     {"r2", "R^2, mean over the outputs, of real targets", r_squared},
 };
 const int tw_metrics_count = sizeof tw_metrics_table / sizeof tw_metrics_table[0];
+
+struct tw_metric_values tw_metrics_values(struct tw_metrics *metrics) {
+    return (struct tw_metric_values){.loss = loss(metrics),
+                                     .accuracy = accuracy(metrics),
+                                     .top5 = top_five(metrics),
+                                     .auc = area(metrics),
+                                     .r2 = r_squared(metrics)};
+}

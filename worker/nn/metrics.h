@@ -6,12 +6,13 @@
  * Each metric is a line of one table (metrics.c); one that says nothing of a model (the area under
  * a curve for ten classes, an accuracy of real targets) is NaN.
  *
- * Used by `talweg predict`. One thread.
+ * Used by `talweg predict`, and by whoever evaluates for a run (worker/io/score.h). One thread.
  */
 #ifndef TW_NN_METRICS_H
 #define TW_NN_METRICS_H
 
 #include "common/base/exact_sum.h"
+#include "common/base/metric_values.h"
 #include "worker/nn/model.h"
 
 /* A confusion matrix has at most so many classes. */
@@ -52,8 +53,18 @@ enum tw_status tw_metrics_init(struct tw_metrics *metrics, const struct tw_model
                                uint64_t examples, bool valued, struct tw_error *error);
 void tw_metrics_fini(struct tw_metrics *metrics);
 
+/* As after tw_metrics_init(). */
+void tw_metrics_clear(struct tw_metrics *metrics);
+
 /* One row: `out` [outputs] as the net has them, before any softmax. */
 void tw_metrics_add(struct tw_metrics *metrics, const tw_real *out, struct tw_target target);
+
+/* The first `count` rows of `out` [rows, outputs], which are what a batch should be. */
+void tw_metrics_add_batch(struct tw_metrics *metrics, const tw_real *out,
+                          const struct tw_batch *batch, int count);
+
+/* All of the table. */
+struct tw_metric_values tw_metrics_values(struct tw_metrics *metrics);
 
 /* The class that a row stands for: the largest output, of equal ones the first; of a single one 1
  * when it is above 0. */

@@ -395,8 +395,9 @@ void tw_net_evaluate(struct tw_net *net, int count, struct tw_score *score) {
     empty_rows(net, count);
     for (int i = 0; i < model->layer_count; i++)
         run_layer(net, i, false);
-    tw_loss_add(model->loss, model->loss_options, net->values[model->layer_count], count,
-                (int)model->output.elements, &net->batch, NULL, score);
+    if (score != NULL)
+        tw_loss_add(model->loss, model->loss_options, net->values[model->layer_count], count,
+                    (int)model->output.elements, &net->batch, NULL, score);
 }
 
 const tw_real *tw_net_outputs(const struct tw_net *net) {

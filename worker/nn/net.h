@@ -80,8 +80,8 @@ tw_real *tw_net_gradient(struct tw_net *net, int tensor);
  * on what they left there. */
 void tw_net_changed(struct tw_net *net);
 
-/* Adds the first `count` rows to *score, by the outputs; the others are set to
- * zero first and do not count. 0 <= count <= rows. */
+/* Computes the outputs, and adds the first `count` rows to *score (NULL: none is made); the others
+ * are set to zero first and do not count. 0 <= count <= rows. */
 void tw_net_evaluate(struct tw_net *net, int count, struct tw_score *score);
 
 /* The outputs of the rows that were evaluated last, [rows, outputs]; valid until the next call. */

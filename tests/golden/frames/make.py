@@ -64,7 +64,7 @@ FRAMES = {
     ),
     "weights": dict(position=6000000000, version=5, generation=4, epoch=3, step=2, chunk=1),
     "ask": dict(samples=60000),
-    "evaluation": dict(position=77, samples=60000, loss=0.3125, accuracy=0.875),
+    "evaluation": dict(position=77, samples=60000, loss=0.3125, accuracy=0.875, metrics=7, top5=0.9375, auc=0.5, r2=-1.5),
     "regather": dict(version=300),
     "stop": dict(status=22, text="the run is over"),
     "ping": dict(
