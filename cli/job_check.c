@@ -43,12 +43,18 @@ static enum tw_status read_data(struct tw_checked_job *checked, enum tw_check_da
     struct tw_job *job = checked->job;
     struct tw_data_needs needs = tw_model_needs(checked->model);
     struct tw_datasets datasets;
-    unsigned wanted = TW_WANT_SHA256 | (data == TW_CHECK_ALL ? TW_WANT_TEST : 0);
+    unsigned wanted = data == TW_CHECK_ALL ? TW_WANT_TEST | TW_WANT_SHA256 : TW_WANT_SHA256;
+    bool own = job->shard == TW_SHARD_OWN;
+    if (own && job->samples && data == TW_CHECK_TRAIN)
+        wanted = 0; /* the workers' files are elsewhere, perhaps */
     enum tw_status status = tw_datasets_open(&datasets, job, &needs, wanted, error);
     if (status)
         return status;
     checked->train_samples = datasets.train_samples;
-    memcpy(job->data_sha256, datasets.sha256, sizeof job->data_sha256);
+    if (own)
+        job->samples = (int64_t)datasets.train_samples;
+    if (wanted & TW_WANT_SHA256)
+        memcpy(job->data_sha256, datasets.sha256, sizeof job->data_sha256);
     tw_datasets_close(&datasets);
     return TW_OK;
 }

@@ -76,6 +76,11 @@ static enum tw_status load_data(struct member *member, const char *data, struct 
                       : strcmp(data, "validation") == 0 ? TW_WANT_VALIDATION
                                                         : TW_WANT_TEST;
     struct tw_datasets *all = member->datasets;
+    if (wanted == TW_WANT_TRAIN && member->job.job->shard == TW_SHARD_OWN)
+        return tw_error_set(error, TW_USAGE,
+                            "%s: each worker had training data of its own (data.shard: own); name "
+                            "the files of one of them",
+                            member->job.job->path);
     enum tw_status status =
         tw_datasets_open(all, member->job.job, &needs, wanted | TW_WANT_ANY, error);
     if (status != TW_OK)

@@ -53,7 +53,7 @@ static double seconds(const struct replaying *r) {
 
 /* Samples of an epoch; 0: there are no epochs. */
 static uint64_t epoch_samples(const struct replaying *r) {
-    return r->data.train ? r->data.train->count : 0;
+    return r->data.train_samples;
 }
 
 static uint64_t end_samples(const struct replaying *r) {
@@ -77,7 +77,8 @@ static enum tw_status make_replay(struct replaying *r, struct tw_error *error) {
     const struct tw_job *job = replayer->checked->job;
     struct tw_replay_config config = {
         .model = replayer->checked->model,
-        .train = r->data.train,
+        .train = tw_datasets_train(&r->data),
+        .epoch_samples = epoch_samples(r),
         .shard = job->shard,
         .batch = tw_job_batch(job),
         .seeds = job->seeds,
@@ -166,7 +167,7 @@ static struct tw_report report_of(const struct replaying *r, enum tw_report_kind
         .updates = total->version,
         .samples = total->samples,
         .samples_total = end_samples(r),
-        .epoch = r->data.train ? (double)total->samples / (double)r->data.train->count : 0,
+        .epoch = epoch_samples(r) ? (double)total->samples / (double)epoch_samples(r) : 0,
         .seconds = passed,
         .samples_per_second = passed > 0 ? (double)total->samples / passed : 0,
         .train_loss = total->train_loss,
@@ -384,7 +385,9 @@ static void add_counts(struct replaying *r) {
     if (isnan(result->train_loss) && total->samples)
         result->train_loss = total->loss / (double)total->samples;
     result->train_accuracy = total->train_accuracy;
-    if (isnan(result->train_accuracy) && total->samples && r->data.train && !r->data.train->outputs)
+    const struct tw_train_data data = tw_datasets_train(&r->data);
+    const struct tw_dataset *train = tw_train_data_any(&data);
+    if (isnan(result->train_accuracy) && total->samples && train && !train->outputs)
         result->train_accuracy = (double)total->correct / (double)total->samples;
     result->test_loss = scored ? r->test.loss : (double)NAN;
     result->test_accuracy = scored ? r->test.accuracy : (double)NAN;

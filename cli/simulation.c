@@ -88,7 +88,8 @@ static enum tw_status gradient(void *context, uint32_t slot, uint32_t width, uin
     }
     push->examples = tw_shares_examples(s->shares);
     push->loss = tw_shares_loss(s->shares);
-    if (s->data.train && s->data.train->outputs == 0)
+    const struct tw_train_data data = tw_datasets_train(&s->data);
+    if (tw_train_data_any(&data) && tw_train_data_any(&data)->outputs == 0)
         push->correct = 1 + tw_shares_correct(s->shares);
     return TW_OK;
 }
@@ -252,7 +253,7 @@ static enum tw_status make_workers(struct simulating *s, struct tw_error *error)
     const struct tw_checked_job *checked = s->of->checked;
     struct tw_shares_config config = {
         .model = checked->model,
-        .data = s->data.train,
+        .data = tw_datasets_train(&s->data),
         .augment = tw_augment_of(s->job),
         .shard = s->job->shard,
         .seeds = s->job->seeds,

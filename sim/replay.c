@@ -91,7 +91,7 @@ static enum tw_status make_weights(struct tw_replay *replay, struct tw_error *er
 enum tw_status tw_replay_new(struct tw_replay **out, const struct tw_replay_config *config,
                              struct tw_error *error) {
     assert(tw_model_computes(config->model) && config->slots >= 1);
-    assert((config->train == NULL) == (config->model->objective != NULL));
+    assert((tw_train_data_any(&config->train) == NULL) == (config->model->objective != NULL));
     assert(config->slots <= TW_SLOTS_MAX && config->parts >= 1 && config->parts <= TW_PARTS_MAX);
     static_assert((uint64_t)TW_SLOTS_MAX * TW_PARTS_MAX < 1U << (TW_SUMS_MAX - 2),
                   "two trees, one on the other");
@@ -391,7 +391,8 @@ void tw_replay_end_stretch(struct tw_replay *replay) {
     struct tw_replay_total *total = &replay->total;
     total->borders++;
     total->train_loss = replay->stretch_loss / (double)replay->stretch_samples;
-    if (config->train != NULL && config->train->outputs == 0)
+    const struct tw_dataset *train = tw_train_data_any(&config->train);
+    if (train != NULL && train->outputs == 0)
         total->train_accuracy = (double)replay->stretch_correct / (double)replay->stretch_samples;
     replay->stretch_correct = 0;
     total->border_staleness =
@@ -406,7 +407,7 @@ void tw_replay_end_stretch(struct tw_replay *replay) {
 static void pass_border(struct tw_replay *replay, uint64_t samples_before) {
     const struct tw_replay_config *config = &replay->config;
     struct tw_replay_total *total = &replay->total;
-    uint64_t n = config->train != NULL ? config->train->count : 0;
+    uint64_t n = config->epoch_samples;
     bool end = (config->end_samples && total->samples >= config->end_samples) ||
                (config->end_updates && total->version >= config->end_updates);
     if (end || (n != 0 && total->samples / n != samples_before / n))

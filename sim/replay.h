@@ -32,12 +32,13 @@
 #include "server/core/shaping.h"
 #include "server/core/verdict.h"
 #include "worker/data/augment.h"
-#include "worker/data/dataset.h"
+#include "worker/data/own.h"
 #include "worker/nn/model.h"
 
 struct tw_replay_config {
-    const struct tw_model *model;   /* borrowed, like all pointers here; has layers */
-    const struct tw_dataset *train; /* fits the model; NULL: an objective */
+    const struct tw_model *model; /* borrowed, like all pointers here; has layers */
+    struct tw_train_data train;   /* fits the model, of all slots; none: an objective */
+    uint64_t epoch_samples;       /* in an epoch of all slots; 0: an objective */
     enum tw_data_shard shard;
     int64_t batch; /* over all slots */
     struct tw_seeds seeds;

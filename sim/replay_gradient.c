@@ -38,6 +38,7 @@ static enum tw_status gather(struct tw_replay *replay, uint32_t index, uint64_t 
                              const struct tw_part *part, struct tw_net *net,
                              struct tw_error *error) {
     const struct tw_replay_config *config = &replay->config;
+    const struct tw_dataset *train = tw_train_data_of(&config->train, index);
     struct tw_replay_slot *slot = &replay->slot[index];
     if (config->model->objective != NULL) {
         tw_objective_noise(&config->model->objective_options, config->seeds.noise, index, step,
@@ -50,7 +51,7 @@ static enum tw_status gather(struct tw_replay *replay, uint32_t index, uint64_t 
             .seed = config->seeds.sampling,
             .slot = index,
             .slots = config->slots,
-            .samples = config->train->count,
+            .samples = train->count,
             .rows = slot->rows,
         };
         enum tw_status status = tw_sampler_new(&slot->sampler, &of, error);
@@ -60,7 +61,7 @@ static enum tw_status gather(struct tw_replay *replay, uint32_t index, uint64_t 
     if (tw_sampler_take_part(slot->sampler, step, part, replay->samples) != TW_OK)
         return tw_error_set(error, TW_DATA, "slot %u has no step %llu", index,
                             (unsigned long long)step);
-    tw_dataset_gather(config->train, replay->samples, (int)part->rows, tw_net_batch(net));
+    tw_dataset_gather(train, replay->samples, (int)part->rows, tw_net_batch(net));
     tw_augment_batch(&config->augment, slot->sampler, step, part, replay->samples,
                      tw_net_batch(net));
     return TW_OK;

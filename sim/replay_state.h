@@ -66,10 +66,10 @@ struct tw_replay {
     uint32_t ranks;
     struct tw_read *read_memory; /* [2 * ranks]: one that is open each, and a gather */
     struct tw_read *unused_read;
-    struct tw_net *net[2];     /* of the batch shapes that occur; made at their first part */
-    uint32_t *samples;         /* [rows of the largest share] */
-    struct tw_version *local;  /* where local steps have led; NULL until it is needed, as: */
-    struct tw_plane path;      /* the sum of their gradients */
+    struct tw_net *net[2];    /* of the batch shapes that occur; made at their first part */
+    uint32_t *samples;        /* [rows of the largest share] */
+    struct tw_version *local; /* where local steps have led; NULL until it is needed, as: */
+    struct tw_plane path;     /* the sum of their gradients */
     struct tw_plane sum[TW_SUMS_MAX];
     uint32_t sum_parts[TW_SUMS_MAX]; /* gradients in each */
     int sums;

@@ -8,7 +8,7 @@ static enum tw_status check_cause(const struct tw_replay *replay, const struct t
                                   const struct tw_verdict *recorded, struct tw_error *error) {
     const struct tw_replay_total *total = &replay->total;
     bool by_norm = recorded->stop == TW_STOP_GRADIENT;
-    bool epochs = replay->config.train != NULL;
+    bool epochs = replay->config.epoch_samples != 0;
     double ours = by_norm ? total->norm : epochs ? total->train_loss : total->update_loss;
     if ((!by_norm && judge->watch != TW_WATCH_TRAIN) || replay->config.inexact ||
         memcmp(&ours, &recorded->loss, sizeof ours) == 0)

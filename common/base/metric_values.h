@@ -21,11 +21,10 @@ struct tw_metric_values {
 };
 
 static inline struct tw_metric_values tw_metric_values_none(void) {
-    return (struct tw_metric_values){
-        .loss = (double)NAN,
-        .accuracy = (double)NAN,
+    return (struct tw_metric_values){.loss = (double)NAN,
+                                     .accuracy = (double)NAN,
 #define X(name) .name = (double)NAN,
-        TW_METRIC_VALUES_MORE(X)
+                                     TW_METRIC_VALUES_MORE(X)
 #undef X
     };
 }

@@ -86,6 +86,7 @@ struct tw_job {
     bool tests_held_out; /* `test` is none: the samples held out are scored in its place */
     struct tw_variant train, test; /* name = format; paths are made absolute */
     enum tw_data_shard shard;
+    int64_t samples;    /* of all workers, of TW_SHARD_OWN; 0: whoever sees all files counts them */
     bool standardise;   /* samples, by the means and deviations of the training data */
     int64_t validation; /* samples held out of the training data; 0: none */
     struct tw_where validation_where;

@@ -108,9 +108,29 @@ static enum tw_status read_augment(const struct tw_job_reader *reader, const str
     return TW_OK;
 }
 
+/* Files of each worker's own: what would need all of them cannot be had. */
+static enum tw_status read_own(const struct tw_job_reader *reader, const struct tw_yaml *data) {
+    struct tw_job *job = reader->job;
+    const struct tw_yaml *samples = tw_yaml_find(data, "samples");
+    bool own = job->shard == TW_SHARD_OWN;
+    if (samples && !own)
+        return tw_node_error(reader, samples,
+                             "the samples are counted where they are read; this is for data.shard: "
+                             "own, take it out");
+    if (own && job->validation)
+        return tw_node_error(reader, tw_yaml_find(data, "validation"),
+                             "with data.shard: own nobody has all samples to draw from; name a "
+                             "file of its own in data.test");
+    if (own && job->standardise)
+        return tw_node_error(reader, tw_yaml_find(data, "standardise"),
+                             "with data.shard: own nobody has all samples to take the means of; "
+                             "standardise the files, and take it out");
+    return samples ? tw_read_integer(reader, data, "samples", 1, 1e15, &job->samples) : TW_OK;
+}
+
 enum tw_status tw_read_data(const struct tw_job_reader *reader) {
-    static const char *const names[] = {"train",   "test",  "validation", "standardise",
-                                        "augment", "shard", "sha256",     NULL};
+    static const char *const names[] = {"train", "test",    "validation", "standardise", "augment",
+                                        "shard", "samples", "sha256",     NULL};
     static const char *const shards[] = {"epoch", "fixed", "own", NULL};
     struct tw_job *job = reader->job;
     const struct tw_yaml *data;
@@ -140,10 +160,8 @@ enum tw_status tw_read_data(const struct tw_job_reader *reader) {
         status = read_augment(reader, data);
     if (status == TW_OK)
         status = tw_read_name(reader, data, "shard", shards, &shard);
-    if (status == TW_OK && shard == TW_SHARD_OWN)
-        return tw_node_error(reader, tw_yaml_find(data, "shard"),
-                             "own is not available yet in Talweg " TALWEG_VERSION
-                             "; write epoch or fixed");
     job->shard = (enum tw_data_shard)shard;
+    if (status == TW_OK)
+        status = read_own(reader, data);
     return status == TW_OK ? tw_read_sha256(reader, data, job->data_sha256) : status;
 }

@@ -197,6 +197,8 @@ static void add_data(struct tw_text *out, const struct tw_job *job) {
         tw_text_add(out, "  augment: {crop: %" PRId64 ", flip: %s}\n", job->augment.crop,
                     job->augment.flip ? "true" : "false");
     tw_text_add(out, "  shard: %s\n", shards[job->shard]);
+    if (job->samples)
+        tw_text_add(out, "  samples: %" PRId64 "\n", job->samples);
     if (*job->data_sha256)
         tw_text_add(out, "  sha256: \"%s\"\n", job->data_sha256);
 }

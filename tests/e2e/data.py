@@ -9,6 +9,7 @@ import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "lib"))
+from talweg_by_hand import EPOCHS, ByHand, hold_back  # noqa: E402
 from talweg_e2e import Case  # noqa: E402
 
 EXAMPLES = os.path.join(HERE, "..", "..", "examples")
@@ -196,6 +197,125 @@ class Sparse(Data):
         found, _ = self.run_job("sparse.yaml", "--set", "model.layers=[sparse_dense: 1]", "--set",
                                 "data.standardise=true", code=2)
         self.assertIn("data.standardise: sparse rows would be sparse no more", found["error"])
+
+
+OWN = """\
+model: {input: [2], layers: [dense: 1], loss: mean_squared_error}
+data:
+  train: {file: "part-{slot}.csv", target: y}
+  test: {file: test.csv, target: y}
+  shard: own
+batch: 16
+epochs: 5
+optimizer: {name: sgd, lr: 0.05}
+slots: 4
+cluster: {workers: 2}
+"""
+
+
+def write_own(case):
+    for name, count in (("part-0", 40), ("part-1", 61), ("part-2", 3), ("part-3", 50),
+                        ("test", 30)):
+        rows = ["a,b,y"]
+        for i in range(count):
+            a, b = i * 37 % 19 / 10 - 1, (i * count + 5) % 23 / 10 - 1
+            rows.append(f"{a},{b},{2 * a - b + 0.5}")
+        case.write(name + ".csv", "\n".join(rows))
+
+
+class OwnKilled(ByHand):
+    def test_its_slots_are_taken_over_with_their_files(self):
+        """Twice in the middle of training; the server never sees the files of the workers."""
+        text = OWN.replace("batch: 16", "batch: 64").replace("lr: 0.05", "lr: 1e-4")
+        text = text.replace("epochs: 5", f"epochs: {EPOCHS}")
+        text = text.replace("  test: {file: test.csv, target: y}\n", "")
+        write_own(self)
+        self.write("job.yaml", text)
+        expected = self.undisturbed()
+        self.write("job.yaml", text.replace("shard: own", "shard: own\n  samples: 154"))
+        for slot in range(4):
+            os.rename(self.path(f"part-{slot}.csv"), self.path(f"away-{slot}.csv"))
+        server, port = self.serve()
+        hold_back(server)
+        for slot in range(4):
+            os.rename(self.path(f"away-{slot}.csv"), self.path(f"part-{slot}.csv"))
+        workers = [self.work(port, "--rank", str(rank)) for rank in range(2)]
+        for _ in self.blows(server, 100, 500):
+            rank = self.random.randrange(2)
+            workers[rank].process.kill()
+            self.assertEqual(workers[rank].end()[0], -9)
+            workers[rank] = self.work(port, "--rank", str(rank))
+            server.wait_for(f"worker {rank} joined")
+        found = self.assert_ended_well(server, workers)
+        for key in "model_sha256", "train_loss":
+            self.assertEqual(found[key], expected[key], f"seed {self.seed}")
+
+
+class Own(Data):
+    """Each slot learns from a file of its own; they are of unlike length."""
+
+    def write_own(self):
+        self.write("own.yaml", OWN)
+        write_own(self)
+
+    def test_the_same_bits_whoever_computes(self):
+        self.write_own()
+        found, _ = self.run_job("own.yaml", "--out", "run")
+        self.assertLess(found["test_loss"], 0.1)
+        self.assertEqual(found["samples"], 784)  # 5 times 154, rounded up to whole updates
+        for workers in "1", "4":
+            self.assert_same(found, self.run_job("own.yaml", "--workers", workers)[0])
+        with open(self.path("run", "worker1.log")) as file:
+            log = file.read()
+        self.assertIn("slot 2: 3 samples from ", log)
+        self.assertNotIn("part-0", log)
+        self.assert_same(found, self.replay("run"))
+        code, out, err = self.talweg("sim", "own.yaml", "--json")
+        self.assertEqual(code, 0, err)
+        self.assert_same(found, self.result(out))
+
+    def test_what_is_not_there_is_named(self):
+        self.write_own()
+        self.run_job("own.yaml", "--out", "run")
+        with open(self.path("part-1.csv"), "a") as file:
+            file.write("\n1,1,1")
+        code, out, _ = self.talweg("replay", "run", "--json")
+        self.assertEqual(code, 2)
+        self.assertIn("the job says 154, but the files of its 4 slots have 155",
+                      self.result(out)["error"])
+        with open(self.path("part-1.csv")) as file:
+            text = file.read()
+        self.write("part-1.csv", text[:text.rindex("\n")].replace("0.1", "0.2", 1))
+        code, out, _ = self.talweg("replay", "run", "--json")
+        self.assertEqual(code, 2)
+        self.assertIn("other training data than the job's", self.result(out)["error"])
+        os.remove(self.path("part-3.csv"))
+        for arguments in ("replay", "run"), ("run", "own.yaml"):
+            code, out, _ = self.talweg(*arguments, "--json")
+            self.assertEqual(code, 2)
+            self.assertIn("part-3.csv: cannot open", self.result(out)["error"])
+        code, _, err = self.talweg("predict", "run", "train")
+        self.assertEqual(code, 2)
+        self.assertIn("each worker had training data of its own", err)
+        code, _, err = self.talweg("predict", "run", "test")
+        self.assertEqual(code, 0, err)
+
+    def test_what_would_need_all_samples_is_refused(self):
+        self.write_own()
+        for setting, why in (
+                ("data.train.file=part-0.csv", "data.train: with data.shard: own all slots would "
+                 "read the same files here; write {slot}"),
+                ("data.train={format: synthetic, kind: blobs, samples: 90}",
+                 "data.shard: synthetic has no files that could be each worker's own"),
+                ("data.samples=155", "data.samples: the job says 155"),
+                ("data.train.categories=a", "words are numbered by those of all training data"),
+                ("data.validation=3", "data.validation: with data.shard: own nobody has all")):
+            found, _ = self.run_job("own.yaml", "--set", setting, code=2)
+            self.assertIn(why, found["error"])
+        with open(self.path("part-2.csv"), "a") as file:
+            file.write("\nNA,1,1")
+        found, _ = self.run_job("own.yaml", "--set", "data.train.missing=mean", code=2)
+        self.assertIn("part-2.csv: what is missing would get the mean", found["error"])
 
 
 class Wrong(Data):

@@ -82,7 +82,8 @@ static struct desk *desk_new(uint32_t slots, uint32_t width, int optimizer, uint
     rule.count = tw_optimizers[optimizer]->rule_count > 0;
     rule.options = &lr;
     d->config = (struct tw_replay_config){.model = d->model,
-                                          .train = &d->data,
+                                          .train.all = &d->data,
+                                          .epoch_samples = DESK_SAMPLES,
                                           .batch = 19,
                                           .seeds = {seed, seed, seed, seed},
                                           .slots = slots,

@@ -53,6 +53,32 @@ static void what_is_held_out_is_scored(void **state) {
                           "out, but it holds out none; write validation: COUNT");
 }
 
+static void workers_may_have_files_of_their_own(void **state) {
+    struct tw_job *job = desk_good(JOB_WITH("  shard: own\n  samples: 300\n")), *again;
+    struct tw_error error;
+    char *text;
+    size_t size;
+    assert_int_equal(tw_job_write(job, NULL, 0, &text, &size), TW_OK);
+    again = desk_parse(text, NULL, 0, &error);
+    assert_non_null(again);
+    assert_true(again->shard == TW_SHARD_OWN && again->samples == 300);
+    free(text);
+    tw_job_free(again);
+    tw_job_free(job);
+    desk_refused(JOB_WITH("  samples: 300\n"),
+                 ":11: data.samples: the samples are counted where they are read; this is for "
+                 "data.shard: own, take it out");
+    desk_refused(JOB_WITH("  shard: own\n  validation: 30\n"),
+                 ":12: data.validation: with data.shard: own nobody has all samples to draw from; "
+                 "name a file of its own in data.test");
+    desk_refused(JOB_WITH("  shard: own\n  standardise: true\n"),
+                 ":12: data.standardise: with data.shard: own nobody has all samples to take the "
+                 "means of; standardise the files, and take it out");
+    desk_refused(JOB_WITH("  shard: own\n  samples: 0\n"),
+                 ":12: data.samples: 0 is out of range; it must be a whole number from 1 to "
+                 "1000000000000000");
+}
+
 /* By the end of a file's name, where the job does not say it. */
 static void formats_are_guessed(void **state) {
     static const char *const rows[][2] = {
@@ -133,6 +159,7 @@ int main(void) {
         cmocka_unit_test(samples_are_held_out),
         cmocka_unit_test(what_is_held_out_is_written),
         cmocka_unit_test(what_is_held_out_is_scored),
+        cmocka_unit_test(workers_may_have_files_of_their_own),
         cmocka_unit_test(formats_are_guessed),
         cmocka_unit_test(lists_are_handed_on),
         cmocka_unit_test(images_are_cropped_and_flipped),

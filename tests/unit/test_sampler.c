@@ -159,10 +159,12 @@ static void one_sampler_can_serve_all_slots(enum tw_data_shard shard) {
         for (uint32_t slot = 0; slot < SLOTS; slot++) {
             config.slot = slot;
             config.rows = 6 + (slot < 2);
+            if (shard == TW_SHARD_OWN)
+                config.samples = N + 50 * slot; /* each has a file of its own */
             struct tw_sampler *own = make(config);
             uint32_t expected[8];
             assert_int_equal(tw_sampler_take(own, step, expected), TW_OK);
-            tw_sampler_bind(one, slot, config.rows);
+            assert_int_equal(tw_sampler_bind(one, slot, config.samples, config.rows, NULL), TW_OK);
             assert_int_equal(tw_sampler_take(one, step, out), TW_OK);
             assert_memory_equal(out, expected, config.rows * sizeof *out);
             tw_sampler_free(own);
@@ -173,6 +175,7 @@ static void one_sampler_can_serve_all_slots(enum tw_data_shard shard) {
 static void it_can_be_bound_to_any_slot(void **state) {
     one_sampler_can_serve_all_slots(TW_SHARD_EPOCH);
     one_sampler_can_serve_all_slots(TW_SHARD_FIXED);
+    one_sampler_can_serve_all_slots(TW_SHARD_OWN);
 }
 
 static void another_seed_is_another_order(void **state) {
@@ -208,9 +211,30 @@ static void what_cannot_be_is_refused(void **state) {
     config.samples = 4;
     config.rows = 0;
     refuse(config, TW_JOB, "batch is smaller than the number of workers");
-    config.rows = 1;
-    config.shard = TW_SHARD_OWN;
-    refuse(config, TW_UNSUPPORTED, "data.shard: own is not available yet");
+}
+
+/* All of a file, in an order of the slot's own each epoch; more slots than samples may be. */
+static void an_own_file_is_seen_whole_in_each_epoch(void **state) {
+    enum { N = 7, STEPS = 3 };
+    uint32_t *first = NULL;
+    for (uint32_t slot = 0; slot < 2; slot++) {
+        struct tw_sampler_config config = {
+            .shard = TW_SHARD_OWN, .seed = 5, .slot = slot, .slots = 9, .samples = N, .rows = N};
+        uint32_t *drawn = draw(config, STEPS);
+        for (int epoch = 0; epoch < STEPS; epoch++) {
+            uint32_t seen = 0;
+            for (int i = 0; i < N; i++)
+                seen |= 1u << drawn[epoch * N + i];
+            assert_int_equal(seen, (1u << N) - 1);
+        }
+        if (slot == 0)
+            first = drawn;
+        else
+            assert_memory_not_equal(first, drawn, STEPS * N * sizeof *drawn);
+        if (slot > 0)
+            free(drawn);
+    }
+    free(first);
 }
 
 static void steps_out_of_range_are_refused(void **state) {
@@ -237,6 +261,7 @@ int main(void) {
         cmocka_unit_test(another_seed_is_another_order),
         cmocka_unit_test(shares_of_a_batch),
         cmocka_unit_test(what_cannot_be_is_refused),
+        cmocka_unit_test(an_own_file_is_seen_whole_in_each_epoch),
         cmocka_unit_test(steps_out_of_range_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -89,7 +89,7 @@ static struct tw_shares *make(struct fixture *f, uint32_t slot, uint32_t width) 
     struct tw_shares_config config = {.unwanted = unwanted,
                                       .model = f->model,
                                       .weights = (const float *const *)f->weights,
-                                      .data = &f->data,
+                                      .data.all = &f->data,
                                       .seeds = {.sampling = 3},
                                       .batch = f->batch,
                                       .slot = slot,
@@ -394,7 +394,7 @@ static void what_cannot_be_is_refused(void **state) {
     fixture_init(&f);
     struct tw_shares_config config = {.model = f.model,
                                       .weights = (const float *const *)f.weights,
-                                      .data = &f.data,
+                                      .data.all = &f.data,
                                       .batch = SLOTS - 1, /* the last slot has no example */
                                       .slot = 4,
                                       .width = 4,

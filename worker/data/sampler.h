@@ -5,6 +5,9 @@
  * slot goes on to its own next epoch, in the middle of a step if need be, so that
  * every step of a slot has the same number of rows.
  *
+ * With data.shard fixed or own a slot has a part for the whole run, and an order of its own of it
+ * in each epoch.
+ *
  * Pure: a step's samples are a function of (mode, seed, slot, slots, n, rows, step) only.
  * What a sampler remembers is a cache; steps may be asked for in any order, again, or
  * never.
@@ -17,23 +20,24 @@
 
 struct tw_sampler_config {
     enum tw_data_shard shard; /* TW_SHARD_FIXED: the slot's part is samples s, s + M, ... of the
-                               * file for the whole run, in an order of its own each epoch */
+                               * file; TW_SHARD_OWN: all of a file of its own */
     uint64_t seed;
     uint32_t slot, slots; /* s < M */
-    uint32_t samples;     /* n */
+    uint32_t samples;     /* n; of TW_SHARD_OWN those of this slot */
     uint32_t rows;        /* of every step of this slot, >= 1: its share of the batch */
 };
 
 struct tw_sampler;
 
-/* TW_JOB: more slots than samples, no rows. TW_UNSUPPORTED: shard `own`. Memory:
- * two permutations, 8 n bytes. *out is the caller's. */
+/* TW_JOB: more slots than samples, no rows. Memory: two permutations, 8 n bytes. *out is the
+ * caller's. */
 enum tw_status tw_sampler_new(struct tw_sampler **out, const struct tw_sampler_config *config,
                               struct tw_error *error);
 
-/* From here on it is that of another slot, with so many rows: one sampler can serve all of them.
- * An order that all slots share is kept. */
-void tw_sampler_bind(struct tw_sampler *sampler, uint32_t slot, uint32_t rows);
+/* From here on it is that of another slot, with so many samples and rows: one sampler can serve all
+ * of them. An order that all slots share is kept. TW_NO_MEMORY. */
+enum tw_status tw_sampler_bind(struct tw_sampler *sampler, uint32_t slot, uint32_t samples,
+                               uint32_t rows, struct tw_error *error);
 
 /* NULL is fine. */
 void tw_sampler_free(struct tw_sampler *sampler);

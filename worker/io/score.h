@@ -19,8 +19,8 @@ struct tw_scorer {
     struct tw_metrics metrics;
 };
 
-/* For a model with layers, and data that fits it; both outlive the scorer. TW_NO_MEMORY. Fini in any
- * case. */
+/* For a model with layers, and data that fits it; both outlive the scorer. TW_NO_MEMORY. Fini in
+ * any case. */
 enum tw_status tw_scorer_init(struct tw_scorer *scorer, const struct tw_model *model,
                               const struct tw_dataset *data, struct tw_error *error);
 void tw_scorer_fini(struct tw_scorer *scorer);

@@ -186,7 +186,7 @@ static enum tw_status make_share(struct tw_shares *shares, uint32_t i, struct tw
         .seed = config->seeds.sampling,
         .slot = config->slot + i,
         .slots = config->slots,
-        .samples = config->data->count,
+        .samples = tw_train_data_of(&config->data, config->slot + i)->count,
         .rows = rows,
     };
     return tw_sampler_new(&shares->share[i].sampler, &sampler, error);
@@ -252,13 +252,17 @@ enum tw_status tw_shares_bind(struct tw_shares *shares, uint32_t slot, const flo
     config->slot = slot;
     config->weights = weights;
     shares->gathered = 0;
-    for (uint32_t i = 0; i < config->width; i++) {
+    enum tw_status status = TW_OK;
+    for (uint32_t i = 0; status == TW_OK && i < config->width; i++) {
         struct share *share = &shares->share[i];
         share->rows = tw_sampler_share(config->batch, config->slots, slot + i);
         if (share->sampler != NULL)
-            tw_sampler_bind(share->sampler, slot + i, share->rows);
+            status = tw_sampler_bind(share->sampler, slot + i,
+                                     tw_train_data_of(&config->data, slot + i)->count, share->rows,
+                                     error);
     }
-    enum tw_status status = make_nets(shares, error);
+    if (status == TW_OK)
+        status = make_nets(shares, error);
     for (int i = 0; i < 2; i++)
         if (shares->net[i] != NULL)
             tw_net_bind(shares->net[i], weights);
@@ -305,8 +309,8 @@ static uint64_t local_step(const struct tw_shares *shares, const struct leaf *le
 }
 
 /* Rows of the slot's next step will be asked for soon: the pages that they are in are read. */
-static void read_ahead(struct tw_shares *shares, const struct share *share, uint64_t step) {
-    const struct tw_dataset *data = shares->config.data;
+static void read_ahead(struct tw_shares *shares, const struct share *share,
+                       const struct tw_dataset *data, uint64_t step) {
     if (data->streams && tw_sampler_take(share->sampler, step + 1, shares->positions) == TW_OK)
         tw_dataset_ahead(data, shares->positions, (int)share->rows);
 }
@@ -325,12 +329,14 @@ static enum tw_status gather(struct tw_shares *shares, const struct leaf *leaf, 
     if (tw_sampler_take_part(share->sampler, step, &leaf->part, shares->positions) != TW_OK)
         return tw_error_set(error, TW_LIMIT, "the server gave step %llu, which has no samples",
                             (unsigned long long)step);
+    const struct tw_dataset *data =
+        tw_train_data_of(&shares->config.data, shares->config.slot + leaf->share);
     struct tw_batch *batch = tw_net_batch(leaf->net);
-    tw_dataset_gather(shares->config.data, shares->positions, (int)leaf->part.rows, batch);
+    tw_dataset_gather(data, shares->positions, (int)leaf->part.rows, batch);
     tw_augment_batch(&shares->config.augment, share->sampler, step, &leaf->part, shares->positions,
                      batch);
     if (leaf->part.first == 0) /* the first one asks for all of them */
-        read_ahead(shares, share, step);
+        read_ahead(shares, share, data, step);
     return TW_OK;
 }
 

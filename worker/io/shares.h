@@ -34,14 +34,14 @@
 #define TW_WORKER_IO_SHARES_H
 
 #include "worker/data/augment.h"
-#include "worker/data/dataset.h"
+#include "worker/data/own.h"
 #include "worker/data/sampler.h"
 #include "worker/nn/net.h"
 
 struct tw_shares_config {
-    const struct tw_model *model;  /* outlives the shares, as do the two below */
-    const float *const *weights;   /* [tensors]: the values are read at each step */
-    const struct tw_dataset *data; /* NULL: the model is an objective */
+    const struct tw_model *model; /* outlives the shares, as do the two below */
+    const float *const *weights;  /* [tensors]: the values are read at each step */
+    struct tw_train_data data;    /* none: the model is an objective */
     enum tw_data_shard shard;
     struct tw_seeds seeds;
     struct tw_augment augment;   /* of the samples; zeros: none */

@@ -69,20 +69,39 @@ static enum tw_status check_job(const struct tw_worker_config *config, struct tw
 
 static enum tw_status load_data(struct trainee *trainee, struct tw_error *error) {
     const struct tw_job *job = trainee->config->job;
-    bool evaluator = trainee->config->evaluator;
+    bool evaluator = trainee->config->evaluator, own = job->shard == TW_SHARD_OWN;
 
     if (!job->has_train)
         return TW_OK;
     struct tw_data_needs needs = tw_model_needs(trainee->model);
+    unsigned wanted = evaluator ? TW_WANT_TEST : own ? 0 : TW_WANT_TRAIN;
     enum tw_status status =
-        tw_datasets_open(&trainee->datasets, job, &needs,
-                         TW_WANT_SOON | (evaluator ? TW_WANT_TEST : TW_WANT_TRAIN), error);
+        tw_datasets_open(&trainee->datasets, job, &needs, TW_WANT_SOON | wanted, error);
     if (status != TW_OK)
         return status;
     trainee->epoch_samples = trainee->datasets.train_samples;
     trainee->data = evaluator ? trainee->datasets.test : trainee->datasets.train;
-    note(trainee, "%u samples from %s", trainee->data->count, trainee->data->samples_name);
+    if (trainee->data != NULL)
+        note(trainee, "%u samples from %s", trainee->data->count, trainee->data->samples_name);
     return TW_OK;
+}
+
+/* Files of its own a worker opens when it knows which slots it has. */
+static enum tw_status load_own_data(struct trainee *trainee, struct tw_error *error) {
+    const struct tw_job *job = trainee->config->job;
+    const struct talweg_place *place = &trainee->place;
+
+    if (!job->has_train || job->shard != TW_SHARD_OWN)
+        return TW_OK;
+    struct tw_data_needs needs = tw_model_needs(trainee->model);
+    enum tw_status status =
+        tw_datasets_open_own(&trainee->datasets, job, &needs, place->slot, place->width, error);
+    for (uint32_t i = 0; status == TW_OK && i < place->width; i++) {
+        trainee->data = trainee->datasets.own[i];
+        note(trainee, "slot %u: %u samples from %s", place->slot + i, trainee->data->count,
+             trainee->data->samples_name);
+    }
+    return status;
 }
 
 static enum tw_status allocate_weights(struct trainee *trainee, struct tw_error *error) {
@@ -195,7 +214,7 @@ static enum tw_status make_shares(struct trainee *trainee, struct tw_error *erro
     struct tw_shares_config config = {
         .model = trainee->model,
         .weights = trainee->weights,
-        .data = trainee->data,
+        .data = tw_datasets_train(&trainee->datasets),
         .shard = job->shard,
         .seeds = job->seeds,
         .augment = tw_augment_of(job),
@@ -268,10 +287,12 @@ static void slow_down(struct trainee *trainee) {
 }
 
 static enum tw_status train(struct trainee *trainee, struct tw_error *error) {
-    enum tw_status status = make_shares(trainee, error);
+    enum tw_status status = load_own_data(trainee, error);
     uint64_t step = 0;
     int result = TALWEG_OK;
 
+    if (status == TW_OK)
+        status = make_shares(trainee, error);
     slow_down(trainee);
     while (status == TW_OK) {
         result = talweg_pull(trainee->talweg, &step);
