@@ -327,8 +327,8 @@ static void work_of_worker(struct cluster *c, struct virtual_worker *w) {
         event.kind = TW_CLIENT_ON_PULL;
     } else if (w->evaluator) {
         event.kind = TW_CLIENT_ON_REPORT;
-        event.loss = (double)w->weights[0][0];
-        event.accuracy = NAN;
+        event.values = tw_metric_values_none();
+        event.values.loss = (double)w->weights[0][0];
     } else {
         if (w->computed != w->client.held.position)
             compute(c, w);
