@@ -10,6 +10,9 @@
 #include "cli/args_variant.h"
 #include "cli/blas_core.h"
 #include "cli/command.h"
+#include "cli/delay_file.h"
+#include "cli/explainer.h"
+#include "cli/run_file.h"
 #include "cli/run_folder.h"
 #include "cli/sim_quantity.h"
 #include "cli/sim_replicas.h"
@@ -20,6 +23,11 @@
 enum { MISHAPS_MAX = 256 };
 
 struct sim_options {
+    const char *from;      /* RUN, or NULL */
+    char job[TW_PATH_MAX]; /* of that run */
+    bool asks;             /* for a simulation, by any option but --from and --json */
+    struct tw_text law;    /* fitted to it */
+    struct tw_delay_times delay_times, service_times;
     const char *out;
     bool dry;
     struct tw_args_variant delay, service;
@@ -33,6 +41,7 @@ struct sim_options {
 
 enum {
     KEY_OUT = 0x200,
+    KEY_FROM,
     KEY_SERVERS,
     KEY_WORKERS,
     KEY_MODE,
@@ -49,6 +58,10 @@ enum {
 };
 
 static const struct argp_option options[] = {
+    {"from", KEY_FROM, "RUN", 0,
+     "Instead of JOB: explain this recorded run, and simulate its job with a law that is fitted to "
+     "it if anything else is asked for",
+     1},
     {"servers", KEY_SERVERS, "S", 0, "Virtual servers (cluster.servers)", 1},
     {"workers", KEY_WORKERS, "N", 0, "Virtual workers (cluster.workers)", 1},
     {"mode", KEY_MODE, "MODE", 0, "Consistency, such as sync or async (consistency.mode)", 1},
@@ -79,16 +92,21 @@ static const char doc[] =
     "Trains the job in one process and in virtual time: the servers' and workers' own code,"
     " driven by a clock that jumps from one event to the next. Data, gradients and updates are"
     " real; how long things take is a matter of the options. Leaves a run directory as `talweg run`"
-    " does: log, replay and timeline work on it."
+    " does: log, replay and timeline work on it.\n\n"
+    "With --from RUN, a recorded run: makes its order again from what its lead was told, compares"
+    " that with order.log record for record, and fits a delay law to its workers' steps. With any"
+    " other option, such as --workers 64, the run's job is then simulated with that law."
     "\v"
     "Laws of --delay and --service: constant, exponential, shifted_exponential, pareto, gamma,\n"
-    "heterogeneous_gamma, two_state. 'talweg help laws' has their options.\n"
+    "heterogeneous_gamma, two_state, trace. 'talweg help laws' has their options.\n"
     "\n"
     "Examples:\n"
     "  talweg sim examples/fashion-mnist-softmax.yaml --workers 64 --mode async\n"
     "  talweg sim job.yaml --workers 1000 --mode backup:50 --delay exponential\n"
     "  talweg sim job.yaml --workers 8 --mode ssp:3 --net 50us,10Gbit --fail 3@20+5\n"
     "  talweg sim job.yaml --workers 8 --mode async --replicas 100 --json\n"
+    "  talweg sim --from runs/job-20261122T005534Z\n"
+    "  talweg sim --from runs/job-20261122T005534Z --workers 64 --dry\n"
     "\n"
     "The delays have random numbers of their own: another law, or another --delay-seed,\n"
     "never changes what data a worker sees. docs/simulator.md has the model of time.\n"
@@ -119,9 +137,20 @@ static error_t read_parameters(struct tw_args *args, struct sim_options *own, co
     return 0;
 }
 
+static error_t take_run(struct tw_args *args, struct sim_options *own, char *run) {
+    if (own->from)
+        return tw_args_wrong(args, "--from is given twice");
+    if (tw_path_join(own->job, sizeof own->job, run, "job.yaml"))
+        return tw_args_wrong(args, "--from: this path is too long");
+    own->from = run;
+    args->job = own->job;
+    return 0;
+}
+
 static error_t parse_own(int key, char *text, struct argp_state *state) {
     struct tw_args *args = state->input;
     struct sim_options *own = args->own;
+    own->asks = own->asks || (key >= KEY_DELAY && key <= KEY_SEED);
     switch (key) {
     case KEY_DELAY:
         return tw_args_variant_split(args, &own->delay, "--delay", text);
@@ -149,7 +178,7 @@ static error_t parse_own(int key, char *text, struct argp_state *state) {
 static error_t check_options(struct tw_args *args, struct sim_options *own) {
     if (own->dry && own->out)
         return tw_args_wrong(args, "--dry writes nothing, --out says where to: give one");
-    if (own->delay.variant.name)
+    if (own->delay.variant.name || own->from)
         return 0;
     return tw_args_variant_split(args, &own->delay, "--delay", "gamma:cv=0.1");
 }
@@ -158,11 +187,14 @@ static error_t parse(int key, char *text, struct argp_state *state) {
     struct tw_args *args = state->input;
     struct sim_options *own = args->own;
     switch (key) {
+    case KEY_FROM:
+        return take_run(args, own, text);
     case KEY_OUT:
+        own->asks = true;
         own->out = text;
         return *text ? 0 : tw_args_wrong(args, "--out: the name of a directory is missing");
     case KEY_DRY:
-        own->dry = true;
+        own->asks = own->dry = true;
         return 0;
     case KEY_SERVERS:
         return tw_args_set(args, "cluster.servers", text, "--servers");
@@ -195,6 +227,13 @@ static void watch_signals(void) {
 
 /* ---- the laws ---- */
 
+/* The times of a law that has a file. */
+static enum tw_status read_times(struct tw_delay *law, struct tw_delay_times *times,
+                                 struct tw_error *error) {
+    law->options.times = times;
+    return law->options.file ? tw_delay_file_read(law->options.file, times, error) : TW_OK;
+}
+
 /* What would be averaged is infinite. */
 static enum tw_status check_means(const struct sim_options *own, const struct tw_simulation *of,
                                   struct tw_error *error) {
@@ -206,17 +245,20 @@ static enum tw_status check_means(const struct sim_options *own, const struct tw
                         service ? "--service" : "--delay");
 }
 
-static enum tw_status find_laws(const struct sim_options *own, struct tw_simulation *out,
+static enum tw_status find_laws(struct sim_options *own, struct tw_simulation *out,
                                 struct tw_error *error) {
     uint64_t seed = own->seeded ? own->seed : out->checked->job->seed;
     enum tw_status status = tw_delay_find(&out->delay, &own->delay.variant, seed, error);
     if (status == TW_OK && own->service.variant.name)
         status = tw_delay_find(&out->service, &own->service.variant, seed, error);
-    if (status == TW_OK)
-        status = check_means(own, out, error);
-    if (status != TW_OK)
+    if (status != TW_OK) {
         error->status = TW_USAGE;
-    return status;
+        return status;
+    }
+    status = read_times(&out->delay, &own->delay_times, error);
+    if (status == TW_OK && out->service.law)
+        status = read_times(&out->service, &own->service_times, error);
+    return status ? status : check_means(own, out, error);
 }
 
 /* ---- what people read ---- */
@@ -368,7 +410,7 @@ static int simulate_all(const struct tw_args *args, struct tw_simulation *simula
 
 static int simulate_checked(struct tw_args *args, char **again,
                             const struct tw_checked_job *checked) {
-    const struct sim_options *own = args->own;
+    struct sim_options *own = args->own;
     const struct tw_job *job = checked->job;
     struct tw_error error;
     struct tw_simulation simulation = {
@@ -394,10 +436,72 @@ static int simulate_checked(struct tw_args *args, char **again,
     return own->replicas ? simulate_all(args, &simulation) : simulate_once(args, &simulation);
 }
 
+/* ---- a run explained ---- */
+
+/* Unless --delay says another. */
+static enum tw_status take_law(struct tw_args *args, struct sim_options *own,
+                               const struct tw_explained *explained, struct tw_error *error) {
+    if (own->delay.variant.name)
+        return TW_OK;
+    if (!explained->has_fit)
+        return tw_error_set(error, TW_DATA, "--from %s: %s; say --delay", own->from,
+                            explained->no_fit.text);
+    tw_explained_law(explained, &own->law);
+    if (own->law.failed || tw_args_variant_split(args, &own->delay, "--delay", own->law.at))
+        return tw_error_set(error, TW_NO_MEMORY, "out of memory");
+    return TW_OK;
+}
+
+static int tell_explained(const struct tw_args *args, const struct tw_explained *explained) {
+    const struct sim_options *own = args->own;
+    struct tw_text text = {0};
+    tw_explained_text(explained, own->from, &text);
+    if (!text.failed)
+        fwrite(text.at, 1, text.size, args->json || own->asks ? stderr : stdout);
+    tw_text_clear(&text);
+    if (args->json && !own->asks) {
+        tw_explained_json(explained, own->from, &text);
+        if (!text.failed)
+            fwrite(text.at, 1, text.size, stdout);
+    }
+    bool good = !text.failed && fflush(stdout) == 0;
+    tw_text_fini(&text);
+    return good && !explained->differs ? TW_EXIT_DONE : TW_EXIT_FAILED;
+}
+
+/* What there is to say of the run itself; the law, if a simulation follows. */
+static int explain(struct tw_args *args) {
+    struct sim_options *own = args->own;
+    struct tw_explained explained = {.inputs = 0};
+    struct tw_checked_job recorded = {0};
+    struct tw_error error;
+    int code;
+    if (tw_run_check(own->from, &error) ||
+        tw_checked_job_load(&recorded, own->job, NULL, 0, TW_CHECK_TRAIN, &error) ||
+        tw_explain(own->from, &recorded, &explained, &error))
+        code = tw_command_refuse(args, &error);
+    else
+        code = tell_explained(args, &explained);
+    if (code == TW_EXIT_DONE && own->asks && take_law(args, own, &explained, &error))
+        code = tw_command_fail(args, NULL, &error);
+    tw_explained_fini(&explained);
+    tw_checked_job_fini(&recorded);
+    return code;
+}
+
+static int load_and_simulate(struct tw_args *args, char **again) {
+    struct tw_checked_job checked;
+    struct tw_error error;
+    if (tw_checked_job_load(&checked, args->job, args->settings, args->count, TW_CHECK_ALL, &error))
+        return tw_command_fail(args, NULL, &error);
+    int code = simulate_checked(args, again, &checked);
+    tw_checked_job_fini(&checked);
+    return code;
+}
+
 int tw_cmd_sim(int argc, char **argv) {
     struct tw_args args;
     struct sim_options own = {.bandwidth = (double)INFINITY};
-    struct tw_checked_job checked;
     struct tw_error error;
     char **again = tw_blas_core_arguments(argc, argv);
     int code;
@@ -410,16 +514,18 @@ int tw_cmd_sim(int argc, char **argv) {
     } else if (!again) {
         tw_error_set(&error, TW_NO_MEMORY, "out of memory");
         code = tw_command_fail(&args, NULL, &error);
-    } else if (tw_checked_job_load(&checked, args.job, args.settings, args.count, TW_CHECK_ALL,
-                                   &error)) {
-        code = tw_command_fail(&args, NULL, &error);
     } else {
-        code = simulate_checked(&args, again, &checked);
-        tw_checked_job_fini(&checked);
+        own.asks = own.asks || args.count || !own.from;
+        code = own.from ? explain(&args) : TW_EXIT_DONE;
+        if (code == TW_EXIT_DONE && own.asks)
+            code = load_and_simulate(&args, again);
     }
     free(again);
     tw_args_variant_fini(&own.delay);
     tw_args_variant_fini(&own.service);
+    tw_delay_times_fini(&own.delay_times);
+    tw_delay_times_fini(&own.service_times);
+    tw_text_fini(&own.law);
     tw_args_fini(&args);
     return code;
 }

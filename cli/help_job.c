@@ -71,6 +71,7 @@ static const char keys[] =
     "  trace.on             whether trace.log is written: times, hashes, sums of squares\n"
     "  trace.hash_every     updates between two hashes of the weights; default 100\n"
     "  trace.sums_every     updates between two sums of squares; default 25\n"
+    "  trace.inputs         whether what the lead was told is kept; default true\n"
     "  checkpoint           {every: 0, seconds: 60, keep: 2}: updates or seconds between two\n"
     "                       (0: not by these), and how many are kept; see `talweg run --resume`\n"
     "  worker.blas_core     OpenBLAS core, such as Haswell, for the same bits everywhere\n";

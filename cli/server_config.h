@@ -12,4 +12,20 @@
  * data. */
 struct tw_server_config tw_server_config_of(const struct tw_checked_job *checked);
 
+/* Which chunks each server has, and the memory of each. */
+struct tw_server_plan {
+    struct tw_layout layout;
+    struct tw_chunk *chunks;
+    struct tw_memory_plan *memory; /* [servers] */
+};
+
+/* TW_LIMIT: too many chunks; TW_JOB: memory.inflight is too small; TW_NO_MEMORY. The caller frees
+ * with tw_server_plan_fini(), also after a failure. */
+enum tw_status tw_server_plan_make(struct tw_server_plan *plan,
+                                   const struct tw_checked_job *checked,
+                                   const struct tw_server_config *server, struct tw_error *error);
+
+/* Harmless on zeros. */
+void tw_server_plan_fini(struct tw_server_plan *plan);
+
 #endif

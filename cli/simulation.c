@@ -32,9 +32,7 @@ struct simulating {
     struct tw_datasets data;
     struct tw_shares *shares; /* of all workers in turn */
     struct tw_scorer scorer;
-    struct tw_layout layout;
-    struct tw_chunk *chunks;
-    struct tw_memory_plan *plans; /* [servers] */
+    struct tw_server_plan plan;
     struct tw_world *world;
     char numerics[TW_NUMERICS_MAX + 1];
 
@@ -125,6 +123,12 @@ static void on_record(void *context, const struct tw_record *record, uint64_t no
     tw_trace_record(&s->trace, record, now_ns);
     if (s->order.used > ORDER_BYTES)
         tw_order_writer_flush(&s->order);
+}
+
+static void on_input(void *context, const struct tw_sequencer_event *input, uint64_t now_ns) {
+    struct simulating *s = context;
+    if (s->has_order)
+        tw_trace_input(&s->trace, input, now_ns);
 }
 
 static void on_served(void *context, uint32_t rank, uint64_t position, uint64_t now_ns) {
@@ -231,24 +235,6 @@ static enum tw_status load_data(struct simulating *s, struct tw_error *error) {
     return tw_datasets_open(&s->data, s->job, &needs, TW_WANT_TRAIN | TW_WANT_TEST, error);
 }
 
-static enum tw_status make_layout(struct simulating *s, struct tw_error *error) {
-    const struct tw_tensor_list *list = &s->of->checked->model->list;
-    uint32_t chunks = tw_layout_count(list, s->job->chunk_bytes);
-    uint32_t servers = (uint32_t)s->job->servers;
-    if (!chunks)
-        return tw_error_set(error, TW_LIMIT, "the model has more chunks than can be numbered");
-    s->chunks = calloc(chunks, sizeof(*s->chunks));
-    s->plans = calloc(servers, sizeof(*s->plans));
-    if (!s->chunks || !s->plans)
-        return tw_error_set(error, TW_NO_MEMORY, "no memory for a list of %u chunks", chunks);
-    enum tw_status status =
-        tw_layout_init(&s->layout, list, s->job->chunk_bytes, servers, s->chunks, error);
-    for (uint32_t i = 0; status == TW_OK && i < servers; i++)
-        status = tw_memory_plan(s->job, &s->layout, i, &s->server.dial, s->server.turns,
-                                s->server.turn_count, &s->plans[i], error);
-    return status;
-}
-
 static enum tw_status make_workers(struct simulating *s, struct tw_error *error) {
     const struct tw_checked_job *checked = s->of->checked;
     struct tw_shares_config config = {
@@ -280,7 +266,7 @@ static enum tw_status make_world(struct simulating *s, struct tw_error *error) {
     enum tw_loss_action loss = s->job->on_worker_loss.action;
     static const uint8_t id[TW_JOB_ID_BYTES];
     struct tw_world_config config = {
-        .plans = s->plans,
+        .plans = s->plan.memory,
         .list = &of->checked->model->list,
         .epoch_samples = s->server.train_samples,
         .numerics = tw_numerics_id(s->numerics),
@@ -302,13 +288,16 @@ static enum tw_status make_world(struct simulating *s, struct tw_error *error) {
                     .begins = begins,
                     .record = on_record,
                     .event = on_event,
+                    .input = on_input,
                     .served = on_served,
                     .stops = stops},
     };
     /* Two connections of everybody, twice: of a process that dies, and of the next. */
     uint32_t connections = 4 * ((uint32_t)s->job->workers + 1);
-    tw_server_node_config(&s->server, &s->layout, &s->plans[0], id, connections, &config.node);
+    tw_server_node_config(&s->server, &s->plan.layout, &s->plan.memory[0], id, connections,
+                          &config.node);
     config.node.sequencer.checkpoint_every = 0; /* nothing is saved on the way */
+    config.node.tells_inputs = config.node.tells_inputs && s->has_order;
     if (!s->has_order)
         config.node.shard.hash_every = config.node.shard.sums_every = 0;
     return tw_world_new(&s->world, &config, error);
@@ -324,13 +313,13 @@ static enum tw_status open_directory(struct simulating *s, struct tw_error *erro
     if (status == TW_OK)
         status = tw_order_writer_open(&s->order, out, width, -1, error);
     s->has_order = status == TW_OK;
-    return status == TW_OK ? tw_trace_open(&s->trace, s->job, out, 0, error) : status;
+    return status == TW_OK ? tw_trace_open(&s->trace, s->job, out, false, 0, error) : status;
 }
 
 static enum tw_status set_up(struct simulating *s, struct tw_error *error) {
     enum tw_status status = load_data(s, error);
     if (status == TW_OK)
-        status = make_layout(s, error);
+        status = tw_server_plan_make(&s->plan, s->of->checked, &s->server, error);
     if (status == TW_OK)
         status = make_workers(s, error);
     if (status == TW_OK)
@@ -348,8 +337,7 @@ static void tear_down(struct simulating *s) {
     tw_world_free(s->world);
     tw_scorer_fini(&s->scorer);
     tw_shares_free(s->shares);
-    free(s->chunks);
-    free(s->plans);
+    tw_server_plan_fini(&s->plan);
     tw_datasets_close(&s->data);
 }
 
@@ -380,7 +368,7 @@ static void blame_run(struct simulating *s, const struct tw_error *error) {
 /* To the run directory, or only to their SHA-256. */
 static enum tw_status save(struct simulating *s, struct tw_error *error) {
     struct tw_result *result = s->result;
-    size_t elements = (size_t)s->layout.elements;
+    size_t elements = (size_t)s->plan.layout.elements;
     const char *path = s->has_directory ? s->directory.model_path : NULL;
     const char *ema = s->has_directory ? s->directory.ema_path : NULL;
     float *weights = malloc(elements * sizeof(float));

@@ -10,6 +10,7 @@
 struct value {
     uint64_t count; /* also times and hashes */
     double real;
+    const struct tw_trace_data *data;
 };
 
 static struct value value_of(const struct tw_trace_entry *entry,
@@ -22,10 +23,17 @@ static struct value value_of(const struct tw_trace_entry *entry,
         value.count = narrow;
     } else if (field->type == TW_TRACE_REAL) {
         memcpy(&value.real, at, sizeof value.real);
+    } else if (field->type == TW_TRACE_BYTES) {
+        value.data = (const struct tw_trace_data *)(const void *)at;
     } else {
         memcpy(&value.count, at, sizeof value.count);
     }
     return value;
+}
+
+static void add_hex(struct tw_text *out, const struct tw_trace_data *data) {
+    for (uint32_t i = 0; i < data->size; i++)
+        tw_text_add(out, "%02x", data->at[i]);
 }
 
 /* ---- text ---- */
@@ -48,6 +56,9 @@ static void add_for_people(struct tw_text *out, const struct tw_trace_field *fie
         break;
     case TW_TRACE_REAL:
         tw_text_add(out, "%.9g", value.real);
+        break;
+    case TW_TRACE_BYTES:
+        add_hex(out, value.data);
         break;
     }
 }
@@ -99,6 +110,8 @@ static void add_columns(struct tw_text *out, const struct tw_trace_entry *entry)
                 tw_text_add_real(out, value.real);
             else if (field->type == TW_TRACE_BITS)
                 tw_text_add(out, "%016" PRIx64, value.count);
+            else if (field->type == TW_TRACE_BYTES)
+                add_hex(out, value.data);
             else if (field->type != TW_TRACE_TIME || value.count)
                 tw_text_add(out, "%" PRIu64, value.count);
         }
@@ -125,6 +138,11 @@ static void write_field(struct tw_json *json, const struct tw_trace_field *field
     } else if (field->type == TW_TRACE_BITS) {
         snprintf(bits, sizeof bits, "%016" PRIx64, value.count);
         tw_json_string(json, field->name, bits);
+    } else if (field->type == TW_TRACE_BYTES) {
+        struct tw_text hex = {0};
+        add_hex(&hex, value.data);
+        tw_json_string(json, field->name, hex.size && !hex.failed ? hex.at : "");
+        tw_text_fini(&hex);
     } else if (field->type == TW_TRACE_TIME && value.count == 0) {
         tw_json_null(json, field->name);
     } else {

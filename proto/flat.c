@@ -55,6 +55,11 @@ static bool take_number(const ProtobufCFieldDescriptor *field, const void *at,
         piece->wire = *(const double *)at == 0 ? -1 : WIRE_FIXED64;
         memcpy(&piece->value, at, sizeof piece->value);
         return true;
+    case PROTOBUF_C_TYPE_BYTES:
+        piece->value = 0;
+        if (((const ProtobufCBinaryData *)at)->len)
+            return false;
+        break;
     default:
         return false;
     }

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "proto/trace_log_pack.h"
 #include "proto/varint.h"
@@ -16,10 +17,12 @@ struct tw_trace_reader {
 };
 
 size_t tw_trace_pack(const struct tw_trace_entry *entry, unsigned char *out) {
-    size_t size = tw_trace_message_pack(entry, out + 1);
-    assert(size < 128 && 1 + size <= TW_TRACE_ENTRY_MAX); /* its length is one byte */
-    out[0] = (unsigned char)size;
-    return 1 + size;
+    unsigned char message[TW_TRACE_ENTRY_MAX];
+    size_t size = tw_trace_message_pack(entry, message);
+    size_t head = tw_varint_put(out, size);
+    assert(head + size <= TW_TRACE_ENTRY_MAX);
+    memcpy(out + head, message, size);
+    return head + size;
 }
 
 enum tw_status tw_trace_reader_new(struct tw_trace_reader **out, tw_byte_source *source,

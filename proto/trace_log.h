@@ -27,6 +27,7 @@ enum tw_trace_kind {
     TW_TRACE_UPDATE,
     TW_TRACE_SUMS,
     TW_TRACE_HASH,
+    TW_TRACE_INPUT,
 };
 
 struct tw_trace_header {
@@ -34,6 +35,7 @@ struct tw_trace_header {
     uint64_t unix_ns; /* when the times begin */
     uint32_t workers, slots, servers;
     uint64_t hash_every, sums_every;
+    uint32_t inexact; /* 1: workers with different numerics ids may mix */
 };
 
 /* Times: nanoseconds since the header, on the lead's monotonic clock; 0: not measured. */
@@ -60,6 +62,44 @@ struct tw_trace_hash {
     uint64_t version, hash;
 };
 
+/* What the lead's sequencer was told; the numbers are those of the file. */
+enum tw_trace_input_kind {
+    TW_INPUT_JOIN = 1,
+    TW_INPUT_ATTACHED,
+    TW_INPUT_LOST,
+    TW_INPUT_READY,
+    TW_INPUT_WANT,
+    TW_INPUT_SUMS,
+    TW_INPUT_SQUARES,
+    TW_INPUT_EVALUATOR,
+    TW_INPUT_ASK,
+    TW_INPUT_EVALUATED,
+    TW_INPUT_TURN,
+    TW_INPUT_EVICT,
+    TW_INPUT_CHECKPOINT,
+    TW_INPUT_SAVED,
+    TW_INPUT_RESUME,
+    TW_INPUT_STOP,
+};
+
+#define TW_TRACE_DATA_MAX 176u /* two exact sums, with a byte each; or a numerics id */
+
+struct tw_trace_data {
+    uint32_t size;
+    unsigned char at[TW_TRACE_DATA_MAX];
+};
+
+/* docs/trace-log.md says which kind has which fields; the others are 0. */
+struct tw_trace_input {
+    uint64_t sequence, time; /* sequence: from 1, without gaps */
+    uint32_t kind, rank, shard, incarnation;
+    uint64_t step, read, examples, correct, regather;
+    double loss;
+    uint32_t flag, tensor;
+    uint64_t number;
+    struct tw_trace_data data;
+};
+
 struct tw_trace_entry {
     enum tw_trace_kind kind;
     union {
@@ -69,6 +109,7 @@ struct tw_trace_entry {
         struct tw_trace_update update;
         struct tw_trace_sums sums;
         struct tw_trace_hash hash;
+        struct tw_trace_input input;
     };
 };
 
@@ -80,6 +121,7 @@ enum tw_trace_type {
     TW_TRACE_TIME,    /* nanoseconds; 0: not measured */
     TW_TRACE_BITS,    /* a hash */
     TW_TRACE_REAL,    /* double */
+    TW_TRACE_BYTES,   /* struct tw_trace_data */
 };
 
 struct tw_trace_field {
@@ -101,7 +143,7 @@ const struct tw_trace_shape *tw_trace_shape(enum tw_trace_kind kind);
 /* ---- bytes ---- */
 
 /* No entry that is written has more bytes, its length in front included. */
-#define TW_TRACE_ENTRY_MAX 128u
+#define TW_TRACE_ENTRY_MAX 400u
 
 /* Writes an entry, its length in front; `out` has room for TW_TRACE_ENTRY_MAX. Returns how
  * many bytes. */

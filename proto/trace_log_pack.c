@@ -10,9 +10,10 @@
 #include "proto/arena.h"
 #include "proto/flat.h"
 #include "proto/trace_log.pb-c.h"
+#include "proto/varint.h"
 
 static_assert((int)TW_TRACE_HEADER == (int)TALWEG__TRACE__ENTRY__BODY_HEADER &&
-                  (int)TW_TRACE_HASH == (int)TALWEG__TRACE__ENTRY__BODY_HASH,
+                  (int)TW_TRACE_INPUT == (int)TALWEG__TRACE__ENTRY__BODY_INPUT,
               "kinds are numbered as the fields of Entry");
 
 #define FIELD(type, body, message, name)                                                           \
@@ -25,12 +26,13 @@ static_assert((int)TW_TRACE_HEADER == (int)TALWEG__TRACE__ENTRY__BODY_HEADER &&
 #define TIME(...) FIELD(TW_TRACE_TIME, __VA_ARGS__)
 #define BITS(...) FIELD(TW_TRACE_BITS, __VA_ARGS__)
 #define REAL(...) FIELD(TW_TRACE_REAL, __VA_ARGS__)
+#define BYTES(...) FIELD(TW_TRACE_BYTES, __VA_ARGS__)
 
 static const struct tw_trace_field header[] = {
     COUNT32(header, Header, format),   COUNT(header, Header, unix_ns),
     COUNT32(header, Header, workers),  COUNT32(header, Header, slots),
     COUNT32(header, Header, servers),  COUNT(header, Header, hash_every),
-    COUNT(header, Header, sums_every),
+    COUNT(header, Header, sums_every), COUNT32(header, Header, inexact),
 };
 static const struct tw_trace_field worker[] = {
     COUNT32(worker, Worker, slot),  COUNT(worker, Worker, step), TIME(worker, Worker, received),
@@ -57,29 +59,58 @@ static const struct tw_trace_field hash[] = {
     BITS(hash, Hash, hash),
 };
 
+static const struct tw_trace_field input[] = {
+    COUNT(input, Input, sequence), TIME(input, Input, time),
+    COUNT32(input, Input, kind),   COUNT32(input, Input, rank),
+    COUNT32(input, Input, shard),  COUNT32(input, Input, incarnation),
+    COUNT(input, Input, step),     COUNT(input, Input, read),
+    COUNT(input, Input, examples), COUNT(input, Input, correct),
+    COUNT(input, Input, regather), REAL(input, Input, loss),
+    COUNT32(input, Input, flag),   COUNT32(input, Input, tensor),
+    COUNT(input, Input, number),   BYTES(input, Input, data),
+};
+
 #define SHAPE(number, name, fields) [number] = {name, sizeof fields / sizeof fields[0], fields}
 static const struct tw_trace_shape shapes[] = {
     SHAPE(TW_TRACE_HEADER, "HEADER", header), SHAPE(TW_TRACE_WORKER, "WORKER", worker),
     SHAPE(TW_TRACE_SLOT, "SLOT", slot),       SHAPE(TW_TRACE_UPDATE, "UPDATE", update),
     SHAPE(TW_TRACE_SUMS, "SUMS", sums),       SHAPE(TW_TRACE_HASH, "HASH", hash),
+    SHAPE(TW_TRACE_INPUT, "INPUT", input),
 };
 #undef SHAPE
 
 const struct tw_trace_shape *tw_trace_shape(enum tw_trace_kind kind) {
-    bool known = kind >= TW_TRACE_HEADER && kind <= TW_TRACE_HASH;
+    bool known = kind >= TW_TRACE_HEADER && kind <= TW_TRACE_INPUT;
     return known ? &shapes[kind] : NULL;
 }
 
-/* Copies the fields of a kind, in one of two directions. */
-static void copy_fields(enum tw_trace_kind kind, struct tw_trace_entry *entry, void *message,
+static bool copy_data(struct tw_trace_data *ours, ProtobufCBinaryData *theirs, bool pack) {
+    if (pack) {
+        *theirs = (ProtobufCBinaryData){.len = ours->size, .data = ours->at};
+        return true;
+    }
+    if (theirs->len > TW_TRACE_DATA_MAX)
+        return false;
+    ours->size = (uint32_t)theirs->len;
+    if (ours->size)
+        memcpy(ours->at, theirs->data, ours->size);
+    return true;
+}
+
+/* Copies the fields of a kind, in one of two directions. False: it has too much data. */
+static bool copy_fields(enum tw_trace_kind kind, struct tw_trace_entry *entry, void *message,
                         bool pack) {
     const struct tw_trace_shape *shape = tw_trace_shape(kind);
     for (size_t i = 0; i < shape->count; i++) {
         const struct tw_trace_field *field = &shape->field[i];
         void *ours = (char *)entry + field->offset, *theirs = (char *)message + field->wire;
         size_t size = field->type == TW_TRACE_COUNT32 ? sizeof(uint32_t) : sizeof(uint64_t);
-        memcpy(pack ? theirs : ours, pack ? ours : theirs, size);
+        if (field->type != TW_TRACE_BYTES)
+            memcpy(pack ? theirs : ours, pack ? ours : theirs, size);
+        else if (!copy_data(ours, theirs, pack))
+            return false;
     }
+    return true;
 }
 
 static_assert(sizeof(double) == sizeof(uint64_t), "a real is as large as a count");
@@ -94,6 +125,7 @@ union message {
     Talweg__Trace__Update update;
     Talweg__Trace__Sums sums;
     Talweg__Trace__Hash hash;
+    Talweg__Trace__Input input;
 };
 
 static const ProtobufCMessageDescriptor *const descriptors[] = {
@@ -103,6 +135,7 @@ static const ProtobufCMessageDescriptor *const descriptors[] = {
     [TW_TRACE_UPDATE] = &talweg__trace__update__descriptor,
     [TW_TRACE_SUMS] = &talweg__trace__sums__descriptor,
     [TW_TRACE_HASH] = &talweg__trace__hash__descriptor,
+    [TW_TRACE_INPUT] = &talweg__trace__input__descriptor,
 };
 
 /* An Entry has nothing but its body: key, length, fields. */
@@ -111,11 +144,11 @@ size_t tw_trace_message_pack(const struct tw_trace_entry *entry, unsigned char *
     struct tw_trace_entry copy = *entry;
     protobuf_c_message_init(descriptors[entry->kind], &message);
     copy_fields(entry->kind, &copy, &message, true);
-    size_t body = tw_flat_pack(&message.base, out + 2);
-    assert(body < 128); /* its length is one byte */
+    size_t body = tw_flat_pack(&message.base, NULL);
     out[0] = (unsigned char)(entry->kind << 3 | 2);
-    out[1] = (unsigned char)body;
-    return 2 + body;
+    size_t head = 1 + tw_varint_put(out + 1, body);
+    assert(head + body <= TW_TRACE_ENTRY_MAX - 2);
+    return head + tw_flat_pack(&message.base, out + head);
 }
 
 /* ---- unpacking ---- */
@@ -141,7 +174,7 @@ enum tw_status tw_trace_message_unpack(struct tw_trace_arena *arena, const unsig
         return tw_error_set(error, TW_DATA, "its %zu bytes are not a valid message", size);
     *entry = (struct tw_trace_entry){.kind = (enum tw_trace_kind)parsed->body_case};
     *known = tw_trace_shape(entry->kind) != NULL;
-    if (*known)
-        copy_fields(entry->kind, entry, parsed->header, false);
+    if (*known && !copy_fields(entry->kind, entry, parsed->header, false))
+        return tw_error_set(error, TW_DATA, "data of more than %u bytes", TW_TRACE_DATA_MAX);
     return TW_OK;
 }

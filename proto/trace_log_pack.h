@@ -19,7 +19,8 @@ struct tw_trace_arena {
     _Alignas(16) unsigned char bytes[TW_TRACE_ARENA_BYTES];
 };
 
-/* Writes the message Entry, at most 130 bytes; returns how many. */
+/* Writes the message Entry, at most TW_TRACE_ENTRY_MAX - 2 bytes; returns how many.
+ */
 size_t tw_trace_message_pack(const struct tw_trace_entry *entry, unsigned char *out);
 
 /* Reads a message Entry. *known false: of a kind that this version does not know. TW_DATA

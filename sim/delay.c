@@ -6,11 +6,11 @@
 
 extern const struct tw_delay_law tw_delay_constant, tw_delay_exponential_law,
     tw_delay_shifted_exponential, tw_delay_pareto, tw_delay_gamma, tw_delay_machines,
-    tw_delay_two_state;
+    tw_delay_two_state, tw_delay_trace;
 
 const struct tw_delay_law *const tw_delay_laws[] = {
     &tw_delay_constant, &tw_delay_exponential_law, &tw_delay_shifted_exponential, &tw_delay_pareto,
-    &tw_delay_gamma,    &tw_delay_machines,        &tw_delay_two_state,
+    &tw_delay_gamma,    &tw_delay_machines,        &tw_delay_two_state,           &tw_delay_trace,
 };
 const int tw_delay_law_count = (int)(sizeof tw_delay_laws / sizeof *tw_delay_laws);
 

@@ -13,11 +13,15 @@
 #define TW_SIM_DELAY_H
 
 #include "common/job/options.h"
+#include "sim/delay_times.h"
 
 /* Options of all laws in one struct; a table names those it has. Times are in seconds. */
 struct tw_delay_options {
     double mean, shift, minimum, shape, cv, machine_cv, factor, to_slow, to_fast;
     struct tw_option_list speeds;
+    const char *file; /* trace */
+    bool literal;
+    const struct tw_delay_times *times; /* of that file, which whoever has files reads; not empty */
 };
 
 #define TW_DELAY_COMMON_RULES 1
@@ -37,6 +41,7 @@ struct tw_delay_state {
     uint64_t who, step; /* the last that was drawn */
     double scale;       /* of all its delays */
     bool slow;          /* two_state */
+    uint64_t from;      /* trace */
 };
 
 struct tw_delay_law {
@@ -59,7 +64,8 @@ struct tw_delay_law {
 extern const struct tw_delay_law *const tw_delay_laws[];
 extern const int tw_delay_law_count;
 
-/* The law that a variant names, with its options. TW_JOB as tw_options_read(), and:
+/* The law that a variant names, with its options; one with `file` also needs its `times` before
+ * anything else is asked of it. TW_JOB as tw_options_read(), and:
  * unknown law, a speed that is not above 0. */
 enum tw_status tw_delay_find(struct tw_delay *out, const struct tw_variant *variant, uint64_t seed,
                              struct tw_error *error);

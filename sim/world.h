@@ -40,10 +40,12 @@ struct tw_world_program {
                                struct tw_metric_values *values, struct tw_error *error);
     /* A new process has this rank. */
     void (*begins)(void *context, uint32_t rank);
-    /* A record of the order log; an event of the lead; the weights of this position have reached
-     * the wire that takes them to a rank. */
+    /* A record of the order log; an event of the lead; what its sequencer is told, where the node
+     * tells its inputs; the weights of this position have reached the wire that takes them to a
+     * rank. */
     void (*record)(void *context, const struct tw_record *record, uint64_t now_ns);
     void (*event)(void *context, const struct tw_node_event *event, uint64_t now_ns);
+    void (*input)(void *context, const struct tw_sequencer_event *input, uint64_t now_ns);
     void (*served)(void *context, uint32_t rank, uint64_t position, uint64_t now_ns);
     /* After every event; true: stop, as a signal would. */
     bool (*stops)(void *context);

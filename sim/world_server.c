@@ -193,6 +193,10 @@ static void carry_out(struct tw_world *world, uint32_t index, struct tw_node_eff
     case TW_NODE_SAVE:
         tw_node_saved(server->node);
         break;
+    case TW_NODE_INPUT:
+        if (program->input)
+            program->input(program->context, &effect->input, world->now_ns);
+        break;
     case TW_NODE_EVENT:
         on_event(world, &effect->event);
         break;

@@ -77,6 +77,7 @@ enum tw_status tw_job_parse(struct tw_job **out, const char *path, const char *t
     job->checkpoint.keep = 2;
     job->trace.hash_every = 100;
     job->trace.sums_every = 25;
+    job->trace.inputs = true;
     struct tw_job_reader reader = {.job = job, .memory = memory, .error = error};
     enum tw_status status = read_place(job, memory, path, error);
     if (status == TW_OK)

@@ -146,6 +146,7 @@ struct tw_job {
     struct {
         bool on;
         int64_t hash_every, sums_every; /* updates; 0: never */
+        bool inputs;                    /* what the lead's sequencer is told */
     } trace;
     struct {
         int64_t every;  /* updates between two; 0: not counted */

@@ -443,7 +443,7 @@ static enum tw_status read_worker(const struct tw_job_reader *reader) {
 }
 
 static enum tw_status read_trace(const struct tw_job_reader *reader) {
-    static const char *const names[] = {"on", "hash_every", "sums_every", NULL};
+    static const char *const names[] = {"on", "hash_every", "sums_every", "inputs", NULL};
     struct tw_job *job = reader->job;
     const struct tw_yaml *section;
     enum tw_status status =
@@ -456,6 +456,8 @@ static enum tw_status read_trace(const struct tw_job_reader *reader) {
     if (status == TW_OK)
         status = tw_read_integer(reader, section, "sums_every", 0, TW_JOB_EVERY_MAX,
                                  &job->trace.sums_every);
+    if (status == TW_OK)
+        status = tw_read_flag(reader, section, "inputs", &job->trace.inputs);
     return status;
 }
 

@@ -390,8 +390,10 @@ enum tw_status tw_job_write(const struct tw_job *job, const char *const *notes, 
                 tw_encodings[job->encoding.push].name, tw_encodings[job->encoding.pull].name);
     if (job->inflight_bytes) /* left out it follows from the model and the number of servers */
         tw_text_add(&text, "memory: {inflight: %" PRId64 "}\n", job->inflight_bytes);
-    tw_text_add(&text, "trace: {on: %s, hash_every: %" PRId64 ", sums_every: %" PRId64 "}\n",
-                job->trace.on ? "true" : "false", job->trace.hash_every, job->trace.sums_every);
+    tw_text_add(&text,
+                "trace: {on: %s, hash_every: %" PRId64 ", sums_every: %" PRId64 ", inputs: %s}\n",
+                job->trace.on ? "true" : "false", job->trace.hash_every, job->trace.sums_every,
+                job->trace.inputs ? "true" : "false");
     tw_text_add(&text, "checkpoint: {every: %" PRId64 ", seconds: ", job->checkpoint.every);
     tw_text_add_real(&text, job->checkpoint.seconds);
     tw_text_add(&text, ", keep: %" PRId64 "}\n", job->checkpoint.keep);

@@ -13,9 +13,10 @@ static size_t aligned(size_t bytes) {
 }
 
 /* One input causes at most a Regather or Stop to every worker, their closings,
- * the records of one sequencer step, a few answers, and the effect that is being carried out. */
+ * the records of one sequencer step, a few answers, the effect that is being carried out, and what
+ * the sequencer is told, at most once for every worker. */
 static uint32_t effect_room(const struct tw_node_config *config) {
-    return 10 * config->shard.slots + 2 * config->connections + 64;
+    return 11 * config->shard.slots + 2 * config->connections + 64;
 }
 
 static size_t steps_bytes(const struct tw_node_config *config) {
@@ -273,6 +274,8 @@ static void bury_orphans(struct tw_node *n) {
 
 void tw_node_sequence(struct tw_node *n, const struct tw_sequencer_event *event) {
     const struct tw_sequencer_effect *effects;
+    if (n->config.tells_inputs)
+        tw_node_emit(n, TW_NODE_INPUT)->input = *event;
     size_t count = tw_sequencer_step(n->sequencer, event, &effects);
     for (size_t i = 0; i < count; i++)
         carry_out(n, &effects[i]);

@@ -37,6 +37,7 @@ struct tw_node_config {
     uint32_t servers;
     uint32_t connections; /* room for so many at once */
     bool resumes;         /* the lead: nobody joins before tw_node_restored() */
+    bool tells_inputs;    /* the lead: INPUT for all that the sequencer is told */
 };
 
 enum tw_node_effect_kind {
@@ -47,6 +48,7 @@ enum tw_node_effect_kind {
     TW_NODE_TO_LEAD,   /* vote: to the lead's node */
     TW_NODE_TO_SHARDS, /* order: to all other nodes, in order; its records are the log */
     TW_NODE_EVENT,     /* event: for people and metrics */
+    TW_NODE_INPUT, /* input: the sequencer is told this; before the effects that follow from it */
 };
 
 /* Shard to sequencer, and back. */
@@ -139,6 +141,7 @@ struct tw_node_effect {
         struct tw_node_order order;
         struct tw_node_event event;
         struct tw_shard_save save;
+        struct tw_sequencer_event input; /* what RESUME points to is the caller's */
     };
 };
 

@@ -30,6 +30,7 @@ void tw_server_node_config(const struct tw_server_config *config, const struct t
     const struct tw_job *job = config->job;
     uint32_t workers = (uint32_t)job->workers;
     *out = (struct tw_node_config){
+        .tells_inputs = job->trace.on && job->trace.inputs,
         .terms = {.token = config->token,
                   .token_bytes = config->token_bytes,
                   .tensors = config->tensors,

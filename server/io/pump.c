@@ -161,6 +161,9 @@ static void carry_out(struct tw_server *server, const struct tw_node_effect *eff
                 tw_saver_begin(server);
         }
         break;
+    case TW_NODE_INPUT:
+        tw_trace_input(&server->trace, &effect->input, now_ns);
+        break;
     case TW_NODE_TO_LEAD:
         tw_lead_vote(server, &effect->vote);
         break;

@@ -168,7 +168,8 @@ static enum tw_status open_files(struct tw_server *server, struct tw_error *erro
     if (status == TW_OK && resumes)
         status = tw_trace_put_by(config->out, config->resume->generation - 1, error);
     if (status == TW_OK)
-        status = tw_trace_open(&server->trace, config->job, config->out, uv_hrtime(), error);
+        status = tw_trace_open(&server->trace, config->job, config->out, config->inexact,
+                               uv_hrtime(), error);
     return status;
 }
 

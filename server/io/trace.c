@@ -14,7 +14,8 @@ static uint64_t unix_ns(void) {
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-static void add_header(struct tw_trace *trace, const struct tw_job *job, uint64_t now_ns) {
+static void add_header(struct tw_trace *trace, const struct tw_job *job, bool inexact,
+                       uint64_t now_ns) {
     struct tw_trace_entry entry = {.kind = TW_TRACE_HEADER};
     trace->origin_ns = now_ns;
     entry.header = (struct tw_trace_header){
@@ -25,6 +26,7 @@ static void add_header(struct tw_trace *trace, const struct tw_job *job, uint64_
         .servers = (uint32_t)job->servers,
         .hash_every = (uint64_t)job->trace.hash_every,
         .sums_every = (uint64_t)job->trace.sums_every,
+        .inexact = inexact,
     };
     tw_trace_writer_add(&trace->writer, &entry);
 }
@@ -43,7 +45,7 @@ enum tw_status tw_trace_put_by(const char *folder, uint32_t generation, struct t
 }
 
 enum tw_status tw_trace_open(struct tw_trace *trace, const struct tw_job *job, const char *folder,
-                             uint64_t now_ns, struct tw_error *error) {
+                             bool inexact, uint64_t now_ns, struct tw_error *error) {
     trace->on = false;
     if (!job->trace.on)
         return TW_OK;
@@ -59,7 +61,9 @@ enum tw_status tw_trace_open(struct tw_trace *trace, const struct tw_job *job, c
     if (status != TW_OK)
         return status;
     trace->on = true;
-    add_header(trace, job, now_ns);
+    trace->tells_inputs = job->trace.inputs;
+    trace->inputs = 0;
+    add_header(trace, job, inexact, now_ns);
     return TW_OK;
 }
 
@@ -85,6 +89,17 @@ static uint64_t since_origin(const struct tw_trace *trace, uint64_t now_ns) {
 
 uint64_t tw_trace_time(const struct tw_trace *trace, uint64_t now_ns) {
     return trace->on ? since_origin(trace, now_ns) : 0;
+}
+
+void tw_trace_input(struct tw_trace *trace, const struct tw_sequencer_event *event,
+                    uint64_t now_ns) {
+    struct tw_trace_entry entry = {.kind = TW_TRACE_INPUT};
+    if (!trace->on || !trace->tells_inputs)
+        return;
+    tw_input_of_event(event, &entry.input);
+    entry.input.sequence = ++trace->inputs;
+    entry.input.time = since_origin(trace, now_ns);
+    tw_trace_writer_add(&trace->writer, &entry);
 }
 
 /* ---- steps ---- */

@@ -11,6 +11,7 @@
 #define TW_IO_TRACE_H
 
 #include "common/job/job.h"
+#include "server/core/inputs.h"
 #include "server/core/node.h"
 #include "server/io/trace_writer.h"
 
@@ -35,6 +36,8 @@ struct tw_trace {
     uint32_t updates;
     uint64_t hashed;    /* last version that was */
     uint64_t senseless; /* measures of workers that were left out */
+    bool tells_inputs;
+    uint64_t inputs; /* so far */
     struct tw_trace_writer writer;
 };
 
@@ -43,10 +46,11 @@ struct tw_trace {
  * is removed. None is fine. TW_LIMIT: the path is too long; TW_IO. */
 enum tw_status tw_trace_put_by(const char *folder, uint32_t generation, struct tw_error *error);
 
-/* Opens trace.log and writes its header. `now_ns`, here and below, is by any clock that never goes
+/* Opens trace.log and writes its header. `inexact`: workers with different numerics ids may mix.
+ * `now_ns`, here and below, is by any clock that never goes
  * back. TW_NO_MEMORY, and as tw_trace_writer_open(). */
 enum tw_status tw_trace_open(struct tw_trace *trace, const struct tw_job *job, const char *folder,
-                             uint64_t now_ns, struct tw_error *error);
+                             bool inexact, uint64_t now_ns, struct tw_error *error);
 
 /* Nanoseconds since the header, never 0; 0 when there is no trace. */
 uint64_t tw_trace_time(const struct tw_trace *trace, uint64_t now_ns);
@@ -54,6 +58,10 @@ uint64_t tw_trace_time(const struct tw_trace *trace, uint64_t now_ns);
 /* A record of the sequencer; an event of the node. */
 void tw_trace_record(struct tw_trace *trace, const struct tw_record *record, uint64_t now_ns);
 void tw_trace_event(struct tw_trace *trace, const struct tw_node_event *event, uint64_t now_ns);
+
+/* What the sequencer is told; nothing with `trace: {inputs: false}`. */
+void tw_trace_input(struct tw_trace *trace, const struct tw_sequencer_event *event,
+                    uint64_t now_ns);
 
 /* The last byte of a rank's weights of this position has gone to the kernel. */
 void tw_trace_served(struct tw_trace *trace, uint32_t rank, uint64_t position, uint64_t now_ns);

@@ -7,6 +7,7 @@ foreach(
   decks
   ending
   hogwild
+  from_run
   landscape
   checkpoints
   losses

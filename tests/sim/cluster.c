@@ -166,6 +166,8 @@ static void make_nodes(struct cluster *c) {
     node.shard.sums_every = 3;
     node.shard.optimizer = c->optimizer;
     node.shard.options = c->options;
+    node.tells_inputs = true;
+    c->mirror = mirror_new(&node.sequencer);
     for (uint32_t s = 0; s < config->servers; s++) {
         node.shard.index = s;
         size_t bytes = tw_node_bytes(&node);
@@ -554,6 +556,7 @@ static void tear_down(struct cluster *c) {
     cluster_unlink_servers(c);
     oracle_free(c->oracle);
     arrivals_free(c->arrivals);
+    mirror_free(c->mirror);
     free(c->chunk);
     free(c->list.tensors);
     free(c);
@@ -578,6 +581,7 @@ struct cluster_result cluster_run(const struct cluster_config *config,
         cluster_start_worker(c, (int)config->workers, -1, true);
     run(c);
     settle_nodes(c);
+    mirror_end(c->mirror);
     struct cluster_result result = {
         .status = c->status, .steps = c->steps, .lied = c->lied, .refused = c->over};
     const struct tw_sequencer *sequencer = tw_node_sequencer(c->node[0].node);

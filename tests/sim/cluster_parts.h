@@ -7,6 +7,7 @@
 #include "server/core/letters.h"
 #include "tests/sim/arrivals.h"
 #include "tests/sim/cluster.h"
+#include "tests/sim/mirror.h"
 
 #define CLUSTER_WORKERS 64          /* processes, dead ones included until reaped */
 #define CLUSTER_CONNECTIONS 128     /* per node */
@@ -116,6 +117,7 @@ struct cluster {
     struct tw_unpack_arena arena;
     struct arrivals *arrivals; /* NULL: the oracle knows */
     struct oracle *oracle;
+    struct mirror *mirror;
     struct restart restart[4 * CLUSTER_WORKERS];
     int restarts;
     uint32_t saved; /* chunks of the last CHECKPOINT, of all nodes */

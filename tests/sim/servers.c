@@ -90,6 +90,7 @@ static void count_record(struct cluster *c, const struct tw_record *record) {
 static void on_order(struct cluster *c, const struct tw_node_order *order) {
     if (order->kind == TW_ORDER_RECORD) {
         count_record(c, &order->record);
+        mirror_record(c->mirror, &order->record);
         if (c->arrivals)
             arrivals_record(c->arrivals, &order->record);
         else if (!c->lied)
@@ -139,6 +140,9 @@ static void carry_out(struct cluster *c, uint32_t node, const struct tw_node_eff
         break;
     case TW_NODE_TO_SHARDS:
         on_order(c, &effect->order);
+        break;
+    case TW_NODE_INPUT:
+        mirror_input(c->mirror, &effect->input);
         break;
     case TW_NODE_SAVE:
         c->node[node].to_save++;

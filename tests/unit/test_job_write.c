@@ -73,7 +73,7 @@ static void every_default_is_spelled_out(void **state) {
               "seed: 1\n"
               "chunk: 256KiB\n"
               "encoding: {push: f32, pull: f32}\n"
-              "trace: {on: true, hash_every: 100, sums_every: 25}\n"
+              "trace: {on: true, hash_every: 100, sums_every: 25, inputs: true}\n"
               "checkpoint: {every: 0, seconds: 60, keep: 2}\n");
     free(text);
     tw_job_free(job);

@@ -38,8 +38,8 @@ static void begin(struct desk *desk, int workers, int slots) {
     desk->job.trace.hash_every = 100;
     desk->job.trace.sums_every = 10;
     desk->trace = calloc(1, sizeof(*desk->trace));
-    assert_int_equal(tw_trace_open(desk->trace, &desk->job, desk->folder, uv_hrtime(), &error),
-                     TW_OK);
+    assert_int_equal(
+        tw_trace_open(desk->trace, &desk->job, desk->folder, false, uv_hrtime(), &error), TW_OK);
 }
 
 static void read_back(struct desk *desk) {
@@ -211,7 +211,7 @@ static void without_a_trace_nothing_is_done(void **state) {
     struct tw_job job = {.workers = 1, .slots = 1};
     struct tw_record record = {.kind = TW_RECORD_RELEASE};
     struct tw_node_event event = {.kind = TW_EVENT_APPLIED, .version = 1};
-    assert_int_equal(tw_trace_open(trace, &job, "/nowhere", 0, NULL), TW_OK);
+    assert_int_equal(tw_trace_open(trace, &job, "/nowhere", false, 0, NULL), TW_OK);
     assert_int_equal(tw_trace_time(trace, 1), 0);
     tw_trace_record(trace, &record, 1);
     tw_trace_event(trace, &event, 1);
@@ -262,7 +262,8 @@ static void an_earlier_trace_is_put_by_once(void **state) {
     assert_int_not_equal(access(now, F_OK), 0);
     assert_int_equal(tw_file_read(by, 1 << 20, &bytes, &size, NULL), TW_OK);
     free(bytes);
-    assert_int_equal(tw_trace_open(desk.trace, &desk.job, desk.folder, uv_hrtime(), NULL), TW_OK);
+    assert_int_equal(tw_trace_open(desk.trace, &desk.job, desk.folder, false, uv_hrtime(), NULL),
+                     TW_OK);
     tw_trace_close(desk.trace);
     assert_int_equal(tw_trace_put_by(desk.folder, 0, NULL), TW_OK);
     assert_int_not_equal(access(now, F_OK), 0);

@@ -46,7 +46,9 @@ static void assert_same(const struct tw_trace_entry *a, const struct tw_trace_en
     const struct tw_trace_shape *shape = tw_trace_shape(a->kind);
     for (size_t i = 0; i < shape->count; i++) {
         const struct tw_trace_field *field = &shape->field[i];
-        size_t size = field->type == TW_TRACE_COUNT32 ? 4 : 8;
+        size_t size = field->type == TW_TRACE_COUNT32 ? 4
+                      : field->type == TW_TRACE_BYTES ? sizeof(struct tw_trace_data)
+                                                      : 8;
         if (memcmp((const char *)a + field->offset, (const char *)b + field->offset, size) != 0)
             fail_msg("%s.%s differs", shape->name, field->name);
     }
@@ -88,11 +90,12 @@ static void the_bytes_are_those_of_stock_protobuf(void **state) {
 
 static void the_largest_entries_fit(void **state) {
     (void)state;
-    for (int kind = TW_TRACE_HEADER; kind <= TW_TRACE_HASH; kind++) {
+    for (int kind = TW_TRACE_HEADER; kind <= TW_TRACE_INPUT; kind++) {
         struct tw_trace_entry entry;
         unsigned char out[TW_TRACE_ENTRY_MAX];
         memset(&entry, 0xff, sizeof entry);
         entry.kind = (enum tw_trace_kind)kind;
+        entry.input.data.size = kind == TW_TRACE_INPUT ? TW_TRACE_DATA_MAX : UINT32_MAX;
         assert_true(tw_trace_pack(&entry, out) <= sizeof out);
     }
 }
@@ -149,6 +152,8 @@ static void corrupt_entries_are_named(void **state) {
     assert_corrupt("\x00", 1, "an entry of 0 bytes");
     assert_corrupt("\x04\xff\xff\xff\xff", 5, "not a valid message");
     assert_corrupt("\x04\x0a\x02\x08\x01", 5, "a second header");
+    char large[186] = "\xb8\x01\x3a\xb5\x01\x82\x01\xb1\x01"; /* 177 bytes of data */
+    assert_corrupt(large, sizeof large, "data of more than 176 bytes");
 }
 
 static void a_file_that_is_no_trace_log_is_refused(void **state) {

@@ -1,0 +1,135 @@
+#include "sim/reenact.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* What a run may begin again from. */
+struct point {
+    struct point *next; /* the one before it */
+    struct tw_sequencer_snapshot snapshot;
+};
+
+struct tw_reenactment {
+    struct tw_reenact_config config;
+    struct tw_sequencer *sequencer;
+    void *memory;
+    struct point *last;
+    bool over;
+};
+
+static enum tw_status no_memory(struct tw_error *error) {
+    return tw_error_set(error, TW_NO_MEMORY, "no memory for a sequencer and its checkpoints");
+}
+
+/* The sequencer's present snapshot, if it is a new one. */
+static enum tw_status keep(struct tw_reenactment *r, struct tw_error *error) {
+    const struct tw_sequencer_snapshot *now = tw_sequencer_snapshot(r->sequencer);
+    if (r->last && r->last->snapshot.position == now->position)
+        return TW_OK;
+    size_t bytes = now->workers * sizeof(*now->step);
+    struct point *point = malloc(sizeof(*point));
+    uint64_t *step = malloc(bytes);
+    if (!point || !step) {
+        free(point);
+        free(step);
+        return no_memory(error);
+    }
+    memcpy(step, now->step, bytes);
+    *point = (struct point){.next = r->last, .snapshot = *now};
+    point->snapshot.step = step;
+    r->last = point;
+    return TW_OK;
+}
+
+static const struct tw_sequencer_snapshot *find(const struct tw_reenactment *r, uint64_t position) {
+    for (const struct point *point = r->last; point; point = point->next)
+        if (point->snapshot.position == position)
+            return &point->snapshot;
+    return NULL;
+}
+
+enum tw_status tw_reenact_new(struct tw_reenactment **out, const struct tw_reenact_config *config,
+                              struct tw_error *error) {
+    size_t bytes = tw_sequencer_bytes(&config->sequencer);
+    *out = NULL;
+    if (!bytes)
+        return tw_error_set(error, TW_LIMIT, "%u workers are more than there can be",
+                            config->sequencer.workers);
+    struct tw_reenactment *r = calloc(1, sizeof(*r));
+    if (!r)
+        return no_memory(error);
+    r->config = *config;
+    r->memory = aligned_alloc(64, (bytes + 63) & ~(size_t)63);
+    enum tw_status status = r->memory ? TW_OK : no_memory(error);
+    if (status == TW_OK) {
+        r->sequencer = tw_sequencer_init(r->memory, &config->sequencer);
+        status = keep(r, error);
+    }
+    if (status == TW_OK)
+        *out = r;
+    else
+        tw_reenact_free(r);
+    return status;
+}
+
+void tw_reenact_free(struct tw_reenactment *r) {
+    while (r && r->last) {
+        struct point *point = r->last;
+        r->last = point->next;
+        free(point->snapshot.step);
+        free(point);
+    }
+    if (r)
+        free(r->memory);
+    free(r);
+}
+
+/* A new process of the lead: nothing is left of the old one but what it saved. */
+static enum tw_status begin_again(struct tw_reenactment *r, const struct tw_trace_input *input,
+                                  struct tw_sequencer_event *event, struct tw_error *error) {
+    const struct tw_sequencer_snapshot *from = find(r, input->read);
+    if (!from || !input->incarnation)
+        return tw_error_set(error, TW_DATA,
+                            "input %llu begins again from position %llu, where no checkpoint was",
+                            (unsigned long long)input->sequence, (unsigned long long)input->read);
+    r->sequencer = tw_sequencer_init(r->memory, &r->config.sequencer);
+    r->over = false;
+    *event = (struct tw_sequencer_event){
+        .kind = TW_SEQ_RESUME,
+        .resume = {.from = from, .generation = input->incarnation, .position = input->number}};
+    return TW_OK;
+}
+
+enum tw_status tw_reenact_input(struct tw_reenactment *r, const struct tw_trace_input *input,
+                                struct tw_error *error) {
+    const struct tw_sequencer_effect *effects;
+    struct tw_sequencer_event event;
+    enum tw_status status =
+        input->kind == TW_INPUT_RESUME
+            ? begin_again(r, input, &event, error)
+            : tw_event_of_input(input, r->config.sequencer.workers, &event, error);
+    size_t count = status == TW_OK ? tw_sequencer_step(r->sequencer, &event, &effects) : 0;
+    for (size_t i = 0; i < count && status == TW_OK; i++) {
+        if (effects[i].kind == TW_SEQ_RECORD)
+            status = r->config.record(r->config.context, &effects[i].record, error);
+        r->over = r->over || effects[i].kind == TW_SEQ_FINISHED;
+    }
+    return status == TW_OK ? keep(r, error) : status;
+}
+
+enum tw_status tw_reenact_servers(struct tw_reenactment *r, uint32_t servers,
+                                  struct tw_error *error) {
+    if (servers < 1 || servers > TW_SERVERS_MAX)
+        return tw_error_set(error, TW_DATA, "a run on %u servers; there are from 1 to %d", servers,
+                            TW_SERVERS_MAX);
+    r->config.sequencer.shards = servers;
+    return TW_OK;
+}
+
+uint64_t tw_reenact_version(const struct tw_reenactment *r) {
+    return tw_sequencer_version(r->sequencer);
+}
+
+bool tw_reenact_is_over(const struct tw_reenactment *r) {
+    return r->over;
+}
