@@ -23,8 +23,8 @@ struct tw_explained {
     struct tw_error no_fit; /* why not */
 };
 
-/* Explains RUN, whose job.yaml was loaded as `checked`. TW_DATA: no run directory, a log that is cut
- * or corrupt; TW_LIMIT, TW_NO_MEMORY. A difference is no failure. The caller frees with
+/* Explains RUN, whose job.yaml was loaded as `checked`. TW_DATA: no run directory, a log that is
+ * cut or corrupt; TW_LIMIT, TW_NO_MEMORY. A difference is no failure. The caller frees with
  * tw_explained_fini(), also after a failure. */
 enum tw_status tw_explain(const char *run, const struct tw_checked_job *checked,
                           struct tw_explained *out, struct tw_error *error);

@@ -35,8 +35,8 @@ void tw_reenact_free(struct tw_reenactment *reenactment);
 enum tw_status tw_reenact_input(struct tw_reenactment *reenactment,
                                 const struct tw_trace_input *input, struct tw_error *error);
 
-/* A lead that goes on from a checkpoint, from the next RESUME on, may have another number of servers.
- * TW_DATA: no such number. */
+/* A lead that goes on from a checkpoint, from the next RESUME on, may have another number of
+ * servers. TW_DATA: no such number. */
 enum tw_status tw_reenact_servers(struct tw_reenactment *reenactment, uint32_t servers,
                                   struct tw_error *error);
 

@@ -1,8 +1,9 @@
 /* Inputs of the sequencer as entries of the trace log, and back: what a run was told, kept so that
- * its order can be made again without it (sim/reenact.h). docs/trace-log.md says which kind of input
- * has which fields.
+ * its order can be made again without it (sim/reenact.h). docs/trace-log.md says which kind of
+ * input has which fields.
  *
- * Used by server/io/trace.c, which writes them, and by whoever feeds them to a sequencer again. Pure.
+ * Used by server/io/trace.c, which writes them, and by sim/reenact.c, which feeds them to a
+ * sequencer again. Pure.
  */
 #ifndef TW_CORE_INPUTS_H
 #define TW_CORE_INPUTS_H

@@ -166,8 +166,7 @@ static void make_nodes(struct cluster *c) {
     node.shard.sums_every = 3;
     node.shard.optimizer = c->optimizer;
     node.shard.options = c->options;
-    node.tells_inputs = true;
-    c->mirror = mirror_new(&node.sequencer);
+    c->mirror = mirror_new(&node);
     for (uint32_t s = 0; s < config->servers; s++) {
         node.shard.index = s;
         size_t bytes = tw_node_bytes(&node);
@@ -549,14 +548,12 @@ static void tear_down(struct cluster *c) {
     for (int i = 0; i < CLUSTER_CONNECTIONS_ALL; i++)
         wire_free(&c->wire[i]);
     for (int i = 0; i < CLUSTER_WORKERS; i++)
-        if (c->worker[i].used)
-            free_worker(c, &c->worker[i]);
+        free_worker(c, &c->worker[i]);
     for (uint32_t s = 0; s < c->config->servers; s++)
         free(c->node[s].node);
     cluster_unlink_servers(c);
     oracle_free(c->oracle);
     arrivals_free(c->arrivals);
-    mirror_free(c->mirror);
     free(c->chunk);
     free(c->list.tensors);
     free(c);
@@ -581,7 +578,6 @@ struct cluster_result cluster_run(const struct cluster_config *config,
         cluster_start_worker(c, (int)config->workers, -1, true);
     run(c);
     settle_nodes(c);
-    mirror_end(c->mirror);
     struct cluster_result result = {
         .status = c->status, .steps = c->steps, .lied = c->lied, .refused = c->over};
     const struct tw_sequencer *sequencer = tw_node_sequencer(c->node[0].node);

@@ -27,14 +27,16 @@ static enum tw_status on_record(void *context, const struct tw_record *record,
     return TW_OK;
 }
 
-struct mirror *mirror_new(const struct tw_sequencer_config *config) {
+struct mirror *mirror_new(struct tw_node_config *config) {
     struct mirror *m = calloc(1, sizeof *m);
-    struct tw_reenact_config of = {.sequencer = *config, .context = m, .record = on_record};
+    config->tells_inputs = true;
+    struct tw_reenact_config of = {.sequencer = config->sequencer, .context = m, .record = on_record};
     assert_int_equal(tw_reenact_new(&m->reenactment, &of, NULL), TW_OK);
     return m;
 }
 
 void mirror_free(struct mirror *m) {
+    assert_int_equal(m->said.size - m->at, 0);
     tw_reenact_free(m->reenactment);
     tw_text_fini(&m->said);
     free(m);
@@ -59,8 +61,4 @@ void mirror_record(struct mirror *m, const struct tw_record *record) {
         tw_text_clear(&m->said);
         m->at = 0;
     }
-}
-
-void mirror_end(struct mirror *m) {
-    assert_int_equal(m->said.size - m->at, 0);
 }

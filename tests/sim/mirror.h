@@ -8,15 +8,15 @@
 
 struct mirror;
 
-struct mirror *mirror_new(const struct tw_sequencer_config *config);
+/* Of the lead that is made with this configuration, which tells its inputs from here on. */
+struct mirror *mirror_new(struct tw_node_config *config);
+
+/* Fails the test where the mirror has said more than the lead. */
 void mirror_free(struct mirror *mirror);
 
 /* What the lead's sequencer is told, and then the records that it says; fails the test where the
  * mirror's are others. */
 void mirror_input(struct mirror *mirror, const struct tw_sequencer_event *event);
 void mirror_record(struct mirror *mirror, const struct tw_record *record);
-
-/* Nothing is missing. */
-void mirror_end(struct mirror *mirror);
 
 #endif

@@ -288,6 +288,7 @@ void cluster_link_servers(struct cluster *c) {
 }
 
 void cluster_unlink_servers(struct cluster *c) {
+    mirror_free(c->mirror);
     for (uint32_t to = 0; to < c->config->servers; to++) {
         for (uint32_t from = 0; from < c->config->servers; from++) {
             free(c->node[to].heard[from].stream.bytes);

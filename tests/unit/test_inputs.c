@@ -1,0 +1,198 @@
+/* Inputs of the sequencer as entries of the trace log and back, and an order made again from
+ * them. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <string.h>
+
+#include "common/base/rng.h"
+#include "sim/reenact.h"
+#include "tests/lib/variant_text.h"
+
+enum { WORKERS = 4 };
+
+static struct tw_trace_input put(const struct tw_sequencer_event *event) {
+    struct tw_trace_input input;
+    tw_input_of_event(event, &input);
+    input.sequence = 7;
+    return input;
+}
+
+static struct tw_sequencer_event there_and_back(const struct tw_sequencer_event *event) {
+    struct tw_trace_input input = put(event);
+    struct tw_sequencer_event back;
+    struct tw_error error;
+    if (tw_event_of_input(&input, WORKERS, &back, &error) != TW_OK)
+        fail_msg("%s", error.text);
+    assert_int_equal(back.kind, event->kind);
+    return back;
+}
+
+static void pushes_come_back_with_every_bit(void **state) {
+    struct tw_sequencer_event event = {.kind = TW_SEQ_READY,
+                                       .ready = {1, 2, 3, 4, 5, 6, 7, -.125, true, 8, 9}};
+    struct tw_ready ready = there_and_back(&event).ready;
+    assert_memory_equal(&ready, &event.ready, offsetof(struct tw_ready, finite));
+    assert_true(ready.finite && ready.bad_tensor == 8 && ready.correct == 9);
+    event = (struct tw_sequencer_event){.kind = TW_SEQ_WANT, .want = {3, 2, 1}};
+    struct tw_want want = there_and_back(&event).want;
+    assert_true(want.slot == 3 && want.incarnation == 2 && want.step == 1);
+}
+
+static void sums_come_back_with_every_bit(void **state) {
+    struct tw_sequencer_event event = {.kind = TW_SEQ_SUMS, .sums = {1, 2, true, {.word = {0}}}};
+    assert_int_equal(put(&event).data.size, 0); /* most have none */
+    assert_true(there_and_back(&event).sums.finite);
+    for (int i = 0; i < TW_EXACT_SUM_WORDS; i++)
+        event.sums.squares.word[i] = UINT64_C(0xfedcba9876543210) * (uint64_t)(i + 1);
+    struct tw_sums sums = there_and_back(&event).sums;
+    assert_memory_equal(sums.squares.word, event.sums.squares.word, sizeof sums.squares.word);
+    struct tw_exact_sum sum = event.sums.squares;
+    event = (struct tw_sequencer_event){.kind = TW_SEQ_SQUARES, .squares = {1, 2, 3, .of = {sum}}};
+    event.squares.of.step.not_finite = true;
+    struct tw_squares squares = there_and_back(&event).squares;
+    assert_memory_equal(squares.of.weights.word, sum.word, sizeof sum.word);
+    assert_true(squares.of.step.not_finite && !squares.of.weights.not_finite);
+    assert_true(squares.shard == 1 && squares.tensor == 2 && squares.version == 3);
+}
+
+static void members_and_all_others_come_back(void **state) {
+    struct tw_sequencer_event event = {.kind = TW_SEQ_JOIN};
+    event.join = (struct tw_sequencer_join){5, true, 2, 3, 4, "a numerics id"};
+    struct tw_sequencer_join join = there_and_back(&event).join;
+    assert_true(join.any_rank && join.rank == 2 && join.incarnation == 3 && join.read == 4);
+    assert_string_equal(join.numerics, "a numerics id");
+    assert_int_equal(join.ticket, 7); /* whatever it was: no record has it */
+    event = (struct tw_sequencer_event){.kind = TW_SEQ_ATTACHED};
+    event.rank = 1;
+    event.attempt = 2;
+    event.shard = 3;
+    struct tw_sequencer_event back = there_and_back(&event);
+    assert_true(back.rank == 1 && back.attempt == 2 && back.shard == 3);
+    event = (struct tw_sequencer_event){.kind = TW_SEQ_TURN};
+    assert_int_equal(tw_dial_parse("ssp:3", (struct tw_where){0}, WORKERS, &event.turn.dial, NULL),
+                     TW_OK);
+    back = there_and_back(&event);
+    assert_string_equal(back.turn.dial.word, "ssp:3");
+    assert_int_equal(back.turn.dial.clock_bound, 3);
+    event = (struct tw_sequencer_event){.kind = TW_SEQ_ASK, .samples = 1000};
+    assert_int_equal(there_and_back(&event).samples, 1000);
+    event = (struct tw_sequencer_event){.kind = TW_SEQ_EVALUATED, .loss = .5};
+    assert_true(there_and_back(&event).loss == .5);
+    event = (struct tw_sequencer_event){.kind = TW_SEQ_EVICT, .evict = 3};
+    assert_int_equal(there_and_back(&event).evict, 3);
+    event = (struct tw_sequencer_event){.kind = TW_SEQ_STOP, .saves = true};
+    assert_true(there_and_back(&event).saves);
+    event = (struct tw_sequencer_event){.kind = TW_SEQ_EVALUATOR, .present = true};
+    assert_true(there_and_back(&event).present);
+}
+
+static void what_is_no_input_is_refused(void **state) {
+    static const struct {
+        struct tw_trace_input input;
+        const char *says;
+    } cases[] = {
+        {{.kind = 0}, "no kind 0"},
+        {{.kind = TW_INPUT_STOP + 1}, "no kind 17"},
+        {{.kind = TW_INPUT_JOIN, .data = {TW_NUMERICS_MAX + 1, "too long"}}, "data is wrong"},
+        {{.kind = TW_INPUT_JOIN, .data = {3, "a\0b"}}, "data is wrong"},
+        {{.kind = TW_INPUT_SUMS, .data = {80, {1}}}, "data is wrong"},
+        {{.kind = TW_INPUT_SQUARES, .data = {81, {1}}}, "data is wrong"},
+        {{.kind = TW_INPUT_TURN, .data = {4, "sink"}}, "data is wrong"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct tw_sequencer_event event;
+        struct tw_error error;
+        assert_int_equal(tw_event_of_input(&cases[i].input, WORKERS, &event, &error), TW_DATA);
+        assert_non_null(strstr(error.text, cases[i].says));
+    }
+}
+
+/* ---- an order ---- */
+
+static uint64_t records;
+
+static enum tw_status on_record(void *context, const struct tw_record *record,
+                                struct tw_error *error) {
+    records++;
+    return TW_OK;
+}
+
+static struct tw_reenactment *an_order(void) {
+    struct tw_reenact_config config = {.record = on_record};
+    struct tw_reenactment *made;
+    config.sequencer = (struct tw_sequencer_config){
+        .workers = WORKERS, .shards = 1, .tensors = 1, .end_updates = 1000, .checkpoint_every = 1};
+    assert_int_equal(
+        tw_dial_parse("async", (struct tw_where){0}, WORKERS, &config.sequencer.dial, NULL), TW_OK);
+    assert_int_equal(tw_optimizer_find(&config.sequencer.optimizer, &config.sequencer.options,
+                                       tw_test_variant("sgd lr=1"), NULL),
+                     TW_OK);
+    assert_int_equal(tw_reenact_new(&made, &config, NULL), TW_OK);
+    return made;
+}
+
+static void a_point_that_there_was_not_is_refused(void **state) {
+    struct tw_reenactment *order = an_order();
+    struct tw_error error;
+    struct tw_trace_input resume = {.kind = TW_INPUT_RESUME, .incarnation = 1, .read = 9};
+    assert_int_equal(tw_reenact_input(order, &resume, &error), TW_DATA);
+    assert_non_null(strstr(error.text, "where no checkpoint was"));
+    resume.read = 0; /* the start */
+    assert_int_equal(tw_reenact_input(order, &resume, &error), TW_OK);
+    assert_int_equal(tw_reenact_servers(order, 0, &error), TW_DATA);
+    assert_int_equal(tw_reenact_servers(order, TW_SERVERS_MAX + 1, &error), TW_DATA);
+    tw_reenact_free(order);
+}
+
+/* Small numbers, so that many of them mean something. */
+static void any_inputs_in_any_order_do_no_harm(void **state) {
+    struct tw_rng rng;
+    tw_rng_init(&rng, 3, TW_STREAM_NOISE, 0, 0);
+    records = 0;
+    for (int run = 0; run < 50; run++) {
+        struct tw_reenactment *order = an_order();
+        for (uint64_t i = 1; i <= 400; i++) {
+            struct tw_error error;
+#define DRAW(n) (tw_rng_next(&rng) % (n))
+            struct tw_trace_input input = {.sequence = i,
+                                           .kind = (uint32_t)DRAW(18),
+                                           .rank = (uint32_t)DRAW(WORKERS + 1),
+                                           .shard = (uint32_t)(DRAW(8) == 0),
+                                           .incarnation = (uint32_t)DRAW(3),
+                                           .step = DRAW(4),
+                                           .read = DRAW(12),
+                                           .examples = DRAW(3),
+                                           .loss = (double)DRAW(3),
+                                           .flag = DRAW(4) > 0,
+                                           .number = DRAW(6)};
+            if (i <= 2 * WORKERS) { /* all come first */
+                input.kind = i % 2 ? TW_INPUT_JOIN : TW_INPUT_ATTACHED;
+                input.rank = (uint32_t)(i - 1) / 2;
+                input.incarnation = i % 2 ? 0 : 1;
+                input.flag = input.shard = 0;
+            }
+            if (input.kind == TW_INPUT_STOP)
+                continue;
+            enum tw_status status = tw_reenact_input(order, &input, &error);
+            assert_true(status == TW_OK || status == TW_DATA);
+        }
+        tw_reenact_free(order);
+    }
+    assert_true(records > 1000);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(pushes_come_back_with_every_bit),
+        cmocka_unit_test(sums_come_back_with_every_bit),
+        cmocka_unit_test(members_and_all_others_come_back),
+        cmocka_unit_test(what_is_no_input_is_refused),
+        cmocka_unit_test(a_point_that_there_was_not_is_refused),
+        cmocka_unit_test(any_inputs_in_any_order_do_no_harm),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
