@@ -30,7 +30,8 @@ static enum tw_status on_record(void *context, const struct tw_record *record,
 struct mirror *mirror_new(struct tw_node_config *config) {
     struct mirror *m = calloc(1, sizeof *m);
     config->tells_inputs = true;
-    struct tw_reenact_config of = {.sequencer = config->sequencer, .context = m, .record = on_record};
+    struct tw_reenact_config of = {
+        .sequencer = config->sequencer, .context = m, .record = on_record};
     assert_int_equal(tw_reenact_new(&m->reenactment, &of, NULL), TW_OK);
     return m;
 }
