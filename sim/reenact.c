@@ -37,6 +37,8 @@ static enum tw_status keep(struct tw_reenactment *r, struct tw_error *error) {
     memcpy(step, now->step, bytes);
     *point = (struct point){.next = r->last, .snapshot = *now};
     point->snapshot.step = step;
+    if (!now->position) /* the start, where none was taken */
+        memcpy(point->snapshot.mode, r->config.sequencer.dial.word, sizeof(now->mode));
     r->last = point;
     return TW_OK;
 }

@@ -182,7 +182,7 @@ static void any_inputs_in_any_order_do_no_harm(void **state) {
         }
         tw_reenact_free(order);
     }
-    assert_true(records > 1000);
+    assert_true(records >= 50 * 2 * WORKERS); /* of each a JOIN and a RELEASE */
 }
 
 int main(void) {
