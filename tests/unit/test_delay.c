@@ -132,10 +132,15 @@ static void a_gather_waits_as_long_as_its_order_statistic(void **state) {
 /* ---- who shares what ---- */
 
 static void a_delay_depends_on_seed_worker_and_step_only(void **state) {
+    struct tw_delay_times times = {.workers = 0};
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(tw_delay_times_add(&times, 0, i, NULL), TW_OK);
     for (int law = 0; law < tw_delay_law_count; law++) {
         struct tw_delay_state one, other, again;
         double alone[40], differ = 0;
-        take(tw_delay_laws[law]->name, 9);
+        bool measured = strcmp(tw_delay_laws[law]->name, "trace") == 0;
+        take(measured ? "trace file=times" : tw_delay_laws[law]->name, 9);
+        delay.options.times = &times;
         tw_delay_begin(&delay, 4, &one);
         for (int i = 0; i < 40; i++)
             alone[i] = tw_delay_next(&delay, &one);
@@ -149,6 +154,7 @@ static void a_delay_depends_on_seed_worker_and_step_only(void **state) {
         if (delay.law != tw_delay_laws[0] && strcmp(delay.law->name, "two_state") != 0)
             assert_true(differ > 0);
     }
+    tw_delay_times_fini(&times);
 }
 
 static void machines_differ_and_stay_what_they_are(void **state) {
