@@ -274,7 +274,7 @@ static enum tw_status make_world(struct simulating *s, struct tw_error *error) {
         .service = of->service.law ? &of->service : NULL,
         .latency = of->latency,
         .bandwidth = of->bandwidth,
-        .stands_for = of->parameters / (double)s->layout.elements,
+        .stands_for = of->parameters / (double)s->plan.layout.elements,
         .mishaps = of->mishaps,
         .mishap_count = of->mishap_count,
         .loss_seconds = loss == TW_LOSS_WAIT ? (double)INFINITY : s->job->on_worker_loss.after,
