@@ -548,7 +548,8 @@ static void tear_down(struct cluster *c) {
     for (int i = 0; i < CLUSTER_CONNECTIONS_ALL; i++)
         wire_free(&c->wire[i]);
     for (int i = 0; i < CLUSTER_WORKERS; i++)
-        free_worker(c, &c->worker[i]);
+        if (c->worker[i].used)
+            free_worker(c, &c->worker[i]);
     for (uint32_t s = 0; s < c->config->servers; s++)
         free(c->node[s].node);
     cluster_unlink_servers(c);
