@@ -8,7 +8,7 @@ _Static_assert((int)TW_INPUT_JOIN == (int)TW_SEQ_JOIN + 1 &&
                    (int)TW_INPUT_STOP == (int)TW_SEQ_STOP + 1,
                "kinds of inputs are those of events, from 1");
 
-enum { SUM_BYTES = TW_EXACT_SUM_WORDS * 8 + 1 };
+enum { SUM_BYTES = TW_EXACT_SUM_WORDS * 8 + 1, CHUNK_WORDS = 3 };
 _Static_assert(2 * SUM_BYTES <= TW_TRACE_DATA_MAX && TW_NUMERICS_MAX <= TW_TRACE_DATA_MAX &&
                    TW_MODE_MAX <= TW_TRACE_DATA_MAX,
                "there is room for the data of each");
@@ -36,20 +36,29 @@ static bool is_zero(const struct tw_exact_sum *sum) {
     return bits == 0;
 }
 
-static void put_sum(struct tw_trace_data *data, const struct tw_exact_sum *sum) {
-    unsigned char *at = data->at + data->size;
-    for (int i = 0; i < TW_EXACT_SUM_WORDS; i++)
+/* Words are eight bytes each, the least significant first. */
+static void put_words(struct tw_trace_data *data, const uint64_t *word, int count) {
+    for (int i = 0; i < count; i++)
         for (int b = 0; b < 8; b++)
-            *at++ = (unsigned char)(sum->word[i] >> 8 * b);
-    *at = sum->not_finite;
-    data->size += SUM_BYTES;
+            data->at[data->size++] = (unsigned char)(word[i] >> 8 * b);
+}
+
+static void get_words(const unsigned char *at, uint64_t *word, int count) {
+    for (int i = 0; i < count; i++) {
+        word[i] = 0;
+        for (int b = 0; b < 8; b++)
+            word[i] |= (uint64_t)*at++ << 8 * b;
+    }
+}
+
+static void put_sum(struct tw_trace_data *data, const struct tw_exact_sum *sum) {
+    put_words(data, sum->word, TW_EXACT_SUM_WORDS);
+    data->at[data->size++] = sum->not_finite;
 }
 
 static void get_sum(const unsigned char *at, struct tw_exact_sum *sum) {
     *sum = (struct tw_exact_sum){.not_finite = at[SUM_BYTES - 1] != 0};
-    for (int i = 0; i < TW_EXACT_SUM_WORDS; i++)
-        for (int b = 0; b < 8; b++)
-            sum->word[i] |= (uint64_t)*at++ << 8 * b;
+    get_words(at, sum->word, TW_EXACT_SUM_WORDS);
 }
 
 /* ---- to the file ---- */
@@ -66,6 +75,9 @@ static void put_ready(const struct tw_ready *ready, struct tw_trace_input *input
     input->loss = ready->loss;
     input->flag = ready->finite;
     input->tensor = ready->bad_tensor;
+    if (ready->chunks)
+        put_words(&input->data, (uint64_t[]){ready->chunks, ready->ages, ready->oldest},
+                  CHUNK_WORDS);
 }
 
 static void put_resume(const struct tw_sequencer_resume *resume, struct tw_trace_input *input) {
@@ -146,7 +158,11 @@ void tw_input_of_event(const struct tw_sequencer_event *event, struct tw_trace_i
 
 /* ---- and back ---- */
 
-static void get_ready(const struct tw_trace_input *input, struct tw_ready *ready) {
+static bool get_ready(const struct tw_trace_input *input, struct tw_ready *ready) {
+    uint64_t chunks[CHUNK_WORDS] = {0};
+    bool has_chunks = input->data.size == sizeof chunks;
+    if (has_chunks)
+        get_words(input->data.at, chunks, CHUNK_WORDS);
     *ready = (struct tw_ready){.shard = input->shard,
                                .slot = input->rank,
                                .incarnation = input->incarnation,
@@ -157,7 +173,11 @@ static void get_ready(const struct tw_trace_input *input, struct tw_ready *ready
                                .regather = input->regather,
                                .loss = input->loss,
                                .finite = input->flag != 0,
-                               .bad_tensor = input->tensor};
+                               .bad_tensor = input->tensor,
+                               .chunks = chunks[0],
+                               .ages = chunks[1],
+                               .oldest = chunks[2]};
+    return has_chunks || input->data.size == 0;
 }
 
 static bool get_join(const struct tw_trace_input *input, struct tw_sequencer_join *join) {
@@ -209,8 +229,7 @@ static bool get_event(const struct tw_trace_input *input, uint32_t workers,
         event->attempt = input->incarnation;
         return true;
     case TW_SEQ_READY:
-        get_ready(input, &event->ready);
-        return true;
+        return get_ready(input, &event->ready);
     case TW_SEQ_WANT:
         event->want = (struct tw_want){input->rank, input->incarnation, input->step};
         return true;

@@ -258,6 +258,7 @@ static void finish(struct tw_server *server) {
         fail(saver, "manifest.json");
     }
     tw_order_writer_flush(&server->order); /* the CHECKPOINT is in it */
+    tw_trace_flush(&server->trace);        /* and what the sequencer was told until there */
     if (server->order.failed.status != TW_OK && saver->failed.status == TW_OK)
         tw_error_set(&saver->failed, TW_IO, "order.log does not have it");
     saver->phase = TW_SAVER_SYNCING;

@@ -48,6 +48,10 @@ class RealRuns(FromRun):
         self.run_job("--workers", "3", "--mode", "ssp:2", "--set", "clip={norm: 0.5}")
         self.assert_same_order()
 
+    def test_chunks_applied_as_they_come(self):
+        self.run_job("--workers", "3", "--mode", "hogwild", "--servers", "2")
+        self.assert_same_order()
+
     def test_slots(self):
         self.run_job("--set", "slots=4")
         self.assert_same_order()

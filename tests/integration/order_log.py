@@ -19,7 +19,7 @@ from google.protobuf.internal.decoder import _DecodeVarint32  # noqa: E402
 PROTO = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "proto")
 EVALUATOR = 2**32 - 1
 FIELDS = ("rank incarnation numerics slot step read staleness examples loss scalars rate "
-          "mode divisor ratios reductions on").split()
+          "mode divisor ratios reductions on chunks chunk_staleness chunk_staleness_max").split()
 
 
 def compile_schema(folder):

@@ -32,11 +32,13 @@ static struct tw_sequencer_event there_and_back(const struct tw_sequencer_event 
 }
 
 static void pushes_come_back_with_every_bit(void **state) {
-    struct tw_sequencer_event event = {.kind = TW_SEQ_READY,
-                                       .ready = {1, 2, 3, 4, 5, 6, 7, -.125, true, 8, 9}};
+    struct tw_sequencer_event event = {
+        .kind = TW_SEQ_READY,
+        .ready = {1, 2, 3, 4, 5, 6, 7, -.125, true, 8, 9, UINT64_MAX, 10, 11}};
     struct tw_ready ready = there_and_back(&event).ready;
     assert_memory_equal(&ready, &event.ready, offsetof(struct tw_ready, finite));
     assert_true(ready.finite && ready.bad_tensor == 8 && ready.correct == 9);
+    assert_true(ready.chunks == UINT64_MAX && ready.ages == 10 && ready.oldest == 11);
     event = (struct tw_sequencer_event){.kind = TW_SEQ_WANT, .want = {3, 2, 1}};
     struct tw_want want = there_and_back(&event).want;
     assert_true(want.slot == 3 && want.incarnation == 2 && want.step == 1);
