@@ -79,5 +79,9 @@ enum tw_status tw_read_stop(const struct tw_job_reader *reader) {
         status = read_rule(reader, map, &rules[i]);
     if (status == TW_OK && stop->patience < 0 && isnan(stop->loss) && stop->gradient_norm == 0)
         return tw_node_error(reader, map, "says not when; give patience, loss or gradient_norm");
+    if (status == TW_OK && stop->gradient_norm > 0 && reader->job->local.rho > 0)
+        return tw_node_error(reader, tw_yaml_find(map, "gradient_norm"),
+                             "with local_steps.rho no gradient is pushed whose norm could be "
+                             "looked at; give patience or loss");
     return status == TW_OK ? read_watch(reader, map) : status;
 }

@@ -113,6 +113,8 @@ class Refused(Case):
         self.refuse(SGD + "local_steps: {steps: 2, rho: 1, lr: 0.2}\n", line + ": with rho the rate is")
         for more in ("clip: {norm: 1}", "on_worker_loss: evict"):
             self.refuse(SGD + ELASTIC + more + "\n", line + ": with rho ")
+        self.refuse(SGD + ELASTIC + "stop: {gradient_norm: 1}\n",
+                    "stop.gradient_norm: with local_steps.rho no gradient is pushed")
         for mode in "backup:1", "k-sync:1", "k-batch-sync:1":
             self.refuse(SGD + ELASTIC, line + f".rho: the mode is \"{mode}\", which drops late steps",
                         "--mode", mode)
