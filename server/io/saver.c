@@ -64,6 +64,7 @@ enum tw_status tw_saver_init(struct tw_server *server, struct tw_error *error) {
         return TW_OK;
     saver->on = job->checkpoint.every || job->checkpoint.seconds > 0;
     saver->period_ms = (uint64_t)(job->checkpoint.seconds * 1e3);
+    saver->asked_ms = uv_now(&server->loop);
     if (tw_path_join(saver->root, TW_PATH_MAX, server->config->out, "checkpoints") != TW_OK)
         return tw_error_set(error, TW_LIMIT, "the path of the run directory is too long");
     if (make_manifest(server) != TW_OK || make_inboxes(server) != TW_OK)

@@ -155,6 +155,8 @@ class Log(Case):
             elif kind == "release":
                 slot = record.release.slot
                 expected.append(("RELEASE", "evaluator" if slot == EVALUATOR else str(slot), ""))
+            elif kind != "commit":
+                expected.append((kind.upper(), "", ""))
         self.assertEqual([(r["record"], r["slot"], r["loss"]) for r in rows], expected)
         for row in rows:
             self.assertNotIn(None, row)
