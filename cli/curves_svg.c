@@ -38,7 +38,8 @@ static void fit(struct sheet *sheet) {
     if (curves->most > 0)
         sheet->high = fmin(sheet->high, curves->most);
     if (sheet->low > 0 && (sheet->low < sheet->high / 2 || sheet->low >= sheet->high))
-        sheet->low = 0; /* losses, seen from nothing; and where --most cuts off all of them */
+        sheet->low =
+            0; /* losses, seen from nothing; and where all are equal, or cut off by --most */
     if (!(sheet->high > sheet->low))
         sheet->high = sheet->low + 1;
 }

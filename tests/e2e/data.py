@@ -32,6 +32,15 @@ class Data(Case):
         for key in ("model_sha256", "test_loss", "test_accuracy", "train_loss", "train_accuracy"):
             self.assertEqual(run[key], again[key], key)
 
+    def write_array(self, name, kind, shape, elements):
+        """As numpy.save() writes it; `kind` is "<f4", ">f8" or "<i4"."""
+        header = f"{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}"
+        header += " " * (-(len(header) + 11) % 64) + "\n"
+        code = kind[0] + str(len(elements)) + {"f4": "f", "f8": "d", "i4": "i"}[kind[1:]]
+        with open(self.path(name), "wb") as file:
+            file.write(b"\x93NUMPY\1\0" + struct.pack("<H", len(header)) + header.encode())
+            file.write(struct.pack(code, *elements))
+
 
 class Regression(Data):
     def test_linear_regression_finds_what_lapack_finds(self):
@@ -126,15 +135,6 @@ class Tables(Data):
         found, _ = self.run_job("table.yaml", code=2)
         self.assertIn("test.csv:62: column 2 (town): \"Rom\" does not occur in this column of the "
                       "training data", found["error"])
-
-    def write_array(self, name, kind, shape, elements):
-        """As numpy.save() writes it; `kind` is "<f4" or ">f8"."""
-        header = f"{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}"
-        header += " " * (-(len(header) + 11) % 64) + "\n"
-        code = kind[0] + str(len(elements)) + {"f4": "f", "f8": "d"}[kind[1:]]
-        with open(self.path(name), "wb") as file:
-            file.write(b"\x93NUMPY\1\0" + struct.pack("<H", len(header)) + header.encode())
-            file.write(struct.pack(code, *elements))
 
     def test_arrays(self):
         """The same numbers as float32, which stay in their file, and as float64, which do not."""
@@ -312,10 +312,29 @@ class Own(Data):
                 ("data.validation=3", "data.validation: with data.shard: own nobody has all")):
             found, _ = self.run_job("own.yaml", "--set", setting, code=2)
             self.assertIn(why, found["error"])
+        found, _ = self.run_job("own.yaml", "--set",
+                                "data.test={file: test.csv, target: y, indices: [a]}", code=2)
+        self.assertIn("words are numbered by those of all training data", found["error"])
         with open(self.path("part-2.csv"), "a") as file:
             file.write("\nNA,1,1")
         found, _ = self.run_job("own.yaml", "--set", "data.train.missing=mean", code=2)
         self.assertIn("part-2.csv: what is missing would get the mean", found["error"])
+
+
+    def test_targets_of_two_kinds_are_refused(self):
+        """Real targets here and classes there: the loss would take both."""
+        for slot, kind in enumerate(("<f4", "<i4")):
+            self.write_array(f"x-{slot}.npy", "<f4", (20,), [i / 20 for i in range(20)])
+            self.write_array(f"y-{slot}.npy", kind, (20,), [i % 2 for i in range(20)])
+        self.write("arrays.yaml", "model: {input: [1], layers: [dense: 1], "
+                   "loss: binary_cross_entropy}\ndata: {shard: own, train: {samples: "
+                   '"x-{slot}.npy", targets: "y-{slot}.npy"}}\nbatch: 4\nepochs: 1\n'
+                   "optimizer: {name: sgd, lr: 0.3}\ncluster: {workers: 2}\n")
+        found, _ = self.run_job("arrays.yaml", code=2)
+        self.assertIn("y-1.npy has classes, but ", found["error"])
+        self.assertIn("all files must have the same kind", found["error"])
+        self.write_array("y-1.npy", "<f4", (20,), [i % 2 for i in range(20)])
+        self.run_job("arrays.yaml")
 
 
 class Wrong(Data):

@@ -138,7 +138,8 @@ class Predict(Case):
             losses = {m["updates"]: m["test_loss"] for m in map(json.loads, file)}
         self.assertEqual(names[0], "v00000015-g0")  # the only one that is sure: later ones may wait
         for name, loss in zip(names, found):
-            self.assertEqual(loss, losses[int(name[1:9])], name)
+            if name == names[0] or int(name[1:9]) in losses:
+                self.assertEqual(loss, losses[int(name[1:9])], name)
         final = self.predict("out", "test")["loss"]
         self.assertEqual(final, losses[45])
         both = self.predict(os.path.join("out", "checkpoints", names[-1]), "out", "test")
@@ -163,7 +164,7 @@ class Predict(Case):
         self.assertEqual(run["model_sha256"], plain["model_sha256"])
         found = self.predict("out", "validation")
         self.assertEqual(found["accuracy"], run["test_accuracy"])
-        self.assertTrue(math.isclose(found["loss"], run["test_loss"], rel_tol=1e-12))
+        self.assertEqual(found["loss"], run["test_loss"])
         self.assertEqual(self.predict("out", "test"), found)
         again = self.replay("out")
         self.assertEqual(again["test_loss"], run["test_loss"])

@@ -47,13 +47,10 @@ static void images_are_moved_and_mirrored(void **state) {
             }
 }
 
-static struct tw_sampler *sampler_of(uint32_t slot, uint32_t slots, uint32_t rows) {
-    const struct tw_sampler_config config = {.shard = TW_SHARD_EPOCH,
-                                             .seed = 3,
-                                             .slot = slot,
-                                             .slots = slots,
-                                             .samples = 11,
-                                             .rows = rows};
+static struct tw_sampler *sampler_of(enum tw_data_shard shard, uint32_t slot, uint32_t slots,
+                                     uint32_t rows) {
+    const struct tw_sampler_config config = {
+        .shard = shard, .seed = 3, .slot = slot, .slots = slots, .samples = 11, .rows = rows};
     struct tw_sampler *sampler;
     struct tw_error error;
     assert_int_equal(tw_sampler_new(&sampler, &config, &error), TW_OK);
@@ -61,14 +58,14 @@ static struct tw_sampler *sampler_of(uint32_t slot, uint32_t slots, uint32_t row
 }
 
 /* What the values of the sequence (seed, stream, sample, epoch) say. */
-static void expect_named(const struct tw_augment *augment, uint32_t sample, uint64_t epoch,
+static void expect_named(const struct tw_augment *augment, uint64_t sample, uint64_t epoch,
                          float *to) {
     float original[PIXELS];
     double number[3];
     for (uint64_t i = 0; i < 3; i++)
         number[i] = tw_rng_uniform_at(augment->seed, TW_STREAM_AUGMENT, sample, epoch, i);
     double places = 2 * (double)augment->crop + 1;
-    fill(original, sample);
+    fill(original, (uint32_t)sample);
     expect(original, (int64_t)(number[0] * places) - augment->crop,
            (int64_t)(number[1] * places) - augment->crop, augment->flip && number[2] < .5, to);
 }
@@ -78,7 +75,7 @@ static void check_slots(const struct tw_augment *augment, uint32_t slots, uint32
     float image[ROWS * PIXELS], expected[PIXELS];
     const struct tw_part whole = tw_whole_step(rows);
     for (uint32_t slot = 0; slot < slots; slot++) {
-        struct tw_sampler *sampler = sampler_of(slot, slots, rows);
+        struct tw_sampler *sampler = sampler_of(TW_SHARD_EPOCH, slot, slots, rows);
         const uint64_t count = (11 - slot - 1) / slots + 1;
         for (uint64_t step = 1; step <= STEPS; step++) {
             uint32_t samples[ROWS];
@@ -113,10 +110,31 @@ static void a_sample_of_an_epoch_is_always_the_same(void **state) {
     check_slots(&other, 2, 4);
 }
 
+/* The files of all slots begin with sample 0: they are not changed alike. */
+static void slots_with_files_of_their_own_draw_apart(void **state) {
+    enum { SLOTS = 3, ROWS = 11 };
+    const struct tw_part whole = tw_whole_step(ROWS);
+    for (uint32_t slot = 0; slot < SLOTS; slot++) {
+        struct tw_sampler *sampler = sampler_of(TW_SHARD_OWN, slot, SLOTS, ROWS);
+        float image[ROWS * PIXELS], expected[PIXELS];
+        const struct tw_batch batch = {.x = image};
+        uint32_t samples[ROWS];
+        assert_int_equal(tw_sampler_take(sampler, 1, samples), TW_OK);
+        for (uint32_t row = 0; row < ROWS; row++)
+            fill(image + row * PIXELS, samples[row]);
+        tw_augment_batch(&plain, sampler, 1, &whole, samples, &batch);
+        for (uint32_t row = 0; row < ROWS; row++) {
+            expect_named(&plain, (uint64_t)slot << 32 | samples[row], 0, expected);
+            assert_memory_equal(image + row * PIXELS, expected, sizeof expected);
+        }
+        tw_sampler_free(sampler);
+    }
+}
+
 static void every_place_is_as_likely(void **state) {
     enum { DRAWS = 6000 };
     int places[HEIGHT][WIDTH] = {{0}};
-    struct tw_sampler *sampler = sampler_of(0, 1, 1);
+    struct tw_sampler *sampler = sampler_of(TW_SHARD_EPOCH, 0, 1, 1);
     const struct tw_part one = tw_whole_step(1);
     for (uint32_t i = 0; i < DRAWS; i++) {
         float image[PIXELS] = {0};
@@ -137,6 +155,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(images_are_moved_and_mirrored),
         cmocka_unit_test(a_sample_of_an_epoch_is_always_the_same),
+        cmocka_unit_test(slots_with_files_of_their_own_draw_apart),
         cmocka_unit_test(every_place_is_as_likely),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "server/core/sequencer_state.h"
 #include "server/io/borders.h"
 
 static struct tw_node_event border_of(uint64_t version, uint64_t samples, bool evaluated) {
@@ -89,8 +90,46 @@ static void let_go_they_leave_without_an_evaluation(void **state) {
     assert_false(tw_borders_next(&borders, &border));
 }
 
+/* Of the last whole stretch where there was one, else of all until now; of the test data only what
+ * the very model at the end was given. */
+static void the_end_tells_of_its_own_model(void **state) {
+    static struct tw_sequencer sequencer = {
+        .version = 12,
+        .total = {.contributions = 24,
+                  .examples = 60,
+                  .loss = 180,
+                  .staleness_sum = 36,
+                  .staleness_max = 4,
+                  .dropped = 2,
+                  .not_finite = 1},
+    };
+    struct tw_borders borders;
+    struct tw_border border;
+    struct tw_result result = {.evicted = 7};
+    tw_borders_init(&borders);
+    tw_borders_result(&borders, &sequencer, 3, &result);
+    assert_true(result.updates == 12 && result.samples == 60 && result.seconds == 3);
+    assert_true(result.samples_per_second == 20 && result.train_loss == 3);
+    assert_true(result.staleness_mean == 1.5 && result.staleness_max == 4);
+    assert_true(result.dropped == 2 && result.not_finite == 1 && result.evicted == 7);
+    assert_true(isnan(result.test_loss) && isnan(result.test_accuracy));
+
+    struct tw_node_event at_10 = border_of(10, 50, true), scores = evaluation_of(10, 0.5);
+    tw_borders_begin(&borders, &at_10, 50, 2);
+    tw_borders_evaluated(&borders, &scores);
+    assert_true(tw_borders_next(&borders, &border));
+    tw_borders_result(&borders, &sequencer, 0, &result);
+    assert_true(result.train_loss == 2 && result.samples_per_second == 0);
+    assert_true(isnan(result.test_loss) && isnan(result.test_accuracy));
+
+    sequencer.version = 10;
+    tw_borders_result(&borders, &sequencer, 3, &result);
+    assert_true(result.test_loss == 0.5 && result.test_accuracy == 0.75);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_end_tells_of_its_own_model),
         cmocka_unit_test(what_the_event_says),
         cmocka_unit_test(a_complete_one_waits_behind_one_that_waits),
         cmocka_unit_test(let_go_they_leave_without_an_evaluation),

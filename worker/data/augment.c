@@ -50,7 +50,7 @@ void tw_augment_flip(const struct tw_augment *augment, float *image) {
         }
 }
 
-static void change(const struct tw_augment *augment, uint32_t sample, uint64_t epoch,
+static void change(const struct tw_augment *augment, uint64_t sample, uint64_t epoch,
                    float *image) {
     const uint64_t places = 2 * (uint64_t)augment->crop + 1;
     struct tw_rng rng;
@@ -71,6 +71,6 @@ void tw_augment_batch(const struct tw_augment *augment, const struct tw_sampler 
     if (augment->crop == 0 && !augment->flip)
         return;
     for (uint32_t row = 0; row < part->rows; row++)
-        change(augment, samples[row], tw_sampler_epoch(sampler, step, tw_part_row(part, row)),
-               batch->x + row * elements);
+        change(augment, tw_sampler_sample(sampler, samples[row]),
+               tw_sampler_epoch(sampler, step, tw_part_row(part, row)), batch->x + row * elements);
 }

@@ -6,8 +6,9 @@
  * 1/2 left and right change places. All channels alike.
  *
  * What becomes of sample i in epoch e is a function of (seed, TW_STREAM_AUGMENT, e, i) alone:
- * whoever computes it, however many workers and slots there are, in whatever mode. e is the slot's
- * own epoch (sampler.h). Values 0, 1 and 2 of the sequence with slot i, step e: row, column, flip.
+ * whoever computes it, however many workers and slots there are, in whatever mode. i is
+ * tw_sampler_sample(), e the slot's own epoch (sampler.h). Values 0, 1 and 2 of the sequence with
+ * slot i, step e: row, column, flip.
  *
  * Used by workers and replay, behind tw_dataset_gather(): so zeros are those of standardised
  * samples, where samples are. Evaluation knows nothing of it.

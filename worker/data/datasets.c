@@ -81,9 +81,10 @@ static enum tw_status open_test(struct tw_datasets *out, const struct tw_job *jo
         return TW_OK;
     }
     enum tw_status status = open_one(&out->test, &job->test, needs, out->train, error);
-    if (status != TW_OK)
-        return status;
-    status = tw_dataset_check_numbers(out->test, error);
+    if (status == TW_OK && job->shard == TW_SHARD_OWN)
+        status = tw_own_check_words(out->test, error);
+    if (status == TW_OK)
+        status = tw_dataset_check_numbers(out->test, error);
     if (status != TW_OK)
         return status;
     if (out->preparation.elements > 0)
@@ -106,6 +107,19 @@ static void close_own(struct tw_datasets *datasets) {
     datasets->own_count = 0;
 }
 
+/* Classes or real targets, as those before it: who counts right answers asks any of them. */
+static enum tw_status check_kind(const struct tw_dataset *data, const struct tw_dataset *first,
+                                 struct tw_error *error) {
+    static const char *const kinds[] = {"classes", "real targets"};
+    if ((data->outputs > 0) == (first->outputs > 0))
+        return TW_OK;
+    return tw_error_set(error, TW_DATA,
+                        "%s has %s, but %s has %s; with data.shard: own all files must have the "
+                        "same kind",
+                        data->targets_name, kinds[data->outputs > 0], first->targets_name,
+                        kinds[first->outputs > 0]);
+}
+
 static enum tw_status open_own(struct tw_datasets *out, const struct tw_job *job,
                                const struct tw_data_needs *needs, uint32_t slot, uint32_t width,
                                bool streamed, struct tw_error *error) {
@@ -117,6 +131,8 @@ static enum tw_status open_own(struct tw_datasets *out, const struct tw_job *job
     for (uint32_t i = 0; status == TW_OK && i < width; i++) {
         status = tw_own_open(&out->own[i], job, needs, slot + i, streamed, error);
         out->own_count += status == TW_OK;
+        if (status == TW_OK)
+            status = check_kind(out->own[i], out->own[0], error);
     }
     if (status != TW_OK)
         close_own(out);

@@ -91,8 +91,7 @@ static enum tw_status open_files(struct tw_dataset **out, const struct tw_job *j
     return status;
 }
 
-/* What all workers would have to know of all samples. */
-static enum tw_status check_alone(const struct tw_dataset *data, struct tw_error *error) {
+enum tw_status tw_own_check_words(const struct tw_dataset *data, struct tw_error *error) {
     bool words = false;
     for (int i = 0; data->words != NULL && i < data->words->count; i++)
         words |= data->words->at[i].count > 0;
@@ -102,12 +101,18 @@ static enum tw_status check_alone(const struct tw_dataset *data, struct tw_error
                             "data.shard: own nobody has; write numbers (targets: numbers), or npy "
                             "or idx with labels",
                             data->samples_name);
-    if (data->missing)
+    return TW_OK;
+}
+
+/* What all workers would have to know of all samples. */
+static enum tw_status check_alone(const struct tw_dataset *data, struct tw_error *error) {
+    enum tw_status status = tw_own_check_words(data, error);
+    if (status == TW_OK && data->missing)
         return tw_error_set(error, TW_DATA,
                             "%s: what is missing would get the mean of all training data, which "
                             "with data.shard: own nobody has; write missing: zero or skip",
                             data->samples_name);
-    return TW_OK;
+    return status;
 }
 
 enum tw_status tw_own_open(struct tw_dataset **out, const struct tw_job *job,

@@ -32,6 +32,9 @@ static inline const struct tw_dataset *tw_train_data_any(const struct tw_train_d
 /* Whether one machine can open the files of all slots: TW_JOB when {slot} is in no path. */
 enum tw_status tw_own_check(const struct tw_job *job, struct tw_error *error);
 
+/* TW_DATA: labels or features are words, which get numbers by those of all training data. */
+enum tw_status tw_own_check_words(const struct tw_dataset *data, struct tw_error *error);
+
 /* Opens the files of one slot, and checks that they fit a model and have nothing that would need
  * those of the others. `streamed`: rows larger than memory need not be read through. TW_JOB,
  * TW_DATA, TW_NO_MEMORY; then *out is NULL. */

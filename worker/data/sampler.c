@@ -134,6 +134,11 @@ enum tw_status tw_sampler_take_part(struct tw_sampler *sampler, uint64_t step,
     return TW_OK;
 }
 
+uint64_t tw_sampler_sample(const struct tw_sampler *sampler, uint32_t item) {
+    bool own = sampler->config.shard == TW_SHARD_OWN;
+    return own ? (uint64_t)sampler->config.slot << 32 | item : item;
+}
+
 enum tw_status tw_sampler_take(struct tw_sampler *sampler, uint64_t step, uint32_t *out) {
     struct tw_part whole = tw_whole_step(sampler->config.rows);
     return tw_sampler_take_part(sampler, step, &whole, out);

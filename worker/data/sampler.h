@@ -53,6 +53,10 @@ enum tw_status tw_sampler_take_part(struct tw_sampler *sampler, uint64_t step,
 /* The slot's epoch in which row `row` (below rows) of a step that tw_sampler_take() gives is. */
 uint64_t tw_sampler_epoch(const struct tw_sampler *sampler, uint64_t step, uint32_t row);
 
+/* Which sample of the whole training data an item of tw_sampler_take() is: itself; of TW_SHARD_OWN,
+ * where the files of all slots begin with 0, the slot counts in 2^32. */
+uint64_t tw_sampler_sample(const struct tw_sampler *sampler, uint32_t item);
+
 /* Rows of slot s of M when `batch` is split over them: tw_job_share(). */
 uint32_t tw_sampler_share(int64_t batch, uint32_t slots, uint32_t slot);
 
