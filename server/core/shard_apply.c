@@ -61,7 +61,8 @@ enum tw_shard_work tw_shard_reduce_next(struct tw_shard *s) {
         return TW_SHARD_WORKED;
     s->reduced++;
     size_t count = tw_shard_chunk(s, chunk)->count;
-    if (s->contributors > 1)
+    /* One alone was looked at as it came; what corrections made of it was not. */
+    if (s->contributors > 1 || tw_corrections_have_kernels(&s->config.shaping.corrections))
         s->sum_finite = s->sum_finite && tw_all_finite(sum, count);
     if (tw_shaping_needs_norm(&s->config.shaping) &&
         tw_shaping_trains(&s->config.shaping, tw_shard_chunk(s, chunk)->tensor))

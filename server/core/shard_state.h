@@ -152,7 +152,8 @@ struct tw_shard {
     struct tw_tensor_squares change_sum; /* of the tensor that the sweep has come to */
     bool applied_due;                    /* the update's last chunk is done; to be told */
     double *ratios;                      /* [tensors] of that COMMIT, of a layer-wise rule */
-    float *scratch; /* [largest chunk] a step, or weights before their update, when sampled */
+    float *scratch; /* [largest chunk] a step, or weights before their update: when sampled, or when
+                       a correction watches steps */
 };
 
 static inline float *tw_shard_plane(const struct tw_shard *s, uint32_t plane, uint32_t chunk) {

@@ -31,6 +31,7 @@ static const char *const desk_names[DESK_TENSORS] = {"a", "b", "c"};
 struct desk_slot {
     uint32_t incarnation;
     uint64_t step, read, settled;
+    uint64_t version; /* of the weights that it read */
 };
 
 struct desk {
@@ -184,6 +185,7 @@ static inline void desk_release(struct desk *desk, uint32_t slot) {
     if (slot != TW_SLOT_EVALUATOR) {
         record.step = desk->slot[slot].step = desk->slot[slot].settled + 1;
         desk->slot[slot].read = record.position;
+        desk->slot[slot].version = record.version;
     }
     tw_shard_record(desk->shard, &record);
 }
@@ -217,9 +219,11 @@ static inline void desk_evict(struct desk *desk, uint32_t slot) {
 static inline uint32_t desk_contributions(const struct desk *desk, uint32_t first, uint32_t count,
                                           struct tw_contribution *out) {
     for (uint32_t i = 0; i < count; i++)
-        out[i] = (struct tw_contribution){.slot = first + i,
-                                          .step = desk->slot[first + i].step,
-                                          .read = desk->slot[first + i].read};
+        out[i] =
+            (struct tw_contribution){.slot = first + i,
+                                     .step = desk->slot[first + i].step,
+                                     .read = desk->slot[first + i].read,
+                                     .staleness = desk->version - desk->slot[first + i].version};
     return count;
 }
 
@@ -238,9 +242,10 @@ static inline void desk_prepare(struct desk *desk, uint32_t first, uint32_t coun
 static inline void desk_settle(struct desk *desk, enum tw_record_kind kind, uint32_t first,
                                uint32_t count) {
     struct tw_contribution contributions[DESK_SLOTS];
+    desk_contributions(desk, first, count, contributions);
     desk->version += kind == TW_RECORD_COMMIT;
     struct tw_record record = desk_record(desk, kind);
-    record.count = desk_contributions(desk, first, count, contributions);
+    record.count = count;
     record.contributions = contributions;
     record.examples = (uint64_t)count * DESK_EXAMPLES;
     desk->config.optimizer->prepare(&desk->config.options, desk->version, desk->config.options.lr,
