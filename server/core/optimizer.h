@@ -70,6 +70,9 @@ struct tw_optimizer {
     int states;
     struct tw_optimizer_state state[TW_OPTIMIZER_STATES]; /* [states] */
     struct tw_optimizer_limit limit;
+    /* All weights follow from the states and the learning rate of the last update, also those
+     * without a gradient: a rate for one update alone would scale them all, and back. */
+    bool weighs_by_rate;
     /* NULL, or the table for these options: a rule of this name whose states are
      * others, such as nesterov's lookup form. Never in tw_optimizers[]. */
     const struct tw_optimizer *(*form)(const struct tw_optimizer_options *options);

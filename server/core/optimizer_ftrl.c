@@ -53,6 +53,7 @@ const struct tw_optimizer tw_optimizer_ftrl = {
     .rules = rules,
     .rule_count = TW_COUNT(rules),
     .states = 2,
+    .weighs_by_rate = true,
     .state = {{"z", TW_STATE_ZERO}, {"n", TW_STATE_ZERO}},
     .prepare = prepare,
     .apply_float = ftrl_float,

@@ -95,6 +95,19 @@ static enum tw_status check_decay(const struct tw_job *job, const struct tw_opti
     return TW_OK;
 }
 
+static enum tw_status check_factors(const struct tw_corrections *corrections,
+                                    const struct tw_job *job, const struct tw_optimizer *optimizer,
+                                    struct tw_error *error) {
+    for (uint32_t i = 0; optimizer->weighs_by_rate && i < corrections->count; i++)
+        if (corrections->at[i].kind->factor)
+            return tw_job_error(error, job->corrections[i].where, job->corrections[i].path,
+                                "not together with optimizer %s, whose weights all follow from the "
+                                "learning rate of the last update; use staleness_limit, dc_asgd or "
+                                "gap_aware",
+                                optimizer->name);
+    return TW_OK;
+}
+
 enum tw_status tw_shaping_find(struct tw_shaping *out, const struct tw_job *job,
                                const struct tw_optimizer *optimizer,
                                const struct tw_tensor_list *list, struct tw_treatment *treatment,
@@ -113,6 +126,8 @@ enum tw_status tw_shaping_find(struct tw_shaping *out, const struct tw_job *job,
                                .rate = {1},
                                .treatment = job->group_count ? treatment : NULL};
     enum tw_status status = tw_corrections_find(&out->corrections, job, error);
+    if (status == TW_OK)
+        status = check_factors(&out->corrections, job, optimizer, error);
     if (status == TW_OK)
         status = check_clip(job, optimizer, error);
     if (status == TW_OK)

@@ -227,6 +227,15 @@ static void what_a_rule_cannot_have_is_refused(void **state) {
     assert_int_equal(find(&shaping, &decoupled, "nesterov lr=1 nesterov=lookup"), TW_JOB);
     assert_non_null(strstr(error.text, "computes its weights from another point"));
     assert_int_equal(find(&shaping, &l2, "nesterov lr=1 nesterov=lookup"), TW_OK);
+    struct tw_variant correction = {.name = "dc_asgd"};
+    struct tw_job late = {.correction_count = 1, .corrections = &correction};
+    assert_int_equal(find(&shaping, &late, "ftrl-proximal alpha=1"), TW_OK);
+    correction = (struct tw_variant){
+        .name = "staleness_power", .where = {"job.yaml", 7}, .path = "corrections[0]"};
+    assert_int_equal(find(&shaping, &late, "adam lr=1"), TW_OK);
+    assert_int_equal(find(&shaping, &late, "ftrl-proximal alpha=1"), TW_JOB);
+    assert_non_null(strstr(error.text, "job.yaml:7: corrections[0]: not together with optimizer "
+                                       "ftrl-proximal"));
     struct tw_job_group groups[TW_RATES_MAX];
     for (int i = 0; i < TW_RATES_MAX; i++)
         groups[i] = (struct tw_job_group){.pattern = "*", .rate = 2 + i};
