@@ -68,7 +68,7 @@ static const struct tw_option_rule adaptive_rules[] = {
      MEMBER(eps),
      .type = TW_OPTION_REAL,
      .fallback = 1e-7,
-     .min_open = true,
+     .min = 0x1p-126,
      .max = 1,
      .text = "keeps the divisor from 0"},
 };

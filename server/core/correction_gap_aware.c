@@ -27,7 +27,7 @@ static const struct tw_option_rule rules[] = {
      MEMBER(eps),
      .type = TW_OPTION_REAL,
      .fallback = 1e-8,
-     .min_open = true,
+     .min = 0x1p-126,
      .max = 1,
      .text = "a step that counts as none"},
 };

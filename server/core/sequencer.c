@@ -63,6 +63,7 @@ struct tw_sequencer *tw_sequencer_init(void *memory, const struct tw_sequencer_c
     struct tw_sequencer *s = carve(&at, sizeof(*s));
     s->config = *config;
     s->live = n;
+    assert(!config->dial.on_arrival || !config->shaping.corrections.count);
     s->stalest = tw_corrections_limit(&config->shaping.corrections);
     s->judge[TW_VERDICT_RATE] = tw_judge_of_rate(&config->pace);
     s->judge[TW_VERDICT_END] = config->end;

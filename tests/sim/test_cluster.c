@@ -136,6 +136,7 @@ static void test_chunks_applied_as_they_come(void **state) {
         config.evict = seed % 3 == 0;
         config.out_of_order = seed % 4 == 0;
         config.shaping.clip_norm = 0;
+        config.shaping.corrections.count = 0;
         if (!any) {
             config.optimizer = ARRIVALS_RULE;
             config.shaping = (struct tw_shaping){.rates = 1, .rate = {1}};

@@ -141,6 +141,9 @@ static void what_is_wrong_is_named_with_what_would_be_right(void **state) {
         {"corrections: [{name: staleness_power, power: 0}]\n", {"corrections[0].power", "0", ""}},
         {"corrections: [{name: staleness_exp}]\n", {"corrections[0]", "a", "missing"}},
         {"corrections: [{name: staleness_limit, most: -1}]\n", {"corrections[0].most", "-1", ""}},
+        {"corrections: [{name: dc_asgd_adaptive, eps: 1e-50}]\n",
+         {"corrections[0].eps", "1e-50", "1.17"}}, /* 0 as float32 */
+        {"corrections: [{name: gap_aware, eps: 1e-50}]\n", {"corrections[0].eps", "1e-50", "1.17"}},
         {"corrections: staleness_power\n", {"corrections", "list", "[{name: staleness_power}]"}},
         {"corrections: {name: staleness_power}\n", {"corrections", "list", ""}},
         {"corrections: [a, b, c, d, e, f, g, h, i]\n", {"corrections", "9", "8"}},
