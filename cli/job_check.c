@@ -137,15 +137,17 @@ static enum tw_status check_rows(const struct tw_checked_job *checked, struct tw
 }
 
 /* Elastic averaging: a step that was made is never thrown away. */
+#define NEVER_TAKEN_BACK                                                                           \
+    "what a slot has done by itself cannot be taken back. Use sync, async, ssp:S, k-async:K, "     \
+    "k-batch-async:K or softsync:M"
+
 static enum tw_status check_elastic(const struct tw_job *job, const struct tw_dial *dial,
                                     struct tw_error *error) {
     if (job->local.rho == 0 || dial->late == TW_LATE_USE)
         return TW_OK;
-    return tw_job_error(
-        error, job->local_where, "local_steps.rho",
-        "the mode is \"%s\", which drops late steps; what a slot has done by itself "
-        "cannot be taken back. Use sync, async, ssp:S or k-async:K",
-        dial->word);
+    return tw_job_error(error, job->local_where, "local_steps.rho",
+                        "the mode is \"%s\", which drops late steps; " NEVER_TAKEN_BACK,
+                        dial->word);
 }
 
 static enum tw_status check_turn(const struct tw_job *job, int index, const struct tw_dial *before,
@@ -205,9 +207,8 @@ static enum tw_status check_arrival(const struct tw_checked_job *checked, struct
             word);
     if (job->local.rho != 0)
         return tw_job_error(error, job->local_where, "local_steps.rho",
-                            "the mode is \"%s\", where a push may be applied in part; what a slot "
-                            "has done by itself "
-                            "cannot be taken back. Use sync, async, ssp:S or k-async:K",
+                            "the mode is \"%s\", where a push may be applied in "
+                            "part; " NEVER_TAKEN_BACK,
                             word);
     if (job->correction_count)
         return tw_job_error(

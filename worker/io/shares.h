@@ -28,7 +28,8 @@
  *         gradients of tensors [first, first + tensors) are final: send them
  *
  * Used by train.c, and by the simulator for all workers. One thread, which has called
- * tw_gemm_thread(); after tw_shares_new() only tw_shares_bind() allocates.
+ * tw_gemm_thread(). After tw_shares_new() only tw_shares_bind() allocates, and, elastic,
+ * tw_shares_begin() at a slot's first step.
  */
 #ifndef TW_WORKER_IO_SHARES_H
 #define TW_WORKER_IO_SHARES_H
@@ -58,7 +59,8 @@ struct tw_shares;
 
 /* TW_JOB: a part would have no example; TW_NO_MEMORY. *out is the caller's. Memory: at
  * most two nets, of the rows of a part; one gradient for each doubling of width * parts; with local
- * steps weights and a gradient; and for each slot a sampler. */
+ * steps weights and a gradient; and for each slot a sampler (elastic: and weights for each slot that
+ * it has computed for, up to `slots` of them). */
 enum tw_status tw_shares_new(struct tw_shares **out, const struct tw_shares_config *config,
                              struct tw_error *error);
 
@@ -85,7 +87,7 @@ void tw_shares_free(struct tw_shares *shares);
 enum tw_status tw_shares_ready(struct tw_shares *shares, uint64_t step, struct tw_error *error);
 
 /* Computes all of the step but the last part's way back. TW_LIMIT likewise; TW_STALE: it was
- * not wanted any more, and given up. */
+ * not wanted any more, and given up; TW_NO_MEMORY: elastic, for the weights of a slot. */
 enum tw_status tw_shares_begin(struct tw_shares *shares, uint64_t step, struct tw_error *error);
 
 /* One layer of it; as tw_net_backward_step(), with gradients that are sums over all
