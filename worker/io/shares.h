@@ -59,8 +59,8 @@ struct tw_shares;
 
 /* TW_JOB: a part would have no example; TW_NO_MEMORY. *out is the caller's. Memory: at
  * most two nets, of the rows of a part; one gradient for each doubling of width * parts; with local
- * steps weights and a gradient; and for each slot a sampler (elastic: and weights for each slot that
- * it has computed for, up to `slots` of them). */
+ * steps weights and a gradient; and for each slot a sampler (elastic: and weights for each slot
+ * that it has computed for, up to `slots` of them). */
 enum tw_status tw_shares_new(struct tw_shares **out, const struct tw_shares_config *config,
                              struct tw_error *error);
 
