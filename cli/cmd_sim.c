@@ -83,7 +83,7 @@ static const struct argp_option options[] = {
     {"late", KEY_LATE, "RANK@TIME", 0, "It comes then, not at the start", 3},
     {"replicas", KEY_REPLICAS, "R", 0,
      "Under R schedules; tells means and their standard errors; writes only with --out", 4},
-    {"delay-seed", KEY_SEED, "N", 0, "Of all delays; default: the job's seed", 4},
+    {"delay-seed", KEY_SEED, "N", 0, "Of all delays, and seeds.staleness; default: the job's", 4},
     TW_ARGS_JSON,
     {0},
 };
@@ -408,10 +408,9 @@ static int simulate_all(const struct tw_args *args, struct tw_simulation *simula
     return good ? TW_EXIT_DONE : TW_EXIT_FAILED;
 }
 
-static int simulate_checked(struct tw_args *args, char **again,
-                            const struct tw_checked_job *checked) {
+static int simulate_checked(struct tw_args *args, char **again, struct tw_checked_job *checked) {
     struct sim_options *own = args->own;
-    const struct tw_job *job = checked->job;
+    struct tw_job *job = checked->job;
     struct tw_error error;
     struct tw_simulation simulation = {
         .checked = checked,
@@ -428,6 +427,10 @@ static int simulate_checked(struct tw_args *args, char **again,
                      "the gradients of this job come from a program of yours, which virtual "
                      "workers cannot ask; give layers or an objective");
         return tw_command_fail(args, NULL, &error);
+    }
+    if (own->seeded) {
+        job->seeds.staleness = own->seed;
+        job->own_seed.staleness = true;
     }
     if (find_laws(own, &simulation, &error) || tw_blas_core_pin(job->blas_core, again, &error) ||
         tw_gemm_start(job->blas_core, &error))

@@ -41,6 +41,8 @@ static enum tw_status make_folder(const struct tw_simulation *of, int replica, c
 }
 
 static void simulate(const struct tw_simulation *simulation, int replica, struct answer *answer) {
+    struct tw_job job = *simulation->checked->job;
+    struct tw_checked_job checked = *simulation->checked;
     struct tw_simulation of = *simulation;
     struct tw_summary summary = {.counted = false};
     struct tw_simulated simulated;
@@ -50,7 +52,11 @@ static void simulate(const struct tw_simulation *simulation, int replica, struct
     of.progress = NULL;
     of.delay.seed += (uint64_t)replica;
     of.service.seed += (uint64_t)replica;
-    if (of.out && make_folder(simulation, replica, folder, &error)) {
+    job.seeds.staleness += (uint64_t)replica;
+    job.own_seed.staleness |= replica > 0;
+    checked.job = &job;
+    of.checked = &checked;
+    if (of.out && make_folder(&of, replica, folder, &error)) {
         answer->status = error.status;
         snprintf(answer->error, sizeof answer->error, "%.500s", error.text);
         return;

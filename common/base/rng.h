@@ -40,11 +40,12 @@ enum tw_stream {
     TW_STREAM_SPLIT = 7,
     TW_STREAM_DATA = 8,
     TW_STREAM_AUGMENT = 9,
+    TW_STREAM_STALENESS = 10,
 };
 
 /* A seed for each stream that changes what a run computes. */
 struct tw_seeds {
-    uint64_t init, sampling, noise, dropout, split, augment;
+    uint64_t init, sampling, noise, dropout, split, augment, staleness;
 };
 
 /* A place in one sequence; the caller's storage, no fini. Two that were made with

@@ -135,7 +135,7 @@ struct tw_job {
     uint64_t seed;
     struct tw_seeds seeds; /* of single streams: the job's own, or `seed` */
     struct {
-        bool init, sampling, noise, dropout, split, augment;
+        bool init, sampling, noise, dropout, split, augment, staleness;
     } own_seed; /* which of them the job gives */
     uint32_t chunk_bytes;
     int64_t inflight_bytes; /* memory.inflight; 0: not given */

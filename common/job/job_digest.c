@@ -168,6 +168,8 @@ void tw_job_digest(const struct tw_job *job, uint64_t samples, uint8_t digest[32
         add_number(&sha, "seed of split", (int64_t)job->seeds.split);
     if (job->seeds.augment != job->seed)
         add_number(&sha, "seed of augment", (int64_t)job->seeds.augment);
+    if (job->seeds.staleness != job->seed)
+        add_number(&sha, "seed of staleness", (int64_t)job->seeds.staleness);
     add_number(&sha, "chunk", job->chunk_bytes);
     if (job->encoding.push != TW_ENCODING_F32 || job->encoding.pull != TW_ENCODING_F32) {
         add_number(&sha, "push", job->encoding.push);

@@ -324,31 +324,34 @@ static enum tw_status read_seed_at(const struct tw_job_reader *reader, const str
 
 /* `seed` is that of every stream, `seeds` those of single ones. */
 static enum tw_status read_seeds(const struct tw_job_reader *reader) {
-    static const char *const names[] = {"init",  "sampling", "noise", "dropout",
-                                        "split", "augment",  NULL};
     struct tw_job *job = reader->job;
-    const struct tw_yaml *section;
+    struct tw_seeds *seeds = &job->seeds;
+    const struct {
+        const char *name;
+        uint64_t *seed;
+        bool *own;
+    } rows[] = {
+        {"init", &seeds->init, &job->own_seed.init},
+        {"sampling", &seeds->sampling, &job->own_seed.sampling},
+        {"noise", &seeds->noise, &job->own_seed.noise},
+        {"dropout", &seeds->dropout, &job->own_seed.dropout},
+        {"split", &seeds->split, &job->own_seed.split},
+        {"augment", &seeds->augment, &job->own_seed.augment},
+        {"staleness", &seeds->staleness, &job->own_seed.staleness},
+    };
+    enum { ROWS = sizeof rows / sizeof *rows };
+    const char *names[ROWS + 1] = {NULL};
+    const struct tw_yaml *section = NULL;
     bool given;
     enum tw_status status = read_seed_at(reader, reader->root, "seed", &job->seed, &given);
-    job->seeds =
-        (struct tw_seeds){job->seed, job->seed, job->seed, job->seed, job->seed, job->seed};
+    for (int i = 0; i < ROWS; i++) {
+        names[i] = rows[i].name;
+        *rows[i].seed = job->seed;
+    }
     if (status == TW_OK)
         status = tw_find_section(reader, "seeds", names, "{sampling: 7}", &section);
-    if (status == TW_OK)
-        status = read_seed_at(reader, section, "init", &job->seeds.init, &job->own_seed.init);
-    if (status == TW_OK)
-        status = read_seed_at(reader, section, "sampling", &job->seeds.sampling,
-                              &job->own_seed.sampling);
-    if (status == TW_OK)
-        status = read_seed_at(reader, section, "noise", &job->seeds.noise, &job->own_seed.noise);
-    if (status == TW_OK)
-        status =
-            read_seed_at(reader, section, "dropout", &job->seeds.dropout, &job->own_seed.dropout);
-    if (status == TW_OK)
-        status = read_seed_at(reader, section, "split", &job->seeds.split, &job->own_seed.split);
-    if (status == TW_OK)
-        status =
-            read_seed_at(reader, section, "augment", &job->seeds.augment, &job->own_seed.augment);
+    for (int i = 0; status == TW_OK && i < ROWS; i++)
+        status = read_seed_at(reader, section, rows[i].name, rows[i].seed, rows[i].own);
     return status;
 }
 

@@ -337,6 +337,7 @@ static void add_seeds(struct tw_text *out, const struct tw_job *job) {
         {"dropout", job->seeds.dropout, job->own_seed.dropout},
         {"split", job->seeds.split, job->own_seed.split},
         {"augment", job->seeds.augment, job->own_seed.augment},
+        {"staleness", job->seeds.staleness, job->own_seed.staleness},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         if (rows[i].given) {

@@ -27,7 +27,8 @@ void tw_sequencer_on_want(struct tw_sequencer *s, const struct tw_want *want) {
 }
 
 static bool is_waiting(const struct tw_sequencer *s, uint32_t slot) {
-    return s->slot[slot].wants && s->slot[slot].reading && s->member[slot].state == TW_MEMBER_HERE;
+    return s->slot[slot].wants && s->slot[slot].reading &&
+           s->member[slot].state == TW_MEMBER_HERE && tw_sequencer_may_be_next(s, slot);
 }
 
 /* Where late gradients are not used they need not be received. */

@@ -10,9 +10,9 @@
 enum gather { ALL, ONE, ALL_BUT_K, K, N_OVER_K };
 
 /* What a preset's number means, for messages. */
-enum number { NONE, BACKUPS, GATHER, BOUND, SPLIT };
+enum number { NONE, BACKUPS, GATHER, BOUND, SPLIT, LAW };
 
-/* DESIGN.md §5, row by row. */
+/* DESIGN.md §5, row by row; and those whose staleness is imposed. */
 static const struct tw_preset {
     const char *name;
     enum gather gather;
@@ -20,24 +20,27 @@ static const struct tw_preset {
     enum tw_late_rule late;
     enum tw_release_rule release;
     bool on_arrival;
+    const struct tw_imposed_law *imposed; /* number: LAW */
 } presets[] = {
-    {"sync", ALL, NONE, TW_LATE_USE, TW_RELEASE_AT_COMMIT, false},
-    {"backup", ALL_BUT_K, BACKUPS, TW_LATE_DROP, TW_RELEASE_AT_COMMIT, false},
-    {"k-sync", K, GATHER, TW_LATE_CANCEL, TW_RELEASE_AT_COMMIT, false},
-    {"k-batch-sync", K, GATHER, TW_LATE_CANCEL, TW_RELEASE_AT_ACCEPTANCE, false},
-    {"async", ONE, NONE, TW_LATE_USE, TW_RELEASE_AT_COMMIT, false},
-    {"ssp", ONE, BOUND, TW_LATE_USE, TW_RELEASE_AT_COMMIT, false},
-    {"k-async", K, GATHER, TW_LATE_USE, TW_RELEASE_AT_COMMIT, false},
-    {"k-batch-async", K, GATHER, TW_LATE_USE, TW_RELEASE_AT_ACCEPTANCE, false},
-    {"softsync", N_OVER_K, SPLIT, TW_LATE_USE, TW_RELEASE_AT_ACCEPTANCE, false},
-    {"hogwild", ONE, NONE, TW_LATE_USE, TW_RELEASE_AT_COMMIT, true},
+    {"sync", ALL, NONE, TW_LATE_USE, TW_RELEASE_AT_COMMIT, false, NULL},
+    {"backup", ALL_BUT_K, BACKUPS, TW_LATE_DROP, TW_RELEASE_AT_COMMIT, false, NULL},
+    {"k-sync", K, GATHER, TW_LATE_CANCEL, TW_RELEASE_AT_COMMIT, false, NULL},
+    {"k-batch-sync", K, GATHER, TW_LATE_CANCEL, TW_RELEASE_AT_ACCEPTANCE, false, NULL},
+    {"async", ONE, NONE, TW_LATE_USE, TW_RELEASE_AT_COMMIT, false, NULL},
+    {"ssp", ONE, BOUND, TW_LATE_USE, TW_RELEASE_AT_COMMIT, false, NULL},
+    {"k-async", K, GATHER, TW_LATE_USE, TW_RELEASE_AT_COMMIT, false, NULL},
+    {"k-batch-async", K, GATHER, TW_LATE_USE, TW_RELEASE_AT_ACCEPTANCE, false, NULL},
+    {"softsync", N_OVER_K, SPLIT, TW_LATE_USE, TW_RELEASE_AT_ACCEPTANCE, false, NULL},
+    {"hogwild", ONE, NONE, TW_LATE_USE, TW_RELEASE_AT_COMMIT, true, NULL},
+    {"stale-uniform", ONE, LAW, TW_LATE_USE, TW_RELEASE_AT_COMMIT, false, &tw_imposed_uniform},
+    {"stale-geometric", ONE, LAW, TW_LATE_USE, TW_RELEASE_AT_COMMIT, false, &tw_imposed_geometric},
 };
 
 enum { PRESETS = sizeof(presets) / sizeof(presets[0]) };
 
 #define KNOWN                                                                                      \
     "sync, backup:B, k-sync:K, k-batch-sync:K, async, ssp:S, k-async:K, k-batch-async:K, "         \
-    "softsync:M, hogwild"
+    "softsync:M, hogwild, stale-uniform:B, stale-geometric:M"
 
 static const struct tw_preset *find(const char *name, size_t length) {
     for (int i = 0; i < PRESETS; i++)
@@ -61,8 +64,9 @@ static enum tw_status unknown(const char *mode, size_t length, struct tw_where w
 }
 
 /* The range of a preset's number, and what it is called. */
-static const char *range_of(enum number number, int workers, int64_t *min, int64_t *max) {
-    switch (number) {
+static const char *range_of(const struct tw_preset *preset, int workers, int64_t *min,
+                            int64_t *max) {
+    switch (preset->number) {
     case BACKUPS:
         *min = 0;
         *max = workers - 1;
@@ -75,6 +79,10 @@ static const char *range_of(enum number number, int workers, int64_t *min, int64
         *min = 1;
         *max = workers;
         return "updates per round of all workers";
+    case LAW:
+        *min = 1;
+        *max = TW_WORKERS_MAX;
+        return preset->imposed->number;
     default:
         *min = 1;
         *max = workers;
@@ -82,12 +90,25 @@ static const char *range_of(enum number number, int workers, int64_t *min, int64
     }
 }
 
+/* A gradient is at most N - 1 updates late. */
+static enum tw_status check_workers(const struct tw_preset *preset, const char *mode,
+                                    struct tw_where where, const char *key, int workers,
+                                    uint32_t number, struct tw_error *error) {
+    uint32_t needed = preset->imposed->workers(number);
+    if (needed <= (uint32_t)workers)
+        return TW_OK;
+    return tw_job_error(error, where, key,
+                        "mode \"%s\" with cluster.workers %d: N workers have gradients that are "
+                        "at most N - 1 updates late, and this takes %u of them",
+                        mode, workers, needed);
+}
+
 static enum tw_status read_number(const struct tw_preset *preset, const char *mode,
                                   struct tw_where where, const char *key, int workers,
                                   int64_t *number, struct tw_error *error) {
     const char *text = strchr(mode, ':');
     int64_t min, max;
-    const char *what = range_of(preset->number, workers, &min, &max);
+    const char *what = range_of(preset, workers, &min, &max);
     if (preset->number == NONE)
         return text ? tw_job_error(error, where, key, "mode \"%s\" takes no number; write \"%s\"",
                                    mode, preset->name)
@@ -104,7 +125,9 @@ static enum tw_status read_number(const struct tw_preset *preset, const char *mo
                             "%lld to %lld",
                             mode, workers, what, (long long)min, (long long)max);
     *number = value;
-    return TW_OK;
+    return preset->number == LAW
+               ? check_workers(preset, mode, where, key, workers, (uint32_t)value, error)
+               : TW_OK;
 }
 
 static uint32_t gather_of(const struct tw_preset *preset, int64_t number, int workers) {
@@ -144,6 +167,8 @@ enum tw_status tw_dial_parse_at(const char *mode, struct tw_where where, const c
         .clock_bound = preset->number == BOUND ? number : -1,
         .release = preset->release,
         .on_arrival = preset->on_arrival,
+        .imposed = preset->imposed,
+        .imposed_number = (uint32_t)number,
     };
     if (preset->number == NONE)
         snprintf(out->word, sizeof(out->word), "%s", preset->name);

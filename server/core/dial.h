@@ -12,6 +12,7 @@
 
 #include "common/base/limits.h"
 #include "common/job/options.h"
+#include "server/core/imposed.h"
 
 /* When the slot of a whole push gets its next weights. */
 enum tw_release_rule {
@@ -35,6 +36,10 @@ struct tw_dial {
     enum tw_late_rule late;
     int64_t clock_bound; /* a slot begins clock c only while c - slowest <= this; -1: none */
     enum tw_release_rule release;
+    /* Slots take turns, and a slot gets weights when those are there whose age was drawn for its
+     * update, not before; NULL: staleness is as it comes. */
+    const struct tw_imposed_law *imposed;
+    uint32_t imposed_number;
     /* A chunk is applied as soon as it is here, with terms that its RELEASE brought, and before the
      * rest of its push: the one exception from rule COMMIT. The COMMIT of a push, without PREPARE,
      * only says that all of it was. */

@@ -378,6 +378,8 @@ static void commit(struct tw_sequencer *s) {
     s->total.loss += record->loss;
     s->stretch.loss += record->loss;
     s->prepared_count = 0;
+    if (s->config.dial.imposed)
+        tw_sequencer_pass_on(s);
     tw_sequencer_spend_permits(s);
     tw_sequencer_judge(
         s, before_examples, record->loss / (double)record->examples,
@@ -398,12 +400,32 @@ static void count_applied(struct tw_sequencer *s) {
     commit(s);
 }
 
+/* Enough pushes for an update wait, in front; where staleness is imposed, the one whose turn it is.
+ */
+static bool is_complete(struct tw_sequencer *s) {
+    uint32_t at = 0;
+    if (s->ready_count < tw_sequencer_gather(s))
+        return false;
+    if (s->config.dial.imposed && s->member[s->next_slot].evicted)
+        tw_sequencer_pass_on(s);
+    while (at < s->ready_count && !tw_sequencer_may_be_next(s, tw_sequencer_ready(s, at)->slot))
+        at++;
+    if (at == s->ready_count)
+        return false;
+    if (at > 0) {
+        struct tw_whole next = *tw_sequencer_ready(s, at);
+        *tw_sequencer_ready(s, at) = *tw_sequencer_ready(s, 0);
+        *tw_sequencer_ready(s, 0) = next;
+    }
+    return true;
+}
+
 void tw_sequencer_form(struct tw_sequencer *s) {
     while (s->started && !s->preparing && !s->ending && !s->holding) {
         drop_stale(s);
         accept(s);
         tw_sequencer_permit(s);
-        if (s->ready_count < tw_sequencer_gather(s))
+        if (!is_complete(s))
             return;
         if (!take(s)) {
             drop_prepared(s);

@@ -49,6 +49,43 @@ void tw_sequencer_settle(struct tw_sequencer *s, uint32_t index, uint64_t step) 
         tw_sequencer_find_slowest(s);
 }
 
+/* ---- imposed staleness ---- */
+
+void tw_sequencer_pass_on(struct tw_sequencer *s) {
+    for (uint32_t i = 0; i < s->config.workers; i++) {
+        s->next_slot = (s->next_slot + 1) % s->config.workers;
+        if (!s->member[s->next_slot].evicted)
+            return;
+    }
+}
+
+/* As turns stand now: those that were evicted have none. */
+static uint64_t update_of(const struct tw_sequencer *s, uint32_t index) {
+    uint32_t n = s->config.workers, between = (index + n - s->next_slot) % n;
+    if (s->live < n) {
+        between = 0;
+        for (uint32_t i = s->next_slot; i != index; i = (i + 1) % n)
+            between += !s->member[i].evicted;
+    }
+    return s->version + 1 + between;
+}
+
+/* Weights of the age that was drawn are not there yet. What is to be older than the first weights,
+ * or than the slot's last update, is made of the oldest that it can have. */
+static bool too_early(const struct tw_sequencer *s, struct tw_slot_state *slot, uint32_t index) {
+    const struct tw_dial *dial = &s->config.dial;
+    if (!dial->imposed)
+        return false;
+    uint64_t update = update_of(s, index);
+    if (slot->update != update) {
+        uint64_t age = tw_imposed_draw(dial->imposed, dial->imposed_number, s->config.workers,
+                                       s->config.seed, update);
+        slot->update = update;
+        slot->from = age < update ? update - 1 - age : 0;
+    }
+    return s->version < slot->from;
+}
+
 /* ---- releasing ---- */
 
 void tw_sequencer_owe_release(struct tw_sequencer *s, uint32_t slot, bool due) {
@@ -64,8 +101,10 @@ void tw_sequencer_release(struct tw_sequencer *s, uint32_t index) {
     if (s->ending || slot->waiting || s->member[index].state != TW_MEMBER_HERE)
         return;
     /* What is pushed before all are there would be applied. */
-    bool too_early = s->config.dial.on_arrival && !s->started;
-    tw_sequencer_owe_release(s, index, s->holding || too_early || too_far_ahead(s, slot));
+    bool not_all_here = s->config.dial.on_arrival && !s->started;
+    tw_sequencer_owe_release(s, index,
+                             s->holding || not_all_here || too_far_ahead(s, slot) ||
+                                 too_early(s, slot, index));
     if (slot->release_due)
         return;
     struct tw_record *record = tw_sequencer_log(s, TW_RECORD_RELEASE);
@@ -174,6 +213,7 @@ void tw_sequencer_cancel_slot(struct tw_sequencer *s, uint32_t index) {
         tw_sequencer_tell_cancelled(s, index);
     uint32_t cleared = clear_slot(s, index);
     slot->begun = slot->settled = slot->released;
+    slot->update = 0; /* a turn of the dial may bring another law */
     s->total.dropped += cleared;
     s->stretch.dropped += cleared;
 }

@@ -280,6 +280,8 @@ static bool is_wanted(const struct tw_sequencer *s, uint32_t rank) {
         return false;
     if (s->permitted)
         return slot->permitted;
+    if (s->config.dial.imposed)
+        return rank == s->next_slot;
     return s->config.dial.clock_bound < 0 || slot->clock <= s->clock_min;
 }
 

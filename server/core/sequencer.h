@@ -62,6 +62,7 @@ struct tw_sequencer_config {
     struct tw_pace pace; /* what of the options moves */
     struct tw_shaping shaping;
     struct tw_judge end; /* when the run ends before that */
+    uint64_t seed;       /* of staleness that the dial imposes */
 };
 
 enum tw_sequencer_event_kind {

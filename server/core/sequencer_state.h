@@ -27,19 +27,21 @@ struct tw_whole {
 };
 
 struct tw_slot_state {
-    uint64_t begun;       /* last step that was released */
-    uint64_t settled;     /* last step that was committed, dropped or cancelled */
-    uint64_t released;    /* last step that a RELEASE named since its JOIN: what shards know;
+    uint64_t begun;        /* last step that was released */
+    uint64_t settled;      /* last step that was committed, dropped or cancelled */
+    uint64_t released;     /* last step that a RELEASE named since its JOIN: what shards know;
                              above `begun` while it is to be released again */
-    uint64_t clock;       /* what a clock bound compares */
-    bool reading;         /* step `begun` is out, its push not yet whole */
-    bool waiting;         /* its whole push is in the queue or a PREPARE, not released */
-    bool release_due;     /* owed a RELEASE when holding or a bound allows it */
-    uint64_t votes;       /* bit per shard, of the open read */
-    bool wants;           /* it has begun to push the open read, without a permit */
-    bool listed;          /* in the list of those that want */
-    bool permitted;       /* its push makes the next update */
-    struct tw_whole read; /* the open read, as far as it is known */
+    uint64_t clock;        /* what a clock bound compares */
+    bool reading;          /* step `begun` is out, its push not yet whole */
+    bool waiting;          /* its whole push is in the queue or a PREPARE, not released */
+    bool release_due;      /* owed a RELEASE when holding or a bound allows it */
+    uint64_t votes;        /* bit per shard, of the open read */
+    bool wants;            /* it has begun to push the open read, without a permit */
+    bool listed;           /* in the list of those that want */
+    bool permitted;        /* its push makes the next update */
+    uint64_t update, from; /* imposed staleness: its next update, and of which version that is to
+                              be made; 0: not drawn yet */
+    struct tw_whole read;  /* the open read, as far as it is known */
 };
 
 enum tw_member_state {
@@ -75,6 +77,7 @@ struct tw_sequencer {
     uint32_t turns;  /* of the job's: how many are behind us */
     bool turn_asked; /* `asked` waits for the PREPARE under way */
     struct tw_sequencer_turn asked;
+    uint32_t next_slot;          /* imposed staleness: it makes the next update */
     uint32_t dues;               /* slots whose release_due is set */
     uint32_t slowest;            /* slots that take part, at clock_min; 0: not counted */
     bool deferring;              /* a member's join or eviction waits for the PREPARE under way */
@@ -139,6 +142,11 @@ static inline bool tw_sequencer_knows(const struct tw_sequencer *s) {
     return s->config.dial.members_known || s->config.admission;
 }
 
+/* Where staleness is imposed it is known whose push makes the next update. */
+static inline bool tw_sequencer_may_be_next(const struct tw_sequencer *s, uint32_t slot) {
+    return !s->config.dial.imposed || slot == s->next_slot;
+}
+
 /* Pushes that make an update: where all take part, all that are left. */
 static inline uint32_t tw_sequencer_gather(const struct tw_sequencer *s) {
     if (!s->config.dial.members_known)
@@ -154,6 +162,8 @@ struct tw_record *tw_sequencer_log(struct tw_sequencer *s, enum tw_record_kind k
 /* release.c */
 void tw_sequencer_release(struct tw_sequencer *s, uint32_t slot);
 void tw_sequencer_release_due(struct tw_sequencer *s);
+/* The slot after next_slot, of those that take part, is next. */
+void tw_sequencer_pass_on(struct tw_sequencer *s);
 void tw_sequencer_owe_release(struct tw_sequencer *s, uint32_t slot, bool due);
 /* All of these slots are owed a RELEASE, too. */
 void tw_sequencer_release_contributors(struct tw_sequencer *s,

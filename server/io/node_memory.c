@@ -45,6 +45,7 @@ void tw_server_node_config(const struct tw_server_config *config, const struct t
                       .samples = config->train_samples,
                       .end_samples = end_samples(config),
                       .end_updates = (uint64_t)job->updates,
+                      .seed = job->seeds.staleness,
                       .admission = plan->admission,
                       .checkpoint_every = (uint64_t)job->checkpoint.every,
                       .evaluator = config->evaluator,

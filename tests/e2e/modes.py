@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """Every mode of the dial trains, and keeps what docs/consistency.md promises of it. The
 order log is the witness: staleness, reads in flight and drops are counted again from it."""
+import hashlib
 import json
 import os
 import re
@@ -182,6 +183,39 @@ class Modes(Case):
         self.assertEqual(count.gap, 2)
 
 
+    def test_imposed_staleness(self):
+        """The order is drawn, so it is the same whoever is slow, and the same in virtual time."""
+        models, staleness = set(), set()
+        for count in self.both("stale-uniform:3"):
+            self.assert_gathers(count, 1, True)
+            self.assertEqual([slots[0] for slots in count.gathers],
+                             [update % WORKERS for update in range(count.version)])
+            self.assertEqual((count.drops, count.most), (0, 2))
+            self.assertAlmostEqual(count.applied / count.version, 1, delta=0.15)
+            with open(self.path(self.last_run, "model.safetensors"), "rb") as file:
+                models.add(hashlib.sha256(file.read()).hexdigest())
+            staleness.add(count.applied)
+        self.assertEqual((len(models), len(staleness)), (1, 1))
+        code, text, err = self.talweg("replay", self.last_run, "--json")
+        self.assertEqual(code, 0, err)
+        models.add(self.result(text)["model_sha256"])
+        code, text, err = self.talweg("sim", "job.yaml", "--dry", "--json", "--mode",
+                                      "stale-uniform:3", "--workers", str(WORKERS), "--set",
+                                      "epochs=20", "--delay", "exponential")
+        self.assertEqual(code, 0, err)
+        models.add(self.result(text)["model_sha256"])
+        self.assertEqual(len(models), 1)
+        code, text, err = self.talweg("sim", "job.yaml", "--out", "other", "--json", "--mode",
+                                      "stale-uniform:3", "--workers", str(WORKERS), "--set",
+                                      "epochs=20", "--delay-seed", "9")
+        self.assertEqual(code, 0, err)
+        self.assertNotIn(self.result(text)["model_sha256"], models)
+        with open(self.path("other", "job.yaml")) as file:
+            self.assertIn("staleness: 9", file.read())
+        code, text, err = self.talweg("sim", "--from", "other", "--json")
+        self.assertEqual(code, 0, err)
+
+
 class Straggler(Case):
     def train(self, *arguments):
         out = str(len(self.runs))
@@ -232,6 +266,8 @@ class Numbers(Case):
                 ("ssp:1.5", "needs a number"), ("k-async:0", "from 1 to 4"),
                 ("k-async:5", "from 1 to 4"), ("k-batch-async:0x2", "needs a number"),
                 ("softsync:0", "from 1 to 4"), ("softsync:5", "from 1 to 4"),
+                ("stale-uniform:0", "from 1 to"), ("stale-uniform:5", "this takes 5"),
+                ("stale-geometric:1", "this takes 10"),
                 ("k-sink:2", 'did you mean "k-sync"')]:
             with self.subTest(mode=mode):
                 code, out, err = self.talweg("run", "job.yaml", "--json", "--workers",

@@ -72,9 +72,10 @@ static void draw_mode(struct tw_rng *rng, uint32_t workers, char mode[32]) {
         const char *name;
         bool number;
         uint32_t least;
-    } presets[] = {{"sync", false, 0},   {"async", false, 0},        {"backup", true, 0},
-                   {"k-sync", true, 1},  {"k-batch-sync", true, 1},  {"ssp", true, 0},
-                   {"k-async", true, 1}, {"k-batch-async", true, 1}, {"softsync", true, 1}};
+    } presets[] = {{"sync", false, 0},        {"async", false, 0},        {"backup", true, 0},
+                   {"k-sync", true, 1},       {"k-batch-sync", true, 1},  {"ssp", true, 0},
+                   {"k-async", true, 1},      {"k-batch-async", true, 1}, {"softsync", true, 1},
+                   {"stale-uniform", true, 1}};
     uint64_t i = tw_rng_below(rng, sizeof(presets) / sizeof(presets[0]));
     uint64_t number = presets[i].least + tw_rng_below(rng, workers);
     if (presets[i].number)

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "tests/lib/world_desk.h"
 
@@ -43,6 +44,135 @@ static inline void run(struct world_desk *desk) {
     if (status != TW_OK)
         fail_msg("%s: %s", desk->mode, desk->error.text);
     identity(desk);
+}
+
+/* ---- staleness ---- */
+
+enum { TAUS = 4096 };
+
+struct staleness {
+    uint64_t count, histogram[TAUS], of_slot[DESK_WORKERS], sum_of_slot[DESK_WORKERS];
+    double sum, squares, products; /* products: of each and the one before it */
+    uint64_t skip;                 /* versions at the start */
+    uint64_t before;
+};
+
+static inline void count_staleness(struct world_desk *desk, const struct tw_record *record,
+                                   uint64_t now_ns) {
+    struct staleness *s = desk->context;
+    if (record->kind != TW_RECORD_COMMIT || record->version <= s->skip)
+        return;
+    for (uint32_t i = 0; i < record->count; i++) {
+        const struct tw_contribution *c = &record->contributions[i];
+        s->count++;
+        s->histogram[c->staleness < TAUS ? c->staleness : TAUS - 1]++;
+        s->of_slot[c->slot]++;
+        s->sum_of_slot[c->slot] += c->staleness;
+        s->sum += (double)c->staleness;
+        s->squares += (double)c->staleness * (double)c->staleness;
+        s->products += (double)c->staleness * (double)(s->count > 1 ? s->before : 0);
+        s->before = c->staleness;
+    }
+}
+
+static inline double sd_of(const struct staleness *s) {
+    double mean = s->sum / (double)s->count;
+    return sqrt(s->squares / (double)s->count - mean * mean);
+}
+
+/* Correlation of each staleness with the one before it. */
+static inline double lag_one(const struct staleness *s) {
+    double n = (double)s->count, mean = s->sum / n, sd = sd_of(s);
+    return (s->products / (n - 1) - mean * mean) / (sd * sd);
+}
+
+static inline struct staleness staleness_of(uint32_t workers, const char *mode, const char *delay,
+                                            unsigned updates) {
+    struct staleness s = {.skip = 4 * workers};
+    struct world_desk desk = {.workers = workers,
+                              .mode = mode,
+                              .delay = delay,
+                              .updates = updates,
+                              .delay_seed = 11,
+                              .on_record = count_staleness,
+                              .context = &s};
+    run(&desk);
+    if (strcmp(mode, "async") == 0) /* as an exact sum of integers, whatever the law */
+        assert_int_equal(desk.sums.outstanding, (uint64_t)(workers - 1) * updates);
+    return s;
+}
+
+/* ---- floors ---- */
+
+enum { COORDINATES = 256 };
+
+struct floor {
+    uint64_t skip, times;
+    double squares; /* sum over times of the mean over coordinates */
+    double stale, fresh, both, gap;
+    uint64_t pairs;
+};
+
+static inline void add_squares(struct world_desk *desk, uint64_t version) {
+    struct floor *f = desk->context;
+    float x[COORDINATES];
+    double sum = 0;
+    if (version <= f->skip)
+        return;
+    tw_world_weights(desk->world, x);
+    for (int i = 0; i < COORDINATES; i++)
+        sum += (double)x[i] * (double)x[i];
+    f->squares += sum / COORDINATES;
+    f->times++;
+}
+
+/* What a gradient was computed on, next to what it will be applied to. */
+static inline void compare_read(struct world_desk *desk, const float *read) {
+    struct floor *f = desk->context;
+    float x[COORDINATES];
+    if (f->times == 0)
+        return;
+    tw_world_weights(desk->world, x);
+    for (int i = 0; i < COORDINATES; i++) {
+        double a = (double)read[i], b = (double)x[i];
+        f->stale += a * a;
+        f->fresh += b * b;
+        f->both += a * b;
+        f->gap += (a - b) * (a - b);
+    }
+    f->pairs++;
+}
+
+static inline struct floor floor_in(const char *mode, uint32_t workers, const char *delay, double h,
+                                    unsigned updates) {
+    struct floor f = {.skip = 600};
+    struct world_desk desk = {.workers = workers,
+                              .mode = mode,
+                              .delay = delay,
+                              .rate = h,
+                              .curvature = 1,
+                              .noise = 1,
+                              .elements = COORDINATES,
+                              .updates = f.skip + updates,
+                              .seed = 3,
+                              .delay_seed = 5,
+                              .on_version = add_squares,
+                              .on_gradient = compare_read,
+                              .context = &f};
+    run(&desk);
+    f.squares /= (double)f.times;
+    return f;
+}
+
+/* Of SGD: h^2 / (h (2 - h)), in units of the noise at curvature 1. */
+static inline double fresh_floor(double h) {
+    return h / (2 - h);
+}
+
+static inline double constant_floor(double tau, double h) {
+    double phi = 2 * asin(h / 2);
+    return h * h * (1 + sin((2 * tau + 1) * phi / 2)) /
+           (2 * h * cos((2 * tau + 1) * phi / 2) * cos(phi / 2));
 }
 
 #endif

@@ -56,23 +56,25 @@ static void test_async_with_faults(void **state) {
 /* The other settings of the dial: numbers drawn from the seed, so that gathers are
  * larger and smaller than what has come. */
 static void test_modes_with_faults(void **state) {
-    static const char *const modes[] = {"backup",  "k-sync",        "k-batch-sync", "ssp",
-                                        "k-async", "k-batch-async", "softsync"};
+    static const char *const modes[] = {"backup",   "k-sync",       "k-batch-sync",
+                                        "ssp",      "k-async",      "k-batch-async",
+                                        "softsync", "stale-uniform"};
+    enum { MODES = sizeof modes / sizeof *modes };
     static const char *const except[] = {"not_finite", "pauses",    "regathers", "duplicates",
                                          "turns",      "evictions", PERMITS,     NULL};
     struct cluster_counters counters = {0};
-    for (int i = 0; i < seeds(140); i++) {
+    for (int i = 0; i < seeds(160); i++) {
         struct cluster_config config = draw(5000 + (uint64_t)i, "sync", 8);
-        const char *name = modes[i % 7];
+        const char *name = modes[i % MODES];
         uint64_t number = strcmp(name, "backup") == 0 ? 0 : 1;
         char mode[32];
-        config.workers = 2 + (uint32_t)i / 7 % 3;
-        number += (uint64_t)i / 21 % config.workers;
+        config.workers = 2 + (uint32_t)i / MODES % 3;
+        number += (uint64_t)i / (3 * MODES) % config.workers;
         snprintf(mode, sizeof(mode), "%s:%" PRIu64, name, number);
         config.mode = mode;
         struct cluster_result result = cluster_run(&config, &counters);
         check(&config, &result);
-        if (i % 7 < 3) /* the first three promise fresh gradients */
+        if (i % MODES < 3) /* the first three promise fresh gradients */
             assert_int_equal(result.total.staleness_max, 0);
     }
     print_counters("modes", &counters);
@@ -102,15 +104,15 @@ static void test_turns_with_faults(void **state) {
 
 /* Workers that are gone are evicted, some come back, some never do, and the run ends. */
 static void test_evictions_with_faults(void **state) {
-    static const char *const modes[] = {"sync", "async", "ssp:1", "k-batch-async:2",
-                                        "k-batch-sync:2"};
+    static const char *const modes[] = {
+        "sync", "async", "ssp:1", "k-batch-async:2", "k-batch-sync:2", "stale-uniform:2"};
     static const char *const except[] = {"not_finite", "pauses", "turns", PERMITS, NULL};
     struct cluster_counters counters = {0};
     const char *one = getenv("TALWEG_SEED");
-    for (int i = 0; i < seeds(150); i++) {
+    for (int i = 0; i < seeds(180); i++) {
         uint64_t seed = one ? strtoull(one, NULL, 10) : 13000 + (uint64_t)i;
-        struct cluster_config config = draw(seed, modes[seed % 5], 10);
-        config.workers = 2 + (uint32_t)(seed / 5 % 3);
+        struct cluster_config config = draw(seed, modes[seed % 6], 10);
+        config.workers = 2 + (uint32_t)(seed / 6 % 3);
         config.evict = true;
         struct cluster_result result = cluster_run(&config, &counters);
         check(&config, &result);

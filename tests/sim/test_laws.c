@@ -22,55 +22,11 @@
 
 /* ---- staleness ---- */
 
-enum { TAUS = 4096 };
-
-struct staleness {
-    uint64_t count, histogram[TAUS], of_slot[DESK_WORKERS], sum_of_slot[DESK_WORKERS];
-    double sum, squares;
-    uint64_t skip; /* versions at the start */
-};
-
-static void count_staleness(struct world_desk *desk, const struct tw_record *record,
-                            uint64_t now_ns) {
-    struct staleness *s = desk->context;
-    if (record->kind != TW_RECORD_COMMIT || record->version <= s->skip)
-        return;
-    for (uint32_t i = 0; i < record->count; i++) {
-        const struct tw_contribution *c = &record->contributions[i];
-        s->count++;
-        s->histogram[c->staleness < TAUS ? c->staleness : TAUS - 1]++;
-        s->of_slot[c->slot]++;
-        s->sum_of_slot[c->slot] += c->staleness;
-        s->sum += (double)c->staleness;
-        s->squares += (double)c->staleness * (double)c->staleness;
-    }
-}
-
-static double sd_of(const struct staleness *s) {
-    double mean = s->sum / (double)s->count;
-    return sqrt(s->squares / (double)s->count - mean * mean);
-}
-
-static struct staleness staleness_of(uint32_t workers, const char *mode, const char *delay,
-                                     unsigned updates) {
-    struct staleness s = {.skip = 4 * workers};
-    struct world_desk desk = {.workers = workers,
-                              .mode = mode,
-                              .delay = delay,
-                              .updates = updates,
-                              .delay_seed = 11,
-                              .on_record = count_staleness,
-                              .context = &s};
-    run(&desk);
-    if (strcmp(mode, "async") == 0) /* as an exact sum of integers, whatever the law */
-        assert_int_equal(desk.sums.outstanding, (uint64_t)(workers - 1) * updates);
-    return s;
-}
-
 static void conservation_holds_in_every_mode_for_every_law(void **state) {
-    static const char *const modes[] = {
-        "sync",           "async",     "ssp:2",           "backup:2",   "k-sync:3",
-        "k-batch-sync:3", "k-async:3", "k-batch-async:3", "softsync:2", "hogwild"};
+    static const char *const modes[] = {"sync",      "async",           "ssp:2",
+                                        "backup:2",  "k-sync:3",        "k-batch-sync:3",
+                                        "k-async:3", "k-batch-async:3", "softsync:2",
+                                        "hogwild",   "stale-uniform:4"};
     static const char *const laws[] = {"constant",         "exponential",
                                        "pareto shape=1.5", "heterogeneous_gamma",
                                        "two_state",        "gamma cv=.17"};
@@ -210,74 +166,8 @@ static void constant_delay_is_stable_up_to_its_edge(void **state) {
 
 /* ---- floors ---- */
 
-enum { COORDINATES = 256 };
-
-struct floor {
-    uint64_t skip, times;
-    double squares; /* sum over times of the mean over coordinates */
-    double stale, fresh, both, gap;
-    uint64_t pairs;
-};
-
-static void add_squares(struct world_desk *desk, uint64_t version) {
-    struct floor *f = desk->context;
-    float x[COORDINATES];
-    double sum = 0;
-    if (version <= f->skip)
-        return;
-    tw_world_weights(desk->world, x);
-    for (int i = 0; i < COORDINATES; i++)
-        sum += (double)x[i] * (double)x[i];
-    f->squares += sum / COORDINATES;
-    f->times++;
-}
-
-/* What a gradient was computed on, next to what it will be applied to. */
-static void compare_read(struct world_desk *desk, const float *read) {
-    struct floor *f = desk->context;
-    float x[COORDINATES];
-    if (f->times == 0)
-        return;
-    tw_world_weights(desk->world, x);
-    for (int i = 0; i < COORDINATES; i++) {
-        double a = (double)read[i], b = (double)x[i];
-        f->stale += a * a;
-        f->fresh += b * b;
-        f->both += a * b;
-        f->gap += (a - b) * (a - b);
-    }
-    f->pairs++;
-}
-
 static struct floor floor_of(uint32_t workers, const char *delay, double h, unsigned updates) {
-    struct floor f = {.skip = 600};
-    struct world_desk desk = {.workers = workers,
-                              .mode = "async",
-                              .delay = delay,
-                              .rate = h,
-                              .curvature = 1,
-                              .noise = 1,
-                              .elements = COORDINATES,
-                              .updates = f.skip + updates,
-                              .seed = 3,
-                              .delay_seed = 5,
-                              .on_version = add_squares,
-                              .on_gradient = compare_read,
-                              .context = &f};
-    run(&desk);
-    f.squares /= (double)f.times;
-    return f;
-}
-
-/* Of SGD: h^2 / (h (2 - h)), in units of the noise at curvature 1. */
-static double fresh_floor(double h) {
-    return h / (2 - h);
-}
-
-static double constant_floor(double tau, double h) {
-    double phi = 2 * asin(h / 2);
-    return h * h * (1 + sin((2 * tau + 1) * phi / 2)) /
-           (2 * h * cos((2 * tau + 1) * phi / 2) * cos(phi / 2));
+    return floor_in("async", workers, delay, h, updates);
 }
 
 static double memoryless_floor(double p, double h) {

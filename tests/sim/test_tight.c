@@ -69,16 +69,17 @@ static void test_sync_tight(void **state) {
 }
 
 static void test_modes_tight(void **state) {
-    static const char *const modes[] = {"async", "ssp:", "backup:", "k-sync:", "k-async:"};
+    static const char *const modes[] = {
+        "async", "ssp:", "backup:", "k-sync:", "k-async:", "stale-uniform:"};
     static const char *const except[] = {"turns", "evictions", "regathers", NULL};
     const struct plan plan = {.name = "modes",
                               .modes = modes,
-                              .mode_count = 5,
+                              .mode_count = 6,
                               .faults = 12,
                               .not_finite = 0.05,
                               .out_of_order = true,
                               .workers_max = 5};
-    campaign(&plan, 30000, seeds(100), except);
+    campaign(&plan, 30000, seeds(120), except);
 }
 
 static void test_turns_tight(void **state) {
@@ -95,16 +96,16 @@ static void test_turns_tight(void **state) {
 }
 
 static void test_evictions_tight(void **state) {
-    static const char *const modes[] = {"sync", "async", "ssp:", "k-async:"};
+    static const char *const modes[] = {"sync", "async", "ssp:", "k-async:", "stale-uniform:"};
     static const char *const except[] = {"turns",   "not_finite", "drops",
                                          "cancels", "given_up",   NULL};
     const struct plan plan = {.name = "evictions",
                               .modes = modes,
-                              .mode_count = 4,
+                              .mode_count = 5,
                               .faults = 10,
                               .evict = true,
                               .workers_max = 4};
-    campaign(&plan, 50000, seeds(60), except);
+    campaign(&plan, 50000, seeds(75), except);
 }
 
 /* In sync the bits do not depend on the memory, nor on who sends in which order. */

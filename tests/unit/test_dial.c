@@ -80,6 +80,7 @@ static void test_every_mode_has_its_settings(void **state) {
         {"k-batch-async:3", 3, TW_LATE_USE, -1, TW_RELEASE_AT_ACCEPTANCE},
         {"softsync:3", 1, TW_LATE_USE, -1, TW_RELEASE_AT_ACCEPTANCE},
         {"softsync:2", 2, TW_LATE_USE, -1, TW_RELEASE_AT_ACCEPTANCE},
+        {"stale-uniform:4", 1, TW_LATE_USE, -1, TW_RELEASE_AT_COMMIT},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct tw_dial dial;
@@ -91,6 +92,23 @@ static void test_every_mode_has_its_settings(void **state) {
         assert_int_equal(tw_dial_ahead(&dial),
                          rows[i].release == TW_RELEASE_AT_ACCEPTANCE ? rows[i].gather : 0);
     }
+}
+
+static void test_some_modes_impose_staleness(void **state) {
+    struct tw_dial dial;
+    assert_int_equal(tw_dial_parse("stale-uniform:3", where, 4, &dial, NULL), TW_OK);
+    assert_ptr_equal(dial.imposed, &tw_imposed_uniform);
+    assert_int_equal(dial.imposed_number, 3);
+    assert_int_equal(tw_dial_parse("stale-geometric:7", where, 52, &dial, NULL), TW_OK);
+    assert_ptr_equal(dial.imposed, &tw_imposed_geometric);
+    assert_string_equal(dial.word, "stale-geometric:7");
+    assert_int_equal(tw_dial_parse("ssp:3", where, 4, &dial, NULL), TW_OK);
+    assert_null(dial.imposed);
+    refused("stale-uniform:3", TW_JOB, "at most N - 1 updates late, and this takes 3 of them");
+    refused("stale-geometric:1", TW_JOB, "this takes 10 of them");
+    refused("stale-geometric:0", TW_JOB, "mean staleness must be from 1 to");
+    refused("stale-uniform", TW_JOB, "needs a number of equally likely values");
+    refused("stale-unifrom:2", TW_JOB, "did you mean \"stale-uniform\"");
 }
 
 static void test_a_number_that_is_missing_or_wrong_is_refused(void **state) {
@@ -119,6 +137,7 @@ int main(void) {
         cmocka_unit_test(test_unknown_mode_is_refused_with_the_nearest),
         cmocka_unit_test(test_one_mode_applies_chunks_as_they_come),
         cmocka_unit_test(test_every_mode_has_its_settings),
+        cmocka_unit_test(test_some_modes_impose_staleness),
         cmocka_unit_test(test_a_number_that_is_missing_or_wrong_is_refused),
         cmocka_unit_test(test_a_number_where_none_belongs_is_refused),
     };

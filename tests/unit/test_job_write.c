@@ -271,6 +271,7 @@ static void what_must_agree_is_in_the_digest(void **state) {
         {"seeds.dropout", "2", true},
         {"seeds.split", "2", true},
         {"seeds.augment", "2", true},
+        {"seeds.staleness", "2", true},
         {"seeds", "{init: 1, sampling: 1, noise: 1}", false}, /* as when they are left out */
         {"chunk", "64KiB", true},
         {"encoding.push", "bf16", true},

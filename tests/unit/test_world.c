@@ -13,8 +13,8 @@
 #include "tests/lib/world_desk.h"
 
 static const char *const modes[] = {
-    "sync",     "async",          "ssp:0",     "ssp:2",           "backup:1",
-    "k-sync:2", "k-batch-sync:3", "k-async:2", "k-batch-async:2", "softsync:2"};
+    "sync",           "async",     "ssp:0",           "ssp:2",      "backup:1",       "k-sync:2",
+    "k-batch-sync:3", "k-async:2", "k-batch-async:2", "softsync:2", "stale-uniform:3"};
 enum { MODES = sizeof modes / sizeof *modes };
 
 static struct world_desk a_desk(const char *mode) {
