@@ -1,6 +1,6 @@
-/* Staleness that is imposed (modes stale-...), as laws of the virtual cluster: it is what its law says,
- * independent from update to update, whatever steps take; and the variance on which noise ends then
- * is that of a linear recursion. */
+/* Staleness that is imposed (modes stale-...), as laws of the virtual cluster: it is what its law
+ * says, independent from update to update, whatever steps take; and the variance on which noise
+ * ends then is that of a linear recursion. */
 #include "tests/sim/laws.h"
 
 static double imposed_chance(const char *mode, unsigned number, uint32_t workers, unsigned k) {

@@ -233,69 +233,69 @@ static void digest_with(const char *key, const char *value, uint8_t digest[32]) 
     tw_job_free(job);
 }
 
+static const struct {
+    const char *key, *value;
+    bool matters;
+} rows[] = {
+    {"model.input", "[28, 28]", true},
+    {"model.layers", "[flatten, dense: 10]", true},
+    {"model.loss", "mse", true},
+    {"data.train.scale", "1", true},
+    {"data.train.format", "csv", true},
+    {"data.shard", "fixed", true},
+    {"data.validation", "5000", true},
+    {"data.standardise", "true", true},
+    {"data.augment", "{crop: 3}", true},
+    {"data.augment", "{flip: true}", true},
+    {"data.augment", "{crop: 0, flip: false}", false}, /* as when it is left out */
+    {"data.validation", "0", false},                   /* as when it is left out */
+    {"batch", "127", true},
+    {"epochs", "10.5", true},
+    {"updates", "7", true},
+    {"optimizer.name", "sgd", true},
+    {"optimizer.lr", "0.0010000000000000002", true},
+    {"consistency.mode", "async", true},
+    {"consistency.turns", "[{update: 5, mode: async}]", true},
+    {"cluster.workers", "2", true},
+    {"slots", "2", true},
+    {"slots", "1", false}, /* as when it is left out */
+    {"accumulate", "2", true},
+    {"accumulate", "1", false}, /* as when it is left out */
+    {"local_steps", "{steps: 2, lr: 0.1}", true},
+    {"local_steps", "1", false}, /* likewise, whatever its rate */
+    {"seed", "2", true},
+    {"seeds.init", "2", true},
+    {"seeds.sampling", "2", true},
+    {"seeds.noise", "2", true},
+    {"seeds.dropout", "2", true},
+    {"seeds.split", "2", true},
+    {"seeds.augment", "2", true},
+    {"seeds.staleness", "2", true},
+    {"seeds", "{init: 1, sampling: 1, noise: 1}", false}, /* as when they are left out */
+    {"chunk", "64KiB", true},
+    {"encoding.push", "bf16", true},
+    {"encoding.pull", "f16", true},
+    {"encoding", "{push: f32, pull: f32}", false}, /* as when it is left out */
+    {"cluster.servers", "2", false},
+    {"data.train.images", "elsewhere", false},
+    {"data.test", "{format: idx, images: a, labels: b}", false},
+    {"worker.blas_core", "Zen", false},
+    {"average", "{ema: 0.9}", true},
+    {"model.init", "there", true},
+    {"stop", "{patience: 3, watch: train}", true},
+    {"stop", "{loss: 0.5, watch: train}", true},
+    {"stop", "{gradient_norm: 0.5}", true},
+    {"on_divergence", "go_on", false},
+    {"on_worker_loss", "evict", false},
+    {"on_worker_loss", "{action: wait, after: 0}", false},
+    {"on_worker_loss", "{action: wait, silent: 0}", false},
+    {"trace.on", "false", false},
+    {"trace.hash_every", "7", false},
+    {"checkpoint", "{every: 100, keep: 3}", false},
+    {"data.sha256", "\"5362780c7945d9a10b3c456e35af825b4ae0223bf049512839137c5116df4ed5\"", false},
+};
+
 static void what_must_agree_is_in_the_digest(void **state) {
-    static const struct {
-        const char *key, *value;
-        bool matters;
-    } rows[] = {
-        {"model.input", "[28, 28]", true},
-        {"model.layers", "[flatten, dense: 10]", true},
-        {"model.loss", "mse", true},
-        {"data.train.scale", "1", true},
-        {"data.train.format", "csv", true},
-        {"data.shard", "fixed", true},
-        {"data.validation", "5000", true},
-        {"data.standardise", "true", true},
-        {"data.augment", "{crop: 3}", true},
-        {"data.augment", "{flip: true}", true},
-        {"data.augment", "{crop: 0, flip: false}", false}, /* as when it is left out */
-        {"data.validation", "0", false},                   /* as when it is left out */
-        {"batch", "127", true},
-        {"epochs", "10.5", true},
-        {"updates", "7", true},
-        {"optimizer.name", "sgd", true},
-        {"optimizer.lr", "0.0010000000000000002", true},
-        {"consistency.mode", "async", true},
-        {"consistency.turns", "[{update: 5, mode: async}]", true},
-        {"cluster.workers", "2", true},
-        {"slots", "2", true},
-        {"slots", "1", false}, /* as when it is left out */
-        {"accumulate", "2", true},
-        {"accumulate", "1", false}, /* as when it is left out */
-        {"local_steps", "{steps: 2, lr: 0.1}", true},
-        {"local_steps", "1", false}, /* likewise, whatever its rate */
-        {"seed", "2", true},
-        {"seeds.init", "2", true},
-        {"seeds.sampling", "2", true},
-        {"seeds.noise", "2", true},
-        {"seeds.dropout", "2", true},
-        {"seeds.split", "2", true},
-        {"seeds.augment", "2", true},
-        {"seeds.staleness", "2", true},
-        {"seeds", "{init: 1, sampling: 1, noise: 1}", false}, /* as when they are left out */
-        {"chunk", "64KiB", true},
-        {"encoding.push", "bf16", true},
-        {"encoding.pull", "f16", true},
-        {"encoding", "{push: f32, pull: f32}", false}, /* as when it is left out */
-        {"cluster.servers", "2", false},
-        {"data.train.images", "elsewhere", false},
-        {"data.test", "{format: idx, images: a, labels: b}", false},
-        {"worker.blas_core", "Zen", false},
-        {"average", "{ema: 0.9}", true},
-        {"model.init", "there", true},
-        {"stop", "{patience: 3, watch: train}", true},
-        {"stop", "{loss: 0.5, watch: train}", true},
-        {"stop", "{gradient_norm: 0.5}", true},
-        {"on_divergence", "go_on", false},
-        {"on_worker_loss", "evict", false},
-        {"on_worker_loss", "{action: wait, after: 0}", false},
-        {"on_worker_loss", "{action: wait, silent: 0}", false},
-        {"trace.on", "false", false},
-        {"trace.hash_every", "7", false},
-        {"checkpoint", "{every: 100, keep: 3}", false},
-        {"data.sha256", "\"5362780c7945d9a10b3c456e35af825b4ae0223bf049512839137c5116df4ed5\"",
-         false},
-    };
     uint8_t plain[32], other[32];
     digest_of(DESK_JOB, plain);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
