@@ -155,7 +155,7 @@ static void values_out_of_range(void **state) {
          ":14: seeds: a single value where keys and values should stand: {sampling: 7}"},
         {NULL, "seeds: {delay: 7}",
          ":14: seeds.delay: unknown key; known: init, sampling, noise, dropout, split, "
-         "augment"},
+         "augment, staleness"},
         {NULL, "seeds: {noise: x}",
          ":14: seeds.noise: \"x\" is not a seed; it must be a whole number from 0 to "
          "18446744073709551615, without quotes"},
