@@ -176,6 +176,9 @@ static error_t parse_own(int key, char *text, struct argp_state *state) {
 }
 
 static error_t check_options(struct tw_args *args, struct sim_options *own) {
+    if (own->parameters > 0 && isinf(own->bandwidth))
+        return tw_args_wrong(args, "--parameters: only a network with a bandwidth is busy with "
+                                   "them; give --net LATENCY,BANDWIDTH");
     if (own->dry && own->out)
         return tw_args_wrong(args, "--dry writes nothing, --out says where to: give one");
     if (own->delay.variant.name || own->from)
@@ -462,7 +465,7 @@ static int tell_explained(const struct tw_args *args, const struct tw_explained 
     if (!text.failed)
         fwrite(text.at, 1, text.size, args->json || own->asks ? stderr : stdout);
     tw_text_clear(&text);
-    if (args->json && !own->asks) {
+    if (args->json && (!own->asks || explained->differs)) {
         tw_explained_json(explained, own->from, &text);
         if (!text.failed)
             fwrite(text.at, 1, text.size, stdout);

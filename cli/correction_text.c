@@ -2,15 +2,11 @@
 
 #include "cli/rules_text.h"
 
-/* Where names and what is said of them begin. */
-enum { INDENT = 2, LABEL = 10 };
-
 void tw_correction_text(struct tw_text *out, const struct tw_correction *kind) {
-    tw_text_add(out, "%s\n%*s%-*s", kind->name, INDENT, "", LABEL, "does");
-    tw_add_wrapped(out, INDENT + LABEL, INDENT + LABEL, kind->formula);
-    tw_text_add(out, "%*s%-*s", INDENT, "", LABEL, "source");
-    tw_add_wrapped(out, INDENT + LABEL, INDENT + LABEL, kind->source);
-    tw_text_add(out, "%*soptions\n", INDENT, "");
+    tw_text_add(out, "%s\n", kind->name);
+    tw_add_labelled(out, "does", kind->formula);
+    tw_add_labelled(out, "source", kind->source);
+    tw_text_add(out, "  options\n");
     tw_add_option_rules(out, kind->rules, kind->rule_count);
 }
 

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "cli/log_history.h"
 #include "cli/trace_file.h"
 #include "common/base/limits.h"
 
@@ -18,6 +19,8 @@ enum tw_status tw_delay_times_of_entry(struct tw_delay_times *times,
                                        const struct tw_trace_entry *entry, struct tw_error *error) {
     const struct tw_trace_worker *step = &entry->worker;
     uint32_t width = header->workers ? header->slots / header->workers : 0;
+    if (entry->kind == TW_TRACE_HEADER)
+        tw_delay_times_new_processes(times);
     if (entry->kind != TW_TRACE_WORKER || !width || !step->received ||
         step->computed < step->received)
         return TW_OK;
@@ -25,25 +28,32 @@ enum tw_status tw_delay_times_of_entry(struct tw_delay_times *times,
                               (double)(step->computed - step->received) * 1e-9, error);
 }
 
+struct run_times {
+    struct tw_delay_times *times;
+    bool any; /* trace log */
+};
+
+static enum tw_status on_entry(void *context, const struct tw_trace_header *header,
+                               const struct tw_trace_entry *entry, struct tw_error *error) {
+    struct run_times *of = context;
+    of->any = true;
+    return tw_delay_times_of_entry(of->times, header, entry, error);
+}
+
+/* Of all its generations. */
 static enum tw_status read_run(const char *run, struct tw_delay_times *times,
                                struct tw_error *error) {
-    struct tw_trace_file trace;
-    struct tw_trace_entry entry;
-    struct tw_trace_header header = {0};
-    enum tw_status status = tw_trace_file_open(&trace, run, error);
-    if (status != TW_OK)
-        return status == TW_CLOSED ? tw_error_set(error, TW_DATA,
-                                                  "%s: is not the directory of a run with a "
-                                                  "trace.log, which has how long steps took",
-                                                  run)
-                                   : status;
-    while (status == TW_OK && (status = tw_trace_file_next(&trace, &entry, error)) == TW_OK) {
-        if (entry.kind == TW_TRACE_HEADER)
-            header = entry.header;
-        status = tw_delay_times_of_entry(times, &header, &entry, error);
-    }
-    tw_trace_file_close(&trace);
-    return status == TW_CLOSED ? TW_OK : status;
+    struct run_times of = {.times = times};
+    struct tw_log_history history;
+    struct tw_error end;
+    enum tw_status status = tw_log_history_read(&history, run, &end, error);
+    if (status == TW_OK)
+        status = tw_trace_files_read(run, history.generation, on_entry, &of, error);
+    tw_log_history_fini(&history);
+    if (status == TW_OK && !of.any)
+        status = tw_error_set(error, TW_DATA,
+                              "%s: this run has no trace.log, which has how long steps took", run);
+    return status;
 }
 
 /* ---- text ---- */

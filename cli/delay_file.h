@@ -1,8 +1,8 @@
 /* How long steps took, from a file of times or from the trace log of a run.
  *
  * A file has one step a line: SECONDS, or WORKER STEP SECONDS with workers from 0 and the steps of
- * each from 1 without gaps; blanks or commas between, `#` begins a comment, and a first line that
- * begins with a letter names the columns. Used by cmd_sim.c and explainer.c.
+ * each from 1 without gaps; blanks or commas between, `#` begins a comment, and lines before the
+ * first number that begin with a letter are names. Used by cmd_sim.c and explainer.c.
  */
 #ifndef TW_CLI_DELAY_FILE_H
 #define TW_CLI_DELAY_FILE_H
@@ -17,8 +17,9 @@
 enum tw_status tw_delay_file_read(const char *path, struct tw_delay_times *times,
                                   struct tw_error *error);
 
-/* An entry of a trace log, whose header was `header`: a worker's step is added, others are not.
- * Steps that a worker had not told of when it was lost are missing. */
+/* An entry of a trace log, whose header was `header`: a worker's step is added, others are not; a
+ * header says that new processes begin. Steps that a worker had not told of when it was lost are
+ * missing. */
 enum tw_status tw_delay_times_of_entry(struct tw_delay_times *times,
                                        const struct tw_trace_header *header,
                                        const struct tw_trace_entry *entry, struct tw_error *error);

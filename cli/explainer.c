@@ -26,6 +26,7 @@ struct explaining {
     bool ended;            /* order.log is */
     bool waits;            /* `next` is a record that was read and not compared yet */
     struct tw_record next; /* of order.log */
+    uint64_t inputs;       /* of this generation, so far */
     uint64_t pending;      /* records that followed, and that order.log does not have, so far */
     uint32_t width;        /* slots of a rank */
     struct tw_contribution named[TW_RECORD_CONTRIBUTIONS_MAX];
@@ -45,19 +46,6 @@ static bool look(struct explaining *e) {
     return e->waits;
 }
 
-/* With the numbers that order.log has: first slots, not ranks. */
-static struct tw_record with_slots(struct explaining *e, const struct tw_record *record) {
-    struct tw_record named = *record;
-    if (named.slot != TW_SLOT_EVALUATOR)
-        named.slot *= e->width;
-    for (uint32_t i = 0; i < named.count; i++) {
-        e->named[i] = record->contributions[i];
-        e->named[i].slot *= e->width;
-    }
-    named.contributions = e->named;
-    return named;
-}
-
 static void compare(struct explaining *e, const struct tw_record *ours) {
     struct tw_explained *out = e->out;
     size_t size = tw_order_log_pack(ours, e->ours);
@@ -67,6 +55,7 @@ static void compare(struct explaining *e, const struct tw_record *ours) {
         return;
     }
     out->differs = ours->position;
+    tw_text_clear(&out->here);
     tw_record_to_text(&out->here, ours);
     tw_record_to_text(&out->logged, &e->next);
 }
@@ -78,7 +67,8 @@ static enum tw_status on_record(void *context, const struct tw_record *record,
     struct explaining *e = context;
     if (e->out->differs)
         return TW_OK;
-    struct tw_record ours = with_slots(e, record);
+    struct tw_record ours = *record;
+    tw_record_name_slots(&ours, e->width, e->named);
     bool back = record->kind == TW_RECORD_ROLLBACK;
     while (back && look(e) && e->next.kind != TW_RECORD_ROLLBACK) {
         e->out->unexplained++;
@@ -86,7 +76,10 @@ static enum tw_status on_record(void *context, const struct tw_record *record,
     }
     if (!look(e) || (!back && e->next.kind == TW_RECORD_ROLLBACK)) {
         e->out->unwritten++;
-        e->pending++;
+        if (!e->pending++) {
+            tw_text_clear(&e->out->here);
+            tw_record_to_text(&e->out->here, &ours);
+        }
         return TW_OK;
     }
     e->pending = 0;
@@ -99,8 +92,10 @@ static void miss(struct explaining *e, uint64_t position) {
     if (e->out->differs)
         return;
     e->out->differs = look(e) ? e->next.position : position;
-    if (e->waits)
+    if (e->waits) {
+        tw_text_clear(&e->out->here);
         tw_record_to_text(&e->out->logged, &e->next);
+    }
 }
 
 /* Updates are told of behind the inputs that they follow from. */
@@ -118,73 +113,70 @@ static void compare_ends(struct explaining *e) {
         e->out->unexplained++;
         e->waits = false;
     }
+    if (!e->out->differs)
+        tw_text_clear(&e->out->here);
 }
 
 /* ---- reading ---- */
 
-static enum tw_status take_input(struct explaining *e, uint64_t *inputs,
-                                 const struct tw_trace_input *input, struct tw_error *error) {
-    if (input->sequence != *inputs + 1)
+static enum tw_status take_input(struct explaining *e, const struct tw_trace_input *input,
+                                 struct tw_error *error) {
+    if (input->sequence != e->inputs + 1)
         return tw_error_set(error, TW_DATA,
                             "input %" PRIu64 " is missing: %" PRIu64 " follows %" PRIu64,
-                            *inputs + 1, input->sequence, *inputs);
-    ++*inputs;
+                            e->inputs + 1, input->sequence, e->inputs);
+    e->inputs++;
     e->out->inputs++;
     return tw_reenact_input(e->reenactment, input, error);
 }
 
-static enum tw_status make_reenactment(struct explaining *e, const struct tw_trace_header *header,
+/* All that may differ from generation to generation, and from the job, is in the header. */
+static enum tw_status begin_generation(struct explaining *e, const struct tw_trace_header *header,
                                        struct tw_error *error) {
     static const uint8_t id[TW_JOB_ID_BYTES];
     struct tw_node_config node;
     struct tw_reenact_config config = {.context = e, .record = on_record};
-    if (e->reenactment)
-        return tw_reenact_servers(e->reenactment, header->servers, error);
-    e->server.inexact = header->inexact != 0;
+    e->inputs = 0;
+    if (header->workers != (uint32_t)e->checked->job->workers)
+        return tw_error_set(error, TW_DATA, "is of %u workers, and the job of %d", header->workers,
+                            e->checked->job->workers);
     tw_server_node_config(&e->server, &e->plan.layout, &e->plan.memory[0], id, 0, &node);
     config.sequencer = node.sequencer;
     config.sequencer.shards = header->servers;
-    return tw_reenact_new(&e->reenactment, &config, error);
+    config.sequencer.inexact = header->inexact != 0;
+    config.sequencer.evaluator = header->evaluator != 0;
+    config.sequencer.admission = header->admission != 0;
+    config.sequencer.checkpoint_every = header->checkpoint_every;
+    return e->reenactment ? tw_reenact_configure(e->reenactment, &config.sequencer, error)
+                          : tw_reenact_new(&e->reenactment, &config, error);
 }
 
-/* One generation of the run. */
-static enum tw_status read_trace(struct explaining *e, uint32_t generation,
-                                 struct tw_error *error) {
-    struct tw_trace_file trace;
-    struct tw_trace_entry entry;
-    struct tw_trace_header header = {0};
-    uint64_t inputs = 0;
-    enum tw_status status =
-        tw_trace_file_open_of(&trace, e->run, generation, e->history.generation, error);
+static enum tw_status on_entry(void *context, const struct tw_trace_header *header,
+                               const struct tw_trace_entry *entry, struct tw_error *error) {
+    struct explaining *e = context;
+    enum tw_status status = TW_OK;
+    if (entry->kind == TW_TRACE_HEADER)
+        status = begin_generation(e, header, error);
+    if (entry->kind == TW_TRACE_INPUT)
+        status = take_input(e, &entry->input, error);
     if (status != TW_OK)
-        return status == TW_CLOSED ? TW_OK : status; /* there is none */
-    while (status == TW_OK && (status = tw_trace_file_next(&trace, &entry, error)) == TW_OK) {
-        if (entry.kind == TW_TRACE_HEADER) {
-            header = entry.header;
-            status = make_reenactment(e, &header, error);
-        } else if (entry.kind == TW_TRACE_INPUT) {
-            status = take_input(e, &inputs, &entry.input, error);
-            if (status != TW_OK)
-                tw_error_wrap(error, "%s", trace.file.path);
-        } else {
-            if (entry.kind == TW_TRACE_UPDATE)
-                check_update(e, &entry.update);
-            status = tw_delay_times_of_entry(&e->times, &header, &entry, error);
-        }
-    }
-    tw_trace_file_close(&trace);
-    return status == TW_CLOSED ? TW_OK : status;
+        return status;
+    if (entry->kind == TW_TRACE_UPDATE)
+        check_update(e, &entry->update);
+    return tw_delay_times_of_entry(&e->times, header, entry, error);
 }
 
 static enum tw_status explain(struct explaining *e, struct tw_error *error) {
     struct tw_error end;
     enum tw_status status = tw_log_history_read(&e->history, e->run, &end, error);
+    if (status == TW_OK && end.status != TW_CLOSED && !e->history.torn)
+        status = tw_error_set(error, TW_DATA, "%s", end.text);
     if (status == TW_OK)
         status = tw_log_file_open(&e->log, e->run, error);
     if (status == TW_OK)
         status = tw_server_plan_make(&e->plan, e->checked, &e->server, error);
-    for (uint32_t g = 0; status == TW_OK && g <= e->history.generation; g++)
-        status = read_trace(e, g, error);
+    if (status == TW_OK)
+        status = tw_trace_files_read(e->run, e->history.generation, on_entry, e, error);
     if (status != TW_OK)
         return status;
     if (e->out->inputs)

@@ -3,18 +3,11 @@
 #include "cli/rules_text.h"
 #include "sim/delay.h"
 
-enum { INDENT = 2, COLUMN = 12 };
-
-static void add_line(struct tw_text *out, const char *label, const char *text) {
-    tw_text_add(out, "%*s%-*s", INDENT, "", COLUMN - INDENT, label);
-    tw_add_wrapped(out, COLUMN, COLUMN, text);
-}
-
 /* Without the options that every law has. */
 static void add_law(struct tw_text *out, const struct tw_delay_law *law) {
     tw_text_add(out, "\n%s\n", law->name);
-    add_line(out, "takes", law->formula);
-    add_line(out, "source", law->source);
+    tw_add_labelled(out, "takes", law->formula);
+    tw_add_labelled(out, "source", law->source);
     tw_add_option_rules(out, law->rules, law->rule_count - TW_DELAY_COMMON_RULES);
 }
 

@@ -12,15 +12,6 @@ static bool has_contributions(const struct tw_record *record) {
            (record->kind == TW_RECORD_PERMIT && record->count);
 }
 
-/* Trailing zeros are those that the rule does not have. */
-static int scalar_count(const struct tw_record *record) {
-    static const double zero = 0;
-    int count = TW_RECORD_SCALARS;
-    while (count > 0 && memcmp(&record->scalars[count - 1], &zero, sizeof zero) == 0)
-        count--;
-    return count;
-}
-
 /* ---- text ---- */
 
 static void add_contributions(struct tw_text *out, const struct tw_record *record) {
@@ -160,7 +151,7 @@ void tw_record_csv_head(struct tw_text *out) {
 }
 
 static void add_scalars(struct tw_text *out, const struct tw_record *record) {
-    for (int i = 0; i < scalar_count(record); i++) {
+    for (size_t i = 0; i < tw_record_scalar_count(record); i++) {
         tw_text_add(out, "%s", i ? " " : "");
         tw_text_add_real(out, record->scalars[i]);
     }
@@ -270,7 +261,7 @@ static void write_pushes(struct tw_json *json, const struct tw_record *record) {
 
 static void write_scalars(struct tw_json *json, const struct tw_record *record) {
     tw_json_begin_array(json, "scalars");
-    for (int i = 0; i < scalar_count(record); i++)
+    for (size_t i = 0; i < tw_record_scalar_count(record); i++)
         tw_json_real(json, NULL, record->scalars[i]);
     tw_json_end_array(json);
 }

@@ -2,19 +2,15 @@
 
 #include "cli/rules_text.h"
 
-/* Where names and what is said of them begin. */
-enum { INDENT = 2, LABEL = 10 };
-
 void tw_optimizer_text(struct tw_text *out, const struct tw_optimizer *rule) {
-    tw_text_add(out, "%s\n%*s%-*s", rule->name, INDENT, "", LABEL, "rule");
-    tw_add_wrapped(out, INDENT + LABEL, INDENT + LABEL, rule->formula);
-    tw_text_add(out, "%*s%-*s", INDENT, "", LABEL, "source");
-    tw_add_wrapped(out, INDENT + LABEL, INDENT + LABEL, rule->source);
-    tw_text_add(out, "%*s%-*s", INDENT, "", LABEL, "state");
+    tw_text_add(out, "%s\n", rule->name);
+    tw_add_labelled(out, "rule", rule->formula);
+    tw_add_labelled(out, "source", rule->source);
+    tw_text_add(out, "  state     ");
     for (int s = 0; s < rule->states; s++)
         tw_text_add(out, "%s%s", s ? ", " : "", rule->state[s].name);
     tw_text_add(out, "%s\n", rule->states ? "" : "none");
-    tw_text_add(out, "%*s%s\n", INDENT, "", rule->rule_count ? "options" : "options   none");
+    tw_text_add(out, "  %s\n", rule->rule_count ? "options" : "options   none");
     tw_add_option_rules(out, rule->rules, rule->rule_count);
 }
 

@@ -2,8 +2,8 @@
 
 #include <string.h>
 
-/* Where keys of options and what is said of them begin. */
-enum { KEY_COLUMN = 6, TEXT_COLUMN = 21 };
+/* Where labels, keys of options, and what is said of them begin. */
+enum { LABEL_COLUMN = 2, SAID_COLUMN = 12, KEY_COLUMN = 6, TEXT_COLUMN = 21 };
 
 void tw_add_wrapped(struct tw_text *out, int column, int indent, const char *text) {
     bool first = true;
@@ -20,6 +20,11 @@ void tw_add_wrapped(struct tw_text *out, int column, int indent, const char *tex
         text += size;
     }
     tw_text_add(out, "\n");
+}
+
+void tw_add_labelled(struct tw_text *out, const char *label, const char *text) {
+    tw_text_add(out, "%*s%-*s", LABEL_COLUMN, "", SAID_COLUMN - LABEL_COLUMN, label);
+    tw_add_wrapped(out, SAID_COLUMN, SAID_COLUMN, text);
 }
 
 static void add_range(struct tw_text *out, const struct tw_option_rule *rule) {

@@ -13,6 +13,9 @@
  * where the text now stands, `indent` where further lines begin. Ends the line. */
 void tw_add_wrapped(struct tw_text *out, int column, int indent, const char *text);
 
+/* A line "  label     text", its text wrapped in a column of its own. */
+void tw_add_labelled(struct tw_text *out, const char *label, const char *text);
+
 /* One entry per rule: key, what it is, and its values or default. */
 void tw_add_option_rules(struct tw_text *out, const struct tw_option_rule *rules, int count);
 

@@ -37,6 +37,7 @@ struct simulating {
     char numerics[TW_NUMERICS_MAX + 1];
 
     bool has_directory, has_order;
+    bool writes; /* into a run directory */
     struct tw_run_directory directory;
     struct tw_order_writer order;
     struct tw_trace trace;
@@ -280,7 +281,7 @@ static enum tw_status make_world(struct simulating *s, struct tw_error *error) {
         .loss_seconds = loss == TW_LOSS_WAIT ? (double)INFINITY : s->job->on_worker_loss.after,
         .loss_fails = loss == TW_LOSS_FAIL,
         .seed = of->seed,
-        .measures = s->has_order && s->job->trace.on,
+        .measures = s->writes && s->job->trace.on,
         .local_steps = s->job->local.steps,
         .program = {.context = s,
                     .gradient = gradient,
@@ -297,8 +298,8 @@ static enum tw_status make_world(struct simulating *s, struct tw_error *error) {
     tw_server_node_config(&s->server, &s->plan.layout, &s->plan.memory[0], id, connections,
                           &config.node);
     config.node.sequencer.checkpoint_every = 0; /* nothing is saved on the way */
-    config.node.tells_inputs = config.node.tells_inputs && s->has_order;
-    if (!s->has_order)
+    config.node.tells_inputs = config.node.tells_inputs && s->writes;
+    if (!s->writes)
         config.node.shard.hash_every = config.node.shard.sums_every = 0;
     return tw_world_new(&s->world, &config, error);
 }
@@ -313,7 +314,9 @@ static enum tw_status open_directory(struct simulating *s, struct tw_error *erro
     if (status == TW_OK)
         status = tw_order_writer_open(&s->order, out, width, -1, error);
     s->has_order = status == TW_OK;
-    return status == TW_OK ? tw_trace_open(&s->trace, s->job, out, false, 0, error) : status;
+    return status == TW_OK ? tw_trace_open(&s->trace, s->job, tw_sequencer_config_of(sequencer(s)),
+                                           out, 0, error)
+                           : status;
 }
 
 static enum tw_status set_up(struct simulating *s, struct tw_error *error) {
@@ -323,8 +326,8 @@ static enum tw_status set_up(struct simulating *s, struct tw_error *error) {
     if (status == TW_OK)
         status = make_workers(s, error);
     if (status == TW_OK)
-        status = open_directory(s, error);
-    return status == TW_OK ? make_world(s, error) : status;
+        status = make_world(s, error);
+    return status == TW_OK ? open_directory(s, error) : status;
 }
 
 static void tear_down(struct simulating *s) {
@@ -423,6 +426,7 @@ enum tw_status tw_simulation_run(const struct tw_simulation *simulation, struct 
     struct simulating s = {
         .of = simulation,
         .job = simulation->checked->job,
+        .writes = simulation->out != NULL,
         .server = tw_server_config_of(simulation->checked),
         .directory = {.metrics = -1},
         .order = {.file = -1},

@@ -16,6 +16,26 @@ struct tw_order_log_reader {
     unsigned char window[WINDOW];
 };
 
+void tw_record_name_slots(struct tw_record *record, uint32_t width, struct tw_contribution *room) {
+    if (width == 1)
+        return;
+    if (record->slot != TW_SLOT_EVALUATOR)
+        record->slot *= width;
+    for (uint32_t i = 0; i < record->count; i++) {
+        room[i] = record->contributions[i];
+        room[i].slot *= width;
+    }
+    record->contributions = room;
+}
+
+size_t tw_record_scalar_count(const struct tw_record *record) {
+    static const double zero = 0;
+    size_t count = TW_RECORD_SCALARS;
+    while (count > 0 && memcmp(&record->scalars[count - 1], &zero, sizeof zero) == 0)
+        count--;
+    return count;
+}
+
 const char *tw_record_name(enum tw_record_kind kind) {
     static const char *const names[] = {
         [TW_RECORD_JOIN] = "JOIN",

@@ -119,6 +119,14 @@ struct tw_record {
 /* "JOIN", "RELEASE", ... */
 const char *tw_record_name(enum tw_record_kind kind);
 
+/* A record of the core, where slots have the numbers of their ranks, as the file has it, where they
+ * have those of first slots: `width` slots to a rank. Its contributions go to `room`, which has as
+ * many; nothing happens at width 1. */
+void tw_record_name_slots(struct tw_record *record, uint32_t width, struct tw_contribution *room);
+
+/* Scalars without the zeros at the end, which the rule does not have. */
+size_t tw_record_scalar_count(const struct tw_record *record);
+
 /* No record has more bytes, its length in front included. */
 #define TW_ORDER_LOG_RECORD_MAX (512u << 10)
 

@@ -55,22 +55,13 @@ static size_t pack_contributions(const struct tw_record *record, unsigned char *
     return size;
 }
 
-/* Trailing zeros, of rules with few scalars, and where there are none, are left out. */
-static size_t scalar_count(const struct tw_record *record) {
-    static const double zero = 0;
-    size_t count = TW_RECORD_SCALARS;
-    while (count > 0 && memcmp(&record->scalars[count - 1], &zero, sizeof zero) == 0)
-        count--;
-    return count;
-}
-
 static size_t pack_commit(const struct tw_record *record, unsigned char *out) {
     Talweg__Log__Commit tail = TALWEG__LOG__COMMIT__INIT;
     tail.examples = record->examples;
     tail.loss = record->loss;
     tail.rate = record->rate;
     tail.divisor = record->divisor;
-    tail.n_scalars = scalar_count(record);
+    tail.n_scalars = tw_record_scalar_count(record);
     tail.scalars = (double *)(uintptr_t)record->scalars;
     tail.n_ratios = record->ratio_count;
     tail.ratios = (double *)(uintptr_t)record->ratios;
@@ -147,7 +138,7 @@ static size_t pack_release(const struct tw_record *record, unsigned char *out) {
     message.slot = record->slot;
     message.step = record->step;
     message.rate = record->rate;
-    message.n_scalars = scalar_count(record);
+    message.n_scalars = tw_record_scalar_count(record);
     message.scalars = (double *)(uintptr_t)record->scalars;
     return tw_flat_pack(&message.base, out);
 }

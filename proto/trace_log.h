@@ -35,7 +35,9 @@ struct tw_trace_header {
     uint64_t unix_ns; /* when the times begin */
     uint32_t workers, slots, servers;
     uint64_t hash_every, sums_every;
-    uint32_t inexact; /* 1: workers with different numerics ids may mix */
+    uint32_t inexact; /* this and the next three: as in struct tw_sequencer_config */
+    uint32_t evaluator, admission;
+    uint64_t checkpoint_every;
 };
 
 /* Times: nanoseconds since the header, on the lead's monotonic clock; 0: not measured. */

@@ -29,10 +29,12 @@ static_assert((int)TW_TRACE_HEADER == (int)TALWEG__TRACE__ENTRY__BODY_HEADER &&
 #define BYTES(...) FIELD(TW_TRACE_BYTES, __VA_ARGS__)
 
 static const struct tw_trace_field header[] = {
-    COUNT32(header, Header, format),   COUNT(header, Header, unix_ns),
-    COUNT32(header, Header, workers),  COUNT32(header, Header, slots),
-    COUNT32(header, Header, servers),  COUNT(header, Header, hash_every),
-    COUNT(header, Header, sums_every), COUNT32(header, Header, inexact),
+    COUNT32(header, Header, format),         COUNT(header, Header, unix_ns),
+    COUNT32(header, Header, workers),        COUNT32(header, Header, slots),
+    COUNT32(header, Header, servers),        COUNT(header, Header, hash_every),
+    COUNT(header, Header, sums_every),       COUNT32(header, Header, inexact),
+    COUNT32(header, Header, evaluator),      COUNT32(header, Header, admission),
+    COUNT(header, Header, checkpoint_every),
 };
 static const struct tw_trace_field worker[] = {
     COUNT32(worker, Worker, slot),  COUNT(worker, Worker, step), TIME(worker, Worker, received),

@@ -42,9 +42,18 @@ enum tw_status tw_delay_times_add(struct tw_delay_times *times, uint32_t worker,
         return tw_error_set(error, TW_DATA, "a step of %g s; none takes less than 0 s, or for ever",
                             seconds);
     enum tw_status status = make_room(times, worker, error);
-    if (status == TW_OK)
-        times->worker[worker].at[times->worker[worker].count++] = seconds;
-    return status;
+    if (status != TW_OK)
+        return status;
+    struct tw_worker_times *of = &times->worker[worker];
+    if (!of->begins)
+        of->at[of->count++] = seconds;
+    of->begins = false;
+    return TW_OK;
+}
+
+void tw_delay_times_new_processes(struct tw_delay_times *times) {
+    for (uint32_t i = 0; i < times->workers; i++)
+        times->worker[i].begins = times->worker[i].count > 0;
 }
 
 void tw_delay_times_fini(struct tw_delay_times *times) {

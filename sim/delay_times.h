@@ -16,6 +16,7 @@
 struct tw_worker_times {
     double *at; /* [count] of [room] */
     size_t count, room;
+    bool begins; /* a new process, whose first step is left out */
 };
 
 struct tw_delay_times {
@@ -27,6 +28,10 @@ struct tw_delay_times {
  * worker; TW_DATA: the time is negative or no number; TW_NO_MEMORY. */
 enum tw_status tw_delay_times_add(struct tw_delay_times *times, uint32_t worker, double seconds,
                                   struct tw_error *error);
+
+/* From here on the steps are those of new processes. The first of each pays again for what is done
+ * once, and is left out where the worker has others. */
+void tw_delay_times_new_processes(struct tw_delay_times *times);
 
 /* Harmless on zeros. */
 void tw_delay_times_fini(struct tw_delay_times *times);

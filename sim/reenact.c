@@ -21,6 +21,14 @@ static enum tw_status no_memory(struct tw_error *error) {
     return tw_error_set(error, TW_NO_MEMORY, "no memory for a sequencer and its checkpoints");
 }
 
+static enum tw_status no_such_run(const struct tw_sequencer_config *config,
+                                  struct tw_error *error) {
+    return tw_error_set(error, TW_DATA,
+                        "a run of %u workers on %u servers cannot be: there are from 1 to %d and "
+                        "from 1 to %d",
+                        config->workers, config->shards, TW_WORKERS_MAX, TW_SERVERS_MAX);
+}
+
 /* The sequencer's present snapshot, if it is a new one. */
 static enum tw_status keep(struct tw_reenactment *r, struct tw_error *error) {
     const struct tw_sequencer_snapshot *now = tw_sequencer_snapshot(r->sequencer);
@@ -55,8 +63,7 @@ enum tw_status tw_reenact_new(struct tw_reenactment **out, const struct tw_reena
     size_t bytes = tw_sequencer_bytes(&config->sequencer);
     *out = NULL;
     if (!bytes)
-        return tw_error_set(error, TW_LIMIT, "%u workers are more than there can be",
-                            config->sequencer.workers);
+        return no_such_run(&config->sequencer, error);
     struct tw_reenactment *r = calloc(1, sizeof(*r));
     if (!r)
         return no_memory(error);
@@ -119,12 +126,15 @@ enum tw_status tw_reenact_input(struct tw_reenactment *r, const struct tw_trace_
     return status == TW_OK ? keep(r, error) : status;
 }
 
-enum tw_status tw_reenact_servers(struct tw_reenactment *r, uint32_t servers,
-                                  struct tw_error *error) {
-    if (servers < 1 || servers > TW_SERVERS_MAX)
-        return tw_error_set(error, TW_DATA, "a run on %u servers; there are from 1 to %d", servers,
-                            TW_SERVERS_MAX);
-    r->config.sequencer.shards = servers;
+enum tw_status tw_reenact_configure(struct tw_reenactment *r,
+                                    const struct tw_sequencer_config *config,
+                                    struct tw_error *error) {
+    if (config->workers != r->config.sequencer.workers)
+        return tw_error_set(error, TW_DATA, "a run of %u workers that goes on with %u",
+                            r->config.sequencer.workers, config->workers);
+    if (tw_sequencer_bytes(config) != tw_sequencer_bytes(&r->config.sequencer))
+        return no_such_run(config, error);
+    r->config.sequencer = *config;
     return TW_OK;
 }
 

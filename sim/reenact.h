@@ -23,7 +23,7 @@ struct tw_reenact_config {
     enum tw_status (*record)(void *context, const struct tw_record *record, struct tw_error *error);
 };
 
-/* TW_LIMIT: the configuration is over a limit; TW_NO_MEMORY. *out is the caller's. */
+/* TW_DATA: no sequencer can be like this; TW_NO_MEMORY. *out is the caller's. */
 enum tw_status tw_reenact_new(struct tw_reenactment **out, const struct tw_reenact_config *config,
                               struct tw_error *error);
 
@@ -35,10 +35,11 @@ void tw_reenact_free(struct tw_reenactment *reenactment);
 enum tw_status tw_reenact_input(struct tw_reenactment *reenactment,
                                 const struct tw_trace_input *input, struct tw_error *error);
 
-/* A lead that goes on from a checkpoint, from the next RESUME on, may have another number of
- * servers. TW_DATA: no such number. */
-enum tw_status tw_reenact_servers(struct tw_reenactment *reenactment, uint32_t servers,
-                                  struct tw_error *error);
+/* From the next RESUME on: a lead that goes on from a checkpoint may have other servers, other
+ * checkpoints, an evaluator or none. TW_DATA: other workers, or no sequencer can be like this. */
+enum tw_status tw_reenact_configure(struct tw_reenactment *reenactment,
+                                    const struct tw_sequencer_config *config,
+                                    struct tw_error *error);
 
 /* Of the run as it is here. */
 uint64_t tw_reenact_version(const struct tw_reenactment *reenactment);

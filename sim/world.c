@@ -178,7 +178,6 @@ void tw_world_free(struct tw_world *world) {
     free(world->worker);
     free(world->server);
     free(world->wire);
-    free(world->grown);
     free(world);
 }
 

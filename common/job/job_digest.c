@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/base/bytes.h"
 #include "common/base/digest.h"
 #include "common/base/text.h"
 #include "common/job/job.h"
@@ -13,8 +14,7 @@
 static void add(struct tw_sha256 *sha, const char *text) {
     uint64_t size = strlen(text);
     uint8_t before[8];
-    for (int i = 0; i < 8; i++)
-        before[i] = (uint8_t)(size >> (8 * i));
+    tw_put_u64(before, size);
     tw_sha256_update(sha, before, sizeof before);
     tw_sha256_update(sha, text, size);
 }

@@ -5,26 +5,6 @@
 
 #define NUMBER_MAX 1e6
 
-/* *given: it is there. */
-static enum tw_status read_above_zero(const struct tw_job_reader *reader, const struct tw_yaml *map,
-                                      const char *key, double *out, bool *given) {
-    const struct tw_option_rule rule = {
-        .key = key, .type = TW_OPTION_REAL, .max = NUMBER_MAX, .min_open = true};
-    const struct tw_yaml *node = tw_yaml_find(map, key);
-    *given = node != NULL;
-    struct tw_option option;
-    struct tw_option_value value;
-    if (!node)
-        return TW_OK;
-    enum tw_status status = tw_need_scalar(reader, node, &option);
-    if (status == TW_OK)
-        status = tw_option_value_read(&value, "local_steps", &rule, &option, reader->error);
-    if (status != TW_OK)
-        return status;
-    *out = value.real;
-    return TW_OK;
-}
-
 /* What would mean one thing for the steps of a slot and another for the update. */
 static enum tw_status check_update(const struct tw_job_reader *reader) {
     const struct tw_job *job = reader->job;
@@ -71,6 +51,7 @@ static enum tw_status check_elastic(const struct tw_job_reader *reader) {
 
 enum tw_status tw_read_local_steps(const struct tw_job_reader *reader) {
     static const char *const names[] = {"steps", "lr", "rho", NULL};
+    static const struct tw_option_rule above_zero = {.max = NUMBER_MAX, .min_open = true};
     struct tw_job *job = reader->job;
     bool elastic = false;
     const struct tw_yaml *map = reader->root, *node = tw_yaml_find(map, "local_steps");
@@ -84,9 +65,11 @@ enum tw_status tw_read_local_steps(const struct tw_job_reader *reader) {
         if (status == TW_OK && !tw_yaml_find(map, key))
             return tw_missing_error(reader, map, key, "how many a slot makes between two pushes");
         if (status == TW_OK)
-            status = read_above_zero(reader, map, "lr", &job->local.rate, &job->local_rate_given);
+            status = tw_read_real(reader, map, "lr", above_zero, &job->local.rate);
         if (status == TW_OK)
-            status = read_above_zero(reader, map, "rho", &job->local.rho, &elastic);
+            status = tw_read_real(reader, map, "rho", above_zero, &job->local.rho);
+        job->local_rate_given = tw_yaml_find(map, "lr") != NULL;
+        elastic = tw_yaml_find(map, "rho") != NULL;
     }
     if (status == TW_OK)
         status = tw_read_integer(reader, map, key, 1, TW_LOCAL_STEPS_MAX, &steps);

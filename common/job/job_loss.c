@@ -7,24 +7,9 @@
 const char *const tw_loss_actions[] = {
     [TW_LOSS_WAIT] = "wait", [TW_LOSS_EVICT] = "evict", [TW_LOSS_FAIL] = "fail", NULL};
 
-static enum tw_status read_seconds(const struct tw_job_reader *reader, const struct tw_yaml *map,
-                                   const char *key, double *out) {
-    const struct tw_option_rule rule = {.key = key, .type = TW_OPTION_REAL, .max = SECONDS_MAX};
-    const struct tw_yaml *node = tw_yaml_find(map, key);
-    struct tw_option option;
-    struct tw_option_value value;
-    if (!node)
-        return TW_OK;
-    enum tw_status status = tw_need_scalar(reader, node, &option);
-    if (status == TW_OK)
-        status = tw_option_value_read(&value, "on_worker_loss", &rule, &option, reader->error);
-    if (status == TW_OK)
-        *out = value.real;
-    return status;
-}
-
 enum tw_status tw_read_loss(const struct tw_job_reader *reader) {
     static const char *const names[] = {"action", "after", "silent", NULL};
+    static const struct tw_option_rule seconds = {.max = SECONDS_MAX};
     const struct tw_yaml *map = reader->root, *node = tw_yaml_find(map, "on_worker_loss");
     const char *key = "on_worker_loss";
     enum tw_status status = TW_OK;
@@ -35,9 +20,11 @@ enum tw_status tw_read_loss(const struct tw_job_reader *reader) {
         if (status == TW_OK && !tw_yaml_find(map, key))
             return tw_missing_error(reader, map, key, "wait, evict or fail");
         if (status == TW_OK)
-            status = read_seconds(reader, map, "after", &reader->job->on_worker_loss.after);
+            status =
+                tw_read_real(reader, map, "after", seconds, &reader->job->on_worker_loss.after);
         if (status == TW_OK)
-            status = read_seconds(reader, map, "silent", &reader->job->on_worker_loss.silent);
+            status =
+                tw_read_real(reader, map, "silent", seconds, &reader->job->on_worker_loss.silent);
     }
     int action = TW_LOSS_WAIT;
     if (status == TW_OK)

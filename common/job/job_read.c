@@ -108,6 +108,18 @@ enum tw_status tw_read_integer(const struct tw_job_reader *reader, const struct 
     return node ? read_integer_at(reader, node, min, max, inout) : TW_OK;
 }
 
+enum tw_status tw_read_real(const struct tw_job_reader *reader, const struct tw_yaml *map,
+                            const char *key, struct tw_option_rule rule, double *inout) {
+    const struct tw_yaml *node = map ? tw_yaml_find(map, key) : NULL;
+    struct tw_option_value value;
+    rule.key = "";
+    rule.type = TW_OPTION_REAL;
+    enum tw_status status = node ? read_value(reader, node, &rule, &value) : TW_OK;
+    if (node && status == TW_OK)
+        *inout = value.real;
+    return status;
+}
+
 enum tw_status tw_read_name(const struct tw_job_reader *reader, const struct tw_yaml *map,
                             const char *key, const char *const *names, int *inout) {
     const struct tw_yaml *node = map ? tw_yaml_find(map, key) : NULL;

@@ -47,6 +47,11 @@ enum tw_status tw_need_keys(const struct tw_job_reader *reader, const struct tw_
 enum tw_status tw_read_integer(const struct tw_job_reader *reader, const struct tw_yaml *map,
                                const char *key, int64_t min, int64_t max, int64_t *inout);
 
+/* A real number at `key` of the mapping, within the rule's limits, whose key is left empty;
+ * unchanged when it is not given. */
+enum tw_status tw_read_real(const struct tw_job_reader *reader, const struct tw_yaml *map,
+                            const char *key, struct tw_option_rule rule, double *inout);
+
 /* true or false at `key` of the mapping (NULL: there is none); unchanged when it is not given. */
 enum tw_status tw_read_flag(const struct tw_job_reader *reader, const struct tw_yaml *map,
                             const char *key, bool *inout);

@@ -5,30 +5,11 @@
 
 #include "common/job/job_read.h"
 
-/* A real number at `key`; unchanged when it is not given. */
-static enum tw_status read_real(const struct tw_job_reader *reader, const struct tw_yaml *map,
-                                const char *key, const struct tw_option_rule *rule, double *inout) {
-    const struct tw_yaml *node = tw_yaml_find(map, key);
-    char path[TW_YAML_PATH];
-    struct tw_option option;
-    struct tw_option_value value;
-    if (!node)
-        return TW_OK;
-    enum tw_status status = tw_need_scalar(reader, node, &option);
-    if (status == TW_OK)
-        status =
-            tw_option_value_read(&value, tw_yaml_path(node, path), rule, &option, reader->error);
-    if (status == TW_OK)
-        *inout = value.real;
-    return status;
-}
-
 /* One above 0. */
 static enum tw_status read_positive(const struct tw_job_reader *reader, const struct tw_yaml *map,
                                     const char *key, double *inout) {
-    static const struct tw_option_rule rule = {
-        .key = "", .type = TW_OPTION_REAL, .min_open = true, .max = INFINITY, .max_open = true};
-    return read_real(reader, map, key, &rule, inout);
+    static const struct tw_option_rule rule = {.min_open = true, .max = INFINITY, .max_open = true};
+    return tw_read_real(reader, map, key, rule, inout);
 }
 
 /* {one: x} or {other: x}, not both. */
@@ -51,8 +32,7 @@ static enum tw_status read_either(const struct tw_job_reader *reader, const char
 static enum tw_status read_average(const struct tw_job_reader *reader) {
     static const char *const names[] = {"ema", "evaluate", NULL};
     static const char *const scored[] = {"weights", "average", NULL};
-    static const struct tw_option_rule rule = {
-        .key = "", .type = TW_OPTION_REAL, .min_open = true, .max = 1, .max_open = true};
+    static const struct tw_option_rule rule = {.min_open = true, .max = 1, .max_open = true};
     struct tw_job *job = reader->job;
     const struct tw_yaml *node = tw_yaml_find(reader->root, "average");
     int evaluate = 0;
@@ -66,7 +46,7 @@ static enum tw_status read_average(const struct tw_job_reader *reader) {
                                 "which share of itself the average keeps with each update, such as "
                                 "0.999");
     if (status == TW_OK)
-        status = read_real(reader, node, "ema", &rule, &job->average.ema);
+        status = tw_read_real(reader, node, "ema", rule, &job->average.ema);
     if (status == TW_OK)
         status = tw_read_name(reader, node, "evaluate", scored, &evaluate);
     job->average.evaluate = evaluate;

@@ -1,5 +1,6 @@
 #include "common/tensor/layout.h"
 
+#include "common/base/bytes.h"
 #include "common/base/digest.h"
 
 static int64_t chunk_elements(uint32_t chunk_bytes) {
@@ -107,8 +108,7 @@ enum tw_status tw_layout_init(struct tw_layout *layout, const struct tw_tensor_l
 
 static void add(struct tw_sha256 *sha, uint64_t number) {
     uint8_t bytes[8];
-    for (int i = 0; i < 8; i++)
-        bytes[i] = (uint8_t)(number >> (8 * i));
+    tw_put_u64(bytes, number);
     tw_sha256_update(sha, bytes, sizeof bytes);
 }
 

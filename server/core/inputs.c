@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "common/base/bytes.h"
+
 _Static_assert((int)TW_INPUT_JOIN == (int)TW_SEQ_JOIN + 1 &&
                    (int)TW_INPUT_SQUARES == (int)TW_SEQ_SQUARES + 1 &&
                    (int)TW_INPUT_EVICT == (int)TW_SEQ_EVICT + 1 &&
@@ -36,19 +38,14 @@ static bool is_zero(const struct tw_exact_sum *sum) {
     return bits == 0;
 }
 
-/* Words are eight bytes each, the least significant first. */
 static void put_words(struct tw_trace_data *data, const uint64_t *word, int count) {
-    for (int i = 0; i < count; i++)
-        for (int b = 0; b < 8; b++)
-            data->at[data->size++] = (unsigned char)(word[i] >> 8 * b);
+    for (int i = 0; i < count; i++, data->size += 8)
+        tw_put_u64(data->at + data->size, word[i]);
 }
 
 static void get_words(const unsigned char *at, uint64_t *word, int count) {
-    for (int i = 0; i < count; i++) {
-        word[i] = 0;
-        for (int b = 0; b < 8; b++)
-            word[i] |= (uint64_t)*at++ << 8 * b;
-    }
+    for (int i = 0; i < count; i++)
+        word[i] = tw_get_u64(at + 8 * i);
 }
 
 static void put_sum(struct tw_trace_data *data, const struct tw_exact_sum *sum) {

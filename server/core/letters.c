@@ -3,22 +3,20 @@
 #include <assert.h>
 #include <string.h>
 
+#include "common/base/bytes.h"
+
 /* ---- votes ---- */
 
-/* The lowest word first, of a word the lowest byte. */
+/* The lowest word first. */
 static uint8_t *put_words(uint8_t *at, const struct tw_exact_sum *sum) {
-    for (int i = 0; i < TW_EXACT_SUM_WORDS; i++)
-        for (int b = 0; b < 8; b++)
-            *at++ = (uint8_t)(sum->word[i] >> (8 * b));
+    for (int i = 0; i < TW_EXACT_SUM_WORDS; i++, at += 8)
+        tw_put_u64(at, sum->word[i]);
     return at;
 }
 
 static const uint8_t *get_words(const uint8_t *at, struct tw_exact_sum *sum) {
-    for (int i = 0; i < TW_EXACT_SUM_WORDS; i++) {
-        sum->word[i] = 0;
-        for (int b = 0; b < 8; b++)
-            sum->word[i] |= (uint64_t)*at++ << (8 * b);
-    }
+    for (int i = 0; i < TW_EXACT_SUM_WORDS; i++, at += 8)
+        sum->word[i] = tw_get_u64(at);
     return at;
 }
 

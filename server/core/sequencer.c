@@ -234,6 +234,9 @@ struct tw_stretch tw_sequencer_total(const struct tw_sequencer *s) {
 struct tw_stretch tw_sequencer_stretch(const struct tw_sequencer *s) {
     return s->stretch;
 }
+const struct tw_sequencer_config *tw_sequencer_config_of(const struct tw_sequencer *s) {
+    return &s->config;
+}
 const struct tw_pace *tw_sequencer_pace(const struct tw_sequencer *s) {
     return &s->config.pace;
 }

@@ -248,6 +248,9 @@ struct tw_staleness tw_sequencer_staleness(const struct tw_sequencer *sequencer)
 enum tw_status tw_sequencer_check_staleness(const struct tw_sequencer *sequencer,
                                             struct tw_error *error);
 
+/* What it was made with; its dial is as it is now. */
+const struct tw_sequencer_config *tw_sequencer_config_of(const struct tw_sequencer *sequencer);
+
 /* What moves, with the verdicts so far. */
 const struct tw_pace *tw_sequencer_pace(const struct tw_sequencer *sequencer);
 /* As it was at the last CHECKPOINT; valid until the next step. */

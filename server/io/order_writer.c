@@ -57,8 +57,6 @@ static void fail(struct tw_order_writer *writer, enum tw_status status, const ch
 /* The numbers of the core are those of the ranks; the log has those of their first
  * slots. False: no memory. */
 static bool name_slots(struct tw_order_writer *writer, struct tw_record *record) {
-    if (record->slot != TW_SLOT_EVALUATOR)
-        record->slot *= writer->width;
     if (record->count > writer->named_room) {
         void *larger = realloc(writer->named, record->count * sizeof(*writer->named));
         if (!larger)
@@ -66,11 +64,7 @@ static bool name_slots(struct tw_order_writer *writer, struct tw_record *record)
         writer->named = larger;
         writer->named_room = record->count;
     }
-    for (uint32_t i = 0; i < record->count; i++) {
-        writer->named[i] = record->contributions[i];
-        writer->named[i].slot *= writer->width;
-    }
-    record->contributions = writer->named;
+    tw_record_name_slots(record, writer->width, writer->named);
     return true;
 }
 

@@ -168,7 +168,8 @@ static enum tw_status open_files(struct tw_server *server, struct tw_error *erro
     if (status == TW_OK && resumes)
         status = tw_trace_put_by(config->out, config->resume->generation - 1, error);
     if (status == TW_OK)
-        status = tw_trace_open(&server->trace, config->job, config->out, config->inexact,
+        status = tw_trace_open(&server->trace, config->job,
+                               tw_sequencer_config_of(tw_node_sequencer(server->node)), config->out,
                                uv_hrtime(), error);
     return status;
 }

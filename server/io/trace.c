@@ -14,19 +14,22 @@ static uint64_t unix_ns(void) {
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-static void add_header(struct tw_trace *trace, const struct tw_job *job, bool inexact,
-                       uint64_t now_ns) {
+static void add_header(struct tw_trace *trace, const struct tw_job *job,
+                       const struct tw_sequencer_config *sequencer, uint64_t now_ns) {
     struct tw_trace_entry entry = {.kind = TW_TRACE_HEADER};
     trace->origin_ns = now_ns;
     entry.header = (struct tw_trace_header){
         .format = TW_TRACE_FORMAT,
         .unix_ns = unix_ns(),
-        .workers = (uint32_t)job->workers,
+        .workers = sequencer->workers,
         .slots = (uint32_t)job->slots,
-        .servers = (uint32_t)job->servers,
+        .servers = sequencer->shards,
         .hash_every = (uint64_t)job->trace.hash_every,
         .sums_every = (uint64_t)job->trace.sums_every,
-        .inexact = inexact,
+        .inexact = sequencer->inexact,
+        .evaluator = sequencer->evaluator,
+        .admission = sequencer->admission,
+        .checkpoint_every = sequencer->checkpoint_every,
     };
     tw_trace_writer_add(&trace->writer, &entry);
 }
@@ -44,8 +47,9 @@ enum tw_status tw_trace_put_by(const char *folder, uint32_t generation, struct t
     return TW_OK;
 }
 
-enum tw_status tw_trace_open(struct tw_trace *trace, const struct tw_job *job, const char *folder,
-                             bool inexact, uint64_t now_ns, struct tw_error *error) {
+enum tw_status tw_trace_open(struct tw_trace *trace, const struct tw_job *job,
+                             const struct tw_sequencer_config *sequencer, const char *folder,
+                             uint64_t now_ns, struct tw_error *error) {
     trace->on = false;
     if (!job->trace.on)
         return TW_OK;
@@ -63,7 +67,7 @@ enum tw_status tw_trace_open(struct tw_trace *trace, const struct tw_job *job, c
     trace->on = true;
     trace->tells_inputs = job->trace.inputs;
     trace->inputs = 0;
-    add_header(trace, job, inexact, now_ns);
+    add_header(trace, job, sequencer, now_ns);
     return TW_OK;
 }
 

@@ -46,11 +46,12 @@ struct tw_trace {
  * is removed. None is fine. TW_LIMIT: the path is too long; TW_IO. */
 enum tw_status tw_trace_put_by(const char *folder, uint32_t generation, struct tw_error *error);
 
-/* Opens trace.log and writes its header. `inexact`: workers with different numerics ids may mix.
- * `now_ns`, here and below, is by any clock that never goes
- * back. TW_NO_MEMORY, and as tw_trace_writer_open(). */
-enum tw_status tw_trace_open(struct tw_trace *trace, const struct tw_job *job, const char *folder,
-                             bool inexact, uint64_t now_ns, struct tw_error *error);
+/* Opens trace.log and writes its header, with what the job does not say of its sequencer. `now_ns`,
+ * here and below, is by any clock that never goes back. TW_NO_MEMORY, and as
+ * tw_trace_writer_open(). */
+enum tw_status tw_trace_open(struct tw_trace *trace, const struct tw_job *job,
+                             const struct tw_sequencer_config *sequencer, const char *folder,
+                             uint64_t now_ns, struct tw_error *error);
 
 /* Nanoseconds since the header, never 0; 0 when there is no trace. */
 uint64_t tw_trace_time(const struct tw_trace *trace, uint64_t now_ns);

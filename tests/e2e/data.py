@@ -239,14 +239,7 @@ class OwnKilled(ByHand):
         hold_back(server)
         for slot in range(4):
             os.rename(self.path(f"away-{slot}.csv"), self.path(f"part-{slot}.csv"))
-        workers = [self.work(port, "--rank", str(rank)) for rank in range(2)]
-        for _ in self.blows(server, 100, 500):
-            rank = self.random.randrange(2)
-            workers[rank].process.kill()
-            self.assertEqual(workers[rank].end()[0], -9)
-            workers[rank] = self.work(port, "--rank", str(rank))
-            server.wait_for(f"worker {rank} joined")
-        found = self.assert_ended_well(server, workers)
+        found = self.kill_and_replace(server, port, 100, 500)
         for key in "model_sha256", "train_loss":
             self.assertEqual(found[key], expected[key], f"seed {self.seed}")
 

@@ -63,14 +63,7 @@ class Killed(ByHand):
                    + "local_steps: {steps: 2, rho: 2}\n")
         server, port = self.serve()
         hold_back(server)
-        workers = [self.work(port, "--rank", str(rank)) for rank in range(2)]
-        for _ in self.blows(server, 3, 100):
-            rank = self.random.randrange(2)
-            workers[rank].process.kill()
-            self.assertEqual(workers[rank].end()[0], -9)
-            workers[rank] = self.work(port, "--rank", str(rank))
-            server.wait_for(f"worker {rank} joined")
-        found = self.assert_ended_well(server, workers)
+        found = self.kill_and_replace(server, port, 3, 100)
         code, text, err = self.talweg("replay", found["run"], "--json")
         self.assertEqual(code, 0, err)
         self.assertEqual(self.result(text)["model_sha256"], found["model_sha256"])

@@ -7,8 +7,24 @@ import sys
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
-from talweg_by_hand import ENDLESS, LONG_JOB, hold_back, let_go  # noqa: E402
-from talweg_e2e import Case  # noqa: E402
+from talweg_by_hand import ENDLESS, LONG_JOB, ByHand, hold_back, let_go  # noqa: E402
+from talweg_e2e import JOB, Case  # noqa: E402
+
+
+def record_ends(log):
+    """Where each record of order.log ends: it has its length in front, as a varint."""
+    at, ends = 0, []
+    while at < len(log):
+        size = shift = 0
+        while True:
+            byte, at = log[at], at + 1
+            size |= (byte & 127) << shift
+            shift += 7
+            if byte < 128:
+                break
+        at += size
+        ends.append(at)
+    return ends
 
 
 class FromRun(Case):
@@ -88,7 +104,32 @@ class RealRuns(FromRun):
         self.assertEqual(run.end()[0], 130)
         self.assert_same_order()
 
+    def test_other_servers_and_checkpoints_from_there_on(self):
+        explained = self.begin_again("--servers", "2", "--set", "checkpoint.every=40")
+        self.assertEqual((explained["status"], explained["differs"]), ("done", None))
+        back = self.records("out", "ROLLBACK")[0]["position"]
+        later = [x for x in self.records("out", "CHECKPOINT") if x["position"] > back]
+        self.assertEqual(later[0]["version"] % 40, 0)
+        # Those of all generations are its steps: without the last, the first is there.
+        os.unlink(self.path("out", "trace.log"))
+        code, _, err = self.talweg("sim", "job.yaml", "--dry", "--delay", "trace:file=out")
+        self.assertEqual(code, 0, err)
+
+    def test_a_generation_that_died_before_its_first_record(self):
+        self.run_job("--mode", "async")
+        os.rename(self.path("out", "trace.log"), self.path("out", "trace-g0.log"))
+        self.write("out/trace.log", "of the next one")
+        self.assert_same_order()
+
     def test_a_run_that_was_begun_again(self):
+        explained = self.begin_again()
+        self.assertEqual((explained["status"], explained["differs"]), ("done", None))
+        # What the lead that was killed had told the disk of one and not of the other may lack.
+        self.assertEqual(explained["records"] + explained["unexplained"], len(self.records("out")))
+        ends = [record["position"] for record in self.records("out", "ROLLBACK")]
+        self.assertGreater(explained["records"], len(self.records("out")) - ends[0])
+
+    def begin_again(self, *arguments):
         self.write("long.yaml", LONG_JOB)
         run = self.start("run", "long.yaml", "--json", "--mode", "async", "--out", "out", "--set",
                          "checkpoint={every: 50}", "--set", "epochs=500")
@@ -100,15 +141,19 @@ class RealRuns(FromRun):
             run.wait_for("epoch ")
         run.process.kill()
         run.end()
-        code, out, err = self.talweg("run", "--resume", "out", "--json")
+        code, out, err = self.talweg("run", "--resume", "out", "--json", *arguments)
         self.assertEqual(code, 0, err)
         self.assertEqual(self.result(out)["status"], "done")
-        explained = self.explain()
-        self.assertEqual((explained["status"], explained["differs"]), ("done", None))
-        # What the lead that was killed had told the disk of one and not of the other may lack.
-        self.assertEqual(explained["records"] + explained["unexplained"], len(self.records("out")))
-        ends = [record["position"] for record in self.records("out", "ROLLBACK")]
-        self.assertGreater(explained["records"], len(self.records("out")) - ends[0])
+        return self.explain()
+
+
+class RunsByHand(ByHand, FromRun):
+    def test_without_an_evaluator(self):
+        self.write("job.yaml", JOB)
+        server, port = self.serve()
+        workers = [self.work(port) for _ in range(2)]
+        self.assertIsNone(self.assert_ended_well(server, workers)["test_loss"])
+        self.assert_same_order()
 
 
 class Differences(FromRun):
@@ -125,6 +170,21 @@ class Differences(FromRun):
         self.assertEqual(code, 1)
         self.assertIn(f"record {explained['differs']} differs", out)
         self.assertIn("order.log: ", out)
+        code, out, _ = self.talweg("sim", "--from", "out", "--workers", "8", "--json")
+        self.assertEqual(code, 1)
+        self.assertEqual(json.loads(out)["differs"], explained["differs"])
+
+    def test_a_finished_run_that_lacks_its_last_records(self):
+        self.run_job("--mode", "async")
+        path = self.path("out", "order.log")
+        with open(path, "rb") as file:
+            ends = record_ends(file.read())
+        self.assertEqual(len(ends), len(self.records("out")))
+        os.truncate(path, ends[-3])
+        code, out, _ = self.talweg("sim", "--from", "out")
+        self.assertEqual(code, 1)
+        self.assertIn(f"record {len(ends) - 1} differs", out)
+        self.assertRegex(out, rf"order.log: nothing\n +here: +{len(ends) - 1} +version ")
 
     def test_inputs_that_were_not_kept(self):
         self.run_job("--mode", "async", "--set", "trace.inputs=false")
@@ -161,6 +221,18 @@ class Differences(FromRun):
         self.assertIn("trace.log: at byte", err)
 
 
+    def test_an_order_that_is_corrupt(self):
+        self.run_job()
+        path = self.path("out", "order.log")
+        with open(path, "r+b") as file:
+            middle = record_ends(file.read())[20]
+            file.seek(middle)
+            file.write(b"\x01\xff")
+        code, _, err = self.talweg("sim", "--from", "out")
+        self.assertEqual(code, 2)
+        self.assertIn("order.log: at byte", err)
+
+
 class Fits(FromRun):
     """Virtual runs have the same trace, with times that are known: no test depends on speed."""
 
@@ -180,6 +252,11 @@ class Fits(FromRun):
         self.assertAlmostEqual(delay["mean"]["value"], mean, delta=.01)
         self.assertAlmostEqual(delay["cv"]["value"], .3, delta=5 * delay["cv"]["standard_error"])
         self.assertAlmostEqual(delay["machine_cv"]["value"], spread, delta=.05)
+
+    def test_a_virtual_run_takes_no_checkpoint_whatever_its_job_says(self):
+        self.simulate("--out", "out", "--mode", "async", "--set", "checkpoint.every=5")
+        self.assertEqual(self.records("out", "CHECKPOINT"), [])
+        self.assert_same_order()
 
     def test_what_if_there_were_more_workers(self):
         self.simulate("--out", "out", "--workers", "2", "--mode", "async", "--delay",
@@ -236,7 +313,7 @@ class Files(FromRun):
                 self.assertEqual(code, 2, err)
                 self.assertIn(word, self.result(out)["error"])
         for arguments, word in ((("trace:file=nowhere",), "nowhere"), (("trace",), "file"),
-                                ((f"trace:file={self.folder}",), "trace.log")):
+                                ((f"trace:file={self.folder}",), "order.log")):
             code, out, err = self.talweg("sim", "job.yaml", "--dry", "--json", "--delay",
                                          *arguments)
             self.assertEqual(code, 2, err)

@@ -137,14 +137,7 @@ class Killed(ByHand):
             self.write("job.yaml", file.read() + "local_steps: {steps: 3, lr: 0.1}\n")
         server, port = self.serve()
         hold_back(server)
-        workers = [self.work(port, "--rank", str(rank)) for rank in range(2)]
-        for _ in self.blows(server, 5, 100):
-            rank = self.random.randrange(2)
-            workers[rank].process.kill()
-            self.assertEqual(workers[rank].end()[0], -9)
-            workers[rank] = self.work(port, "--rank", str(rank))
-            server.wait_for(f"worker {rank} joined")
-        found = self.assert_ended_well(server, workers)
+        found = self.kill_and_replace(server, port, 5, 100)
         expected = self.undisturbed()
         self.assertEqual(found["model_sha256"], expected["model_sha256"], f"seed {self.seed}")
 

@@ -168,6 +168,8 @@ class Refused(Simulator):
             (("--net", "-1ms"), "not below 0"),
             (("--parameters", "many"), "no number"),
             (("--parameters", "0"), "from 1"),
+            (("--parameters", "1e6"), "give --net LATENCY,BANDWIDTH"),
+            (("--parameters", "1e6", "--net", "1ms"), "give --net LATENCY,BANDWIDTH"),
             (("--fail", "1@-3"), "begins at 0"),
             (("--fail", "1"), "RANK@TIME"),
             (("--fail", "2@3"), "no worker 2"),

@@ -92,7 +92,8 @@ static void an_order(struct servers *s, unsigned kind, unsigned twist) {
     } else {
         struct tw_record *record = &order.record;
         *record = (struct tw_record){.position = twisted(s->position, 1 + high),
-                                     .kind = TW_RECORD_JOIN + (kind - 2) % TW_RECORD_VERDICT,
+                                     .kind = TW_RECORD_JOIN +
+                                             (kind - 2) % (TW_RECORD_VERDICT - TW_RECORD_JOIN + 1),
                                      .version = twisted(s->version, low),
                                      .rank = who,
                                      .slot = low == 4 ? TW_SLOT_EVALUATOR : who,

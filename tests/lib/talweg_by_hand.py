@@ -91,6 +91,17 @@ class ByHand(Case):
         self.assertEqual(code, 0, f"seed {self.seed}: {err}")
         return self.result(out)
 
+    def kill_and_replace(self, server, port, few, many):
+        """Two workers; one at a time is killed and another takes its rank. The server's result."""
+        workers = [self.work(port, "--rank", str(rank)) for rank in range(2)]
+        for _ in self.blows(server, few, many):
+            rank = self.random.randrange(2)
+            workers[rank].process.kill()
+            self.assertEqual(workers[rank].end()[0], -9)
+            workers[rank] = self.work(port, "--rank", str(rank))
+            server.wait_for(f"worker {rank} joined")
+        return self.assert_ended_well(server, workers)
+
     def epochs(self, server):
         """Yields the numbers of epochs as the server tells them, until it ends."""
         for line in server.process.stderr:

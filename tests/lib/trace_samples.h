@@ -7,7 +7,7 @@
 #include "tests/lib/log_samples.h"
 
 static const struct tw_trace_entry trace_samples[] = {
-    {.kind = TW_TRACE_HEADER, .header = {1, 1700000000000000001u, 2, 4, 3, 100, 10, 1}},
+    {.kind = TW_TRACE_HEADER, .header = {1, 1700000000000000001u, 2, 4, 3, 100, 10, 1, 1, 1, 50}},
     {.kind = TW_TRACE_WORKER, .worker = {2, 7000000000, 1000000, 2000001, 2300002}},
     {.kind = TW_TRACE_SLOT, .slot = {2, 7000000000, 12, 0, 900000, 2500000}},
     {.kind = TW_TRACE_UPDATE, .update = {5, 2600000, 2700000, UINT64_MAX}},

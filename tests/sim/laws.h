@@ -175,4 +175,31 @@ static inline double constant_floor(double tau, double h) {
            (2 * h * cos((2 * tau + 1) * phi / 2) * cos(phi / 2));
 }
 
+/* ---- stability ---- */
+
+struct swing {
+    double early, late; /* largest loss in the second quarter, and in the last */
+    uint64_t updates;
+};
+
+static inline void watch_swing(struct world_desk *desk, const struct tw_record *record,
+                               uint64_t now_ns) {
+    struct swing *s = desk->context;
+    if (record->kind != TW_RECORD_COMMIT)
+        return;
+    if (record->version > s->updates / 4 && record->version <= s->updates / 2)
+        s->early = fmax(s->early, record->loss);
+    if (record->version > 3 * s->updates / 4)
+        s->late = fmax(s->late, record->loss);
+}
+
+/* Whether the run's loss grows, rather than shrinks. */
+static inline bool swing_grows(struct world_desk *desk) {
+    struct swing swing = {.updates = desk->updates};
+    desk->on_record = watch_swing;
+    desk->context = &swing;
+    run(desk);
+    return swing.late > swing.early;
+}
+
 #endif

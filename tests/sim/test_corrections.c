@@ -34,24 +34,8 @@ static void without_staleness_no_bit_changes(void **state) {
 
 /* ---- stability ---- */
 
-struct swing {
-    double early, late; /* largest loss in the second quarter, and in the last */
-    uint64_t updates;
-};
-
-static void watch_swing(struct world_desk *desk, const struct tw_record *record, uint64_t now_ns) {
-    struct swing *s = desk->context;
-    if (record->kind != TW_RECORD_COMMIT)
-        return;
-    if (record->version > s->updates / 4 && record->version <= s->updates / 2)
-        s->early = fmax(s->early, record->loss);
-    if (record->version > 3 * s->updates / 4)
-        s->late = fmax(s->late, record->loss);
-}
-
 static bool grows(uint32_t workers, const char *delay, double h, const char *correction,
                   uint64_t updates) {
-    struct swing swing = {.updates = updates};
     struct world_desk desk = {.workers = workers,
                               .mode = "async",
                               .delay = delay,
@@ -60,11 +44,8 @@ static bool grows(uint32_t workers, const char *delay, double h, const char *cor
                               .curvature = 1,
                               .start = 1,
                               .updates = updates,
-                              .delay_seed = 17,
-                              .on_record = watch_swing,
-                              .context = &swing};
-    run(&desk);
-    return swing.late > swing.early;
+                              .delay_seed = 17};
+    return swing_grows(&desk);
 }
 
 /* With equal steps every tau is M - 1, and the edge moves from 2 sin(pi / (2 (2 tau + 1))) to that

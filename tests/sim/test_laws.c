@@ -103,35 +103,16 @@ static void real_clusters_are_nearly_round_robin(void **state) {
 
 /* ---- stability ---- */
 
-struct swing {
-    double early, late; /* largest loss in the second quarter, and in the last */
-    uint64_t updates;
-};
-
-static void watch_swing(struct world_desk *desk, const struct tw_record *record, uint64_t now_ns) {
-    struct swing *s = desk->context;
-    if (record->kind != TW_RECORD_COMMIT)
-        return;
-    if (record->version > s->updates / 4 && record->version <= s->updates / 2)
-        s->early = fmax(s->early, record->loss);
-    if (record->version > 3 * s->updates / 4)
-        s->late = fmax(s->late, record->loss);
-}
-
 static bool grows(uint32_t workers, double h, double mu, uint64_t updates) {
     char rule[96];
-    struct swing swing = {.updates = updates};
     snprintf(rule, sizeof rule, "momentum lr=%.17g momentum=%.17g", h, mu);
     struct world_desk desk = {.workers = workers,
                               .mode = "async",
                               .optimizer = rule,
                               .curvature = 1,
                               .start = 1,
-                              .updates = updates,
-                              .on_record = watch_swing,
-                              .context = &swing};
-    run(&desk);
-    return swing.late > swing.early;
+                              .updates = updates};
+    return swing_grows(&desk);
 }
 
 /* Edge of constant delay tau: h* = 2 sin(pi / (2 (2 tau + 1))); with momentum h* = 2 sin(w/2)

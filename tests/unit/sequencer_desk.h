@@ -307,6 +307,14 @@ static inline void desk_ready(struct desk *desk, uint32_t slot) {
         desk_ready_on(desk, slot, shard);
 }
 
+/* Bytes of a slot's push wait for a PERMIT. */
+static inline void desk_want(struct desk *desk, uint32_t slot) {
+    const struct desk_slot *of = &desk->slot[slot];
+    struct tw_sequencer_event event = {.kind = TW_SEQ_WANT};
+    event.want = (struct tw_want){.slot = slot, .incarnation = of->incarnation, .step = of->step};
+    desk_step(desk, &event);
+}
+
 static inline void desk_sums_on(struct desk *desk, uint32_t shard, bool finite) {
     struct tw_sequencer_event event = {.kind = TW_SEQ_SUMS};
     event.sums = (struct tw_sums){.shard = shard, .version = desk->version + 1, .finite = finite};

@@ -9,13 +9,6 @@ static void start(struct desk *desk, const char *mode, uint32_t workers) {
     desk_start(desk);
 }
 
-static void want(struct desk *desk, uint32_t slot) {
-    struct tw_sequencer_event event = {.kind = TW_SEQ_WANT};
-    event.want = (struct tw_want){
-        .slot = slot, .incarnation = desk->slot[slot].incarnation, .step = desk->slot[slot].step};
-    desk_step(desk, &event);
-}
-
 static void assert_permit(const struct desk *desk, uint32_t count, const uint32_t *slots) {
     const struct tw_record *record = desk_record(desk, TW_RECORD_PERMIT, 0);
     assert_non_null(record);
@@ -38,10 +31,10 @@ static void answer_sums(struct desk *desk) {
 static void test_one_after_another_first_come_first_served(void **state) {
     struct desk desk;
     start(&desk, "async", 3);
-    want(&desk, 2);
+    desk_want(&desk, 2);
     assert_permit(&desk, 1, (uint32_t[]){2});
-    want(&desk, 1);
-    want(&desk, 0);
+    desk_want(&desk, 1);
+    desk_want(&desk, 0);
     assert_false(desk_logs(&desk, TW_RECORD_PERMIT)); /* one at a time */
     desk_ready(&desk, 2);
     assert_true(desk_says(&desk, TW_SEQ_PREPARE));
@@ -54,9 +47,9 @@ static void test_one_after_another_first_come_first_served(void **state) {
 static void test_a_gather_is_named_together_and_in_slot_order(void **state) {
     struct desk desk;
     start(&desk, "k-async:2", 3);
-    want(&desk, 2);
+    desk_want(&desk, 2);
     assert_false(desk_logs(&desk, TW_RECORD_PERMIT));
-    want(&desk, 0);
+    desk_want(&desk, 0);
     assert_permit(&desk, 2, (uint32_t[]){0, 2});
     desk_fini(&desk);
 }
@@ -64,8 +57,8 @@ static void test_a_gather_is_named_together_and_in_slot_order(void **state) {
 static void test_who_is_told_twice_wants_once(void **state) {
     struct desk desk;
     start(&desk, "k-async:2", 3);
-    want(&desk, 2);
-    want(&desk, 2);
+    desk_want(&desk, 2);
+    desk_want(&desk, 2);
     assert_false(desk_logs(&desk, TW_RECORD_PERMIT));
     struct tw_sequencer_event old = {.kind = TW_SEQ_WANT};
     old.want = (struct tw_want){.slot = 1, .incarnation = desk.slot[1].incarnation, .step = 9};
@@ -79,7 +72,7 @@ static void test_who_is_told_twice_wants_once(void **state) {
 static void test_nobody_needs_one_where_all_contribute(void **state) {
     struct desk desk;
     start(&desk, "sync", 2);
-    want(&desk, 0);
+    desk_want(&desk, 0);
     assert_int_equal(desk.effects, 0);
     desk_fini(&desk);
 }
@@ -96,13 +89,13 @@ static void test_a_vote_without_a_permit_is_void(void **state) {
 static void test_a_lost_holder_loses_its_permit(void **state) {
     struct desk desk;
     start(&desk, "k-async:2", 3);
-    want(&desk, 0);
-    want(&desk, 1);
+    desk_want(&desk, 0);
+    desk_want(&desk, 1);
     desk_ready(&desk, 0); /* whole, and to be sent again all the same */
-    want(&desk, 2);
+    desk_want(&desk, 2);
     desk_lose(&desk, 1);
     assert_permit(&desk, 0, NULL);
-    want(&desk, 0);
+    desk_want(&desk, 0);
     assert_permit(&desk, 2, (uint32_t[]){0, 2});
     desk_ready(&desk, 0);
     desk_ready(&desk, 2);
@@ -113,8 +106,8 @@ static void test_a_lost_holder_loses_its_permit(void **state) {
 static void test_a_whole_push_survives_its_worker_but_not_its_successor(void **state) {
     struct desk desk;
     start(&desk, "k-async:2", 3);
-    want(&desk, 0);
-    want(&desk, 1);
+    desk_want(&desk, 0);
+    desk_want(&desk, 1);
     desk_ready(&desk, 0);
     desk_lose(&desk, 0);
     assert_false(desk_logs(&desk, TW_RECORD_PERMIT));
@@ -127,9 +120,9 @@ static void test_a_whole_push_survives_its_worker_but_not_its_successor(void **s
 static void test_late_ones_are_dropped_before_they_are_received(void **state) {
     struct desk desk;
     start(&desk, "backup:1", 2);
-    want(&desk, 0);
+    desk_want(&desk, 0);
     assert_permit(&desk, 1, (uint32_t[]){0});
-    want(&desk, 1);
+    desk_want(&desk, 1);
     desk_ready(&desk, 0);
     answer_sums(&desk);
     const struct tw_record *drop = desk_record(&desk, TW_RECORD_DROP, 0);

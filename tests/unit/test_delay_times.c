@@ -63,6 +63,20 @@ static void a_law_is_found_again_within_its_errors(void **state) {
     }
 }
 
+static void a_new_process_s_first_step_is_left_out(void **state) {
+    struct tw_delay_times times = {.workers = 0};
+    add(&times, 0, 1000);
+    add(&times, 0, 1);
+    tw_delay_times_new_processes(&times);
+    add(&times, 0, 2000);
+    add(&times, 0, 3);
+    add(&times, 1, 7); /* the first of all of this worker stays, as a file's does */
+    assert_int_equal(times.worker[0].count, 3);
+    assert_true(times.worker[0].at[1] == 1 && times.worker[0].at[2] == 3);
+    assert_int_equal(times.worker[1].count, 1);
+    tw_delay_times_fini(&times);
+}
+
 static void workers_that_do_not_differ_are_not_said_to(void **state) {
     struct tw_delay_times times = {.workers = 0};
     struct tw_delay_fit fit;
@@ -148,6 +162,7 @@ static void drawn_steps_have_the_moments_of_the_file(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_law_is_found_again_within_its_errors),
+        cmocka_unit_test(a_new_process_s_first_step_is_left_out),
         cmocka_unit_test(workers_that_do_not_differ_are_not_said_to),
         cmocka_unit_test(too_little_is_refused),
         cmocka_unit_test(literal_steps_come_in_their_order_and_again),

@@ -123,9 +123,8 @@ static enum tw_status on_record(void *context, const struct tw_record *record,
     return TW_OK;
 }
 
-static struct tw_reenactment *an_order(void) {
+static struct tw_reenact_config a_config(void) {
     struct tw_reenact_config config = {.record = on_record};
-    struct tw_reenactment *made;
     config.sequencer = (struct tw_sequencer_config){
         .workers = WORKERS, .shards = 1, .tensors = 1, .end_updates = 1000, .checkpoint_every = 1};
     assert_int_equal(
@@ -133,6 +132,12 @@ static struct tw_reenactment *an_order(void) {
     assert_int_equal(tw_optimizer_find(&config.sequencer.optimizer, &config.sequencer.options,
                                        tw_test_variant("sgd lr=1"), NULL),
                      TW_OK);
+    return config;
+}
+
+static struct tw_reenactment *an_order(void) {
+    struct tw_reenact_config config = a_config();
+    struct tw_reenactment *made;
     assert_int_equal(tw_reenact_new(&made, &config, NULL), TW_OK);
     return made;
 }
@@ -145,8 +150,26 @@ static void a_point_that_there_was_not_is_refused(void **state) {
     assert_non_null(strstr(error.text, "where no checkpoint was"));
     resume.read = 0; /* the start */
     assert_int_equal(tw_reenact_input(order, &resume, &error), TW_OK);
-    assert_int_equal(tw_reenact_servers(order, 0, &error), TW_DATA);
-    assert_int_equal(tw_reenact_servers(order, TW_SERVERS_MAX + 1, &error), TW_DATA);
+    tw_reenact_free(order);
+}
+
+static void a_generation_that_cannot_be_is_refused(void **state) {
+    struct tw_reenactment *order = an_order(), *none;
+    struct tw_reenact_config config = a_config();
+    struct tw_error error;
+    config.sequencer.shards = TW_SERVERS_MAX;
+    assert_int_equal(tw_reenact_configure(order, &config.sequencer, &error), TW_OK);
+    config.sequencer.shards = 0;
+    assert_int_equal(tw_reenact_configure(order, &config.sequencer, &error), TW_DATA);
+    assert_non_null(strstr(error.text, "on 0 servers cannot be"));
+    assert_int_equal(tw_reenact_new(&none, &config, &error), TW_DATA);
+    assert_null(none);
+    config.sequencer.shards = TW_SERVERS_MAX + 1;
+    assert_int_equal(tw_reenact_configure(order, &config.sequencer, &error), TW_DATA);
+    config.sequencer.shards = 1;
+    config.sequencer.workers = WORKERS + 1;
+    assert_int_equal(tw_reenact_configure(order, &config.sequencer, &error), TW_DATA);
+    assert_non_null(strstr(error.text, "goes on with 5"));
     tw_reenact_free(order);
 }
 
@@ -194,6 +217,7 @@ int main(void) {
         cmocka_unit_test(members_and_all_others_come_back),
         cmocka_unit_test(what_is_no_input_is_refused),
         cmocka_unit_test(a_point_that_there_was_not_is_refused),
+        cmocka_unit_test(a_generation_that_cannot_be_is_refused),
         cmocka_unit_test(any_inputs_in_any_order_do_no_harm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

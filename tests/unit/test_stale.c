@@ -83,11 +83,8 @@ static void a_gather_is_of_those_that_are_left(void **state) {
 static void one_without_a_permit_is_dropped_before_it_comes(void **state) {
     struct desk desk;
     start(&desk, "async", 2, "staleness_limit most=0", true);
-    for (uint32_t slot = 0; slot < 2; slot++) {
-        struct tw_sequencer_event event = {.kind = TW_SEQ_WANT};
-        event.want = (struct tw_want){.slot = slot, .incarnation = 1, .step = 1};
-        desk_step(&desk, &event);
-    }
+    desk_want(&desk, 0);
+    desk_want(&desk, 1);
     desk_ready(&desk, 0);
     desk_sums(&desk, true);
     assert_int_equal(desk_record(&desk, TW_RECORD_DROP, 0)->contributions[0].slot, 1);
@@ -99,11 +96,8 @@ static void one_without_a_permit_is_dropped_before_it_comes(void **state) {
 static void a_permit_says_how_stale_they_are(void **state) {
     struct desk desk;
     start(&desk, "async", 2, "staleness_power", true);
-    for (uint32_t slot = 0; slot < 2; slot++) {
-        struct tw_sequencer_event event = {.kind = TW_SEQ_WANT};
-        event.want = (struct tw_want){.slot = slot, .incarnation = 1, .step = 1};
-        desk_step(&desk, &event);
-    }
+    desk_want(&desk, 0);
+    desk_want(&desk, 1);
     desk_ready(&desk, 0);
     desk_sums(&desk, true);
     assert_int_equal(desk_record(&desk, TW_RECORD_PERMIT, 0)->contributions[0].staleness, 1);

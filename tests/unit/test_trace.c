@@ -21,6 +21,7 @@
 struct desk {
     char folder[32];
     struct tw_job job;
+    struct tw_sequencer_config sequencer;
     struct tw_trace *trace;
     struct tw_trace_entry entry[ENTRIES]; /* [entries], without the header */
     int entries;
@@ -32,14 +33,16 @@ static void begin(struct desk *desk, int workers, int slots) {
     *desk = (struct desk){.folder = "/tmp/talweg-trace-XXXXXX"};
     assert_non_null(mkdtemp(desk->folder));
     desk->job.workers = workers;
+    desk->sequencer = (struct tw_sequencer_config){
+        .workers = (uint32_t)workers, .shards = 3, .evaluator = true, .checkpoint_every = 50};
     desk->job.slots = slots;
-    desk->job.servers = 1;
     desk->job.trace.on = true;
     desk->job.trace.hash_every = 100;
     desk->job.trace.sums_every = 10;
     desk->trace = calloc(1, sizeof(*desk->trace));
     assert_int_equal(
-        tw_trace_open(desk->trace, &desk->job, desk->folder, false, uv_hrtime(), &error), TW_OK);
+        tw_trace_open(desk->trace, &desk->job, &desk->sequencer, desk->folder, uv_hrtime(), &error),
+        TW_OK);
 }
 
 static void read_back(struct desk *desk) {
@@ -100,6 +103,10 @@ static void the_header_says_what_the_run_is(void **state) {
     assert_int_equal(desk.header.format, 1);
     assert_int_equal(desk.header.workers, 2);
     assert_int_equal(desk.header.slots, 8);
+    assert_int_equal(desk.header.servers, 3);
+    assert_int_equal(desk.header.evaluator, 1);
+    assert_int_equal(desk.header.admission, 0);
+    assert_int_equal(desk.header.checkpoint_every, 50);
     assert_int_equal(desk.header.hash_every, 100);
     assert_int_equal(desk.header.sums_every, 10);
     assert_true(desk.header.unix_ns > 1600000000u * 1000000000ul);
@@ -211,7 +218,7 @@ static void without_a_trace_nothing_is_done(void **state) {
     struct tw_job job = {.workers = 1, .slots = 1};
     struct tw_record record = {.kind = TW_RECORD_RELEASE};
     struct tw_node_event event = {.kind = TW_EVENT_APPLIED, .version = 1};
-    assert_int_equal(tw_trace_open(trace, &job, "/nowhere", false, 0, NULL), TW_OK);
+    assert_int_equal(tw_trace_open(trace, &job, NULL, "/nowhere", 0, NULL), TW_OK);
     assert_int_equal(tw_trace_time(trace, 1), 0);
     tw_trace_record(trace, &record, 1);
     tw_trace_event(trace, &event, 1);
@@ -262,8 +269,9 @@ static void an_earlier_trace_is_put_by_once(void **state) {
     assert_int_not_equal(access(now, F_OK), 0);
     assert_int_equal(tw_file_read(by, 1 << 20, &bytes, &size, NULL), TW_OK);
     free(bytes);
-    assert_int_equal(tw_trace_open(desk.trace, &desk.job, desk.folder, false, uv_hrtime(), NULL),
-                     TW_OK);
+    assert_int_equal(
+        tw_trace_open(desk.trace, &desk.job, &desk.sequencer, desk.folder, uv_hrtime(), NULL),
+        TW_OK);
     tw_trace_close(desk.trace);
     assert_int_equal(tw_trace_put_by(desk.folder, 0, NULL), TW_OK);
     assert_int_not_equal(access(now, F_OK), 0);

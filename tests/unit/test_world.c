@@ -13,8 +13,8 @@
 #include "tests/lib/world_desk.h"
 
 static const char *const modes[] = {
-    "sync",           "async",     "ssp:0",           "ssp:2",      "backup:1",       "k-sync:2",
-    "k-batch-sync:3", "k-async:2", "k-batch-async:2", "softsync:2", "stale-uniform:3"};
+    "sync",           "async",     "ssp:0",           "ssp:2",      "backup:1",        "k-sync:2",
+    "k-batch-sync:3", "k-async:2", "k-batch-async:2", "softsync:2", "stale-uniform:3", "hogwild"};
 enum { MODES = sizeof modes / sizeof *modes };
 
 static struct world_desk a_desk(const char *mode) {
@@ -56,6 +56,18 @@ static void every_mode_ends_and_the_identity_holds(void **state) {
             the_identity_holds(&desk);
             assert_true(desk.seconds > 0);
         }
+}
+
+/* Its PREPARE and COMMIT, as letters to the other server, are longer than any stage for them. */
+static void an_update_of_many_workers_reaches_all_servers(void **state) {
+    struct world_desk desk = a_desk("sync");
+    desk.workers = 700;
+    desk.servers = 2;
+    desk.elements = 20000; /* two chunks */
+    desk.noise = 0;
+    desk.updates = 1;
+    run(&desk);
+    the_identity_holds(&desk);
 }
 
 static void twice_the_same(struct world_desk *desk) {
@@ -199,36 +211,36 @@ static void a_small_model_stands_for_a_large_one(void **state) {
     assert_true(seconds_of(small) == expected);
 }
 
+static struct world_desk hit_by(const struct tw_mishap *mishaps, size_t count,
+                                double loss_seconds) {
+    struct world_desk desk = a_round();
+    desk.mishaps = mishaps;
+    desk.mishap_count = count;
+    desk.loss_seconds = loss_seconds;
+    return desk;
+}
+
 static void who_stands_still_loses_that_time(void **state) {
     static const struct tw_mishap pause = {TW_MISHAP_PAUSE, 2, 5, 7};
-    struct world_desk desk = a_round();
-    desk.mishaps = &pause;
-    desk.mishap_count = 1;
+    struct world_desk desk = hit_by(&pause, 1, 0);
     assert_near(seconds_of(desk), 27);
 }
 
 static void who_dies_takes_the_step_along(void **state) {
     static const struct tw_mishap death = {TW_MISHAP_DEATH, 2, 5, 7};
-    struct world_desk desk = a_round();
-    desk.mishaps = &death;
-    desk.mishap_count = 1;
+    struct world_desk desk = hit_by(&death, 1, 0);
     assert_near(seconds_of(desk), 12 + 16); /* it begins its third step anew at 12 s */
 }
 
 static void who_comes_late_is_waited_for(void **state) {
     static const struct tw_mishap late = {TW_MISHAP_ABSENCE, 2, 6, 0};
-    struct world_desk desk = a_round();
-    desk.mishaps = &late;
-    desk.mishap_count = 1;
+    struct world_desk desk = hit_by(&late, 1, 0);
     assert_near(seconds_of(desk), 26);
 }
 
 static void who_is_gone_for_too_long_is_evicted(void **state) {
     static const struct tw_mishap death = {TW_MISHAP_DEATH, 2, 5, INFINITY};
-    struct world_desk desk = a_round();
-    desk.mishaps = &death;
-    desk.mishap_count = 1;
-    desk.loss_seconds = 9;
+    struct world_desk desk = hit_by(&death, 1, 9);
     run(&desk);
     assert_int_equal(desk.evictions, 1);
     assert_near(desk.seconds, 14 + 14); /* the others have been waiting with their third step */
@@ -236,10 +248,7 @@ static void who_is_gone_for_too_long_is_evicted(void **state) {
 
 static void who_is_gone_for_too_long_ends_the_run_if_so_asked(void **state) {
     static const struct tw_mishap death = {TW_MISHAP_DEATH, 2, 5, INFINITY};
-    struct world_desk desk = a_round();
-    desk.mishaps = &death;
-    desk.mishap_count = 1;
-    desk.loss_seconds = 9;
+    struct world_desk desk = hit_by(&death, 1, 9);
     desk.loss_fails = true;
     assert_int_equal(world_desk_run(&desk), TW_CLOSED);
     assert_string_equal(desk.error.text, "worker 2 has been gone for 9.0 s, since before update 3, "
@@ -252,10 +261,7 @@ static void who_is_gone_for_too_long_ends_the_run_if_so_asked(void **state) {
 static void who_dies_before_the_start_is_evicted_after_it(void **state) {
     static const struct tw_mishap mishaps[] = {{TW_MISHAP_DEATH, 2, 1, INFINITY},
                                                {TW_MISHAP_ABSENCE, 3, 6, 0}};
-    struct world_desk desk = a_round();
-    desk.mishaps = mishaps;
-    desk.mishap_count = 2;
-    desk.loss_seconds = 9;
+    struct world_desk desk = hit_by(mishaps, 2, 9);
     run(&desk);
     assert_int_equal(desk.evictions, 1);
     assert_near(desk.seconds, 15 + 18);
@@ -265,19 +271,14 @@ static void who_dies_before_the_start_is_evicted_after_it(void **state) {
 static void a_pause_is_not_ended_by_the_end_of_an_earlier_one(void **state) {
     static const struct tw_mishap mishaps[] = {
         {TW_MISHAP_PAUSE, 2, 5, 7}, {TW_MISHAP_DEATH, 2, 6, 1}, {TW_MISHAP_PAUSE, 2, 8, 20}};
-    struct world_desk desk = a_round();
-    desk.mishaps = mishaps;
-    desk.mishap_count = 3;
+    struct world_desk desk = hit_by(mishaps, 3, 0);
     assert_near(seconds_of(desk), 29 + 14);
 }
 
 static void what_happens_to_one_that_is_not_there_happens_to_nobody(void **state) {
     static const struct tw_mishap mishaps[] = {
         {TW_MISHAP_DEATH, 2, 5, INFINITY}, {TW_MISHAP_DEATH, 2, 6, 1}, {TW_MISHAP_PAUSE, 2, 7, 1}};
-    struct world_desk desk = a_round();
-    desk.mishaps = mishaps;
-    desk.mishap_count = 3;
-    desk.loss_seconds = 9;
+    struct world_desk desk = hit_by(mishaps, 3, 9);
     run(&desk);
     assert_int_equal(desk.evictions, 1);
     assert_near(desk.seconds, 14 + 14);
@@ -286,11 +287,8 @@ static void what_happens_to_one_that_is_not_there_happens_to_nobody(void **state
 static void one_worker_may_die_several_times(void **state) {
     static const struct tw_mishap mishaps[] = {{TW_MISHAP_DEATH, 1, 3, INFINITY},
                                                {TW_MISHAP_DEATH, 1, 5, INFINITY}};
-    struct world_desk desk = a_round();
+    struct world_desk desk = hit_by(mishaps, 2, 1);
     desk.workers = 2;
-    desk.mishaps = mishaps;
-    desk.mishap_count = 2;
-    desk.loss_seconds = 1;
     run(&desk);
     assert_int_equal(desk.evictions, 1);
 }
@@ -309,9 +307,7 @@ static void servers_have_their_speeds_from_the_first_on(void **state) {
 
 static void a_run_that_can_never_end_says_so(void **state) {
     static const struct tw_mishap death = {TW_MISHAP_DEATH, 2, 5, INFINITY};
-    struct world_desk desk = a_round();
-    desk.mishaps = &death;
-    desk.mishap_count = 1;
+    struct world_desk desk = hit_by(&death, 1, 0);
     assert_int_equal(world_desk_run(&desk), TW_UNEXPECTED);
     assert_non_null(strstr(desk.error.text, "stands still"));
 }
@@ -340,6 +336,7 @@ static void wrong_mishaps_are_refused(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_mode_ends_and_the_identity_holds),
+        cmocka_unit_test(an_update_of_many_workers_reaches_all_servers),
         cmocka_unit_test(it_is_the_same_run_every_time),
         cmocka_unit_test(another_schedule_is_another_run_on_the_same_data),
         cmocka_unit_test(sync_has_the_same_bits_whatever_happens_to_workers),
