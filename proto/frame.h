@@ -158,8 +158,8 @@ struct tw_weights {
     uint32_t generation;
     uint64_t epoch, step;
     uint32_t chunk;
-    uint32_t array; /* between servers: 0 the weights, n the n-th state of the rule, behind
-                       the states the average */
+    uint32_t array; /* between servers: 0 the weights, n the n-th state of the rule, behind the
+                       states the average, and behind that the states of corrections */
 };
 struct tw_ask {
     uint64_t samples;

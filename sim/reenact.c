@@ -109,6 +109,17 @@ static enum tw_status begin_again(struct tw_reenactment *r, const struct tw_trac
     return TW_OK;
 }
 
+/* No server turns to or from the mode that applies chunks as they come. */
+static enum tw_status check_turn(const struct tw_reenactment *r, const struct tw_trace_input *input,
+                                 const struct tw_sequencer_event *event, struct tw_error *error) {
+    if (event->kind != TW_SEQ_TURN ||
+        event->turn.dial.on_arrival == r->config.sequencer.dial.on_arrival)
+        return TW_OK;
+    return tw_error_set(error, TW_DATA,
+                        "input %llu turns to mode \"%s\", which this run cannot have",
+                        (unsigned long long)input->sequence, event->turn.dial.word);
+}
+
 enum tw_status tw_reenact_input(struct tw_reenactment *r, const struct tw_trace_input *input,
                                 struct tw_error *error) {
     const struct tw_sequencer_effect *effects;
@@ -117,6 +128,8 @@ enum tw_status tw_reenact_input(struct tw_reenactment *r, const struct tw_trace_
         input->kind == TW_INPUT_RESUME
             ? begin_again(r, input, &event, error)
             : tw_event_of_input(input, r->config.sequencer.workers, &event, error);
+    if (status == TW_OK)
+        status = check_turn(r, input, &event, error);
     size_t count = status == TW_OK ? tw_sequencer_step(r->sequencer, &event, &effects) : 0;
     for (size_t i = 0; i < count && status == TW_OK; i++) {
         if (effects[i].kind == TW_SEQ_RECORD)

@@ -144,8 +144,10 @@ void tw_sequencer_on_evaluated(struct tw_sequencer *s, double loss) {
     s->evaluating = s->judging = false;
     if (decides) {
         decide(s, TW_WATCH_TEST, loss);
+        /* These weights were evaluated, unless chunks have come meanwhile: then once more. */
+        s->due = s->due || (tw_sequencer_at_end(s) && s->config.dial.on_arrival);
         if (tw_sequencer_at_end(s))
-            tw_sequencer_end(s, TW_OK); /* these weights were evaluated */
+            tw_sequencer_end(s, TW_OK);
         tw_sequencer_checkpoint_after_verdict(s);
     }
     stop_holding(s);

@@ -146,12 +146,14 @@ bool tw_sequencer_is_stale(const struct tw_sequencer *s, const struct tw_whole *
 static void drop_stale(struct tw_sequencer *s) {
     struct tw_whole *stale = s->prepared; /* there is no update under way */
     uint32_t count = 0, kept = 0;
+    if (s->stalest == UINT64_MAX)
+        return;
     for (uint32_t i = 0; i < s->ready_count; i++) {
-        struct tw_whole whole = *tw_sequencer_ready(s, i);
-        if (tw_sequencer_is_stale(s, &whole))
-            stale[count++] = whole;
-        else
-            *tw_sequencer_ready(s, kept++) = whole;
+        const struct tw_whole *whole = tw_sequencer_ready(s, i);
+        if (tw_sequencer_is_stale(s, whole))
+            stale[count++] = *whole;
+        else if (kept++ != i)
+            *tw_sequencer_ready(s, kept - 1) = *whole;
     }
     s->ready_count = kept;
     if (!count)

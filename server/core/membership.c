@@ -37,12 +37,21 @@ static uint32_t lowest_free_rank(const struct tw_sequencer *s) {
     return gone;
 }
 
+/* TW_AGAIN: a rank is promised to a join that waits for the update under way. Whoever sent it may be
+ * gone by then. */
+static enum tw_status none_is_free(const struct tw_sequencer *s) {
+    for (uint32_t i = 0; i < s->config.workers; i++)
+        if (s->member[i].deferred)
+            return TW_AGAIN;
+    return TW_NO_FREE_RANK;
+}
+
 /* Which rank the join gets; the reason when it gets none. */
 static enum tw_status choose_rank(const struct tw_sequencer *s,
                                   const struct tw_sequencer_join *join, uint32_t *rank) {
     if (join->any_rank && !join->incarnation) {
         *rank = lowest_free_rank(s);
-        return *rank < s->config.workers ? TW_OK : TW_NO_FREE_RANK;
+        return *rank < s->config.workers ? TW_OK : none_is_free(s);
     }
     if (join->rank >= s->config.workers)
         return TW_LIMIT;
@@ -53,7 +62,9 @@ static enum tw_status choose_rank(const struct tw_sequencer *s,
             return TW_FENCED;
         return join->incarnation == member->incarnation ? TW_OK : TW_UNEXPECTED;
     }
-    return is_free(member) ? TW_OK : TW_RANK_TAKEN;
+    if (is_free(member))
+        return TW_OK;
+    return member->deferred ? TW_AGAIN : TW_RANK_TAKEN;
 }
 
 static enum tw_status check_numerics(struct tw_sequencer *s, const struct tw_sequencer_join *join) {

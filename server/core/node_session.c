@@ -151,6 +151,10 @@ void tw_node_on_refused(struct tw_node *n, const struct tw_sequencer_effect *eff
     case TW_RANK_TAKEN:
         snprintf(text, room, "rank %u is held by a connected worker", rank);
         break;
+    case TW_AGAIN:
+        snprintf(text, room,
+                 "another worker takes the last free rank when the update under way is over");
+        break;
     case TW_FENCED:
         snprintf(text, room, "a newer worker has taken over rank %u", rank);
         break;

@@ -233,8 +233,11 @@ enum tw_status tw_record_check(const struct tw_shard *s, const struct tw_record 
         return check_mode(s, record, error);
     case TW_RECORD_CHECKPOINT:
         return check_checkpoint(s, error);
-    case TW_RECORD_ROLLBACK: /* above */
     case TW_RECORD_REGATHER:
+        return s->config.on_arrival
+                   ? tw_error_set(error, TW_UNEXPECTED, "REGATHER where nothing is summed")
+                   : TW_OK;
+    case TW_RECORD_ROLLBACK: /* above */
     case TW_RECORD_VERDICT:
         return TW_OK;
     }

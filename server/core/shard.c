@@ -391,6 +391,10 @@ enum tw_status tw_shard_end(struct tw_shard *s, const struct tw_end *end, struct
                             "it was given those of %llu",
                             end->slot, (unsigned long long)end->step, (unsigned long long)end->read,
                             (unsigned long long)push->position);
+    if (is_early(s, end->slot))
+        return tw_error_set(error, TW_UNEXPECTED,
+                            "rank %u, step %llu ends before all of its weights have left",
+                            end->slot, (unsigned long long)end->step);
     if (end->frames != s->chunks)
         return tw_error_set(error, TW_MALFORMED,
                             "rank %u, step %llu ends after %u chunks; this server has %u",

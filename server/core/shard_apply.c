@@ -242,8 +242,11 @@ static void open_push(struct tw_shard *s, const struct tw_record *record) {
     push->position = record->position;
     push->staleness = 0;
     push->weight = 1;
+    if (!s->config.on_arrival)
+        return; /* its COMMIT will say with what it is applied */
     push->rate = record->rate;
-    memcpy(push->scalars, record->scalars, sizeof push->scalars);
+    memcpy(push->scalars, record->scalars,
+           tw_shaping_scalars(&s->config.shaping) * sizeof *push->scalars);
 }
 
 /* Nothing of the slot that is not committed is left. */

@@ -87,7 +87,6 @@ static void count(struct tw_shard *s, struct tw_shard_push *push, uint32_t chunk
     account->outstanding += --account->out;
     account->version++;
     tw_chunk_staleness_add(&push->chunks, &(struct tw_chunk_staleness){1, staleness, staleness});
-    tw_chunk_staleness_add(&s->staleness, &(struct tw_chunk_staleness){1, staleness, staleness});
     check(s, chunk);
 }
 
@@ -146,10 +145,6 @@ enum tw_shard_work tw_arrival_next(struct tw_shard *s) {
 }
 
 /* ---- looking ---- */
-
-struct tw_chunk_staleness tw_shard_staleness(const struct tw_shard *s) {
-    return s->staleness;
-}
 
 enum tw_status tw_shard_check_staleness(const struct tw_shard *s, struct tw_error *error) {
     for (uint32_t c = 0; s->config.on_arrival && c < s->chunks; c++)

@@ -1,6 +1,7 @@
 /* A shard's insides, shared by shard.c (memory, pushes, votes), shard_apply.c (records, reducing,
- * sweeping), shard_arrival.c (chunks that are applied as they come), shard_squares.c (norms of
- * tensors) and order_check.c, which only looks. Private to them. */
+ * sweeping), shard_weights.c (updates of a chunk, weights that leave), shard_arrival.c (chunks that
+ * are applied as they come), shard_squares.c (norms of tensors), shard_correct.c (late gradients)
+ * and order_check.c, which only looks. Private to them. */
 #ifndef TW_CORE_SHARD_STATE_H
 #define TW_CORE_SHARD_STATE_H
 
@@ -146,9 +147,9 @@ struct tw_shard {
     uint64_t *read; /* [slots * chunks] 1 + version of the weights that are out; 0: none are */
     size_t *arrival, arrival_first, arrivals; /* ring [pushes * chunks] of bytes that wait; */
     bool *arrives;                            /* [pushes * chunks] is in it */
-    struct tw_chunk_staleness staleness;      /* of all that was applied */
 
-    struct tw_sample sample;             /* of the COMMIT being swept: there is one at most */
+    struct tw_sample sample;             /* of the COMMIT being swept (on_arrival: of the
+                                            last that was): there is one at most */
     struct tw_tensor_squares change_sum; /* of the tensor that the sweep has come to */
     bool applied_due;                    /* the update's last chunk is done; to be told */
     double *ratios;                      /* [tensors] of that COMMIT, of a layer-wise rule */

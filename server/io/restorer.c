@@ -45,15 +45,21 @@ static void take_times(struct tw_server *server) {
 }
 
 /* An operator may have turned to a mode that there was room for, on more servers than there are
- * now. */
+ * now; but never to or from one where chunks are applied as they come. */
 static enum tw_status check_mode(const struct tw_server *server, const struct tw_restore *from,
                                  struct tw_error *error) {
     const char *mode = tw_restore_manifest(from)->snapshot.mode;
     struct tw_where where = {.file = "manifest.json"};
     struct tw_dial dial;
     enum tw_status status = tw_dial_parse(mode, where, server->config->job->workers, &dial, error);
-    if (status != TW_OK || tw_dial_ahead(&dial) <= tw_shard_ahead(tw_node_shard(server->node)))
+    if (status != TW_OK)
         return status;
+    if (dial.on_arrival != server->config->dial.on_arrival)
+        return tw_error_set(error, TW_DATA,
+                            "checkpoint %s is of mode \"%s\", which this job cannot have",
+                            tw_restore_name(from), mode);
+    if (tw_dial_ahead(&dial) <= tw_shard_ahead(tw_node_shard(server->node)))
+        return TW_OK;
     return tw_error_set(error, TW_LIMIT,
                         "checkpoint %s is of mode \"%s\", which keeps whole pushes while their "
                         "workers go on: memory.inflight has no room for them on %d servers; give "

@@ -14,6 +14,16 @@ from talweg_e2e import WIDE, Case  # noqa: E402
 CHUNKS = 7
 
 
+def crc32c(data):
+    """The checksum at the end of a manifest."""
+    crc = 0xffffffff
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82f63b78 if crc & 1 else 0)
+    return crc ^ 0xffffffff
+
+
 class Hogwild(Case):
     def setUp(self):
         super().setUp()
@@ -104,6 +114,35 @@ class Hogwild(Case):
             first = next(record["step"] for record in records[back:]
                          if record["record"] == "RELEASE" and record["slot"] == slot)
             self.assertEqual(first, before[slot] + 1)
+
+    def test_a_checkpoint_of_another_mode_is_refused(self):
+        """By its manifest, in which somebody has changed the mode and its checksum."""
+        run = self.start("run", "job.yaml", "--json", "--mode", "hogwild", "--out", "out", *ENDLESS,
+                         "--set", "checkpoint={every: 0, seconds: 86400}")
+        run.wait_for("epoch ")
+        self.interrupt(run)
+        folder, = os.listdir(self.path("out", "checkpoints"))
+        name = self.path("out", "checkpoints", folder, "manifest.json")
+        with open(name) as file:
+            text = file.read()
+        head, _, tail = text.rpartition(',"crc32c":')
+        self.assertIn('"mode":"hogwild"', head)
+        head = head.replace('"mode":"hogwild"', '"mode":"async"')
+        with open(name, "w") as file:
+            file.write(f'{head},"crc32c":"{crc32c(head.encode()):08x}"' + "}\n")
+        code, text, err = self.talweg("run", "--resume", "out", "--json")
+        self.assertEqual(code, 1, err)
+        self.assertIn(f'checkpoint {folder} is of mode "async", which this job cannot have', err)
+
+    def test_what_a_run_says_at_its_stop_is_of_its_model(self):
+        """Chunks go on being applied while the loss that ends it is computed."""
+        found = self.run_it("out", "--set", "epochs=100", "--set", "stop={loss: 0.5}")
+        self.assertEqual(found["stopped"], "loss")
+        code, text, err = self.talweg("predict", "out", "test", "--json")
+        self.assertEqual(code, 0, err)
+        predicted = json.loads(text.splitlines()[-1])
+        self.assertEqual(predicted["loss"], found["test_loss"])
+        self.assertEqual(predicted["accuracy"], found["test_accuracy"])
 
     def test_in_virtual_time_it_can_be_repeated(self):
         models = []

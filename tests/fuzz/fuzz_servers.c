@@ -100,7 +100,9 @@ static void an_order(struct servers *s, unsigned kind, unsigned twist) {
                                      .step = twisted(s->ready.step, low),
                                      .incarnation = s->worker[who].welcome.incarnation + low,
                                      .numerics = "another",
-                                     .mode = low == 1 ? "async" : "sync",
+                                     .mode = low == 1   ? "async"
+                                             : low == 2 ? "hogwild"
+                                                        : servers_mode(s),
                                      .count = 1 + (twist >> 7),
                                      .contributions = contribution,
                                      .examples = 2,

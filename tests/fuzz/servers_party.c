@@ -22,6 +22,13 @@ static void *some_memory(size_t bytes) {
 
 static void drain(struct servers *s, uint32_t node);
 
+/* Workers may be turned away: somebody lied, or the last update is made, which is told a little
+ * later. */
+static bool may_refuse(const struct servers *s) {
+    return s->lied || s->finished || s->stopped ||
+           tw_sequencer_version(tw_node_sequencer(s->node[0])) >= UPDATES;
+}
+
 /* ---- letters ---- */
 
 void servers_add(struct link *link, const void *bytes, size_t size) {
@@ -210,8 +217,8 @@ static void on_close(struct servers *s, uint32_t node, const struct tw_node_effe
         if (!control && w->bulk[node] != effect->connection)
             continue;
         /* Its predecessor's join waits for the update under way, and holds the place until then. */
-        bool early = effect->status == TW_RANK_TAKEN || effect->status == TW_NO_FREE_RANK;
-        must(early || w->leaving || s->lied || s->finished || s->stopped, effect->text);
+        bool early = effect->status == TW_AGAIN;
+        must(early || w->leaving || may_refuse(s), effect->text);
         lose(s, w, node, control);
         return;
     }
@@ -294,7 +301,7 @@ static void insist(struct servers *s, struct worker *w, uint32_t node, bool cont
     uint32_t number = control ? w->control : w->bulk[node];
     if (number == TW_NO_CONNECTION || say(s, node, number, frame, data, &error) == TW_OK)
         return;
-    must(s->lied || s->finished || s->stopped, error.text);
+    must(may_refuse(s), error.text);
     lose(s, w, node, control);
     drain(s, node);
 }
@@ -331,7 +338,7 @@ static void join(struct servers *s, struct worker *w) {
     enum tw_status status = say(s, 0, w->control, &frame, NULL, &error);
     if (status == TW_OK)
         return;
-    must(s->lied || s->finished || s->stopped || status == TW_RANK_TAKEN, error.text);
+    must(may_refuse(s), error.text);
     lose(s, w, 0, true);
     drain(s, 0);
 }
@@ -375,7 +382,7 @@ static void push(struct servers *s, struct worker *w, uint32_t node) {
     drain(s, node);
     if (status == TW_AGAIN || w->bulk[node] == TW_NO_CONNECTION)
         return; /* tries again at its next turn */
-    must(status == TW_OK || s->lied || s->finished || s->stopped, error.text);
+    must(status == TW_OK || may_refuse(s), error.text);
     if (status != TW_OK) {
         lose(s, w, node, false);
         drain(s, node);
@@ -394,7 +401,7 @@ static void end(struct servers *s, struct worker *w, uint32_t node) {
                                 .step = w->step,
                                 .read = w->read,
                                 .frames = 1,
-                                .examples = 2,
+                                .examples = EXAMPLES,
                                 .loss = 1};
     w->ended[node] = true;
     insist(s, w, node, false, &frame, NULL);
@@ -471,10 +478,13 @@ void servers_heal(struct servers *s) {
     must(s->finished || s->lied, "servers that do not lie end the run");
 }
 
+const char *servers_mode(const struct servers *s) {
+    return s->flags & FLAG_HOGWILD ? "hogwild" : s->flags & FLAG_ASYNC ? "async" : "sync";
+}
+
 static void configure(struct servers *s, struct tw_node_config *config) {
     const char *rule = s->flags & FLAG_LAMB ? "lamb" : "sgd";
-    tw_dial_parse(s->flags & FLAG_ASYNC ? "async" : "sync", (struct tw_where){0}, WORKERS,
-                  &config->sequencer.dial, NULL);
+    tw_dial_parse(servers_mode(s), (struct tw_where){0}, WORKERS, &config->sequencer.dial, NULL);
     config->terms.tensors = &s->list;
     config->sequencer.workers = config->shard.slots = WORKERS;
     config->sequencer.shards = SERVERS;
@@ -485,7 +495,9 @@ static void configure(struct servers *s, struct tw_node_config *config) {
     config->shard.members_known = config->sequencer.dial.members_known;
     config->shard.spares = 1;
     config->shard.hash_every = config->shard.sums_every = 2;
-    config->shard.ahead = WORKERS;
+    config->shard.on_arrival = config->sequencer.dial.on_arrival;
+    config->shard.batch = WORKERS * EXAMPLES;
+    config->shard.ahead = config->shard.on_arrival ? 0 : WORKERS;
     if (s->flags & FLAG_POOL) {
         config->shard.pool = tw_shard_pool_min(WORKERS);
         config->shard.ahead = 0;
@@ -526,7 +538,7 @@ static void make_servers(struct servers *s) {
 struct servers *servers_new(unsigned flags) {
     struct servers *s = calloc(1, sizeof(*s));
     must(s != NULL, "there is memory");
-    s->flags = flags;
+    s->flags = flags & FLAG_HOGWILD ? flags & (FLAG_HOGWILD | FLAG_EPOCHS) : flags;
     s->served = TW_NO_CONNECTION;
     tw_rng_init(&s->rng, 4711, TW_STREAM_JITTER, 0, 0);
     for (int w = 0; w < WORKERS; w++)

@@ -8,8 +8,23 @@
 #include "common/base/rng.h"
 #include "server/core/letters.h"
 
-enum { SERVERS = 2, WORKERS = 2, TENSORS = 2, UPDATES = 4, CONNECTIONS = 32, LETTERS = 512 };
-enum { FLAG_ASYNC = 1, FLAG_CLIP = 2, FLAG_LAMB = 4, FLAG_EPOCHS = 8, FLAG_POOL = 16 };
+enum {
+    SERVERS = 2,
+    WORKERS = 2,
+    TENSORS = 2,
+    UPDATES = 4,
+    EXAMPLES = 2,
+    CONNECTIONS = 32,
+    LETTERS = 512
+};
+enum {
+    FLAG_ASYNC = 1,
+    FLAG_CLIP = 2,
+    FLAG_LAMB = 4,
+    FLAG_EPOCHS = 8,
+    FLAG_POOL = 16,
+    FLAG_HOGWILD = 32, /* instead of all those that it excludes */
+};
 
 /* What one server says to the other, frame by frame; the oldest is first. */
 struct link {
@@ -55,6 +70,8 @@ struct servers {
     uint64_t position, version;
 };
 
+/* In which the run begins. */
+const char *servers_mode(const struct servers *s);
 /* Both servers are there, and the workers have joined. */
 struct servers *servers_new(unsigned flags);
 void servers_free(struct servers *s);

@@ -91,7 +91,7 @@ static void on_order(struct cluster *c, const struct tw_node_order *order) {
     if (order->kind == TW_ORDER_RECORD) {
         count_record(c, &order->record);
         mirror_record(c->mirror, &order->record);
-        if (c->arrivals)
+        if (c->arrivals && !c->lied)
             arrivals_record(c->arrivals, &order->record);
         else if (!c->lied)
             oracle_record(c->oracle, &order->record);
@@ -307,7 +307,7 @@ static void check_arrivals(struct cluster *c) {
         const struct tw_chunk *chunk = &c->layout.chunk[i];
         const struct tw_shard *shard = tw_node_shard(c->node[chunk->shard].node);
         struct tw_error error;
-        if (plain && chunk->tensor == 0)
+        if (plain && chunk->tensor == 0 && !c->lied)
             arrivals_check(c->arrivals, chunk, tw_shard_weights(shard, i));
         if (tw_shard_check_staleness(shard, &error) != TW_OK)
             fail_msg("seed %" PRIu64 ": %s", c->config->seed, error.text);

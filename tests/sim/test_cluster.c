@@ -123,6 +123,13 @@ static void test_evictions_with_faults(void **state) {
     insist(&counters, except);
 }
 
+/* What mode hogwild excludes is taken out. False: the rule, too. */
+static bool may_apply_as_they_come(struct cluster_config *config) {
+    config->shaping.clip_norm = 0;
+    config->shaping.corrections.count = 0;
+    return strncmp(config->optimizer, "la", 2) != 0;
+}
+
 /* No log says what the weights are; what was applied, and how often, they say themselves. Half of
  * the runs have any rule, and what can be done around it. */
 static void test_chunks_applied_as_they_come(void **state) {
@@ -133,12 +140,10 @@ static void test_chunks_applied_as_they_come(void **state) {
     for (int i = 0; i < seeds(60); i++) {
         uint64_t seed = one ? strtoull(one, NULL, 10) : 21000 + (uint64_t)i;
         struct cluster_config config = draw(seed, "hogwild", seed % 5 ? 14 : 0);
-        bool any = seed % 2 && strncmp(config.optimizer, "la", 2) != 0;
+        bool any = may_apply_as_they_come(&config) && seed % 2;
         config.not_finite = seed % 7 ? 0 : 0.02;
         config.evict = seed % 3 == 0;
         config.out_of_order = seed % 4 == 0;
-        config.shaping.clip_norm = 0;
-        config.shaping.corrections.count = 0;
         if (!any) {
             config.optimizer = ARRIVALS_RULE;
             config.shaping = (struct tw_shaping){.rates = 1, .rate = {1}};
@@ -165,19 +170,22 @@ static void test_not_finite(void **state) {
 /* Servers lie to each other: whoever hears it refuses it or does something useless, and no
  * assertion of a core fails. */
 static void test_lies_of_servers(void **state) {
-    static const char *const modes[] = {"sync",     "async", "k-batch-async:2",
-                                        "backup:1", "ssp:1", "k-batch-sync:2"};
+    static const char *const modes[] = {"sync",  "async",          "k-batch-async:2", "backup:1",
+                                        "ssp:1", "k-batch-sync:2", "hogwild"};
     struct cluster_counters counters = {0};
     const char *one = getenv("TALWEG_SEED");
     int lied = 0, refused = 0, believed = 0;
     for (int i = 0; i < seeds(200); i++) {
         uint64_t seed = one ? strtoull(one, NULL, 10) : 20000 + (uint64_t)i;
-        struct cluster_config config = draw(seed, modes[seed % 6], 4);
-        config.workers = 2 + (uint32_t)(seed / 6 % 3);
-        config.servers = 2 + (uint32_t)(seed / 18 % 2);
-        config.turns = seed % 5 == 0;
+        struct cluster_config config = draw(seed, modes[seed % 7], 4);
+        bool applies = seed % 7 == 6;
+        config.workers = 2 + (uint32_t)(seed / 7 % 3);
+        config.servers = 2 + (uint32_t)(seed / 21 % 2);
+        config.turns = seed % 5 == 0 && !applies;
         config.evict = seed % 5 == 1;
         config.lies = seed % 2 ? 0.02 : 0.1;
+        if (applies && !may_apply_as_they_come(&config))
+            config.optimizer = ARRIVALS_RULE;
         struct cluster_result result = cluster_run(&config, &counters);
         lied += result.lied;
         refused += result.refused;

@@ -123,27 +123,27 @@ static enum tw_status on_record(void *context, const struct tw_record *record,
     return TW_OK;
 }
 
-static struct tw_reenact_config a_config(void) {
+static struct tw_reenact_config a_config(const char *mode) {
     struct tw_reenact_config config = {.record = on_record};
     config.sequencer = (struct tw_sequencer_config){
         .workers = WORKERS, .shards = 1, .tensors = 1, .end_updates = 1000, .checkpoint_every = 1};
     assert_int_equal(
-        tw_dial_parse("async", (struct tw_where){0}, WORKERS, &config.sequencer.dial, NULL), TW_OK);
+        tw_dial_parse(mode, (struct tw_where){0}, WORKERS, &config.sequencer.dial, NULL), TW_OK);
     assert_int_equal(tw_optimizer_find(&config.sequencer.optimizer, &config.sequencer.options,
                                        tw_test_variant("sgd lr=1"), NULL),
                      TW_OK);
     return config;
 }
 
-static struct tw_reenactment *an_order(void) {
-    struct tw_reenact_config config = a_config();
+static struct tw_reenactment *an_order(const char *mode) {
+    struct tw_reenact_config config = a_config(mode);
     struct tw_reenactment *made;
     assert_int_equal(tw_reenact_new(&made, &config, NULL), TW_OK);
     return made;
 }
 
 static void a_point_that_there_was_not_is_refused(void **state) {
-    struct tw_reenactment *order = an_order();
+    struct tw_reenactment *order = an_order("async");
     struct tw_error error;
     struct tw_trace_input resume = {.kind = TW_INPUT_RESUME, .incarnation = 1, .read = 9};
     assert_int_equal(tw_reenact_input(order, &resume, &error), TW_DATA);
@@ -154,8 +154,8 @@ static void a_point_that_there_was_not_is_refused(void **state) {
 }
 
 static void a_generation_that_cannot_be_is_refused(void **state) {
-    struct tw_reenactment *order = an_order(), *none;
-    struct tw_reenact_config config = a_config();
+    struct tw_reenactment *order = an_order("async"), *none;
+    struct tw_reenact_config config = a_config("async");
     struct tw_error error;
     config.sequencer.shards = TW_SERVERS_MAX;
     assert_int_equal(tw_reenact_configure(order, &config.sequencer, &error), TW_OK);
@@ -173,13 +173,37 @@ static void a_generation_that_cannot_be_is_refused(void **state) {
     tw_reenact_free(order);
 }
 
+static void put_mode(struct tw_trace_input *turn, const char *mode) {
+    turn->data.size = (uint32_t)strlen(mode);
+    memcpy(turn->data.at, mode, turn->data.size);
+}
+
+static void a_turn_that_no_server_makes_is_refused(void **state) {
+    static const char *const modes[] = {"async", "hogwild"};
+    for (int i = 0; i < 2; i++) {
+        struct tw_reenactment *order = an_order(modes[i]);
+        struct tw_error error;
+        for (int to = 0; to < 2; to++) {
+            struct tw_trace_input turn = {.sequence = 5, .kind = TW_INPUT_TURN};
+            put_mode(&turn, modes[to]);
+            enum tw_status status = tw_reenact_input(order, &turn, &error);
+            assert_int_equal(status, to == i ? TW_OK : TW_DATA);
+            if (to != i)
+                assert_non_null(strstr(error.text, "which this run cannot have"));
+        }
+        tw_reenact_free(order);
+    }
+}
+
 /* Small numbers, so that many of them mean something. */
 static void any_inputs_in_any_order_do_no_harm(void **state) {
+    static const char *const modes[] = {"sync", "async", "ssp:1", "k-batch-async:2", "hogwild"};
+    enum { MODES = sizeof modes / sizeof *modes };
     struct tw_rng rng;
     tw_rng_init(&rng, 3, TW_STREAM_NOISE, 0, 0);
     records = 0;
     for (int run = 0; run < 50; run++) {
-        struct tw_reenactment *order = an_order();
+        struct tw_reenactment *order = an_order(modes[run % MODES]);
         for (uint64_t i = 1; i <= 400; i++) {
             struct tw_error error;
 #define DRAW(n) (tw_rng_next(&rng) % (n))
@@ -194,6 +218,8 @@ static void any_inputs_in_any_order_do_no_harm(void **state) {
                                            .loss = (double)DRAW(3),
                                            .flag = DRAW(4) > 0,
                                            .number = DRAW(6)};
+            if (input.kind == TW_INPUT_TURN)
+                put_mode(&input, modes[DRAW(MODES)]);
             if (i <= 2 * WORKERS) { /* all come first */
                 input.kind = i % 2 ? TW_INPUT_JOIN : TW_INPUT_ATTACHED;
                 input.rank = (uint32_t)(i - 1) / 2;
@@ -218,6 +244,7 @@ int main(void) {
         cmocka_unit_test(what_is_no_input_is_refused),
         cmocka_unit_test(a_point_that_there_was_not_is_refused),
         cmocka_unit_test(a_generation_that_cannot_be_is_refused),
+        cmocka_unit_test(a_turn_that_no_server_makes_is_refused),
         cmocka_unit_test(any_inputs_in_any_order_do_no_harm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -330,6 +330,13 @@ static void test_a_rank_that_is_waited_for_is_taken(void **state) {
     struct desk desk;
     prepare_and_lose(&desk, 2, 1);
     desk_join(&desk, 0);
+    uint64_t first = desk.ticket;
+    desk_join(&desk, 0);
+    refused(&desk, TW_AGAIN); /* the first may be gone by then */
+    desk_join(&desk, -1);
+    refused(&desk, TW_AGAIN);
+    desk_sums(&desk, true);
+    assert_int_equal(desk_effect(&desk, TW_SEQ_JOINED, 0)->joined.ticket, first);
     desk_join(&desk, 0);
     refused(&desk, TW_RANK_TAKEN);
     desk_join(&desk, -1);

@@ -321,6 +321,71 @@ static void in_sync_no_push_is_accepted_ahead(void **state) {
     desk_fini(&desk);
 }
 
+/* ---- where chunks are applied as they come ---- */
+
+/* Two slots hold their first weights. */
+static void applying(struct desk *desk) {
+    desk_init(desk, false, 2);
+    struct tw_shard_config config = desk->config;
+    desk_fini(desk);
+    config.ahead = 0;
+    config.on_arrival = true;
+    config.batch = 2 * DESK_EXAMPLES;
+    desk_init_as(desk, &config);
+    desk_start(desk);
+}
+
+static void where_nothing_is_summed_nothing_is_prepared_or_cleared(void **state) {
+    struct desk desk;
+    struct tw_contribution c[2];
+    applying(&desk);
+    desk_push_all(&desk, 0);
+    desk_push_all(&desk, 1);
+    desk_work(&desk);
+    desk_contributions(&desk, 0, 2, c);
+    prepare_is(&desk, 1, 1, c, "nothing is prepared in this mode");
+    record_is(&desk, settling(&desk, TW_RECORD_PERMIT, 1, c), "PERMIT where nobody needs one");
+    record_is(&desk, (struct tw_record){.kind = TW_RECORD_REGATHER, .version = 1},
+              "REGATHER where nothing is summed");
+    struct tw_record dial = {.kind = TW_RECORD_DIAL, .mode = "async"};
+    record_is(&desk, dial, "a mode that the job does not turn to");
+    dial.mode = "hogwild";
+    record_is(&desk, dial, NULL);
+    desk_fini(&desk);
+}
+
+static void only_whole_pushes_that_were_applied_are_committed(void **state) {
+    struct desk desk;
+    struct tw_contribution c[2];
+    applying(&desk);
+    desk_contributions(&desk, 0, 2, c);
+    for (uint32_t chunk = 0; chunk < DESK_CHUNKS; chunk++) {
+        record_is(&desk, settling(&desk, TW_RECORD_COMMIT, 1, c), "was not applied");
+        desk_push(&desk, 0, chunk);
+    }
+    record_is(&desk, settling(&desk, TW_RECORD_COMMIT, 1, c), "was not applied"); /* no End */
+    desk_end(&desk, 0);
+    desk_push_all(&desk, 1);
+    desk_work(&desk);
+    record_is(&desk, settling(&desk, TW_RECORD_COMMIT, 2, c), "was not applied"); /* one each */
+    record_is(&desk, settling(&desk, TW_RECORD_COMMIT, 0, c), "was not applied");
+    record_is(&desk, settling(&desk, TW_RECORD_COMMIT, 1, c), NULL);
+    desk_commit(&desk, 0, 1);
+    record_is(&desk, settling(&desk, TW_RECORD_COMMIT, 1, c), "there is none to be settled");
+    desk_contributions(&desk, 1, 1, c);
+    record_is(&desk, settling(&desk, TW_RECORD_COMMIT, 1, c), NULL);
+    desk_release(&desk, 1); /* its weights leave once more, and it ends once more */
+    desk_contributions(&desk, 1, 1, c);
+    record_is(&desk, settling(&desk, TW_RECORD_COMMIT, 1, c), "was not applied");
+    desk_work(&desk);
+    record_is(&desk, settling(&desk, TW_RECORD_COMMIT, 1, c), "was not applied");
+    desk_end(&desk, 1);
+    desk_work(&desk);
+    record_is(&desk, settling(&desk, TW_RECORD_COMMIT, 1, c), NULL);
+    record_is(&desk, settling(&desk, TW_RECORD_DROP, 1, c), NULL);
+    desk_fini(&desk);
+}
+
 static void the_dial_turns_to_modes_of_the_job(void **state) {
     struct desk desk;
     ready(&desk, false, 2, 0);
@@ -356,6 +421,8 @@ int main(void) {
         cmocka_unit_test(what_is_being_summed_is_left_alone),
         cmocka_unit_test(checkpoints_come_one_at_a_time),
         cmocka_unit_test(a_rollback_is_the_first_record),
+        cmocka_unit_test(where_nothing_is_summed_nothing_is_prepared_or_cleared),
+        cmocka_unit_test(only_whole_pushes_that_were_applied_are_committed),
         cmocka_unit_test(steps_are_released_in_turn),
         cmocka_unit_test(pushes_are_accepted_while_there_is_room),
         cmocka_unit_test(in_sync_no_push_is_accepted_ahead),

@@ -112,6 +112,38 @@ static void test_the_test_loss_ends_the_run_at_its_epoch(void **state) {
     desk_fini(&desk);
 }
 
+/* While the verdict on some weights was awaited, chunks went on being applied: what the run says of
+ * its model is of the weights that it ends with. */
+static void test_weights_that_went_on_are_evaluated_once_more(void **state) {
+    for (int leaves = 0; leaves < 2; leaves++) {
+        struct desk desk;
+        stopping_desk(&desk, "hogwild", 40, judge_of("enough 1"));
+        desk_ask(&desk, 40);
+        for (uint32_t update = 0; update < 4; update++)
+            desk_ready(&desk, update % 2);
+        assert_true(tw_sequencer_holding(desk.sequencer));
+        desk_evaluated_as(&desk, 1);
+        assert_int_equal(verdict(&desk)->stop, TW_STOP_LOSS);
+        assert_true(desk_logs(&desk, TW_RECORD_DROP)); /* from here on they stay */
+        assert_false(desk_says(&desk, TW_SEQ_FINISHED));
+        if (leaves) {
+            desk_evaluator(&desk, false);
+        } else {
+            desk_ask(&desk, 80);
+            const struct tw_record *record = desk_record(&desk, TW_RECORD_RELEASE, 0);
+            assert_non_null(record);
+            assert_int_equal(record->slot, TW_SLOT_EVALUATOR);
+            assert_false(desk_says(&desk, TW_SEQ_FINISHED));
+            desk_evaluated_as(&desk, 2);
+        }
+        const struct tw_sequencer_effect *end = desk_effect(&desk, TW_SEQ_FINISHED, 0);
+        assert_non_null(end);
+        assert_int_equal(end->finished.status, TW_OK);
+        assert_over(&desk);
+        desk_fini(&desk);
+    }
+}
+
 static void test_the_train_loss_ends_it_after_a_last_evaluation(void **state) {
     struct desk desk;
     struct tw_judge judge = judge_of("enough .1");
@@ -216,6 +248,7 @@ int main(void) {
         cmocka_unit_test(test_a_run_of_losses_ends_where_it_should),
         cmocka_unit_test(test_a_small_gradient_is_the_end),
         cmocka_unit_test(test_the_test_loss_ends_the_run_at_its_epoch),
+        cmocka_unit_test(test_weights_that_went_on_are_evaluated_once_more),
         cmocka_unit_test(test_the_train_loss_ends_it_after_a_last_evaluation),
         cmocka_unit_test(test_without_data_each_update_is_judged),
         cmocka_unit_test(test_the_gradient_ends_it_in_the_middle_of_an_epoch),
