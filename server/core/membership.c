@@ -37,8 +37,8 @@ static uint32_t lowest_free_rank(const struct tw_sequencer *s) {
     return gone;
 }
 
-/* TW_AGAIN: a rank is promised to a join that waits for the update under way. Whoever sent it may be
- * gone by then. */
+/* TW_AGAIN: a rank is promised to a join that waits for the update under way. Whoever sent it may
+ * be gone by then. */
 static enum tw_status none_is_free(const struct tw_sequencer *s) {
     for (uint32_t i = 0; i < s->config.workers; i++)
         if (s->member[i].deferred)

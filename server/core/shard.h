@@ -159,8 +159,8 @@ bool tw_shard_wants_again(struct tw_shard *shard, uint32_t slot);
 uint64_t tw_shard_version(const struct tw_shard *shard);
 /* Pushes that may wait, accepted: of a mode, tw_dial_ahead() may be no more. */
 uint32_t tw_shard_ahead(const struct tw_shard *shard);
-/* Where chunks are applied as they come: whether the staleness identity holds of each of them (else,
- * and always): TW_INTERNAL and a sentence, it is a bug. */
+/* Where chunks are applied as they come, whether the staleness identity holds of each of them. If
+ * not, TW_INTERNAL and a sentence: it is a bug. */
 enum tw_status tw_shard_check_staleness(const struct tw_shard *shard, struct tw_error *error);
 /* The slot contributes to the update to come by a PERMIT. */
 bool tw_shard_is_permitted(const struct tw_shard *shard, uint32_t slot);
