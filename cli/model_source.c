@@ -55,12 +55,9 @@ static enum tw_status open_file(struct tw_model_source *source, const char *path
 
 static enum tw_status open_parts(struct tw_model_source *source, const char *folder,
                                  const struct tw_checked_job *job, struct tw_error *error) {
-    uint32_t states = (uint32_t)job->optimizer->states;
-    struct tw_restore_ask ask = {.list = &source->list,
-                                 .arrays = 1 + states + (job->shaping.average > 0) +
-                                           tw_correction_states(&job->shaping.corrections)};
-    for (uint32_t a = 0; a < ask.arrays; a++)
-        ask.name[a] = tw_array_name(job->optimizer, &job->shaping, a);
+    const struct tw_restore_ask ask = {
+        .list = &source->list,
+        .arrays = {job->optimizer, &job->shaping, (uint32_t)job->job->workers}};
     return tw_restore_open(&source->checkpoint, folder, &ask, error);
 }
 

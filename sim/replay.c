@@ -76,15 +76,9 @@ static enum tw_status make_weights(struct tw_replay *replay, struct tw_error *er
         else
             memset(replay->state[i].at, 0, bytes);
     }
-    const struct tw_corrections *corrections = &replay->config.shaping.corrections;
-    for (uint32_t i = 0; i < corrections->count; i++) {
-        if (corrections->at[i].kind->state == NULL)
-            continue;
-        status = tw_replay_plane(replay, &replay->correction[i], error);
-        if (status != TW_OK)
-            return status;
-        memset(replay->correction[i].at, 0, bytes);
-    }
+    status = tw_replay_make_corrections(replay, error);
+    if (status != TW_OK)
+        return status;
     return replay->config.shaping.average > 0 ? make_average(replay, error) : TW_OK;
 }
 
@@ -160,8 +154,7 @@ void tw_replay_free(struct tw_replay *replay) {
     }
     for (int i = 0; i < TW_OPTIMIZER_STATES; i++)
         free(replay->state[i].memory);
-    for (int i = 0; i < TW_CORRECTIONS_MAX; i++)
-        free(replay->correction[i].memory);
+    tw_replay_free_corrections(replay);
     free(replay->average.memory);
     free(replay->path.memory);
     free(replay->average_tensors);
@@ -425,7 +418,8 @@ static enum tw_status add_contribution(struct tw_replay *replay, const struct tw
     if (status == TW_OK) {
         uint64_t staleness = replay->config.fresh ? 0 : c->staleness;
         tw_replay_round(replay);
-        tw_replay_correct(replay, read->weights->plane.at, staleness, (uint64_t)score->examples);
+        tw_replay_correct(replay, c->slot / replay->config.width, read->weights->plane.at,
+                          staleness, (uint64_t)score->examples);
         replay->weighted +=
             (double)score->examples *
             tw_corrections_weight(&replay->config.shaping.corrections, staleness, replay->freshest);

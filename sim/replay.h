@@ -19,8 +19,8 @@
  * clock. Memory: one version of the weights per gradient that is being computed (those that
  * read the same version share it), the rule's state, one net per batch shape, and
  * log2(slots * parts) + 1 gradients; with local steps one more of each (elastic: one version for
- * each slot of the job); and one float for each weight for each state of a correction. A log is
- * not trusted: what cannot be is TW_DATA with the position of the record.
+ * each slot of the job); and one float for each weight for each state of a correction (of dana: of
+ * each worker). A log is not trusted: what cannot be is TW_DATA with the position of the record.
  */
 #ifndef TW_SIM_REPLAY_H
 #define TW_SIM_REPLAY_H

@@ -58,11 +58,11 @@ struct tw_replay {
     struct tw_version *current, *unused;
     struct tw_version *received; /* what arrives of a version; NULL until it is needed */
     struct tw_plane state[TW_OPTIMIZER_STATES];
-    struct tw_plane correction[TW_CORRECTIONS_MAX]; /* states of corrections */
-    struct tw_plane average;                        /* of the weights, where the job has one */
-    const float **average_tensors;                  /* [tensors] into it */
-    struct tw_replay_slot *slot;                    /* [slots] */
-    struct tw_replay_rank *rank;                    /* [ranks] */
+    struct tw_plane *correction[TW_CORRECTIONS_MAX]; /* states of each: one, or [ranks] */
+    struct tw_plane average;                         /* of the weights, where the job has one */
+    const float **average_tensors;                   /* [tensors] into it */
+    struct tw_replay_slot *slot;                     /* [slots] */
+    struct tw_replay_rank *rank;                     /* [ranks] */
     uint32_t ranks;
     struct tw_read *read_memory; /* [2 * ranks]: one that is open each, and a gather */
     struct tw_read *unused_read;
@@ -115,10 +115,13 @@ void tw_version_drop(struct tw_replay *replay, struct tw_version *version);
  * replay->gradient is the sum of them all, and they are gone. */
 enum tw_status tw_replay_add(struct tw_replay *replay, int base, uint32_t parts, bool last,
                              struct tw_error *error);
-/* replay->gradient, a sum over `examples` that was computed on these weights, becomes what
+/* The states of corrections, which start at 0. TW_NO_MEMORY; what is there is freed later. */
+enum tw_status tw_replay_make_corrections(struct tw_replay *replay, struct tw_error *error);
+void tw_replay_free_corrections(struct tw_replay *replay);
+/* replay->gradient, a sum over `examples` that a rank computed on these weights, becomes what
  * corrections make of it. */
-void tw_replay_correct(struct tw_replay *replay, const float *read, uint64_t staleness,
-                       uint64_t examples);
+void tw_replay_correct(struct tw_replay *replay, uint32_t rank, const float *read,
+                       uint64_t staleness, uint64_t examples);
 /* replay->gradient becomes what arrives of it. */
 void tw_replay_round(struct tw_replay *replay);
 /* The sum of squares of replay->gradient, as clipping by norm takes it. */

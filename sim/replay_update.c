@@ -95,17 +95,51 @@ void tw_replay_round(struct tw_replay *replay) {
     }
 }
 
+/* ---- corrections ---- */
+
+enum tw_status tw_replay_make_corrections(struct tw_replay *replay, struct tw_error *error) {
+    const struct tw_corrections *corrections = &replay->config.shaping.corrections;
+    for (uint32_t i = 0; i < corrections->count; i++) {
+        uint32_t count = tw_correction_states_of(corrections->at[i].kind, replay->ranks);
+        if (!count)
+            continue;
+        struct tw_plane *planes = replay->correction[i] = calloc(count, sizeof *planes);
+        if (planes == NULL)
+            return tw_error_set(error, TW_NO_MEMORY, "out of memory");
+        for (uint32_t n = 0; n < count; n++) {
+            enum tw_status status = tw_replay_plane(replay, &planes[n], error);
+            if (status != TW_OK)
+                return status;
+            memset(planes[n].at, 0, replay->elements * sizeof(float));
+        }
+    }
+    return TW_OK;
+}
+
+void tw_replay_free_corrections(struct tw_replay *replay) {
+    const struct tw_corrections *corrections = &replay->config.shaping.corrections;
+    for (uint32_t i = 0; i < corrections->count; i++) {
+        uint32_t count = tw_correction_states_of(corrections->at[i].kind, replay->ranks);
+        for (uint32_t n = 0; replay->correction[i] != NULL && n < count; n++)
+            free(replay->correction[i][n].memory);
+        free(replay->correction[i]);
+    }
+}
+
 /* States are changed in place: here nothing is dropped after it was begun. */
-static struct tw_correction_states states_at(const struct tw_replay *replay, size_t first) {
+static struct tw_correction_states states_at(const struct tw_replay *replay, uint32_t rank,
+                                             size_t first) {
+    const struct tw_corrections *corrections = &replay->config.shaping.corrections;
     struct tw_correction_states states = {{NULL}, {NULL}};
-    for (int i = 0; i < TW_CORRECTIONS_MAX; i++)
-        if (replay->correction[i].at != NULL)
-            states.in[i] = states.out[i] = replay->correction[i].at + first;
+    for (uint32_t i = 0; i < corrections->count; i++)
+        if (replay->correction[i] != NULL)
+            states.in[i] = states.out[i] =
+                replay->correction[i][corrections->at[i].kind->of_worker ? rank : 0].at + first;
     return states;
 }
 
-void tw_replay_correct(struct tw_replay *replay, const float *read, uint64_t staleness,
-                       uint64_t examples) {
+void tw_replay_correct(struct tw_replay *replay, uint32_t rank, const float *read,
+                       uint64_t staleness, uint64_t examples) {
     const struct tw_shaping *shaping = &replay->config.shaping;
     const struct tw_tensor_list *list = &replay->config.model->list;
     float weight = (float)tw_corrections_weight(&shaping->corrections, staleness, replay->freshest);
@@ -122,7 +156,7 @@ void tw_replay_correct(struct tw_replay *replay, const float *read, uint64_t sta
             .examples = examples,
             .updates = replay->total.version,
         };
-        struct tw_correction_states states = states_at(replay, first);
+        struct tw_correction_states states = states_at(replay, rank, first);
         if (kernels)
             tw_corrections_correct(&shaping->corrections, staleness, work, &states);
         if (weight != 1)
@@ -195,7 +229,7 @@ static void apply_piece(struct tw_replay *replay, uint32_t tensor, size_t first,
     tw_shaping_apply(&config->shaping, config->optimizer, &config->options, terms, tensor, &work,
                      replay->gradient + first);
     if (tw_shaping_trains(&config->shaping, tensor)) {
-        struct tw_correction_states states = states_at(replay, first);
+        struct tw_correction_states states = states_at(replay, 0, first);
         tw_corrections_applied(&config->shaping.corrections, from + first, to + first, count,
                                &states);
     }

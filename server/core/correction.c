@@ -1,5 +1,6 @@
 #include "server/core/correction.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -9,10 +10,16 @@ extern const struct tw_correction tw_correction_staleness_limit;
 extern const struct tw_correction tw_correction_dc_asgd;
 extern const struct tw_correction tw_correction_dc_asgd_adaptive;
 extern const struct tw_correction tw_correction_gap_aware;
+extern const struct tw_correction tw_correction_dana;
 
 const struct tw_correction *const tw_corrections_known[] = {
-    &tw_correction_staleness_power, &tw_correction_staleness_exp,    &tw_correction_staleness_limit,
-    &tw_correction_dc_asgd,         &tw_correction_dc_asgd_adaptive, &tw_correction_gap_aware,
+    &tw_correction_staleness_power,
+    &tw_correction_staleness_exp,
+    &tw_correction_staleness_limit,
+    &tw_correction_dc_asgd,
+    &tw_correction_dc_asgd_adaptive,
+    &tw_correction_gap_aware,
+    &tw_correction_dana,
 };
 enum { KNOWN = sizeof tw_corrections_known / sizeof tw_corrections_known[0] };
 const int tw_correction_count = KNOWN;
@@ -58,7 +65,7 @@ static enum tw_status take(struct tw_corrections *out, const struct tw_variant *
                                 "%s beside %s: both are %s; give one of the two", kind->name,
                                 other->name, kind->family);
     }
-    if (kind->remembers && (local->steps > 1 || local->rho > 0))
+    if (kind->correct && (local->steps > 1 || local->rho > 0))
         return tw_job_error(error, variant->where, variant->path,
                             "%s is for gradients of the weights that were read; with local_steps "
                             "a worker pushes those of several weights. Take one of the two out",
@@ -110,6 +117,22 @@ bool tw_corrections_watch(const struct tw_corrections *corrections) {
     return false;
 }
 
+bool tw_corrections_of_workers(const struct tw_corrections *corrections) {
+    for (uint32_t i = 0; i < corrections->count; i++)
+        if (corrections->at[i].kind->of_worker)
+            return true;
+    return false;
+}
+
+bool tw_job_has_kernels(const struct tw_job *job) {
+    for (int i = 0; i < job->correction_count; i++) {
+        const struct tw_correction *kind = tw_correction_named(job->corrections[i].name);
+        if (kind != NULL && kind->correct)
+            return true;
+    }
+    return false;
+}
+
 bool tw_job_remembers(const struct tw_job *job) {
     for (int i = 0; i < job->correction_count; i++) {
         const struct tw_correction *kind = tw_correction_named(job->corrections[i].name);
@@ -119,18 +142,27 @@ bool tw_job_remembers(const struct tw_job *job) {
     return false;
 }
 
-uint32_t tw_correction_states(const struct tw_corrections *corrections) {
+uint32_t tw_correction_states(const struct tw_corrections *corrections, uint32_t workers) {
     uint32_t count = 0;
     for (uint32_t i = 0; i < corrections->count; i++)
-        count += corrections->at[i].kind->state != NULL;
+        count += tw_correction_states_of(corrections->at[i].kind, workers);
     return count;
 }
 
-const char *tw_correction_state_name(const struct tw_corrections *corrections, uint32_t n) {
-    for (uint32_t i = 0; i < corrections->count; i++)
-        if (corrections->at[i].kind->state != NULL && n-- == 0)
-            return corrections->at[i].kind->state;
-    return NULL;
+void tw_correction_state_name(const struct tw_corrections *corrections, uint32_t workers,
+                              uint32_t n, char out[TW_ARRAY_NAME]) {
+    *out = 0;
+    for (uint32_t i = 0; i < corrections->count; i++) {
+        const struct tw_correction *kind = corrections->at[i].kind;
+        uint32_t states = tw_correction_states_of(kind, workers);
+        if (n < states && kind->of_worker)
+            snprintf(out, TW_ARRAY_NAME, "%s.%" PRIu32, kind->state, n);
+        else if (n < states)
+            snprintf(out, TW_ARRAY_NAME, "%s", kind->state);
+        if (n < states)
+            return;
+        n -= states;
+    }
 }
 
 /* ---- kernels ---- */
@@ -144,7 +176,7 @@ void tw_corrections_correct(const struct tw_corrections *corrections, uint64_t s
         work.state_out = states->out[i];
         if (kind->observe)
             kind->observe(&corrections->at[i].options, &work);
-        if (kind->correct && staleness > 0)
+        if (kind->correct && (staleness > 0 || kind->momentum))
             kind->correct(&corrections->at[i].options, &work);
     }
 }

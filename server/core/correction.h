@@ -3,7 +3,8 @@
  *
  * The staleness tau of a contribution is the number of updates applied between the RELEASE it was
  * computed on and its own COMMIT; nothing is ever done to one of staleness 0, so that modes
- * without late gradients have the same bits with and without corrections. There are three kinds:
+ * without late gradients have the same bits with and without corrections (but for one that is a
+ * momentum). There are three kinds:
  *
  *   factors   f(tau) of the learning rate; those of a stack are multiplied
  *   a limit   gradients above it are dropped: logged, counted, never applied
@@ -26,8 +27,9 @@
  * rate is lr f(tau), as the papers have it. (`gradient: sum` divides by nothing: then the gradient
  * is sum_i c_i S_i, and the learning rate lr f(m).) Kernels see S_i as it came, before c_i.
  *
- * A kernel may have a state, one float for each weight, which starts at 0. What observe() makes of
- * it stands beside it until the COMMIT, and is forgotten without one.
+ * A kernel may have a state, one float for each weight, which starts at 0; or one for each weight
+ * and worker. What observe() makes of it stands beside it until the COMMIT, and is forgotten
+ * without one.
  *
  * Used by the sequencer (limit, learning rate, divisor), shards and replay (weights, kernels).
  * Pure; the same bits for any split of the elements and for every instruction set.
@@ -43,7 +45,7 @@ struct tw_correction_options {
     double power, decay;
     int from; /* enum of correction_factors.c */
     int64_t most;
-    double lambda, rho, eps;
+    double lambda, rho, eps, momentum;
 };
 
 /* A contribution of a tensor that has a gradient, or some elements of it. */
@@ -70,7 +72,11 @@ struct tw_correction {
     uint64_t (*limit)(const struct tw_correction_options *options);
     const char *family; /* of which a stack has one; NULL: it is alone */
     bool remembers;     /* correct() needs `read` */
-    const char *state;  /* its name, also in checkpoints; NULL: none */
+    /* It is a momentum: correct() of every contribution, fresh ones, too; and only beside a rule
+     * that has no states of its own. */
+    bool momentum;
+    const char *state; /* its name, also in checkpoints; NULL: none */
+    bool of_worker;    /* each worker has its own; then with observe() */
     /* Kernels; each may be NULL. observe() of every contribution: from state_in to state_out;
      * correct() of late ones, behind it: the gradient. */
     void (*observe)(const struct tw_correction_options *options,
@@ -96,14 +102,18 @@ struct tw_corrections {
     } at[TW_CORRECTIONS_MAX];
 };
 
-/* Of a correction with a state: an array for each weight, or two, where observe() needs another to
- * write to. */
+/* The states of a correction, each an array with a number for each weight. */
+static inline uint32_t tw_correction_states_of(const struct tw_correction *kind, uint32_t workers) {
+    return kind->state == NULL ? 0 : kind->of_worker ? workers : 1;
+}
+/* Arrays for each of them: two, where observe() needs another to write to. */
 static inline uint32_t tw_correction_arrays(const struct tw_correction *kind) {
-    return kind->state == NULL ? 0 : kind->observe == NULL ? 1 : 2;
+    return kind->observe == NULL ? 1 : 2;
 }
 
-/* Where the states of a stack are for some elements, by the number of the correction; NULL: it has
- * none. `out` is `in`, but for those with observe(), of which it may be another array. */
+/* Where the states of a stack are for some elements, those of one worker, by the number of the
+ * correction; NULL: it has none. `out` is `in`, but for those with observe(), of which it may be
+ * another array. */
 struct tw_correction_states {
     const float *in[TW_CORRECTIONS_MAX];
     float *out[TW_CORRECTIONS_MAX];
@@ -117,7 +127,7 @@ enum tw_status tw_correction_need(const struct tw_correction **out,
                                   const struct tw_variant *variant, struct tw_error *error);
 
 /* What the job says. TW_JOB: an unknown name (with the nearest known one), as tw_options_read(),
- * one name twice, two of a family, or what remembers weights beside local steps. */
+ * one name twice, two of a family, or kernels beside local steps. */
 enum tw_status tw_corrections_find(struct tw_corrections *out, const struct tw_job *job,
                                    struct tw_error *error);
 
@@ -129,6 +139,8 @@ uint64_t tw_corrections_limit(const struct tw_corrections *corrections);
 bool tw_corrections_have_kernels(const struct tw_corrections *corrections);
 bool tw_corrections_remember(const struct tw_corrections *corrections);
 bool tw_corrections_watch(const struct tw_corrections *corrections);
+/* Whether one has a state of each worker. */
+bool tw_corrections_of_workers(const struct tw_corrections *corrections);
 
 /* All kernels on a contribution of this staleness; in `work` all but the states. */
 void tw_corrections_correct(const struct tw_corrections *corrections, uint64_t staleness,
@@ -139,11 +151,15 @@ void tw_corrections_applied(const struct tw_corrections *corrections, const floa
                             const float *after, size_t count,
                             const struct tw_correction_states *states);
 
-/* How many states the stack has. */
-uint32_t tw_correction_states(const struct tw_corrections *corrections);
-const char *tw_correction_state_name(const struct tw_corrections *corrections, uint32_t n);
+/* How many states the stack has, and the name of one: "gap_step", or "dana_v.3" of worker 3. */
+#define TW_ARRAY_NAME 24 /* with its terminating zero */
+uint32_t tw_correction_states(const struct tw_corrections *corrections, uint32_t workers);
+void tw_correction_state_name(const struct tw_corrections *corrections, uint32_t workers,
+                              uint32_t n, char out[TW_ARRAY_NAME]);
 
-/* Whether the job's corrections remember weights; of one that is not found yet it is not asked. */
+/* Whether the job's corrections have kernels, and whether one remembers weights; of one that is not
+ * found yet it is not asked. */
+bool tw_job_has_kernels(const struct tw_job *job);
 bool tw_job_remembers(const struct tw_job *job);
 
 /* f(staleness) of the whole stack, at least 2^-512: so quotients of two are finite. */

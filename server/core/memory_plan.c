@@ -9,6 +9,7 @@
 struct needs {
     uint32_t slots;
     uint32_t ahead; /* of the job's modes */
+    bool corrects;  /* gradients, each as a whole */
     bool remembers; /* the weights that each push is computed on */
     bool whole;     /* everybody may push at any time: there is no doing with less */
     struct tw_shard_sizes size;
@@ -53,7 +54,7 @@ static size_t tight_bytes(const struct needs *needs) {
 
 static size_t least_bytes(const struct needs *needs) {
     size_t roomy = roomy_bytes(needs, needs->ahead), tight = tight_bytes(needs);
-    return needs->whole || needs->remembers || roomy < tight ? roomy : tight;
+    return needs->whole || needs->corrects || roomy < tight ? roomy : tight;
 }
 
 /* The job's, or twice the share, and what it takes. */
@@ -70,6 +71,7 @@ static struct needs needs_of(const struct tw_job *job, const struct tw_layout *l
     struct needs needs = {.slots = (uint32_t)job->workers,
                           .ahead = ahead,
                           .whole = ahead || dial->on_arrival,
+                          .corrects = tw_job_has_kernels(job),
                           .remembers = tw_job_remembers(job)};
     needs.size = tw_shard_sizes(layout, index, job->encoding.pull);
     return needs;
@@ -86,6 +88,7 @@ static enum tw_status check_least(const struct tw_job *job, const struct needs *
                         (long long)job->inflight_bytes, needs->slots, servers,
                         needs->ahead       ? ", whose mode keeps whole pushes while workers go on"
                         : needs->remembers ? ", whose corrections remember weights for each worker"
+                        : needs->corrects  ? ", whose corrections look at each gradient as a whole"
                         : needs->whole     ? ", whose mode receives from all workers at any time"
                                            : "",
                         least);

@@ -7,8 +7,8 @@
  * PERMIT where the mode does not name them, and gradients are summed as they arrive
  * (server/core/shard_pool.h).
  *
- * Corrections for late gradients that remember weights need as much again for each push, and room
- * for everything.
+ * Corrections that change gradients need room for everything, and those that remember weights as
+ * much again for each push.
  *
  * Bytes are those of one server: weights and the rule's state are not among them.
  */

@@ -1,5 +1,6 @@
 #include "server/core/shaping.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -95,17 +96,40 @@ static enum tw_status check_decay(const struct tw_job *job, const struct tw_opti
     return TW_OK;
 }
 
-static enum tw_status check_factors(const struct tw_corrections *corrections,
-                                    const struct tw_job *job, const struct tw_optimizer *optimizer,
-                                    struct tw_error *error) {
-    for (uint32_t i = 0; optimizer->weighs_by_rate && i < corrections->count; i++)
-        if (corrections->at[i].kind->factor)
-            return tw_job_error(error, job->corrections[i].where, job->corrections[i].path,
+/* Momenta of workers, where a checkpoint cannot hold so many arrays. */
+static enum tw_status check_states(const struct tw_corrections *corrections,
+                                   const struct tw_job *job, const struct tw_optimizer *optimizer,
+                                   const struct tw_tensor_list *list, struct tw_error *error) {
+    uint32_t workers = (uint32_t)job->workers, other = 2 + (uint32_t)optimizer->states;
+    uint64_t arrays = other + tw_correction_states(corrections, workers);
+    if (arrays * (uint64_t)list->count <= TW_SAFETENSORS_ENTRIES_MAX)
+        return TW_OK;
+    return tw_job_error(error, job->corrections[0].where, "corrections",
+                        "they keep %" PRIu64 " arrays of each of %d tensors with %d workers, and a "
+                        "checkpoint holds at most %d in all; fewer workers would be right",
+                        arrays, list->count, job->workers, TW_SAFETENSORS_ENTRIES_MAX);
+}
+
+static enum tw_status check_corrections(const struct tw_corrections *corrections,
+                                        const struct tw_job *job,
+                                        const struct tw_optimizer *optimizer,
+                                        const struct tw_tensor_list *list, struct tw_error *error) {
+    for (uint32_t i = 0; i < corrections->count; i++) {
+        const struct tw_correction *kind = corrections->at[i].kind;
+        const struct tw_variant *said = &job->corrections[i];
+        if (optimizer->weighs_by_rate && kind->factor)
+            return tw_job_error(error, said->where, said->path,
                                 "not together with optimizer %s, whose weights all follow from the "
                                 "learning rate of the last update; use staleness_limit, dc_asgd or "
                                 "gap_aware",
                                 optimizer->name);
-    return TW_OK;
+        if (optimizer->states > 0 && kind->momentum)
+            return tw_job_error(error, said->where, said->path,
+                                "%s is a momentum itself, one for each worker, and optimizer %s "
+                                "keeps a state of its own; use optimizer sgd",
+                                kind->name, optimizer->name);
+    }
+    return corrections->count ? check_states(corrections, job, optimizer, list, error) : TW_OK;
 }
 
 enum tw_status tw_shaping_find(struct tw_shaping *out, const struct tw_job *job,
@@ -127,7 +151,7 @@ enum tw_status tw_shaping_find(struct tw_shaping *out, const struct tw_job *job,
                                .treatment = job->group_count ? treatment : NULL};
     enum tw_status status = tw_corrections_find(&out->corrections, job, error);
     if (status == TW_OK)
-        status = check_factors(&out->corrections, job, optimizer, error);
+        status = check_corrections(&out->corrections, job, optimizer, list, error);
     if (status == TW_OK)
         status = check_clip(job, optimizer, error);
     if (status == TW_OK)

@@ -59,7 +59,8 @@ struct tw_shaping {
 /* What a job says of its updates, for these tensors; `treatment` [list->count] is the caller's,
  * which *out borrows. TW_JOB: a group that fits no tensor, more than TW_RATES_MAX rates, weight
  * decay with a rule that has its own or that computes weights from its states alone, a factor of
- * the learning rate with a rule whose weights all follow from that. */
+ * the learning rate with a rule whose weights all follow from that, a momentum with one that keeps
+ * states, more states than a checkpoint holds. */
 enum tw_status tw_shaping_find(struct tw_shaping *out, const struct tw_job *job,
                                const struct tw_optimizer *optimizer,
                                const struct tw_tensor_list *list, struct tw_treatment *treatment,

@@ -114,6 +114,8 @@ static size_t carve(struct tw_shard *s, unsigned char *memory) {
     CARVE(refs, s->tokens + (size_t)s->averages * chunks);
     CARVE(averaged, chunks);
     CARVE(observed, chunks);
+    bool own = tw_corrections_of_workers(&s->config.shaping.corrections);
+    CARVE(own, own ? (size_t)slots * chunks : 0);
     CARVE(encoded, s->tokens);
     CARVE(encoded_offset, chunks);
     CARVE(slot, slots);

@@ -187,18 +187,22 @@ const float *tw_shard_weights(const struct tw_shard *shard, uint32_t chunk);
 /* The average of them, likewise; NULL: the job has none. */
 const float *tw_shard_average(const struct tw_shard *shard, uint32_t chunk);
 
-/* Weights, states, an average, states of corrections. */
-#define TW_SHARD_ARRAYS_MAX (2 + TW_OPTIMIZER_STATES + TW_CORRECTIONS_MAX)
+/* What is kept for each weight by all servers of a job. All are borrowed. */
+struct tw_arrays {
+    const struct tw_optimizer *optimizer;
+    const struct tw_shaping *shaping;
+    uint32_t workers;
+};
+uint32_t tw_arrays_count(const struct tw_arrays *arrays);
+/* The name of one of them: "" for the weights, else that of the state, or "average". */
+void tw_array_name(const struct tw_arrays *arrays, uint32_t array, char out[TW_ARRAY_NAME]);
 
 /* What a shard keeps for each weight: the weights (array 0), the states of the rule, the
- * average, if the job has one, and the states of corrections. A name is "" for the weights, else
- * that of the state, or "average".
+ * average, if the job has one, and the states of corrections.
  * The elements of a chunk of ours, to be read, or to be filled before the first record but a
  * ROLLBACK. */
 uint32_t tw_shard_arrays(const struct tw_shard *shard);
-const char *tw_shard_array_name(const struct tw_shard *shard, uint32_t array);
-const char *tw_array_name(const struct tw_optimizer *optimizer, const struct tw_shaping *shaping,
-                          uint32_t array); /* without one */
+struct tw_arrays tw_shard_arrays_of(const struct tw_shard *shard);
 float *tw_shard_array(const struct tw_shard *shard, uint32_t array, uint32_t chunk);
 
 /* All arrays of the next chunk, in their order, are saved: until then no update touches it. */

@@ -40,7 +40,7 @@ static const float *sum_all(struct tw_shard *s, uint32_t chunk) {
     if (s->here[chunk] < s->contributors)
         return NULL;
     for (uint32_t i = 0; i < s->contributors; i++) {
-        tw_shard_correct(s, s->contributor[i], chunk, i == 0);
+        tw_shard_correct(s, i, chunk);
         s->input[i] = tw_shard_gradient(s, s->contributor[i], chunk);
         *tw_shard_bytes_state(s, s->contributor[i], chunk) = TW_BYTES_MERGED;
     }

@@ -17,7 +17,8 @@ uint32_t tw_shard_corrected_planes(const struct tw_shard_config *config) {
     const struct tw_corrections *corrections = &config->shaping.corrections;
     uint32_t arrays = 0;
     for (uint32_t i = 0; i < corrections->count; i++)
-        arrays += tw_correction_arrays(corrections->at[i].kind);
+        arrays += tw_correction_states_of(corrections->at[i].kind, config->slots) *
+                  tw_correction_arrays(corrections->at[i].kind);
     return arrays;
 }
 
@@ -35,30 +36,53 @@ void tw_shard_weigh(struct tw_shard *s, const struct tw_contribution *contributi
     }
 }
 
-/* Before the update under way; out: what it will be. */
-static struct tw_correction_states states_of(const struct tw_shard *s, uint32_t chunk, bool first) {
+/* Which of two arrays holds the state; the other is what it is to be. */
+static uint8_t *holder(const struct tw_shard *s, const struct tw_correction *kind, uint32_t slot,
+                       uint32_t chunk) {
+    return kind->of_worker ? &s->own[(size_t)slot * s->chunks + chunk] : &s->observed[chunk];
+}
+
+/* A contribution to the update under way, and whether others of it came before: of anybody, and of
+ * the same worker. */
+struct turn {
+    uint32_t slot;
+    bool first, first_of_slot;
+};
+
+/* Before it; out: what it will be. */
+static struct tw_correction_states states_of(const struct tw_shard *s, uint32_t chunk,
+                                             struct turn turn) {
     struct tw_correction_states states = {{NULL}, {NULL}};
-    uint32_t array = 0, now = s->observed[chunk];
+    uint32_t array = 0;
     for (uint32_t i = 0; i < stack_of(s)->count; i++) {
-        uint32_t arrays = tw_correction_arrays(stack_of(s)->at[i].kind);
-        if (!arrays)
+        const struct tw_correction *kind = stack_of(s)->at[i].kind;
+        uint32_t count = tw_correction_states_of(kind, s->config.slots);
+        uint32_t arrays = tw_correction_arrays(kind);
+        uint32_t mine = array + (kind->of_worker ? arrays * turn.slot : 0);
+        array += count * arrays;
+        if (!count)
             continue;
-        bool two = arrays == 2;
-        states.out[i] = tw_shard_corrected(s, array + (two ? 1 - now : 0), chunk);
-        states.in[i] = two && first ? tw_shard_corrected(s, array + now, chunk) : states.out[i];
-        array += arrays;
+        uint32_t now = arrays == 2 ? *holder(s, kind, turn.slot, chunk) : 0;
+        bool first = kind->of_worker ? turn.first_of_slot : turn.first;
+        states.out[i] = tw_shard_corrected(s, mine + (arrays == 2 ? 1 - now : 0), chunk);
+        states.in[i] =
+            arrays == 2 && first ? tw_shard_corrected(s, mine + now, chunk) : states.out[i];
     }
     return states;
 }
 
-void tw_shard_correct(struct tw_shard *s, uint32_t index, uint32_t chunk, bool first) {
+void tw_shard_correct(struct tw_shard *s, uint32_t number, uint32_t chunk) {
+    uint32_t index = s->contributor[number];
     const struct tw_shard_push *push = &s->push[index];
     const struct tw_chunk *at = tw_shard_chunk(s, chunk);
     if (!stack_of(s)->count || !tw_shaping_trains(&s->config.shaping, at->tensor))
         return;
     float *gradient = tw_shard_gradient(s, index, chunk);
     if (tw_corrections_have_kernels(stack_of(s))) {
-        struct tw_correction_states states = states_of(s, chunk, first);
+        bool first = number == 0;
+        struct turn turn = {push->slot, first,
+                            first || s->push[s->contributor[number - 1]].slot != push->slot};
+        struct tw_correction_states states = states_of(s, chunk, turn);
         struct tw_correction_work work = {
             .count = at->count,
             .gradient = gradient,
@@ -82,14 +106,28 @@ void tw_shard_remember(struct tw_shard *s, const struct tw_shard_item *release, 
                tw_shard_chunk(s, chunk)->count * sizeof(float));
 }
 
+/* What was to be the state of each contributor of the COMMIT being swept, is. */
+static void keep_own(struct tw_shard *s, uint32_t chunk) {
+    uint32_t before = UINT32_MAX;
+    for (uint32_t i = s->work[s->item].push; i != UINT32_MAX; i = s->push[i].next) {
+        uint32_t slot = s->push[i].slot;
+        uint8_t *own = &s->own[(size_t)slot * s->chunks + chunk];
+        *own = slot != before ? 1 - *own : *own;
+        before = slot;
+    }
+}
+
 void tw_shard_note_applied(struct tw_shard *s, uint32_t chunk, const float *after) {
     if (!s->corrected)
         return;
     const struct tw_chunk *at = tw_shard_chunk(s, chunk);
-    struct tw_correction_states states = states_of(s, chunk, false);
-    if (tw_shaping_trains(&s->config.shaping, at->tensor))
-        tw_corrections_applied(stack_of(s), s->scratch, after, at->count, &states);
+    struct tw_correction_states states = states_of(s, chunk, (struct turn){.slot = 0});
+    if (!tw_shaping_trains(&s->config.shaping, at->tensor))
+        return;
+    tw_corrections_applied(stack_of(s), s->scratch, after, at->count, &states);
     s->observed[chunk] = 1 - s->observed[chunk];
+    if (tw_corrections_of_workers(stack_of(s)))
+        keep_own(s, chunk);
 }
 
 /* ---- checkpoints ---- */
@@ -98,9 +136,12 @@ float *tw_shard_correction_state(const struct tw_shard *s, uint32_t n, uint32_t 
     uint32_t array = 0;
     for (uint32_t i = 0;; i++) {
         const struct tw_correction *kind = stack_of(s)->at[i].kind;
-        if (kind->state != NULL && n-- == 0)
-            return tw_shard_corrected(s, array + (kind->observe != NULL ? s->observed[chunk] : 0),
-                                      chunk);
-        array += tw_correction_arrays(kind);
+        uint32_t count = tw_correction_states_of(kind, s->config.slots);
+        uint32_t arrays = tw_correction_arrays(kind);
+        if (n < count)
+            return tw_shard_corrected(
+                s, array + n * arrays + (arrays == 2 ? *holder(s, kind, n, chunk) : 0), chunk);
+        n -= count;
+        array += count * arrays;
     }
 }

@@ -90,6 +90,7 @@ struct tw_shard {
     uint8_t *averaged;   /* [chunks] which of them holds the average */
     uint32_t corrected;  /* arrays of the states of corrections */
     uint8_t *observed;   /* [chunks] which of two holds the state; the other, what it is to be */
+    uint8_t *own;        /* [slots * chunks] the same, of states that each worker has */
     uint32_t remembered; /* planes of weights that pushes are computed on: one each, or none */
 
     struct tw_shard_slot *slot; /* [slots] */
@@ -245,12 +246,13 @@ void tw_shard_begin_sample(struct tw_shard *s, uint64_t version, uint32_t chunk,
 bool tw_shard_end_sample(struct tw_shard *s, uint32_t chunk, const struct tw_optimizer_float *work,
                          struct tw_shard_effect *effect);
 
-/* shard_correct.c: contributions of an update that become known; a chunk of one, in place, just
- * before it is summed, the first of its update or not; weights that leave for a push; and an update
- * that was applied to a chunk, with the weights before it in `scratch` where that is needed */
+/* shard_correct.c: contributions of an update that become known; a chunk of one of them, by its
+ * number among them, in place, just before it is summed, one after the other; weights that leave
+ * for a push; and the update being swept, that was applied to a chunk, with the weights before it
+ * in `scratch` where that is needed */
 void tw_shard_weigh(struct tw_shard *s, const struct tw_contribution *contributions,
                     uint32_t count);
-void tw_shard_correct(struct tw_shard *s, uint32_t push, uint32_t chunk, bool first);
+void tw_shard_correct(struct tw_shard *s, uint32_t number, uint32_t chunk);
 void tw_shard_remember(struct tw_shard *s, const struct tw_shard_item *release, uint32_t chunk);
 void tw_shard_note_applied(struct tw_shard *s, uint32_t chunk, const float *after);
 /* Planes that a shard needs for that: of states, and of remembered weights. */

@@ -1,6 +1,7 @@
 /* The weights of a shard, the arrays that stand beside them, and their copies: which buffer has
  * them, who is being sent them, and one update of one chunk. */
 #include <assert.h>
+#include <stdio.h>
 
 #include "server/core/shard_pool.h"
 
@@ -10,23 +11,30 @@ const float *tw_shard_weights(const struct tw_shard *s, uint32_t chunk) {
     return tw_shard_buffer(s, s->current[chunk - s->first], chunk - s->first);
 }
 
+struct tw_arrays tw_shard_arrays_of(const struct tw_shard *s) {
+    return (struct tw_arrays){s->config.optimizer, &s->config.shaping, s->config.slots};
+}
+
+uint32_t tw_arrays_count(const struct tw_arrays *arrays) {
+    return 1 + (uint32_t)arrays->optimizer->states + (arrays->shaping->average > 0) +
+           tw_correction_states(&arrays->shaping->corrections, arrays->workers);
+}
+
 uint32_t tw_shard_arrays(const struct tw_shard *s) {
-    return 1 + (uint32_t)s->config.optimizer->states + (s->averages > 0) +
-           tw_correction_states(&s->config.shaping.corrections);
+    struct tw_arrays arrays = tw_shard_arrays_of(s);
+    return tw_arrays_count(&arrays);
 }
 
-const char *tw_array_name(const struct tw_optimizer *optimizer, const struct tw_shaping *shaping,
-                          uint32_t array) {
-    uint32_t states = (uint32_t)optimizer->states, averages = shaping->average > 0;
-    if (!array || array <= states)
-        return array ? optimizer->state[array - 1].name : "";
-    if (array <= states + averages)
-        return "average";
-    return tw_correction_state_name(&shaping->corrections, array - 1 - states - averages);
-}
-
-const char *tw_shard_array_name(const struct tw_shard *s, uint32_t array) {
-    return tw_array_name(s->config.optimizer, &s->config.shaping, array);
+void tw_array_name(const struct tw_arrays *arrays, uint32_t array, char out[TW_ARRAY_NAME]) {
+    uint32_t states = (uint32_t)arrays->optimizer->states, averages = arrays->shaping->average > 0;
+    if (array > states + averages)
+        tw_correction_state_name(&arrays->shaping->corrections, arrays->workers,
+                                 array - 1 - states - averages, out);
+    else
+        snprintf(out, TW_ARRAY_NAME, "%s",
+                 !array            ? ""
+                 : array <= states ? arrays->optimizer->state[array - 1].name
+                                   : "average");
 }
 
 float *tw_shard_array(const struct tw_shard *s, uint32_t array, uint32_t chunk) {

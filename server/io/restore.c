@@ -65,11 +65,15 @@ static bool find_tensor(const struct tw_tensor_list *list, const char *name, siz
 
 static bool find_array(const struct tw_restore_ask *ask, const char *name, size_t size,
                        uint32_t *out) {
-    for (uint32_t a = 0; a < ask->arrays; a++)
-        if (strlen(ask->name[a]) == size && memcmp(ask->name[a], name, size) == 0) {
+    const uint32_t arrays = tw_arrays_count(&ask->arrays);
+    char candidate[TW_ARRAY_NAME];
+    for (uint32_t a = 0; a < arrays; a++) {
+        tw_array_name(&ask->arrays, a, candidate);
+        if (strlen(candidate) == size && memcmp(candidate, name, size) == 0) {
             *out = a;
             return true;
         }
+    }
     return false;
 }
 
@@ -78,7 +82,7 @@ static bool read_part(const struct tw_restore_ask *ask, const struct tw_safetens
                       struct part *part) {
     const char *name = entry->name;
     size_t size = strcspn(name, ":[");
-    char again[TW_SAFETENSORS_NAME];
+    char again[TW_SAFETENSORS_NAME], array[TW_ARRAY_NAME];
     if (strcmp(entry->dtype, "F32") != 0 || !find_tensor(ask->list, name, size, &part->tensor))
         return false;
     const struct tw_tensor *tensor = &ask->list->tensors[part->tensor];
@@ -96,7 +100,8 @@ static bool read_part(const struct tw_restore_ask *ask, const struct tw_safetens
     if (part->first >= part->end || part->end > (uint64_t)tensor->elements ||
         part->end - part->first != entry->elements)
         return false;
-    tw_part_name(again, tensor, ask->name[part->array], (int64_t)part->first, (int64_t)part->end);
+    tw_array_name(&ask->arrays, part->array, array);
+    tw_part_name(again, tensor, array, (int64_t)part->first, (int64_t)part->end);
     return strcmp(again, entry->name) == 0;
 }
 
@@ -112,8 +117,10 @@ static int by_place(const void *a, const void *b) {
 /* Every element of every array is there, once. */
 static enum tw_status check_parts(const struct tw_restore *restore,
                                   const struct tw_restore_ask *ask, struct tw_error *error) {
+    const uint32_t arrays = tw_arrays_count(&ask->arrays);
+    char array[TW_ARRAY_NAME];
     size_t i = 0;
-    for (uint32_t a = 0; a < ask->arrays; a++)
+    for (uint32_t a = 0; a < arrays; a++)
         for (int t = 0; t < ask->list->count; t++) {
             const struct tw_tensor *tensor = &ask->list->tensors[t];
             uint64_t end = 0;
@@ -121,9 +128,11 @@ static enum tw_status check_parts(const struct tw_restore *restore,
                    restore->part[i].tensor == (uint32_t)t && restore->part[i].first == end;
                  i++)
                 end = restore->part[i].end;
-            if (end != (uint64_t)tensor->elements)
-                return tw_error_set(error, TW_DATA, "element %" PRIu64 " of %s%s%s is missing", end,
-                                    tensor->name, a ? ":" : "", ask->name[a]);
+            if (end == (uint64_t)tensor->elements)
+                continue;
+            tw_array_name(&ask->arrays, a, array);
+            return tw_error_set(error, TW_DATA, "element %" PRIu64 " of %s%s%s is missing", end,
+                                tensor->name, a ? ":" : "", array);
         }
     return i == restore->parts ? TW_OK
                                : tw_error_set(error, TW_DATA, "it has elements more than once");

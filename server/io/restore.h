@@ -16,9 +16,8 @@
 struct tw_restore_ask {
     const char *folder; /* of the run */
     const struct tw_tensor_list *list;
-    uint32_t arrays;                       /* for each weight */
-    const char *name[TW_SHARD_ARRAYS_MAX]; /* of them; [0] is "" */
-    const uint8_t *digest;                 /* [TW_DIGEST_BYTES] of the job */
+    struct tw_arrays arrays; /* for each weight */
+    const uint8_t *digest;   /* [TW_DIGEST_BYTES] of the job */
     uint32_t workers;
     uint64_t position;                                /* of the last record of the log */
     bool (*stands)(void *context, uint64_t position); /* whether no ROLLBACK took it back */
@@ -31,8 +30,8 @@ struct tw_restore;
  * used is added to `news`, a line each. TW_NO_MEMORY, TW_LIMIT. */
 enum tw_status tw_restore_newest(struct tw_restore **out, const struct tw_restore_ask *ask,
                                  struct tw_text *news, struct tw_error *error);
-/* The checkpoint in this folder, whatever run it is of: of `ask` only list, arrays and names are
- * looked at. TW_IO, TW_DATA, TW_NO_MEMORY, TW_LIMIT. */
+/* The checkpoint in this folder, whatever run it is of: of `ask` only list and arrays are looked
+ * at. TW_IO, TW_DATA, TW_NO_MEMORY, TW_LIMIT. */
 enum tw_status tw_restore_open(struct tw_restore **out, const char *folder,
                                const struct tw_restore_ask *ask, struct tw_error *error);
 void tw_restore_free(struct tw_restore *restore); /* NULL is fine */

@@ -76,15 +76,13 @@ enum tw_status tw_restorer_choose(struct tw_server *server, struct tw_error *err
     struct tw_restore_ask ask = {
         .folder = server->config->out,
         .list = server->config->tensors,
-        .arrays = tw_shard_arrays(shard),
+        .arrays = tw_shard_arrays_of(shard),
         .digest = server->digest,
         .workers = (uint32_t)server->config->job->workers,
         .position = resume->position,
         .stands = resume->stands,
         .context = resume->context,
     };
-    for (uint32_t a = 0; a < ask.arrays; a++)
-        ask.name[a] = tw_shard_array_name(shard, a);
     enum tw_status status = tw_restore_newest(&server->restorer.from, &ask, &news, error);
     say_lines(&news);
     if (status == TW_OK && server->restorer.from)

@@ -100,10 +100,12 @@ void tw_saver_fini(struct tw_server *server) {
 static bool write_header(const struct tw_server *server, uint32_t shard,
                          struct tw_safetensors_header *header) {
     const struct tw_layout *layout = &server->layout;
-    char name[TW_SAFETENSORS_NAME];
+    char name[TW_SAFETENSORS_NAME], array[TW_ARRAY_NAME];
+    const struct tw_arrays arrays = tw_shard_arrays_of(tw_node_shard(server->node));
     uint32_t first = layout->shard_first[shard], end = layout->shard_first[shard + 1];
     tw_safetensors_header_begin(header);
-    for (uint32_t a = 0; a < arrays_of(server); a++)
+    for (uint32_t a = 0; a < arrays_of(server); a++) {
+        tw_array_name(&arrays, a, array);
         for (uint32_t c = first, next; c < end; c = next) {
             const struct tw_tensor *tensor = &layout->list->tensors[layout->chunk[c].tensor];
             int64_t from = layout->chunk[c].first, to = from;
@@ -112,11 +114,11 @@ static bool write_header(const struct tw_server *server, uint32_t shard,
                 to += layout->chunk[next].count;
             int64_t count = to - from;
             bool whole = count == tensor->elements;
-            tw_part_name(name, tensor, tw_shard_array_name(tw_node_shard(server->node), a), from,
-                         to);
+            tw_part_name(name, tensor, array, from, to);
             tw_safetensors_header_add(header, name, whole ? tensor->dims : 1,
                                       whole ? tensor->shape : &count, count);
         }
+    }
     return tw_safetensors_header_end(header);
 }
 

@@ -154,7 +154,8 @@ class Checkpoints(Case):
 
     def test_what_corrections_keep(self):
         late = ["--mode", "async", "--workers", "3", "--set", "optimizer={name: sgd, lr: 0.1}",
-                "--set", "corrections=[dc_asgd_adaptive, gap_aware, staleness_power]"]
+                "--set", "corrections=[dc_asgd_adaptive, {name: dana, momentum: 0.5}, gap_aware, "
+                "staleness_power]"]
         self.kill_all(self.begin(*late, *EVERY))
         found, _ = self.finish("run", "--resume", "out")
         self.assertEqual(len(self.records("out", "ROLLBACK")), 1)

@@ -17,7 +17,24 @@ STACKS = {
     "adaptive": ("k-async:3", "[{name: dc_asgd_adaptive, lambda: 0.5}, staleness_power]"),
     "gap": ("k-batch-async:2", "[{name: gap_aware, rho: 0.9}, dc_asgd]"),
     "held": ("k-batch-async:2", "[{name: staleness_power, from: zero}]"),
+    "momenta": ("k-batch-async:2", "[{name: dana, momentum: 0.6}, staleness_power]"),
+    "all": ("async", "[dc_asgd_adaptive, dana, gap_aware]"),
 }
+
+# Softmax regression on made-up data, whose classes overlap.
+SOFTMAX = """\
+model:
+  input: [20]
+  layers: [{dense: 10}]
+  loss: softmax_cross_entropy
+data:
+  train: {format: synthetic, kind: teacher, samples: 20000, features: 20, classes: 10, noise: 1}
+batch: 128
+updates: 2500
+optimizer: {name: sgd, lr: 0.5}
+on_divergence: go_on
+cluster: {workers: 8}
+"""
 
 
 class Corrections(Case):
@@ -39,8 +56,9 @@ class Corrections(Case):
             for command in "run", "sim":
                 with self.subTest(name=name, command=command):
                     out = f"{command}-{name}"
+                    rule = "sgd" if "dana" in stack else "momentum"
                     recorded = self.train(out, f"corrections={stack}", "chunk=64KiB",
-                                          "optimizer={name: momentum, lr: 0.05}",
+                                          f"optimizer={{name: {rule}, lr: 0.05}}",
                                           "clip={norm: 0.5}", command=command,
                                           flags=("--mode", mode, "--workers", "4",
                                                  "--servers", "2"))
@@ -80,11 +98,52 @@ class Corrections(Case):
                 ("corrections=[stalenes_power]", ["corrections[0]", '"staleness_power"']),
                 ("corrections=[{name: staleness_exp, b: 1}]", ["corrections[0].b", "a"]),
                 ("corrections=[dc_asgd, dc_asgd_adaptive]", ["corrections[1]", "DC-ASGD"]),
+                ("corrections=[{name: dana, momentum: 1}]", ["corrections[0].momentum", "1"]),
                 ("corrections=staleness_power", ["corrections", "[{name: staleness_power}]"])):
             code, _, err = self.talweg("run", "job.yaml", "--out", "wrong", "--set", setting)
             self.assertEqual(code, 2)
             for word in words:
                 self.assertIn(word, err)
+        for settings, words in (
+                (["optimizer={name: momentum, lr: 1}", "corrections=[dana]"],
+                 ["corrections[0]", "optimizer momentum", "use optimizer sgd"]),
+                (["optimizer={name: ftrl-proximal, alpha: 1}", "corrections=[staleness_power]"],
+                 ["corrections[0]", "ftrl-proximal", "staleness_limit"]),
+                (["optimizer={name: sgd, lr: 1}", "corrections=[dana]", "local_steps=4"],
+                 ["corrections[0]", "local_steps"]),
+                (["optimizer={name: sgd, lr: 1}", "corrections=[dana]",
+                  "consistency.mode=hogwild"], ["corrections", "hogwild"])):
+            flags = [word for setting in settings for word in ("--set", setting)]
+            code, _, err = self.talweg("run", "job.yaml", "--out", "wrong", *flags)
+            self.assertEqual(code, 2)
+            for word in words:
+                self.assertIn(word, err)
+
+
+class Compensation(Case):
+    """Zheng 2017, with equal steps: 8 workers whose gradients are all 7 updates late, against one
+    with the same number of updates of 16 examples each."""
+
+    def loss(self, *arguments):
+        """The mean over the last epoch; what diverged may not have one."""
+        self.write("softmax.yaml", SOFTMAX)
+        code, text, err = self.talweg("sim", "softmax.yaml", "--dry", "--json", "--mode", "async",
+                                      "--delay", "constant", *arguments)
+        self.assertEqual(code, 0, err)
+        return json.loads(text.splitlines()[-1])["train_loss"]
+
+    def test_most_of_what_staleness_costs_comes_back(self):
+        adaptive = ["--set", "corrections=[dc_asgd_adaptive]"]
+        alone = self.loss("--workers", "1", "--set", "batch=16")
+        late, compensated = self.loss(), self.loss(*adaptive)
+        self.assertGreater(late, 1.05 * alone)
+        self.assertGreater((late - compensated) / (late - alone), 0.7)
+
+    def test_it_diverges_before_plain_descent_does(self):
+        fast = ["--set", "optimizer.lr=1.5"]
+        self.assertLess(self.loss(*fast), 10)
+        diverged = self.loss(*fast, "--set", "corrections=[dc_asgd_adaptive]")
+        self.assertTrue(diverged is None or not diverged < 1e6, diverged)
 
 
 class Command(Case):

@@ -99,6 +99,7 @@ static inline struct tw_corrections draw_corrections(uint64_t seed) {
         "dc_asgd lambda=.1",
         "dc_asgd_adaptive lambda=.5 rho=.75",
         "gap_aware rho=.5",
+        "dana momentum=.5",
     };
     struct tw_corrections stack = {.count = 0};
     struct tw_rng rng;
@@ -114,7 +115,7 @@ static inline struct tw_corrections draw_corrections(uint64_t seed) {
 static inline void take_kernels_out(struct tw_corrections *stack) {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < stack->count; i++)
-        if (!stack->at[i].kind->remembers)
+        if (!stack->at[i].kind->correct)
             stack->at[kept++] = stack->at[i];
     stack->count = kept;
 }

@@ -40,6 +40,7 @@ struct oracle {
     float **average; /* NULL: there is none */
     float **state[TW_OPTIMIZER_STATES];
     float **square[TW_CORRECTIONS_MAX]; /* of corrections */
+    float ***own[TW_CORRECTIONS_MAX];   /* [ranks] of each worker */
     struct read *reads;
     uint64_t *settled; /* [ranks] the last step */
     struct tw_sample sample;
@@ -93,6 +94,11 @@ struct oracle *oracle_new(const struct tw_tensor_list *list, uint64_t seed, uint
     }
     for (int i = 0; i < TW_CORRECTIONS_MAX; i++)
         o->square[i] = make_set(list);
+    for (uint32_t i = 0; i < shaping->corrections.count; i++) {
+        o->own[i] = calloc(ranks, sizeof *o->own[i]);
+        for (uint32_t rank = 0; rank < ranks; rank++)
+            o->own[i][rank] = make_set(list);
+    }
     o->settled = calloc(ranks, sizeof(*o->settled));
     return o;
 }
@@ -136,8 +142,12 @@ void oracle_free(struct oracle *o) {
     forget(o, UINT32_MAX, 0);
     for (int i = 0; i < o->optimizer->states; i++)
         free_set(o->list, o->state[i]);
-    for (int i = 0; i < TW_CORRECTIONS_MAX; i++)
+    for (int i = 0; i < TW_CORRECTIONS_MAX; i++) {
         free_set(o->list, o->square[i]);
+        for (uint32_t rank = 0; o->own[i] && rank < o->ranks; rank++)
+            free_set(o->list, o->own[i][rank]);
+        free(o->own[i]);
+    }
     free_set(o->list, o->weights);
     if (o->average)
         free_set(o->list, o->average);
@@ -260,12 +270,17 @@ static void check_rate(const struct oracle *o, const struct tw_record *record) {
 
 /* One correction of one element of a contribution, in the order of the paper's formula. */
 static float correct_element(const struct oracle *o, uint32_t k, const struct tw_contribution *c,
-                             float g, float moved, float *square) {
+                             float g, float moved, float *square, float *own) {
     const char *name = o->shaping.corrections.at[k].kind->name;
     const struct tw_correction_options *options = &o->shaping.corrections.at[k].options;
     if (strcmp(name, "dc_asgd_adaptive") == 0) {
         float mean = g / (float)c->examples;
         *square = (float)options->rho * *square + (float)(1 - options->rho) * mean * mean;
+    }
+    if (strcmp(name, "dana") == 0) {
+        float momentum = (float)options->momentum;
+        *own = momentum * *own + g / (float)c->examples;
+        return g + (float)(options->momentum * (double)c->examples) * *own;
     }
     if (c->staleness == 0)
         return g;
@@ -291,7 +306,7 @@ static void correct(struct oracle *o, const struct tw_contribution *c, const str
         for (size_t i = 0; i < (size_t)o->list->tensors[t].elements; i++)
             read->gradient[t][i] =
                 correct_element(o, k, c, read->gradient[t][i], o->weights[t][i] - read->exact[t][i],
-                                &o->square[k][t][i]);
+                                &o->square[k][t][i], &o->own[k][c->slot][t][i]);
     }
 }
 

@@ -9,7 +9,8 @@ endforeach()
 # The kernels of corrections once more for one instruction set each, as in optimizer.cmake.
 include(${CMAKE_CURRENT_LIST_DIR}/../lib/kernel_sets.cmake)
 tw_kernel_sets(corrections SOURCES ${PROJECT_SOURCE_DIR}/server/core/correction_dc_asgd.c
-               ${PROJECT_SOURCE_DIR}/server/core/correction_gap_aware.c SYMBOLS
-               tw_correction_dc_asgd tw_correction_dc_asgd_adaptive tw_correction_gap_aware)
+               ${PROJECT_SOURCE_DIR}/server/core/correction_gap_aware.c
+               ${PROJECT_SOURCE_DIR}/server/core/correction_dana.c SYMBOLS tw_correction_dc_asgd
+               tw_correction_dc_asgd_adaptive tw_correction_gap_aware tw_correction_dana)
 tw_test(test_correction_kernels unit SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_correction_kernels.c
         ${corrections_objects} ROOMS tw_server_core)

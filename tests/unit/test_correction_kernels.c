@@ -99,6 +99,21 @@ static void gaps_are_counted_in_usual_steps(void **state) {
     }
 }
 
+static void momentum_leads_ahead_and_grows(void **state) {
+    struct tw_corrections stack = tw_test_corrections("dana momentum=.75", NULL);
+    struct arrays before = draw(7), after = before;
+    run(&stack, &after, 3, 0, COUNT);
+    for (int i = 0; i < COUNT; i++) {
+        double g = (double)before.g[i] / 8, v = .75 * (double)before.state[i] + g;
+        assert_near((double)after.out[i], v, "momentum");
+        assert_near((double)after.g[i], 8 * (g + .75 * v), "dana");
+    }
+    assert_memory_equal(after.state, before.state, sizeof before.state); /* not yet committed */
+    struct arrays fresh = before;
+    run(&stack, &fresh, 0, 0, COUNT); /* late or not is all the same to it */
+    assert_memory_equal(&fresh, &after, sizeof after);
+}
+
 /* All steps alike: C is that step, whatever rho is, and a gap of k of them divides by k + 1. */
 static void a_gap_of_three_equal_steps_divides_by_four(void **state) {
     struct tw_corrections stack = tw_test_corrections("gap_aware rho=.75", NULL);
@@ -124,7 +139,7 @@ static void what_is_fresh_keeps_its_bits_but_is_observed(void **state) {
 
 /* ---- bits ---- */
 
-static const char *const lines[] = {"dc_asgd", "dc_asgd_adaptive", "gap_aware"};
+static const char *const lines[] = {"dc_asgd", "dc_asgd_adaptive", "gap_aware", "dana"};
 enum { LINES = sizeof lines / sizeof *lines };
 
 static void the_split_does_not_matter(void **state) {
@@ -142,11 +157,12 @@ static void the_split_does_not_matter(void **state) {
 
 #define DECLARE(set)                                                                               \
     extern const struct tw_correction set##_tw_correction_dc_asgd,                                 \
-        set##_tw_correction_dc_asgd_adaptive, set##_tw_correction_gap_aware;
+        set##_tw_correction_dc_asgd_adaptive, set##_tw_correction_gap_aware,                       \
+        set##_tw_correction_dana;
 #define SET(set)                                                                                   \
     {#set,                                                                                         \
      {&set##_tw_correction_dc_asgd, &set##_tw_correction_dc_asgd_adaptive,                         \
-      &set##_tw_correction_gap_aware}},
+      &set##_tw_correction_gap_aware, &set##_tw_correction_dana}},
 TW_TEST_SETS(DECLARE)
 
 static const struct set {
@@ -216,11 +232,15 @@ static void remembered_weights_count_for_the_memory_in_flight(void **state) {
     assert_true(got.admission);
     assert_int_equal(plan("corrections: [gap_aware]\n", &got, &error), TW_OK); /* takes its own */
     assert_false(got.admission);
+    assert_int_equal(plan("memory: {inflight: 5MiB}\ncorrections: [dana]\n", &got, &error), TW_JOB);
+    assert_non_null(strstr(error.text, "corrections look at each gradient as a whole"));
+    assert_int_equal(plan("memory: {inflight: 21MiB}\ncorrections: [dana]\n", &got, &error), TW_OK);
+    assert_false(got.admission);
 }
 
 static void gradients_of_several_weights_are_refused(void **state) {
-    static const char *const names[] = {"dc_asgd", "gap_aware", "staleness_power"};
-    for (int i = 0; i < 3; i++) {
+    static const char *const names[] = {"dc_asgd", "gap_aware", "dana", "staleness_power"};
+    for (int i = 0; i < 4; i++) {
         char text[512];
         struct tw_error error;
         struct tw_corrections stack;
@@ -230,8 +250,8 @@ static void gradients_of_several_weights_are_refused(void **state) {
                          TW_OK);
         job->local = i % 2 ? (struct tw_local_steps){.steps = 1, .rho = .1}
                            : (struct tw_local_steps){.steps = 4};
-        assert_int_equal(tw_corrections_find(&stack, job, &error), i < 2 ? TW_JOB : TW_OK);
-        if (i < 2)
+        assert_int_equal(tw_corrections_find(&stack, job, &error), i < 3 ? TW_JOB : TW_OK);
+        if (i < 3)
             assert_non_null(strstr(error.text, "local_steps"));
         tw_job_free(job);
     }
@@ -253,6 +273,7 @@ int main(void) {
         cmocka_unit_test(delay_compensation_is_that_of_its_formula),
         cmocka_unit_test(adaptive_compensation_goes_by_the_mean_square),
         cmocka_unit_test(gaps_are_counted_in_usual_steps),
+        cmocka_unit_test(momentum_leads_ahead_and_grows),
         cmocka_unit_test(a_gap_of_three_equal_steps_divides_by_four),
         cmocka_unit_test(what_is_fresh_keeps_its_bits_but_is_observed),
         cmocka_unit_test(the_split_does_not_matter),

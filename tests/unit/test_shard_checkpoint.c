@@ -3,7 +3,7 @@
 #include "tests/lib/corrections_text.h"
 #include "tests/unit/shard_desk.h"
 
-enum { STATES = 2 };
+enum { STATES = 2, ARRAYS_MAX = 1 + STATES + 4 };
 
 /* How a shard may be made: with planes or a pool, with an average or without; with corrections that
  * have states. */
@@ -11,7 +11,7 @@ enum variant { PLAIN, AVERAGE, POOL, POOL_AVERAGE, CORRECTED, VARIANTS };
 
 /* All arrays of all chunks. */
 struct copy {
-    float at[TW_SHARD_ARRAYS_MAX][DESK_CHUNKS][TW_BLOCK_FLOATS];
+    float at[ARRAYS_MAX][DESK_CHUNKS][TW_BLOCK_FLOATS];
 };
 
 static void copy_chunk(const struct desk *desk, uint32_t chunk, struct copy *copy) {
@@ -58,7 +58,7 @@ static void make(struct desk *desk, enum variant variant) {
     desk->config.shaping.average = variant == POOL || variant == CORRECTED ? 0 : 0.75;
     if (variant == CORRECTED)
         desk->config.shaping.corrections =
-            tw_test_corrections("dc_asgd_adaptive", "gap_aware", NULL);
+            tw_test_corrections("dc_asgd_adaptive", "dana", "gap_aware", NULL);
     if (variant == POOL || variant == POOL_AVERAGE) {
         desk->config.pool = 2;
         desk->config.ahead = desk->config.spares = 0;
@@ -73,24 +73,34 @@ static void start(struct desk *desk, enum variant variant) {
         desk_join(desk, slot);
 }
 
+static void assert_name(const struct desk *desk, uint32_t array, const char *expected) {
+    const struct tw_arrays arrays = tw_shard_arrays_of(desk->shard);
+    char name[TW_ARRAY_NAME];
+    tw_array_name(&arrays, array, name);
+    assert_string_equal(name, expected);
+}
+
+/* Of dana each of the two workers has its own. */
 static void test_arrays(void **state) {
     struct desk desk;
     for (enum variant variant = PLAIN; variant < VARIANTS; variant++) {
         bool averages = variant == AVERAGE || variant == POOL_AVERAGE;
         start(&desk, variant);
         bool corrected = variant == CORRECTED;
-        assert_int_equal(tw_shard_arrays(desk.shard), 1 + STATES + averages + 2 * corrected);
-        assert_string_equal(tw_shard_array_name(desk.shard, 0), "");
-        assert_string_equal(tw_shard_array_name(desk.shard, 1), "m");
-        assert_string_equal(tw_shard_array_name(desk.shard, 2), "v");
+        assert_int_equal(tw_shard_arrays(desk.shard), 1 + STATES + averages + 4 * corrected);
+        assert_name(&desk, 0, "");
+        assert_name(&desk, 1, "m");
+        assert_name(&desk, 2, "v");
         assert_ptr_equal(tw_shard_array(desk.shard, 0, 3), tw_shard_weights(desk.shard, 3));
         if (averages) {
-            assert_string_equal(tw_shard_array_name(desk.shard, 3), "average");
+            assert_name(&desk, 3, "average");
             assert_ptr_equal(tw_shard_array(desk.shard, 3, 3), tw_shard_average(desk.shard, 3));
         }
         if (corrected) {
-            assert_string_equal(tw_shard_array_name(desk.shard, 3), "dc_ms");
-            assert_string_equal(tw_shard_array_name(desk.shard, 4), "gap_step");
+            assert_name(&desk, 3, "dc_ms");
+            assert_name(&desk, 4, "dana_v.0");
+            assert_name(&desk, 5, "dana_v.1");
+            assert_name(&desk, 6, "gap_step");
         }
         desk_fini(&desk);
     }

@@ -90,10 +90,48 @@ static void what_becomes_infinite_is_told(void **state) {
     desk_fini(&desk);
 }
 
+/* Of plain descent with momentum .75: each worker by itself, over a gradient that was refused. */
+static void each_worker_has_a_momentum_of_its_own(void **state) {
+    static const uint32_t order[] = {0, 1, 0, 0, 1, 1};
+    struct desk desk;
+    start(&desk, "dana momentum=.75");
+    float v[2][DESK_CHUNKS] = {{0}}, w[DESK_CHUNKS];
+    for (uint32_t c = 0; c < DESK_CHUNKS; c++)
+        w[c] = first_of(&desk, c);
+    for (size_t n = 0; n < sizeof order / sizeof *order; n++) {
+        uint32_t slot = order[n];
+        uint64_t step = desk.slot[slot].step;
+        desk_push_all(&desk, slot);
+        assert_true(prepare(&desk, slot));
+        if (n == 3) { /* it was prepared, and is given up */
+            desk_settle(&desk, TW_RECORD_DROP, slot, 1);
+        } else {
+            desk_commit(&desk, slot, 1);
+            for (uint32_t c = 0; c < DESK_CHUNKS; c++) {
+                const struct tw_chunk *chunk = &desk.chunk[c];
+                float g = desk_gradient(slot, step, chunk->tensor, chunk->first);
+                v[slot][c] = .75F * v[slot][c] + g / DESK_EXAMPLES;
+                w[c] = w[c] - .25F * ((g + .75F * DESK_EXAMPLES * v[slot][c]) / DESK_EXAMPLES);
+            }
+        }
+        desk_release(&desk, slot);
+        desk_work(&desk);
+        desk_sent(&desk);
+    }
+    for (uint32_t c = 0; c < DESK_CHUNKS; c++) {
+        float got = first_of(&desk, c);
+        assert_memory_equal(&got, &w[c], sizeof got);
+        for (uint32_t slot = 0; slot < 2; slot++)
+            assert_memory_equal(tw_shard_array(desk.shard, 1 + slot, c), &v[slot][c], sizeof got);
+    }
+    desk_fini(&desk);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(late_gradients_go_by_the_weights_that_left_for_them),
         cmocka_unit_test(what_becomes_infinite_is_told),
+        cmocka_unit_test(each_worker_has_a_momentum_of_its_own),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
