@@ -132,7 +132,9 @@ static enum tw_status make(struct tw_world *world, struct tw_error *error) {
         return tw_error_set(error, TW_NO_MEMORY, "no memory for %u workers", world->workers);
     tw_rng_init(&world->rng, config->seed, TW_STREAM_JITTER, 1, 0);
     tw_mail_init(world);
-    enum tw_status status = make_workers(world, error);
+    enum tw_status status = tw_net_init(world, error);
+    if (status == TW_OK)
+        status = make_workers(world, error);
     return status ? status : tw_world_make_servers(world, error);
 }
 
@@ -146,7 +148,6 @@ enum tw_status tw_world_new(struct tw_world **out, const struct tw_world_config 
     world->workers = config->node.shard.slots;
     world->servers = config->node.servers;
     world->processes = world->workers + config->node.sequencer.evaluator;
-    world->instant = !(config->latency > 0) && isinf(config->bandwidth);
     for (int i = 0; i < config->list->count; i++)
         world->elements += (size_t)config->list->tensors[i].elements;
     enum tw_status status = check_mishaps(config, world->workers, error);
@@ -162,6 +163,7 @@ enum tw_status tw_world_new(struct tw_world **out, const struct tw_world_config 
 void tw_world_free(struct tw_world *world) {
     if (!world)
         return;
+    tw_net_fini(world);
     for (uint32_t i = 0; world->worker && i < world->processes; i++) {
         free(world->worker[i].memory);
         free(world->worker[i].block);
@@ -191,8 +193,11 @@ static void happen(struct tw_world *world, const struct tw_agenda_event *event) 
     world->now_ns = event->time_ns;
     world->hopes -= event->kind != TW_WORLD_TICK;
     switch ((enum tw_world_event)event->kind) {
-    case TW_WORLD_LEFT:
-        tw_mail_left(world, mail_of(event));
+    case TW_WORLD_LINE:
+        tw_net_line(world, (struct tw_port *)(uintptr_t)event->value);
+        break;
+    case TW_WORLD_ARRIVES:
+        tw_net_arrives(world, mail_of(event));
         break;
     case TW_WORLD_DELIVERED:
         tw_mail_deliver(world, mail_of(event));

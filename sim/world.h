@@ -72,7 +72,8 @@ struct tw_world_config {
     struct tw_delay delay;          /* of a step of a worker */
     const struct tw_delay *service; /* how long a server is busy with a push; NULL: not at all */
     double latency;                 /* of every frame, in seconds */
-    double bandwidth;  /* of each process, each way, in bytes per second; INFINITY: no limit */
+    double bandwidth;  /* of each process, each way, shared by its connections, in bytes per second;
+                          INFINITY: no limit */
     double stands_for; /* bytes on the network for each of a tensor; 0: one, as it is */
     const struct tw_mishap *mishaps; /* [mishap_count] */
     size_t mishap_count;

@@ -1,10 +1,8 @@
-/* Frames on their way.
+/* Frames on their way: what is sent, and who gets it.
  *
- * Happy path: send -> leaves the sender, one after the other at its bandwidth -> travels for the
- * latency -> comes in at the receiver, one after the other likewise -> delivered. Without a network
- * to speak of all of this is now, in the order of sending. A receiver that has no place yet leaves
- * what came, and all that follows, on the wire. What belongs to a connection that is gone is thrown
- * away when it would be delivered; data that a server lent goes back to it then.
+ * How long it takes is world_net.c's business. A receiver that has no place yet leaves what came,
+ * and all that follows, on the wire. What belongs to a connection that is gone is thrown away when
+ * it would be delivered; data that a server lent goes back to it then.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -171,62 +169,13 @@ static uint32_t server_of(const struct tw_world *world, uint32_t wire) {
     return link ? link - 1 : 0;
 }
 
-static uint32_t worker_of(const struct tw_world *world, const struct tw_mail *mail) {
-    return mail->kind == TW_MAIL_LETTER ? 0 : mail->wire / (world->servers + 1);
-}
-
-static struct tw_nic *sender(struct tw_world *world, const struct tw_mail *mail) {
-    bool server = mail->kind == TW_MAIL_LETTER || !mail->up;
-    return server ? &world->server[mail->from].nic : &world->worker[worker_of(world, mail)].nic;
-}
-
-static struct tw_nic *receiver(struct tw_world *world, const struct tw_mail *mail) {
-    bool server = mail->kind == TW_MAIL_LETTER || mail->up;
-    return server ? &world->server[mail->to].nic : &world->worker[worker_of(world, mail)].nic;
-}
-
-static uint64_t duration_ns(const struct tw_world *world, const struct tw_mail *mail) {
-    const struct tw_world_config *config = &world->config;
-    double each = config->stands_for > 0 ? config->stands_for : 1;
-    double bytes = TW_WORLD_HEAD_BYTES + (double)mail->frame.data_bytes * each;
-    return tw_world_ns(bytes / config->bandwidth);
-}
-
-static uint64_t later(uint64_t a, uint64_t b) {
-    return a > b ? a : b;
-}
-
-/* The last chunk of the lead's weights for a rank. */
-static void note_served(struct tw_world *world, const struct tw_mail *mail) {
-    const struct tw_world_config *config = &world->config;
-    uint32_t rank = worker_of(world, mail);
-    if (mail->kind != TW_MAIL_FRAME || mail->frame.body != TW_BODY_WEIGHTS ||
-        rank >= world->workers || !config->program.served ||
-        mail->frame.weights.chunk + 1 != config->node.shard.layout->shard_first[1])
-        return;
-    config->program.served(config->program.context, rank, mail->frame.weights.position,
-                           world->now_ns);
-}
-
-static void post(struct tw_world *world, struct tw_mail *mail) {
-    if (world->instant) {
-        note_served(world, mail);
-        tw_mail_add(&world->now, mail);
-        return;
-    }
-    struct tw_nic *nic = sender(world, mail);
-    nic->out_free_ns = later(world->now_ns, nic->out_free_ns) + duration_ns(world, mail);
-    tw_world_put(world, nic->out_free_ns, TW_WORLD_LEFT, worker_of(world, mail),
-                 (uint64_t)(uintptr_t)mail);
-}
-
 static void post_along(struct tw_world *world, struct tw_mail *mail, uint32_t wire, bool up,
                        uint32_t life) {
     mail->up = up;
     mail->wire = wire;
     mail->life = life;
     mail->from = mail->to = server_of(world, wire);
-    post(world, mail);
+    tw_net_post(world, mail);
 }
 
 void tw_mail_sign(struct tw_world *world, enum tw_mail_kind kind, uint32_t wire, bool up,
@@ -279,19 +228,7 @@ void tw_mail_letter(struct tw_world *world, uint32_t from, uint32_t to,
     mail->from = from;
     mail->to = to;
     world->letters++;
-    post(world, mail);
-}
-
-void tw_mail_left(struct tw_world *world, struct tw_mail *mail) {
-    struct tw_nic *nic = receiver(world, mail);
-    /* Its first bytes came in while the last ones were still leaving. */
-    uint64_t there_ns = world->now_ns + tw_world_ns(world->config.latency);
-    nic->in_free_ns = later(there_ns, nic->in_free_ns + duration_ns(world, mail));
-    note_served(world, mail);
-    tw_world_put(world, nic->in_free_ns, TW_WORLD_DELIVERED, worker_of(world, mail),
-                 (uint64_t)(uintptr_t)mail);
-    if (mail->kind != TW_MAIL_LETTER && mail->up)
-        tw_world_worker_left(world, worker_of(world, mail));
+    tw_net_post(world, mail);
 }
 
 void tw_mail_deliver(struct tw_world *world, struct tw_mail *mail) {

@@ -354,9 +354,11 @@ static void receive(struct tw_world *world, struct tw_mail *mail) {
     tw_world_put(world, world->now_ns + takes_ns, TW_WORLD_SERVED, mail->to, 0);
 }
 
+/* Between two pieces of a push control is heard. */
 void tw_world_server_mail(struct tw_world *world, struct tw_mail *mail) {
     struct tw_world_server *server = &world->server[mail->to];
-    if (server->serving)
+    bool bulk = mail->wire % (world->servers + 1) != 0;
+    if (server->serving && bulk)
         tw_mail_add(&server->waiting, mail);
     else
         receive(world, mail);

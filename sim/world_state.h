@@ -1,7 +1,8 @@
 /* The insides of the virtual cluster, shared by
  *
  *   world.c          making it, the clock, the end
- *   world_mail.c     frames on their way: wires, what travels on them, how long it takes
+ *   world_mail.c     frames on their way: wires, and what travels on them
+ *   world_net.c      how long it takes
  *   world_worker.c   clients, and what happens to their processes
  *   world_server.c   nodes: what they hear, what they say, to each other, too
  */
@@ -11,6 +12,7 @@
 #include "common/base/rng.h"
 #include "server/core/letters.h"
 #include "sim/agenda.h"
+#include "sim/line.h"
 #include "sim/world.h"
 #include "worker/core/client.h"
 
@@ -18,7 +20,8 @@
 
 /* In the order in which they come at one time. */
 enum tw_world_event {
-    TW_WORLD_LEFT,      /* value: a mail that has left its sender */
+    TW_WORLD_LINE,      /* value: a port; something on its line is done, perhaps */
+    TW_WORLD_ARRIVES,   /* value: a mail whose first bytes come in */
     TW_WORLD_DELIVERED, /* value: a mail that is there */
     TW_WORLD_SERVED,    /* worker: the server that has done its push */
     TW_WORLD_COMPUTED,  /* worker; value: which of its computations */
@@ -48,6 +51,8 @@ struct tw_mail {
     const void *data;
     unsigned char *bytes; /* [size], ours */
     size_t size;
+    uint64_t there_ns; /* when its last bytes can come in; UINT64_MAX: they have not left */
+    bool is_in;        /* the receiver's line is done with it */
     struct tw_frame frame;
 };
 
@@ -72,9 +77,17 @@ struct tw_wire {
     struct tw_mail_list held_up, held_down;
 };
 
-/* When a process may send, and receive, the next frame. */
-struct tw_nic {
-    uint64_t out_free_ns, in_free_ns;
+/* One way of a connection; or from one server to another. */
+struct tw_flow {
+    struct tw_mail *leaving, *coming; /* on the line of the sender, and of the receiver; or NULL */
+    struct tw_mail_list waiting, arrived; /* behind them */
+};
+
+/* One way of a process. */
+struct tw_port {
+    struct tw_line line;
+    uint64_t wakes_ns; /* of its LINE on the agenda; UINT64_MAX: none */
+    bool comes_in;
 };
 
 struct tw_world_worker {
@@ -82,7 +95,7 @@ struct tw_world_worker {
     void *memory; /* the client's; NULL: there never was a process */
     float *block, *gradient;
     float **weights; /* [tensors], into block */
-    struct tw_nic nic;
+    struct tw_port out, in;
     struct tw_delay_state delay;
     bool evaluator, lives, computes;
     uint64_t computations;
@@ -97,7 +110,7 @@ struct tw_world_worker {
 struct tw_world_server {
     struct tw_node *node;
     void *memory;
-    struct tw_nic nic;
+    struct tw_port out, in;
     bool busy;                    /* work may be waiting */
     uint32_t *wire_of;            /* [connections] */
     struct tw_order_inbox *inbox; /* what the lead says; NULL in the lead */
@@ -113,13 +126,13 @@ struct tw_world {
     struct tw_world_worker *worker; /* [processes] */
     struct tw_world_server *server; /* [servers] */
     struct tw_wire *wire;           /* [processes * (servers + 1)] */
+    struct tw_flow *flow;           /* [2 * that + servers * servers]; NULL: no bandwidth */
     struct tw_mail_block *blocks;
     struct tw_mail *free_mail; /* list */
     struct tw_mail_list now;   /* what takes no time */
     struct tw_agenda agenda;
     uint64_t now_ns, events, letters; /* letters: on their way */
     uint64_t hopes;                   /* of what is on the agenda, all but TICKs */
-    bool instant;                     /* the network takes no time */
     bool started, finished;
     enum tw_status finished_status;
     struct tw_error lost; /* whom the run was stopped for */
@@ -159,13 +172,23 @@ void tw_mail_frame(struct tw_world *world, uint32_t wire, bool up, const struct 
                    const void *data, uint32_t token);
 void tw_mail_letter(struct tw_world *world, uint32_t from, uint32_t to,
                     const struct tw_frame *frame);
-void tw_mail_left(struct tw_world *world, struct tw_mail *mail);
 void tw_mail_deliver(struct tw_world *world, struct tw_mail *mail);
 /* The frame of a mail that came as bytes goes where it belongs. */
 enum tw_status tw_mail_decode(struct tw_world *world, const struct tw_mail *mail,
                               struct tw_error *error);
 void tw_mail_init(struct tw_world *world);
 void tw_mail_fini(struct tw_world *world);
+
+/* world_net.c */
+/* TW_NO_MEMORY. */
+enum tw_status tw_net_init(struct tw_world *world, struct tw_error *error);
+void tw_net_fini(struct tw_world *world);
+/* On its way; then it comes to tw_mail_deliver(). */
+void tw_net_post(struct tw_world *world, struct tw_mail *mail);
+/* Nothing of this wire's worker is leaving: its next frame may follow. */
+bool tw_net_is_idle(const struct tw_world *world, uint32_t wire);
+void tw_net_arrives(struct tw_world *world, struct tw_mail *mail);
+void tw_net_line(struct tw_world *world, struct tw_port *port);
 
 /* world_worker.c */
 void tw_world_worker_start(struct tw_world *world, uint32_t index);

@@ -77,13 +77,14 @@ static enum tw_status step(struct tw_world *world, uint32_t index, struct tw_cli
 
 /* ---- what it does next ---- */
 
-/* As much of the push as may leave now: one frame at a time, where sending takes time. */
+/* As much of the push as may leave now: of each connection one frame at a time, where sending takes
+ * time. */
 static void hand_out(struct tw_world *world, uint32_t index) {
     struct tw_world_worker *worker = &world->worker[index];
     struct tw_frame frame;
     const void *data;
     for (uint32_t link = 1; link <= world->servers; link++)
-        while ((world->instant || worker->nic.out_free_ns <= world->now_ns) &&
+        while (tw_net_is_idle(world, wire_at(world, index, link)) &&
                tw_client_next(&worker->client, (int)link, &frame, &data))
             tw_mail_frame(world, wire_at(world, index, link), true, &frame, data, 0);
     if (tw_client_awaits_sent(&worker->client))

@@ -199,6 +199,28 @@ static void bandwidth_is_shared_at_the_server(void **state) {
         fail_msg("%.9g s is not between %.9g and %.9g", round, least, most);
 }
 
+/* A chunk takes 100 s of a line, far longer than a client waits for an answer to its heartbeats;
+ * these share the line. Four pushes share the way into the server, and four answers the way out. */
+static void heartbeats_pass_tensors(void **state) {
+    struct world_desk desk = a_round();
+    desk.elements = 1000;
+    desk.bandwidth = 1e6;
+    desk.stands_for = 25000;
+    desk.updates = 2;
+    double two = seconds_of(desk);
+    desk.updates = 4;
+    double round = (seconds_of(desk) - two) / 2;
+    if (!(round >= 2 + 4 * 100 + 4 * 100 && round <= 803))
+        fail_msg("%.9g s is not 802 s and what heartbeats take", round);
+}
+
+/* While a server is busy with a push it hears what is not one. */
+static void heartbeats_are_heard_by_a_busy_server(void **state) {
+    struct world_desk desk = a_round();
+    desk.service = "constant mean=100";
+    assert_near(seconds_of(desk), 10 * 402);
+}
+
 /* On the network 100 weights that stand for 1,000 take as long as 1,000. */
 static void a_small_model_stands_for_a_large_one(void **state) {
     struct world_desk large = a_round(), small = a_round();
@@ -342,6 +364,8 @@ int main(void) {
         cmocka_unit_test(sync_has_the_same_bits_whatever_happens_to_workers),
         cmocka_unit_test(a_round_takes_what_its_parts_take),
         cmocka_unit_test(bandwidth_is_shared_at_the_server),
+        cmocka_unit_test(heartbeats_pass_tensors),
+        cmocka_unit_test(heartbeats_are_heard_by_a_busy_server),
         cmocka_unit_test(a_small_model_stands_for_a_large_one),
         cmocka_unit_test(who_stands_still_loses_that_time),
         cmocka_unit_test(who_dies_takes_the_step_along),
