@@ -53,6 +53,8 @@ enum {
     KEY_FAIL,
     KEY_PAUSE,
     KEY_LATE,
+    KEY_FAIL_SERVER,
+    KEY_PAUSE_SERVER,
     KEY_REPLICAS,
     KEY_SEED
 };
@@ -81,6 +83,12 @@ static const struct argp_option options[] = {
      "This worker dies then; another one takes its place so much later, or never", 3},
     {"pause", KEY_PAUSE, "RANK@TIME+SECONDS", 0, "It stands still for so long", 3},
     {"late", KEY_LATE, "RANK@TIME", 0, "It comes then, not at the start", 3},
+    {"fail-server", KEY_FAIL_SERVER, "SERVER@TIME[+SECONDS]", 0,
+     "This server dies then, and the run with it; so much later it is begun again from its last "
+     "checkpoint, or it fails",
+     3},
+    {"pause-server", KEY_PAUSE_SERVER, "SERVER@TIME+SECONDS", 0,
+     "This server stands still for so long", 3},
     {"replicas", KEY_REPLICAS, "R", 0,
      "Under R schedules; tells means and their standard errors; writes only with --out", 4},
     {"delay-seed", KEY_SEED, "N", 0, "Of all delays, and seeds.staleness; default: the job's", 4},
@@ -104,6 +112,7 @@ static const char doc[] =
     "  talweg sim examples/fashion-mnist-softmax.yaml --workers 64 --mode async\n"
     "  talweg sim job.yaml --workers 1000 --mode backup:50 --delay exponential\n"
     "  talweg sim job.yaml --workers 8 --mode ssp:3 --net 50us,10Gbit --fail 3@20+5\n"
+    "  talweg sim job.yaml --set checkpoint.every=100 --fail-server 0@60+10\n"
     "  talweg sim job.yaml --workers 8 --mode async --replicas 100 --json\n"
     "  talweg sim --from runs/job-20261122T005534Z\n"
     "  talweg sim --from runs/job-20261122T005534Z --workers 64 --dry\n"
@@ -166,6 +175,10 @@ static error_t parse_own(int key, char *text, struct argp_state *state) {
         return add_mishap(args, own, "--pause", TW_MISHAP_PAUSE, text);
     case KEY_LATE:
         return add_mishap(args, own, "--late", TW_MISHAP_ABSENCE, text);
+    case KEY_FAIL_SERVER:
+        return add_mishap(args, own, "--fail-server", TW_MISHAP_SERVER_DEATH, text);
+    case KEY_PAUSE_SERVER:
+        return add_mishap(args, own, "--pause-server", TW_MISHAP_SERVER_PAUSE, text);
     case KEY_REPLICAS:
         return tw_args_whole(args, "replicas", text, 1, TW_REPLICAS_MAX, &own->replicas);
     case KEY_SEED:

@@ -59,7 +59,10 @@ error_t tw_args_mishap(struct tw_args *args, const char *flag, enum tw_mishap_ki
         [TW_MISHAP_DEATH] = "RANK@TIME or RANK@TIME+SECONDS, such as 3@10+5",
         [TW_MISHAP_PAUSE] = "RANK@TIME+SECONDS, such as 3@10+5",
         [TW_MISHAP_ABSENCE] = "RANK@TIME, such as 3@10",
+        [TW_MISHAP_SERVER_DEATH] = "SERVER@TIME or SERVER@TIME+SECONDS, such as 0@10+5",
+        [TW_MISHAP_SERVER_PAUSE] = "SERVER@TIME+SECONDS, such as 0@10+5",
     };
+    bool pause = kind == TW_MISHAP_PAUSE || kind == TW_MISHAP_SERVER_PAUSE;
     const char *at = text;
     char *end;
     long rank = strtol(text, &end, 10);
@@ -72,7 +75,7 @@ error_t tw_args_mishap(struct tw_args *args, const char *flag, enum tw_mishap_ki
         at++;
         good = read_time(&at, "", &out->seconds);
     }
-    if (!good || *at || (lasts && kind == TW_MISHAP_ABSENCE) || (!lasts && kind == TW_MISHAP_PAUSE))
+    if (!good || *at || (lasts && kind == TW_MISHAP_ABSENCE) || (!lasts && pause))
         return tw_args_wrong(args, "%s: \"%s\" is not %s", flag, text, forms[kind]);
     if (out->at < 0 || out->seconds < 0)
         return tw_args_wrong(args, "%s: \"%s\": virtual time begins at 0", flag, text);

@@ -42,12 +42,18 @@ struct simulating {
     struct tw_order_writer order;
     struct tw_trace trace;
 
+    bool started;
     uint64_t started_ns; /* training, in virtual time */
     double start_s, told_s;
     unsigned looks;
     struct tw_borders borders;
     double staleness_squares;
     uint64_t evicted;
+    struct {
+        struct tw_borders borders;
+        double staleness_squares;
+    } saved; /* as they were at the last CHECKPOINT */
+    struct tw_error failed;
     struct tw_result *result;
 };
 
@@ -114,10 +120,17 @@ static void add_staleness(struct simulating *s, const struct tw_record *record) 
     }
 }
 
+static void note_counts(struct simulating *s) {
+    s->saved.borders = s->borders;
+    s->saved.staleness_squares = s->staleness_squares;
+}
+
 static void on_record(void *context, const struct tw_record *record, uint64_t now_ns) {
     struct simulating *s = context;
     if (record->kind == TW_RECORD_COMMIT)
         add_staleness(s, record);
+    if (record->kind == TW_RECORD_CHECKPOINT)
+        note_counts(s);
     if (!s->has_order)
         return;
     tw_order_writer_add(&s->order, record);
@@ -194,8 +207,9 @@ static void on_event(void *context, const struct tw_node_event *event, uint64_t 
     if (s->has_order)
         tw_trace_event(&s->trace, event, now_ns);
     switch (event->kind) {
-    case TW_EVENT_STARTED:
-        s->started_ns = now_ns;
+    case TW_EVENT_STARTED: /* once more where the run was begun again: its seconds go on */
+        s->started_ns = s->started ? s->started_ns : now_ns;
+        s->started = true;
         break;
     case TW_EVENT_BORDER:
         on_border(s, event, now_ns);
@@ -216,8 +230,56 @@ static void on_event(void *context, const struct tw_node_event *event, uint64_t 
     }
 }
 
+/* What `talweg run --resume` does to the files of a run; but times go on. */
+static enum tw_status open_again(struct simulating *s, uint32_t generation, uint64_t version,
+                                 struct tw_error *error) {
+    const char *out = s->of->out;
+    tw_run_directory_close(&s->directory);
+    tw_trace_close(&s->trace);
+    enum tw_status status = tw_run_directory_open(&s->directory, out, (int64_t)version, error);
+    if (status == TW_OK)
+        status = tw_trace_put_by(out, generation - 1, error);
+    return status == TW_OK ? tw_trace_open(&s->trace, s->job, tw_sequencer_config_of(sequencer(s)),
+                                           out, 0, error)
+                           : status;
+}
+
+static void tell_again(const struct simulating *s, const struct tw_sequencer_snapshot *from,
+                       uint32_t generation) {
+    struct tw_report report = {.kind = TW_REPORT_RESUMED};
+    if (from->position)
+        snprintf(report.text, sizeof report.text,
+                 "going on from the checkpoint after update %" PRIu64 " (generation %u)",
+                 from->version, generation);
+    else
+        snprintf(report.text, sizeof report.text,
+                 "no checkpoint was taken: beginning again from the start (generation %u)",
+                 generation);
+    if (s->of->progress)
+        tw_progress_report(s->of->progress, &report, tw_now_ms());
+}
+
+static void on_again(void *context, const struct tw_sequencer_snapshot *from, uint32_t generation,
+                     uint64_t now_ns) {
+    struct simulating *s = context;
+    if (from->position) {
+        s->borders = s->saved.borders;
+        s->staleness_squares = s->saved.staleness_squares;
+    } else {
+        tw_borders_init(&s->borders);
+        s->staleness_squares = 0;
+    }
+    s->borders.holds = 0; /* nobody evaluates those any more */
+    s->borders.samples = from->total.examples - from->stretch.examples;
+    tell_again(s, from, generation);
+    if (s->has_order && s->failed.status == TW_OK)
+        open_again(s, generation, from->version, &s->failed);
+}
+
 static bool stops(void *context) {
     struct simulating *s = context;
+    if (s->failed.status != TW_OK)
+        return true;
     double now = s->of->progress && ++s->looks % LOOKS == 0 ? wall_s() : 0;
     if (now - s->told_s > PROGRESS_S) {
         struct tw_report report = report_of(s, TW_REPORT_PROGRESS);
@@ -283,6 +345,7 @@ static enum tw_status make_world(struct simulating *s, struct tw_error *error) {
         .seed = of->seed,
         .measures = s->writes && s->job->trace.on,
         .local_steps = s->job->local.steps,
+        .checkpoint_seconds = s->job->checkpoint.seconds,
         .program = {.context = s,
                     .gradient = gradient,
                     .evaluate = evaluate,
@@ -291,13 +354,13 @@ static enum tw_status make_world(struct simulating *s, struct tw_error *error) {
                     .event = on_event,
                     .input = on_input,
                     .served = on_served,
+                    .again = on_again,
                     .stops = stops},
     };
     /* Two connections of everybody, twice: of a process that dies, and of the next. */
     uint32_t connections = 4 * ((uint32_t)s->job->workers + 1);
     tw_server_node_config(&s->server, &s->plan.layout, &s->plan.memory[0], id, connections,
                           &config.node);
-    config.node.sequencer.checkpoint_every = 0; /* nothing is saved on the way */
     config.node.tells_inputs = config.node.tells_inputs && s->writes;
     if (!s->writes)
         config.node.shard.hash_every = config.node.shard.sums_every = 0;
@@ -404,7 +467,7 @@ static void add_counts(struct simulating *s, struct tw_simulated *simulated) {
 static void write_end(struct simulating *s) {
     struct tw_error error;
     let_go_of_borders(s);
-    if (save(s, &error))
+    if (!tw_world_is_broken(s->world) && save(s, &error))
         blame(s->result, &error);
     if (tw_sequencer_check_staleness(sequencer(s), &error) ||
         tw_world_check_staleness(s->world, &error))
@@ -414,7 +477,7 @@ static void write_end(struct simulating *s) {
     tw_order_writer_flush(&s->order);
     tw_trace_flush(&s->trace);
     const struct tw_error *failures[] = {&s->directory.failed, &s->order.failed,
-                                         &s->trace.writer.failed};
+                                         &s->trace.writer.failed, &s->failed};
     for (size_t i = 0; i < sizeof failures / sizeof *failures; i++)
         if (failures[i]->status != TW_OK)
             blame(s->result, failures[i]);

@@ -20,6 +20,11 @@ void tw_world_fail(struct tw_world *world, enum tw_status status, const char *te
         tw_error_set(&world->failed, status, "%s", text);
 }
 
+/* Heartbeats and checkpoints alone bring nobody forward. */
+static bool brings_forward(enum tw_world_event kind) {
+    return kind != TW_WORLD_TICK && kind != TW_WORLD_SAVES;
+}
+
 void tw_world_put(struct tw_world *world, uint64_t time_ns, enum tw_world_event kind,
                   uint32_t worker, uint64_t value) {
     struct tw_agenda *agenda = &world->agenda;
@@ -46,7 +51,7 @@ void tw_world_put(struct tw_world *world, uint64_t time_ns, enum tw_world_event 
         .kind = kind,
         .value = value,
     };
-    world->hopes += kind != TW_WORLD_TICK;
+    world->hopes += brings_forward(kind);
     tw_agenda_put(agenda, &event);
 }
 
@@ -68,13 +73,19 @@ static bool all_die(const struct tw_world_config *config, uint32_t workers) {
     return rank == workers;
 }
 
+static bool is_of_server(const struct tw_mishap *mishap) {
+    return mishap->kind == TW_MISHAP_SERVER_DEATH || mishap->kind == TW_MISHAP_SERVER_PAUSE;
+}
+
 static enum tw_status check_mishaps(const struct tw_world_config *config, uint32_t workers,
                                     struct tw_error *error) {
     for (size_t i = 0; i < config->mishap_count; i++) {
         const struct tw_mishap *mishap = &config->mishaps[i];
-        if (mishap->rank >= workers)
-            return tw_error_set(error, TW_USAGE, "there is no worker %u: the last of %u is %u",
-                                mishap->rank, workers, workers - 1);
+        bool server = is_of_server(mishap);
+        uint32_t all = server ? config->node.servers : workers;
+        if (mishap->rank >= all)
+            return tw_error_set(error, TW_USAGE, "there is no %s %u: the last of %u is %u",
+                                server ? "server" : "worker", mishap->rank, all, all - 1);
         if (!(mishap->at >= 0) || !(mishap->seconds >= 0))
             return tw_error_set(error, TW_USAGE, "%g s: time begins at 0",
                                 mishap->at >= 0 ? mishap->seconds : mishap->at);
@@ -135,7 +146,9 @@ static enum tw_status make(struct tw_world *world, struct tw_error *error) {
     enum tw_status status = tw_net_init(world, error);
     if (status == TW_OK)
         status = make_workers(world, error);
-    return status ? status : tw_world_make_servers(world, error);
+    if (status == TW_OK)
+        status = tw_world_make_servers(world, error);
+    return status ? status : tw_again_init(world, error);
 }
 
 enum tw_status tw_world_new(struct tw_world **out, const struct tw_world_config *config,
@@ -147,6 +160,9 @@ enum tw_status tw_world_new(struct tw_world **out, const struct tw_world_config 
     world->config = *config;
     world->workers = config->node.shard.slots;
     world->servers = config->node.servers;
+    world->saves = tw_again_is_wanted(config);
+    if (!world->saves)
+        world->config.node.sequencer.checkpoint_every = 0;
     world->processes = world->workers + config->node.sequencer.evaluator;
     for (int i = 0; i < config->list->count; i++)
         world->elements += (size_t)config->list->tensors[i].elements;
@@ -164,6 +180,7 @@ void tw_world_free(struct tw_world *world) {
     if (!world)
         return;
     tw_net_fini(world);
+    tw_again_fini(world);
     for (uint32_t i = 0; world->worker && i < world->processes; i++) {
         free(world->worker[i].memory);
         free(world->worker[i].block);
@@ -189,9 +206,20 @@ static struct tw_mail *mail_of(const struct tw_agenda_event *event) {
     return (struct tw_mail *)(uintptr_t)event->value;
 }
 
+static void suffer(struct tw_world *world, const struct tw_mishap *mishap) {
+    if (world->down)
+        return;
+    if (mishap->kind == TW_MISHAP_SERVER_DEATH)
+        tw_again_death(world, mishap);
+    else if (mishap->kind == TW_MISHAP_SERVER_PAUSE)
+        tw_world_server_pause(world, mishap);
+    else
+        tw_world_worker_mishap(world, mishap);
+}
+
 static void happen(struct tw_world *world, const struct tw_agenda_event *event) {
     world->now_ns = event->time_ns;
-    world->hopes -= event->kind != TW_WORLD_TICK;
+    world->hopes -= brings_forward((enum tw_world_event)event->kind);
     switch ((enum tw_world_event)event->kind) {
     case TW_WORLD_LINE:
         tw_net_line(world, (struct tw_port *)(uintptr_t)event->value);
@@ -209,7 +237,16 @@ static void happen(struct tw_world *world, const struct tw_agenda_event *event) 
         tw_world_worker_computed(world, event->worker, event->value);
         break;
     case TW_WORLD_MISHAP:
-        tw_world_worker_mishap(world, &world->config.mishaps[event->value]);
+        suffer(world, &world->config.mishaps[event->value]);
+        break;
+    case TW_WORLD_SERVER_GOES_ON:
+        tw_world_server_goes_on(world, event->worker);
+        break;
+    case TW_WORLD_AGAIN:
+        tw_again_begin(world);
+        break;
+    case TW_WORLD_SAVES:
+        tw_again_due(world);
         break;
     case TW_WORLD_COMES:
         tw_world_worker_start(world, event->worker);
@@ -240,19 +277,26 @@ static void settle(struct tw_world *world) {
     }
 }
 
-static void start(struct tw_world *world) {
+void tw_world_start_workers(struct tw_world *world) {
     const struct tw_world_config *config = &world->config;
     for (uint32_t i = 0; i < world->processes; i++) {
-        double at = 0;
+        uint64_t at_ns = 0;
         for (size_t m = 0; m < config->mishap_count; m++)
             if (config->mishaps[m].kind == TW_MISHAP_ABSENCE && config->mishaps[m].rank == i)
-                at = config->mishaps[m].at;
-        tw_world_put(world, tw_world_ns(at), TW_WORLD_COMES, i, 0);
+                at_ns = tw_world_ns(config->mishaps[m].at);
+        at_ns = at_ns > world->now_ns ? at_ns : world->now_ns;
+        tw_world_put(world, at_ns, TW_WORLD_COMES, i, 0);
     }
-    for (size_t m = 0; m < config->mishap_count; m++)
-        if (config->mishaps[m].kind != TW_MISHAP_ABSENCE)
-            tw_world_put(world, tw_world_ns(config->mishaps[m].at), TW_WORLD_MISHAP,
-                         config->mishaps[m].rank, m);
+}
+
+void tw_world_put_mishaps(struct tw_world *world) {
+    const struct tw_world_config *config = &world->config;
+    for (size_t m = 0; m < config->mishap_count; m++) {
+        uint64_t at_ns = tw_world_ns(config->mishaps[m].at);
+        bool to_come = at_ns > world->now_ns || !world->events;
+        if (config->mishaps[m].kind != TW_MISHAP_ABSENCE && to_come)
+            tw_world_put(world, at_ns, TW_WORLD_MISHAP, config->mishaps[m].rank, m);
+    }
 }
 
 static void stand_still(struct tw_world *world) {
@@ -265,7 +309,7 @@ static void stand_still(struct tw_world *world) {
     tw_world_fail(world, TW_UNEXPECTED, text);
 }
 
-/* Heartbeats alone bring nobody forward, but for a client that tries to join. */
+/* Or a client that tries to join, with heartbeats alone. */
 static bool has_hope(const struct tw_world *world) {
     for (uint32_t i = 0; !world->hopes && i < world->processes; i++) {
         const struct tw_world_worker *worker = &world->worker[i];
@@ -283,7 +327,8 @@ static bool is_over(const struct tw_world *world) {
 enum tw_status tw_world_run(struct tw_world *world, struct tw_error *error) {
     const struct tw_world_program *program = &world->config.program;
     struct tw_agenda_event event;
-    start(world);
+    tw_world_start_workers(world);
+    tw_world_put_mishaps(world);
     while (!is_over(world)) {
         if (!has_hope(world) || !tw_agenda_take(&world->agenda, &event)) {
             stand_still(world);
@@ -341,6 +386,10 @@ static bool collect(const struct tw_world *world, float *out, bool average) {
         }
     }
     return true;
+}
+
+bool tw_world_is_broken(const struct tw_world *world) {
+    return world->broken;
 }
 
 enum tw_status tw_world_check_staleness(const struct tw_world *world, struct tw_error *error) {

@@ -47,19 +47,27 @@ struct tw_world_program {
     void (*event)(void *context, const struct tw_node_event *event, uint64_t now_ns);
     void (*input)(void *context, const struct tw_sequencer_event *input, uint64_t now_ns);
     void (*served)(void *context, uint32_t rank, uint64_t position, uint64_t now_ns);
+    /* The run begins again from this CHECKPOINT (position 0: from its start): all nodes are new,
+     * and the lead hears of it behind this. */
+    void (*again)(void *context, const struct tw_sequencer_snapshot *from, uint32_t generation,
+                  uint64_t now_ns);
     /* After every event; true: stop, as a signal would. */
     bool (*stops)(void *context);
 };
 
-/* What happens to a worker, at a time; to one that is not there, nothing. */
+/* What happens to a worker, or a server, at a time; to one that is not there, nothing. */
 enum tw_mishap_kind {
     TW_MISHAP_DEATH, /* its process dies; another takes its rank `seconds` later; INFINITY: none */
     TW_MISHAP_PAUSE, /* it stands still for `seconds` */
     TW_MISHAP_ABSENCE, /* it comes at this time, not at the start */
+    /* A server's process dies, and the run with it; `seconds` later all processes are started
+     * anew, and go on from the last checkpoint. INFINITY: the run fails */
+    TW_MISHAP_SERVER_DEATH,
+    TW_MISHAP_SERVER_PAUSE, /* it stands still for `seconds`; what is sent to it waits */
 };
 struct tw_mishap {
     enum tw_mishap_kind kind;
-    uint32_t rank;
+    uint32_t rank; /* of a server: its index */
     double at, seconds;
 };
 
@@ -77,8 +85,11 @@ struct tw_world_config {
     double stands_for; /* bytes on the network for each of a tensor; 0: one, as it is */
     const struct tw_mishap *mishaps; /* [mishap_count] */
     size_t mishap_count;
-    double loss_seconds;  /* a worker that is gone for so long is lost; INFINITY: never */
-    bool loss_fails;      /* then the run ends; else the worker is evicted */
+    double loss_seconds; /* a worker that is gone for so long is lost; INFINITY: never */
+    bool loss_fails;     /* then the run ends; else the worker is evicted */
+    /* Between two checkpoints, besides those of node.sequencer.checkpoint_every; 0: none. There are
+     * some only where a server dies and the run is begun again. */
+    double checkpoint_seconds;
     uint64_t seed;        /* of handshakes and back-offs */
     bool measures;        /* workers tell the lead what they measure of their steps */
     uint32_t local_steps; /* delays that computing a push takes; 0: one */
@@ -87,8 +98,8 @@ struct tw_world_config {
 
 struct tw_world;
 
-/* TW_NO_MEMORY; TW_LIMIT: too many chunks; TW_USAGE: a mishap of a rank that there is not, at a
- * negative time, or all of them die for good. *out is the caller's. */
+/* TW_NO_MEMORY; TW_LIMIT: too many chunks; TW_USAGE: a mishap of a rank or server that there is
+ * not, at a negative time, or all workers die for good. *out is the caller's. */
 enum tw_status tw_world_new(struct tw_world **out, const struct tw_world_config *config,
                             struct tw_error *error);
 
@@ -97,9 +108,9 @@ void tw_world_free(struct tw_world *world);
 
 /* To the end of the run; then all shards have done what the log says. The status is the run's:
  * TW_OK, TW_INTERRUPTED, TW_NOT_FINITE as FINISHED has it; TW_CLOSED: a worker is lost, and
- * loss_fails; what the program said; TW_LIMIT: virtual time has come to its end;
- * TW_UNEXPECTED: nothing can ever happen again, and the run is not over (it waits for somebody who
- * never comes); TW_NO_MEMORY. */
+ * loss_fails, or a server is, for good; what the program said; TW_LIMIT: virtual time has come to
+ * its end; TW_UNEXPECTED: nothing can ever happen again, and the run is not over (it waits for
+ * somebody who never comes); TW_NO_MEMORY. */
 enum tw_status tw_world_run(struct tw_world *world, struct tw_error *error);
 
 /* Virtual time since the start. */
@@ -109,6 +120,9 @@ uint64_t tw_world_now_ns(const struct tw_world *world);
 uint64_t tw_world_events(const struct tw_world *world);
 
 const struct tw_node *tw_world_lead(const struct tw_world *world);
+
+/* Whether a server is gone, and its part of the weights with it. */
+bool tw_world_is_broken(const struct tw_world *world);
 
 /* Of each chunk, where they are applied as they come: as tw_shard_check_staleness(). */
 enum tw_status tw_world_check_staleness(const struct tw_world *world, struct tw_error *error);

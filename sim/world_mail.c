@@ -125,6 +125,9 @@ void tw_mail_fini(struct tw_world *world) {
         free(block);
     }
     free(world->grown);
+    world->grown = NULL;
+    world->free_mail = world->now.first = NULL;
+    world->letters = 0;
 }
 
 enum tw_status tw_mail_decode(struct tw_world *world, const struct tw_mail *mail,

@@ -11,6 +11,7 @@
  */
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "sim/world_state.h"
 
@@ -196,6 +197,27 @@ enum tw_status tw_net_init(struct tw_world *world, struct tw_error *error) {
     return good ? TW_OK
                 : tw_error_set(error, TW_NO_MEMORY, "no memory for the network of %u workers",
                                world->workers);
+}
+
+static void clear_port(struct tw_port *port) {
+    tw_line_init(&port->line, port->line.at_work.heap, port->line.at_work.room);
+    port->wakes_ns = UINT64_MAX;
+}
+
+void tw_net_clear(struct tw_world *world) {
+    uint32_t servers = world->servers;
+    size_t wires = (size_t)world->processes * (servers + 1);
+    if (!world->flow)
+        return;
+    memset(world->flow, 0, (2 * wires + (size_t)servers * servers) * sizeof(*world->flow));
+    for (uint32_t i = 0; i < world->processes; i++) {
+        clear_port(&world->worker[i].out);
+        clear_port(&world->worker[i].in);
+    }
+    for (uint32_t s = 0; s < servers; s++) {
+        clear_port(&world->server[s].out);
+        clear_port(&world->server[s].in);
+    }
 }
 
 void tw_net_fini(struct tw_world *world) {

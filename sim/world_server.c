@@ -19,8 +19,7 @@ static enum tw_status no_memory(const struct tw_world *world, struct tw_error *e
                         world->workers);
 }
 
-static enum tw_status make_server(struct tw_world *world, uint32_t index, struct tw_error *error) {
-    struct tw_world_server *server = &world->server[index];
+static struct tw_node_config config_of(const struct tw_world *world, uint32_t index) {
     struct tw_node_config config = world->config.node;
     const struct tw_memory_plan *plan = &world->config.plans[index];
     config.shard.index = index;
@@ -28,18 +27,33 @@ static enum tw_status make_server(struct tw_world *world, uint32_t index, struct
     config.shard.spares = plan->spares;
     config.shard.pool = plan->pool;
     config.sequencer.admission = plan->admission;
+    return config;
+}
+
+void tw_world_init_server(struct tw_world *world, uint32_t index, bool again) {
+    struct tw_world_server *server = &world->server[index];
+    struct tw_node_config config = config_of(world, index);
+    uintptr_t start = (uintptr_t)server->memory, aligned = (start + 63) & ~(uintptr_t)63;
+    unsigned char *memory = (unsigned char *)server->memory + (aligned - start);
+    config.resumes = again && index == 0;
+    if (again)
+        memset(memory, 0, tw_node_bytes(&config));
+    server->node = tw_node_init(memory, &config);
+}
+
+static enum tw_status make_server(struct tw_world *world, uint32_t index, struct tw_error *error) {
+    struct tw_world_server *server = &world->server[index];
+    struct tw_node_config config = config_of(world, index);
     size_t bytes = tw_node_bytes(&config);
     if (!bytes)
         return tw_error_set(error, TW_LIMIT, "%u workers are more than this machine can address",
                             world->workers);
-    void *start = calloc(1, bytes + 63);
-    server->memory = start;
+    server->memory = calloc(1, bytes + 63);
     server->wire_of = calloc(config.connections, sizeof(*server->wire_of));
     server->inbox = index ? calloc(1, sizeof(*server->inbox)) : NULL;
-    if (!start || !server->wire_of || (index && !server->inbox))
+    if (!server->memory || !server->wire_of || (index && !server->inbox))
         return no_memory(world, error);
-    uintptr_t aligned = ((uintptr_t)start + 63) & ~(uintptr_t)63;
-    server->node = tw_node_init((unsigned char *)start + (aligned - (uintptr_t)start), &config);
+    tw_world_init_server(world, index, false);
     if (world->config.service) /* random numbers of their own, behind those of the workers */
         tw_delay_begin(world->config.service, TW_WORKERS_MAX + index, &server->service);
     return TW_OK;
@@ -86,6 +100,10 @@ static enum tw_status hear_letter(struct tw_world *world, const struct tw_mail *
 
 void tw_world_server_letter(struct tw_world *world, struct tw_mail *mail) {
     struct tw_error error;
+    if (world->server[mail->to].stands_still) {
+        tw_mail_add(&world->server[mail->to].not_heard, mail);
+        return;
+    }
     world->letters--;
     if (tw_mail_decode(world, mail, &error) != TW_OK)
         tw_world_fail(world, TW_INTERNAL, error.text);
@@ -99,6 +117,7 @@ void tw_world_server_letter(struct tw_world *world, struct tw_mail *mail) {
 /* When it has been gone for too long. */
 static void on_left(struct tw_world *world, uint32_t rank) {
     uint64_t absence = ++world->worker[rank].absences;
+    world->worker[rank].lead_still_ns = world->server[0].still_ns;
     if (isfinite(world->config.loss_seconds) && (world->started || world->config.loss_fails))
         tw_world_put(world, world->now_ns + tw_world_ns(world->config.loss_seconds), TW_WORLD_LOST,
                      rank, absence);
@@ -108,6 +127,9 @@ static void on_left(struct tw_world *world, uint32_t rank) {
 static void on_started(struct tw_world *world) {
     const struct tw_sequencer *sequencer = tw_node_sequencer(world->server[0].node);
     world->started = true;
+    if (world->saves && world->config.checkpoint_seconds > 0)
+        tw_world_put(world, world->now_ns + tw_world_ns(world->config.checkpoint_seconds),
+                     TW_WORLD_SAVES, 0, 0);
     for (uint32_t rank = 0; rank < world->workers && !world->config.loss_fails; rank++)
         if (!tw_sequencer_standing(sequencer, rank).here)
             on_left(world, rank);
@@ -186,12 +208,15 @@ static void carry_out(struct tw_world *world, uint32_t index, struct tw_node_eff
         say_vote(world, index, &effect->vote);
         break;
     case TW_NODE_TO_SHARDS:
+        if (effect->order.kind == TW_ORDER_RECORD &&
+            effect->order.record.kind == TW_RECORD_CHECKPOINT)
+            tw_again_checkpoint(world);
         if (effect->order.kind == TW_ORDER_RECORD && program->record)
             program->record(program->context, &effect->order.record, world->now_ns);
         say_order(world, &effect->order);
         break;
     case TW_NODE_SAVE:
-        tw_node_saved(server->node);
+        tw_again_save(world, index, effect->save.chunk);
         break;
     case TW_NODE_INPUT:
         if (program->input)
@@ -211,7 +236,7 @@ void tw_world_server_drain(struct tw_world *world, uint32_t index) {
 
 bool tw_world_server_work(struct tw_world *world, uint32_t index) {
     struct tw_world_server *server = &world->server[index];
-    if (!server->busy)
+    if (!server->busy || server->stands_still)
         return false;
     enum tw_shard_work work = tw_node_work(server->node);
     server->busy = work != TW_SHARD_IDLE && work != TW_SHARD_BLOCKED;
@@ -240,8 +265,15 @@ static void fail_for(struct tw_world *world, uint32_t rank) {
 }
 
 void tw_world_server_lost(struct tw_world *world, uint32_t rank, uint64_t absence) {
-    if (world->worker[rank].absences != absence || world->finished)
+    struct tw_world_worker *worker = &world->worker[rank];
+    uint64_t still_ns = world->server[0].still_ns - worker->lead_still_ns;
+    if (worker->absences != absence || world->finished)
         return;
+    if (still_ns) { /* a lead that stands still blames nobody for that time */
+        worker->lead_still_ns = world->server[0].still_ns;
+        tw_world_put(world, world->now_ns + still_ns, TW_WORLD_LOST, rank, absence);
+        return;
+    }
     if (world->config.loss_fails) {
         fail_for(world, rank);
         return;
@@ -350,6 +382,7 @@ static void receive(struct tw_world *world, struct tw_mail *mail) {
         return;
     }
     server->serving = mail;
+    server->serving_still_ns = server->still_ns;
     uint64_t takes_ns = tw_world_ns(tw_delay_next(world->config.service, &server->service));
     tw_world_put(world, world->now_ns + takes_ns, TW_WORLD_SERVED, mail->to, 0);
 }
@@ -358,7 +391,9 @@ static void receive(struct tw_world *world, struct tw_mail *mail) {
 void tw_world_server_mail(struct tw_world *world, struct tw_mail *mail) {
     struct tw_world_server *server = &world->server[mail->to];
     bool bulk = mail->wire % (world->servers + 1) != 0;
-    if (server->serving && bulk)
+    if (server->stands_still)
+        tw_mail_add(&server->not_heard, mail);
+    else if (server->serving && bulk)
         tw_mail_add(&server->waiting, mail);
     else
         receive(world, mail);
@@ -367,6 +402,12 @@ void tw_world_server_mail(struct tw_world *world, struct tw_mail *mail) {
 void tw_world_server_served(struct tw_world *world, uint32_t index) {
     struct tw_world_server *server = &world->server[index];
     struct tw_mail *mail = server->serving;
+    uint64_t still_ns = server->still_ns - server->serving_still_ns;
+    if (still_ns) { /* it was not busy with it meanwhile */
+        server->serving_still_ns = server->still_ns;
+        tw_world_put(world, world->now_ns + still_ns, TW_WORLD_SERVED, index, 0);
+        return;
+    }
     server->serving = NULL;
     if (mail->life == world->wire[mail->wire].life)
         take_in(world, mail);
@@ -374,4 +415,23 @@ void tw_world_server_served(struct tw_world *world, uint32_t index) {
         tw_mail_free(world, mail);
     while (!server->serving && server->waiting.first)
         receive(world, tw_mail_take(&server->waiting));
+}
+
+/* ---- standing still ---- */
+
+void tw_world_server_pause(struct tw_world *world, const struct tw_mishap *mishap) {
+    struct tw_world_server *server = &world->server[mishap->rank];
+    uint64_t still_ns = tw_world_ns(mishap->seconds);
+    if (server->stands_still)
+        return;
+    server->stands_still = true;
+    server->still_ns += still_ns;
+    tw_world_put(world, world->now_ns + still_ns, TW_WORLD_SERVER_GOES_ON, mishap->rank, 0);
+}
+
+void tw_world_server_goes_on(struct tw_world *world, uint32_t index) {
+    struct tw_world_server *server = &world->server[index];
+    server->stands_still = false;
+    server->busy = true;
+    tw_mail_prepend(&world->now, &server->not_heard);
 }

@@ -5,6 +5,7 @@
  *   world_net.c      how long it takes
  *   world_worker.c   clients, and what happens to their processes
  *   world_server.c   nodes: what they hear, what they say, to each other, too
+ *   world_again.c    servers that die, and what the run begins again from
  */
 #ifndef TW_SIM_WORLD_STATE_H
 #define TW_SIM_WORLD_STATE_H
@@ -29,7 +30,10 @@ enum tw_world_event {
     TW_WORLD_COMES,     /* worker: its process starts */
     TW_WORLD_GOES_ON,   /* worker: it stood still; value: its count of computations, then */
     TW_WORLD_LOST, /* worker: gone for long enough, unless it has come back; value: its absence */
-    TW_WORLD_TICK, /* worker */
+    TW_WORLD_SERVER_GOES_ON, /* worker: its index */
+    TW_WORLD_AGAIN,          /* all processes are started anew */
+    TW_WORLD_SAVES,          /* a checkpoint is due */
+    TW_WORLD_TICK,           /* worker */
 };
 
 enum tw_mail_kind {
@@ -105,6 +109,7 @@ struct tw_world_worker {
     uint64_t left_ns;              /* of its computation, then */
     struct tw_mail_list not_heard; /* what came while it stood still */
     uint64_t absences;             /* times that the lead has lost it, or heard of it again */
+    uint64_t lead_still_ns;        /* still_ns of the lead when the last absence began */
 };
 
 struct tw_world_server {
@@ -115,8 +120,19 @@ struct tw_world_server {
     uint32_t *wire_of;            /* [connections] */
     struct tw_order_inbox *inbox; /* what the lead says; NULL in the lead */
     struct tw_delay_state service;
-    struct tw_mail *serving; /* the End that it is busy with; NULL: nothing */
+    struct tw_mail *serving;   /* the End that it is busy with; NULL: nothing */
+    uint64_t serving_still_ns; /* still_ns when that began */
     struct tw_mail_list waiting;
+    bool stands_still;
+    uint64_t still_ns;             /* of all its pauses that have begun */
+    struct tw_mail_list not_heard; /* what came while it stood still */
+};
+
+/* A checkpoint: the arrays of all chunks, in their order. */
+struct tw_world_save {
+    struct tw_sequencer_snapshot snapshot; /* position 0: there is none */
+    float *block;
+    uint32_t left; /* chunks that are not saved yet */
 };
 
 struct tw_world {
@@ -134,6 +150,10 @@ struct tw_world {
     uint64_t now_ns, events, letters; /* letters: on their way */
     uint64_t hopes;                   /* of what is on the agenda, all but TICKs */
     bool started, finished;
+    bool saves, down, broken; /* checkpoints are kept; all processes are dead; for good */
+    uint32_t generation;
+    struct tw_world_save saved, draft; /* the last whole one, and one that becomes one */
+    size_t *save_first;                /* [chunks] where a chunk begins in their blocks */
     enum tw_status finished_status;
     struct tw_error lost; /* whom the run was stopped for */
     struct tw_error failed;
@@ -148,6 +168,10 @@ struct tw_world {
 
 /* world.c */
 uint64_t tw_world_ns(double seconds);
+/* All processes start, now or when they come. */
+void tw_world_start_workers(struct tw_world *world);
+/* Their mishaps that are still to come. */
+void tw_world_put_mishaps(struct tw_world *world);
 void tw_world_put(struct tw_world *world, uint64_t time_ns, enum tw_world_event kind,
                   uint32_t worker, uint64_t value);
 /* The run is over with this; a first failure stays. */
@@ -183,6 +207,8 @@ void tw_mail_fini(struct tw_world *world);
 /* TW_NO_MEMORY. */
 enum tw_status tw_net_init(struct tw_world *world, struct tw_error *error);
 void tw_net_fini(struct tw_world *world);
+/* Nothing is on its way any more. */
+void tw_net_clear(struct tw_world *world);
 /* On its way; then it comes to tw_mail_deliver(). */
 void tw_net_post(struct tw_world *world, struct tw_mail *mail);
 /* Nothing of this wire's worker is leaving: its next frame may follow. */
@@ -201,8 +227,25 @@ void tw_world_worker_tick(struct tw_world *world, uint32_t index);
 void tw_world_worker_mishap(struct tw_world *world, const struct tw_mishap *mishap);
 void tw_world_worker_goes_on(struct tw_world *world, uint32_t index, uint64_t pause);
 
+/* world_again.c */
+/* Whether a server dies and the run is begun again: else nothing is saved. */
+bool tw_again_is_wanted(const struct tw_world_config *config);
+/* TW_NO_MEMORY. */
+enum tw_status tw_again_init(struct tw_world *world, struct tw_error *error);
+void tw_again_fini(struct tw_world *world);
+/* A CHECKPOINT is in the log; this chunk is to be saved; one is due. */
+void tw_again_checkpoint(struct tw_world *world);
+void tw_again_save(struct tw_world *world, uint32_t server, uint32_t chunk);
+void tw_again_due(struct tw_world *world);
+void tw_again_death(struct tw_world *world, const struct tw_mishap *mishap);
+void tw_again_begin(struct tw_world *world);
+
 /* world_server.c */
 enum tw_status tw_world_make_servers(struct tw_world *world, struct tw_error *error);
+/* In memory that was handed over before: as at the start, or to begin the run again. */
+void tw_world_init_server(struct tw_world *world, uint32_t server, bool again);
+void tw_world_server_pause(struct tw_world *world, const struct tw_mishap *mishap);
+void tw_world_server_goes_on(struct tw_world *world, uint32_t server);
 void tw_world_server_mail(struct tw_world *world, struct tw_mail *mail);
 void tw_world_server_letter(struct tw_world *world, struct tw_mail *mail);
 enum tw_status tw_world_server_hear(struct tw_world *world, const struct tw_mail *mail,

@@ -125,6 +125,62 @@ class WhatItLeaves(Simulator):
         self.assertNotIn("or clip the gradient", simulated["error"])
 
 
+class Servers(Simulator):
+    def assert_made_again(self, run, simulated, rollbacks):
+        """By a replay, which compares hashes of all generations, and from the lead's inputs."""
+        self.assert_replays(run, simulated)
+        self.assertEqual(len(self.records(run, "ROLLBACK")), rollbacks)
+        code, out, err = self.talweg("sim", "--from", run, "--json")
+        self.assertEqual(code, 0, err)
+        explained = json.loads(out)
+        self.assertEqual(explained["records"], len(self.records(run)))
+        self.assertEqual((explained["unwritten"], explained["unexplained"]), (0, 0))
+        self.assertAlmostEqual(explained["delay"]["mean"]["value"], 1, delta=.1)
+
+    def test_sync_has_the_same_bits_after_its_servers_died(self):
+        plain, _ = self.sim("--out", "plain")
+        hit, err = self.sim("--out", "hit", "--servers", "2", "--fail-server", "0@20.5+10",
+                            "--fail-server", "1@46.5+3", "--set", "checkpoint.every=5", "--set",
+                            "trace.hash_every=1", "--net", "1ms,100Mbit")
+        for key in RESULTS:
+            self.assertEqual(hit[key], plain[key], key)
+        self.assertIn("(generation 1)", err)
+        self.assertIn("going on from the checkpoint after update", err)
+        self.assertGreater(hit["seconds"], plain["seconds"] + 13)
+        rows, others = self.metrics("hit"), self.metrics("plain")
+        self.assertEqual([row["epoch"] for row in rows], [1, 2, 3])
+        self.assertEqual([row["test_loss"] for row in rows], [row["test_loss"] for row in others])
+        self.assert_made_again("hit", hit, 2)
+        for name in "trace-g0.log", "trace-g1.log", "trace.log":
+            self.assertTrue(os.path.exists(self.path("hit", name)))
+
+    def test_other_modes_are_replayed(self):
+        for mode in "async", "ssp:1", "k-batch-async:2":
+            with self.subTest(mode=mode):
+                hit, _ = self.sim("--out", mode, "--mode", mode, "--workers", "3", "--fail-server",
+                                  "0@5+1", "--fail", "1@3", "--set", "checkpoint.every=4",
+                                  "--set", "trace.hash_every=1")
+                self.assert_made_again(mode, hit, 1)
+
+    def test_checkpoints_by_virtual_time(self):
+        hit, err = self.sim("--out", "out", "--set", "checkpoint.seconds=7", "--delay", "constant",
+                            "--fail-server", "0@20.5+10")
+        self.assertIn("after update 15 ", err)
+        self.assertAlmostEqual(hit["seconds"], 45 + 5.5 + 10, delta=.1)
+
+    def test_a_server_that_dies_for_good_ends_the_run(self):
+        hit, _ = self.sim("--out", "out", "--fail-server", "0@20.5", code=1)
+        self.assertIn("server 0 was killed before the run was done", hit["error"])
+        self.assertIsNone(hit["model"])
+        self.assertFalse(os.path.exists(self.path("out", "model.safetensors")))
+
+    def test_a_server_that_stands_still(self):
+        plain, _ = self.sim("--dry", "--delay", "constant")
+        hit, _ = self.sim("--dry", "--delay", "constant", "--pause-server", "0@20.5+4")
+        self.assertAlmostEqual(hit["seconds"], plain["seconds"] + 3.5, places=6)
+        self.assertEqual(hit["model_sha256"], plain["model_sha256"])
+
+
 class Replicas(Simulator):
     def test_means_and_their_errors(self):
         code, out, err = self.talweg("sim", "job.yaml", "--json", "--mode", "async", "--workers",
@@ -176,6 +232,11 @@ class Refused(Simulator):
             (("--fail", "0@3", "--fail", "1@3"), "nobody would be left"),
             (("--pause", "1@3"), "RANK@TIME+SECONDS"),
             (("--late", "1@3+4"), "RANK@TIME"),
+            (("--fail-server", "1@3"), "no server 1: the last of 1 is 0"),
+            (("--fail-server", "0"), "SERVER@TIME"),
+            (("--fail-server", "0@-3+1"), "begins at 0"),
+            (("--pause-server", "0@3"), "SERVER@TIME+SECONDS"),
+            (("--pause-server", "0@3+-1"), "begins at 0"),
             (("--replicas", "0"), "from 1"),
             (("--replicas", "2", "--delay", "pareto:shape=1"), "has no mean"),
             (("--delay-seed", "18446744073709551616"), "2^64 - 1"),

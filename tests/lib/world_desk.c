@@ -66,6 +66,13 @@ static void on_event(void *context, const struct tw_node_event *event, uint64_t 
     desk->evictions += event->kind == TW_EVENT_EVICTED;
 }
 
+static void again(void *context, const struct tw_sequencer_snapshot *from, uint32_t generation,
+                  uint64_t now_ns) {
+    struct world_desk *desk = context;
+    assert_int_equal(generation, ++desk->rollbacks);
+    assert_true(from->version <= desk->updates);
+}
+
 static struct tw_delay law(const char *line, uint64_t seed) {
     struct tw_delay delay;
     struct tw_error error;
@@ -95,6 +102,7 @@ static void set_node(struct world_desk *desk, const struct tw_tensor_list *list,
                       .shards = desk->servers,
                       .tensors = 1,
                       .end_updates = desk->updates,
+                      .checkpoint_every = desk->checkpoint_every,
                       .seed = desk->delay_seed},
         .shard = {.layout = layout, .slots = desk->workers, .seed = desk->seed},
         .servers = desk->servers,
@@ -127,7 +135,7 @@ static void conclude(struct world_desk *desk, const struct tw_layout *layout) {
 static void fill(struct world_desk *desk) {
     desk->workers = desk->workers ? desk->workers : 1;
     desk->servers = desk->servers ? desk->servers : 1;
-    desk->log = desk->data = desk->evictions = 0;
+    desk->log = desk->data = desk->evictions = desk->rollbacks = 0;
 }
 
 enum tw_status world_desk_run(struct world_desk *desk) {
@@ -158,9 +166,13 @@ enum tw_status world_desk_run(struct world_desk *desk) {
     config.mishap_count = desk->mishap_count;
     config.loss_seconds = desk->loss_seconds > 0 ? desk->loss_seconds : (double)INFINITY;
     config.loss_fails = desk->loss_fails;
+    config.checkpoint_seconds = desk->checkpoint_seconds;
     config.seed = desk->seed;
-    config.program = (struct tw_world_program){
-        .context = desk, .gradient = gradient, .record = on_record, .event = on_event};
+    config.program = (struct tw_world_program){.context = desk,
+                                               .gradient = gradient,
+                                               .record = on_record,
+                                               .event = on_event,
+                                               .again = again};
     desk->error = (struct tw_error){.status = TW_OK};
     desk->status = tw_world_new(&desk->world, &config, &desk->error);
     if (desk->status == TW_OK) {

@@ -30,6 +30,8 @@ struct world_desk {
     size_t mishap_count;
     double loss_seconds; /* 0: never */
     bool loss_fails;
+    uint64_t checkpoint_every; /* updates */
+    double checkpoint_seconds;
     void (*on_record)(struct world_desk *desk, const struct tw_record *record, uint64_t now_ns);
     void (*on_version)(struct world_desk *desk, uint64_t version);   /* after each update */
     void (*on_gradient)(struct world_desk *desk, const float *read); /* before each is computed */
@@ -39,7 +41,7 @@ struct world_desk {
     struct tw_error error;
     enum tw_status status;
     double seconds;
-    uint64_t version, events, evictions;
+    uint64_t version, events, evictions, rollbacks;
     struct tw_staleness sums;
     float x[64];            /* the first weights, at the end */
     uint64_t log;           /* hash of all records, in order */

@@ -325,6 +325,131 @@ static void servers_have_their_speeds_from_the_first_on(void **state) {
     assert_near(seconds_of(desk), 10 * 2.8);
 }
 
+/* ---- servers ---- */
+
+/* The third round is under way, and over when the server goes on, at 12 s. */
+static void a_server_that_stands_still_holds_everybody_up(void **state) {
+    static const struct tw_mishap lead = {TW_MISHAP_SERVER_PAUSE, 0, 5, 7},
+                                  other = {TW_MISHAP_SERVER_PAUSE, 1, 5, 7};
+    assert_near(seconds_of(hit_by(&lead, 1, 0)), 12 + 14);
+    struct world_desk desk = hit_by(&other, 1, 0);
+    desk.servers = 2;
+    desk.elements = 40000;
+    desk.noise = 0;
+    assert_near(seconds_of(desk), 12 + 14);
+}
+
+static void it_does_not_serve_meanwhile(void **state) {
+    static const struct tw_mishap pause = {TW_MISHAP_SERVER_PAUSE, 0, 2.05, 1};
+    struct world_desk desk = hit_by(&pause, 1, 0);
+    desk.service = "constant mean=.1";
+    assert_near(seconds_of(desk), 10 * 2.4 + 1);
+}
+
+/* Its clients give it up and come back; nothing is lost by that, nobody is evicted for a time when
+ * nobody listened. */
+static void a_lead_may_stand_still_for_longer_than_clients_wait(void **state) {
+    static const struct tw_mishap pause = {TW_MISHAP_SERVER_PAUSE, 0, 5, 100};
+    struct world_desk plain = a_round(), desk = hit_by(&pause, 1, 9);
+    plain.elements = desk.elements = 20000;
+    plain.noise = desk.noise = 0;
+    run(&plain);
+    run(&desk);
+    assert_memory_equal(plain.x, desk.x, sizeof plain.x);
+    assert_int_equal(desk.evictions, 0);
+    assert_true(desk.seconds >= 105 + 14);
+}
+
+/* One who died while it stood still: the 9 s of its absence begin when the lead hears of it. */
+static void a_lead_that_stands_still_hears_of_a_death_when_it_goes_on(void **state) {
+    static const struct tw_mishap mishaps[] = {{TW_MISHAP_SERVER_PAUSE, 0, 5, 7},
+                                               {TW_MISHAP_DEATH, 2, 5.5, INFINITY}};
+    struct world_desk desk = hit_by(mishaps, 2, 9);
+    run(&desk);
+    assert_int_equal(desk.evictions, 1);
+    assert_near(desk.seconds, 12 + 9 + 14);
+}
+
+/* One who died just before: 1 s of its absence passed, 8 are left. */
+static void a_lead_does_not_count_the_time_when_it_stood_still(void **state) {
+    static const struct tw_mishap mishaps[] = {{TW_MISHAP_DEATH, 2, 4.5, INFINITY},
+                                               {TW_MISHAP_SERVER_PAUSE, 0, 5.5, 20}};
+    struct world_desk desk = hit_by(mishaps, 2, 9);
+    run(&desk);
+    assert_int_equal(desk.evictions, 1);
+    assert_near(desk.seconds, 4.5 + 9 + 20 + 14);
+}
+
+/* Four rounds are over at 8 s, and the third is saved: at 14 s it goes on behind that. */
+static void a_server_that_dies_takes_the_run_back_to_its_checkpoint(void **state) {
+    for (uint32_t index = 0; index < 2; index++) {
+        struct tw_mishap death = {TW_MISHAP_SERVER_DEATH, index, 9, 5};
+        struct world_desk plain = a_round(), desk = hit_by(&death, 1, 0);
+        plain.elements = desk.elements = 40000;
+        plain.noise = desk.noise = 0;
+        plain.optimizer = desk.optimizer = "adam lr=.1"; /* whose state is saved, too */
+        plain.servers = desk.servers = 2;
+        desk.checkpoint_every = 3;
+        run(&plain);
+        run(&desk);
+        assert_int_equal(desk.rollbacks, 1);
+        assert_near(desk.seconds, 14 + 14);
+        assert_memory_equal(plain.x, desk.x, sizeof plain.x);
+    }
+}
+
+static void without_a_checkpoint_it_begins_at_the_start(void **state) {
+    static const struct tw_mishap mishaps[] = {{TW_MISHAP_SERVER_DEATH, 0, 9, 5},
+                                               {TW_MISHAP_SERVER_DEATH, 0, 17, 1}};
+    struct world_desk plain = a_round(), desk = hit_by(mishaps, 2, 0);
+    run(&plain);
+    run(&desk);
+    assert_int_equal(desk.rollbacks, 2);
+    assert_near(desk.seconds, 18 + 20);
+    assert_memory_equal(plain.x, desk.x, sizeof plain.x);
+}
+
+/* Wanted at 3 and 6 s, taken with the commits at 4 and 8: six rounds are left. */
+static void checkpoints_by_time_come_with_the_next_update(void **state) {
+    static const struct tw_mishap death = {TW_MISHAP_SERVER_DEATH, 0, 9, 5};
+    struct world_desk desk = hit_by(&death, 1, 0);
+    desk.checkpoint_seconds = 3;
+    assert_near(seconds_of(desk), 14 + 12);
+}
+
+/* On whatever is on its way, in every mode. The long pause falls on processes that are dead. */
+static void every_mode_goes_on_after_its_servers_died(void **state) {
+    static const struct tw_mishap mishaps[] = {
+        {TW_MISHAP_DEATH, 1, 2.1, INFINITY},    {TW_MISHAP_SERVER_DEATH, 1, 3.3, 2.5},
+        {TW_MISHAP_SERVER_PAUSE, 0, 4, 5000},   {TW_MISHAP_PAUSE, 0, 6.5, 1},
+        {TW_MISHAP_SERVER_PAUSE, 1, 7.1, 1.25}, {TW_MISHAP_SERVER_DEATH, 0, 9.7, 0}};
+    for (int m = 0; m < MODES; m++) {
+        struct world_desk desk = a_desk(modes[m]);
+        desk.servers = 2;
+        desk.elements = 20000;
+        desk.noise = 0;
+        desk.updates = 60;
+        desk.latency = .01;
+        desk.bandwidth = 1e6;
+        desk.service = "exponential mean=.02";
+        desk.checkpoint_every = 2;
+        desk.mishaps = mishaps;
+        desk.mishap_count = 6;
+        twice_the_same(&desk);
+        assert_int_equal(desk.rollbacks, 2);
+        assert_true(desk.seconds < 5000);
+    }
+}
+
+static void a_server_that_dies_for_good_ends_the_run(void **state) {
+    static const struct tw_mishap death = {TW_MISHAP_SERVER_DEATH, 0, 5, INFINITY};
+    struct world_desk desk = hit_by(&death, 1, 0);
+    assert_int_equal(world_desk_run(&desk), TW_CLOSED);
+    assert_non_null(strstr(desk.error.text, "server 0 was killed before the run was done, after "
+                                            "update 2"));
+    assert_near(desk.seconds, 5);
+}
+
 /* ---- what cannot be ---- */
 
 static void a_run_that_can_never_end_says_so(void **state) {
@@ -340,6 +465,9 @@ static void wrong_mishaps_are_refused(void **state) {
         const char *says;
     } cases[] = {
         {{{TW_MISHAP_DEATH, 2, 1, 1}}, "no worker 2"},
+        {{{TW_MISHAP_SERVER_DEATH, 1, 1, 1}}, "no server 1: the last of 1 is 0"},
+        {{{TW_MISHAP_SERVER_PAUSE, 3, 1, 1}}, "no server 3"},
+        {{{TW_MISHAP_SERVER_DEATH, 0, -1, 1}}, "begins at 0"},
         {{{TW_MISHAP_PAUSE, 0, -1, 1}}, "begins at 0"},
         {{{TW_MISHAP_PAUSE, 0, 1, -1}}, "begins at 0"},
         {{{TW_MISHAP_PAUSE, 0, NAN, 1}}, "begins at 0"},
@@ -377,6 +505,16 @@ int main(void) {
         cmocka_unit_test(what_happens_to_one_that_is_not_there_happens_to_nobody),
         cmocka_unit_test(one_worker_may_die_several_times),
         cmocka_unit_test(servers_have_their_speeds_from_the_first_on),
+        cmocka_unit_test(a_server_that_stands_still_holds_everybody_up),
+        cmocka_unit_test(it_does_not_serve_meanwhile),
+        cmocka_unit_test(a_lead_may_stand_still_for_longer_than_clients_wait),
+        cmocka_unit_test(a_lead_that_stands_still_hears_of_a_death_when_it_goes_on),
+        cmocka_unit_test(a_lead_does_not_count_the_time_when_it_stood_still),
+        cmocka_unit_test(a_server_that_dies_takes_the_run_back_to_its_checkpoint),
+        cmocka_unit_test(without_a_checkpoint_it_begins_at_the_start),
+        cmocka_unit_test(checkpoints_by_time_come_with_the_next_update),
+        cmocka_unit_test(every_mode_goes_on_after_its_servers_died),
+        cmocka_unit_test(a_server_that_dies_for_good_ends_the_run),
         cmocka_unit_test(a_run_that_can_never_end_says_so),
         cmocka_unit_test(wrong_mishaps_are_refused),
     };
