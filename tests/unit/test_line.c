@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <stdlib.h>
 
 #include "common/base/rng.h"
 #include "sim/line.h"
@@ -128,5 +129,6 @@ int main(void) {
         cmocka_unit_test(what_takes_nothing_is_done_at_once),
         cmocka_unit_test(it_works_all_the_time_and_no_faster),
     };
+    cmocka_set_test_filter(getenv("TALWEG_TEST"));
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
