@@ -46,8 +46,8 @@ void tw_connection_fini_reading(struct tw_connection *connection) {
 
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buffer) {
     struct tw_connection *connection = handle->data;
-    void *at = connection->decoder.stage; /* finishing: what comes is thrown away */
-    size_t room = sizeof connection->decoder.stage;
+    void *at = connection->host.arena->stage; /* finishing: what comes is thrown away */
+    size_t room = sizeof connection->host.arena->stage;
     if (connection->state == TW_CONNECTION_OPEN) {
         tw_decoder_want(&connection->decoder, &at, &room);
     }

@@ -351,14 +351,16 @@ struct tw_decoder_sink {
                                struct tw_error *error);
 };
 
-/* Memory for unpacking small fields: one per thread is enough, since nothing in
- * it lives longer than a callback. */
+#define TW_STAGE_BYTES (16u << 10)
+
+/* Memory for what comes, and for unpacking small fields: one per thread is enough, since nothing
+ * in it lives longer than a read and its callbacks. So a thousand connections that bring little
+ * read into the same few pages, which stay in the caches. */
 struct tw_unpack_arena {
     size_t used;
     _Alignas(16) unsigned char bytes[TW_UNPACK_BUDGET];
+    unsigned char stage[TW_STAGE_BYTES];
 };
-
-#define TW_STAGE_BYTES (16u << 10)
 
 /* Private to frame_scan.c: how far the top-level fields of a frame are known. */
 struct tw_scan {
@@ -375,8 +377,9 @@ struct tw_scan {
 };
 
 /* One direction of one connection. Happy path: length, small fields and the key
- * of `data` go through `stage`; then the tensor bytes go into the place that the
- * owner gave. Slow path (data elsewhere in the frame, or repeated; a body larger
+ * of `data` go through the arena's stage; then the tensor bytes go into the place that the
+ * owner gave. What of a frame is left over at the end of a read moves to the decoder's own
+ * stage, and what follows is read behind it. Slow path (data elsewhere in the frame, or repeated; a body larger
  * than the stage): the frame is collected whole in `whole`, memory that the
  * owner lends at init. */
 struct tw_decoder {
@@ -395,7 +398,8 @@ struct tw_decoder {
     unsigned char first[8]; /* [first_bytes] of the stream, for the message if not */
     size_t first_bytes;
     bool collecting;            /* the frame is in `whole`, not in `stage` */
-    size_t stage_at, stage_end; /* bytes of the stage that are not used yet */
+    unsigned char *from;        /* the stage that has bytes: the decoder's, or the arena's */
+    size_t stage_at, stage_end; /* those of it that are not used yet */
     size_t frame_seen;          /* bytes of the frame in `whole` */
     struct tw_scan scan;
     struct tw_frame frame;     /* with data: its fields hold no views */
@@ -418,7 +422,8 @@ void tw_decoder_init(struct tw_decoder *decoder, const struct tw_decoder_sink *s
 void tw_decoder_limit(struct tw_decoder *decoder, size_t frame_bytes_max, bool data_allowed);
 
 /* Where the next bytes of the stream should be put, and how many fit (>= 1,
- * except while waiting after TW_AGAIN: 0). Changes nothing. */
+ * except while waiting after TW_AGAIN: 0). Changes nothing. They are put there just before
+ * tw_decoder_advance(), with nothing for another decoder of this arena in between. */
 void tw_decoder_want(struct tw_decoder *decoder, void **at, size_t *room);
 
 /* `bytes` bytes were put where tw_decoder_want() said. Calls the sink for

@@ -5,9 +5,9 @@
  *                       \-> on_data: TW_AGAIN, waits for tw_decoder_resume()
  *     any -> FAILED, for ever
  *
- * In LENGTH and FIELDS bytes go into the stage, or, once the frame turned out to
+ * In LENGTH and FIELDS bytes go into a stage, or, once the frame turned out to
  * need it, into `whole`; in DATA they go into the owner's place, or, when the
- * owner wants them thrown away, into the stage, where they are forgotten.
+ * owner wants them thrown away, into the arena's stage, where they are forgotten.
  */
 #include <string.h>
 
@@ -32,6 +32,7 @@ void tw_decoder_init(struct tw_decoder *decoder, const struct tw_decoder_sink *s
     decoder->context = context;
     decoder->arena = arena;
     decoder->grow = grow;
+    decoder->from = decoder->stage;
     decoder->state = STATE_LENGTH;
     tw_decoder_limit(decoder, TW_HELLO_BYTES_MAX, false);
 }
@@ -45,8 +46,13 @@ static size_t smaller(size_t a, size_t b) {
     return a < b ? a : b;
 }
 
+/* Behind what is left over, or with the arena's. */
+static unsigned char *next_stage(struct tw_decoder *decoder) {
+    return decoder->stage_end > 0 ? decoder->from : decoder->arena->stage;
+}
+
 void tw_decoder_want(struct tw_decoder *decoder, void **at, size_t *room) {
-    *at = decoder->stage;
+    *at = decoder->arena->stage;
     *room = 0;
     switch ((enum state)decoder->state) {
     case STATE_LENGTH:
@@ -58,7 +64,7 @@ void tw_decoder_want(struct tw_decoder *decoder, void **at, size_t *room) {
             size_t end = decoder->after_data && decoder->stage_end < SMALL_READ_BYTES
                              ? SMALL_READ_BYTES
                              : TW_STAGE_BYTES;
-            *at = decoder->stage + decoder->stage_end;
+            *at = next_stage(decoder) + decoder->stage_end;
             *room = end - decoder->stage_end;
         }
         break;
@@ -105,7 +111,7 @@ static enum tw_status fail(struct tw_decoder *decoder, struct tw_error *error) {
 
 /* Reads the length in front of a frame. TW_AGAIN: it is not here yet. */
 static enum tw_status take_length(struct tw_decoder *decoder, struct tw_error *error) {
-    const unsigned char *start = decoder->stage + decoder->stage_at;
+    const unsigned char *start = decoder->from + decoder->stage_at;
     size_t have = decoder->stage_end - decoder->stage_at;
     uint64_t length;
     int taken = tw_varint_get(start, have, LENGTH_BYTES_MAX, &length);
@@ -143,7 +149,7 @@ static enum tw_status begin_collecting(struct tw_decoder *decoder, struct tw_err
         }
     }
     decoder->frame_seen = decoder->stage_end - decoder->stage_at;
-    memcpy(decoder->whole, decoder->stage + decoder->stage_at, decoder->frame_seen);
+    memcpy(decoder->whole, decoder->from + decoder->stage_at, decoder->frame_seen);
     decoder->stage_at = decoder->stage_end;
     decoder->collecting = true;
     return TW_OK;
@@ -211,7 +217,7 @@ static enum tw_status take_fields(struct tw_decoder *decoder, struct tw_error *e
     const unsigned char *bytes = decoder->whole;
     size_t have = decoder->frame_seen;
     if (!decoder->collecting) {
-        bytes = decoder->stage + decoder->stage_at;
+        bytes = decoder->from + decoder->stage_at;
         have = smaller(decoder->stage_end - decoder->stage_at, decoder->scan.frame_bytes);
     }
     switch (tw_scan_go_on(&decoder->scan, bytes, have, error)) {
@@ -290,15 +296,19 @@ static enum tw_status go_on(struct tw_decoder *decoder, struct tw_error *error) 
     }
 }
 
-/* A frame that is not complete moves to the start of the stage. */
-static void compact(struct tw_decoder *decoder) {
-    size_t left = decoder->stage_end - decoder->stage_at;
-    if (decoder->state == STATE_ASK || decoder->stage_at == 0) {
+/* A frame that is not complete, or that waits for a place, moves to the start of the decoder's own
+ * stage. */
+static void keep_rest(struct tw_decoder *decoder) {
+    bool holds = decoder->state == STATE_ASK && !decoder->collecting;
+    size_t first = holds ? (size_t)(decoder->held - decoder->from) : decoder->stage_at;
+    if (decoder->from == decoder->stage && first == 0)
         return;
-    }
-    memmove(decoder->stage, decoder->stage + decoder->stage_at, left);
-    decoder->stage_at = 0;
-    decoder->stage_end = left;
+    memmove(decoder->stage, decoder->from + first, decoder->stage_end - first);
+    if (holds)
+        decoder->held = decoder->stage;
+    decoder->stage_at -= first;
+    decoder->stage_end -= first;
+    decoder->from = decoder->stage;
 }
 
 static enum tw_status run(struct tw_decoder *decoder, struct tw_error *error) {
@@ -307,13 +317,13 @@ static enum tw_status run(struct tw_decoder *decoder, struct tw_error *error) {
     if (decoder->state == STATE_FAILED) {
         return decoder->failed;
     }
-    compact(decoder);
+    keep_rest(decoder);
     return status == TW_AGAIN && decoder->state != STATE_ASK ? TW_OK : status;
 }
 
 static void remember_first(struct tw_decoder *decoder, size_t bytes) {
     size_t taken = smaller(bytes, sizeof decoder->first - decoder->first_bytes);
-    memcpy(decoder->first + decoder->first_bytes, decoder->stage + decoder->stage_end, taken);
+    memcpy(decoder->first + decoder->first_bytes, decoder->from + decoder->stage_end, taken);
     decoder->first_bytes += taken;
 }
 
@@ -324,6 +334,7 @@ enum tw_status tw_decoder_advance(struct tw_decoder *decoder, size_t bytes,
     } else if (decoder->collecting) {
         decoder->frame_seen += bytes;
     } else {
+        decoder->from = next_stage(decoder);
         if (!decoder->begun) {
             remember_first(decoder, bytes);
         }

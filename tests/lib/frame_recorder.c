@@ -71,6 +71,13 @@ void frame_recorder_free(struct frame_recorder *recorder) {
     free(recorder);
 }
 
+/* Other connections read into the same stage: nothing of this one may be there any more. */
+static void spoil(struct frame_recorder *recorder, const void *place, size_t bytes) {
+    const unsigned char *at = place, *stage = recorder->arena.stage;
+    if (at >= stage && at < stage + TW_STAGE_BYTES)
+        memset(recorder->arena.stage, 0xdb, bytes);
+}
+
 enum tw_status frame_recorder_feed(struct frame_recorder *recorder, const void *bytes, size_t size,
                                    size_t (*split)(void *), void *context) {
     const unsigned char *at = bytes;
@@ -87,6 +94,7 @@ enum tw_status frame_recorder_feed(struct frame_recorder *recorder, const void *
         at += piece;
         size -= piece;
         enum tw_status status = tw_decoder_advance(decoder, piece, &recorder->error);
+        spoil(recorder, place, piece);
         while (status == TW_AGAIN) {
             tw_decoder_want(decoder, &place, &room);
             must(room == 0, "a decoder that waits wants nothing");
