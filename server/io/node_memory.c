@@ -84,13 +84,21 @@ void tw_server_node_config(const struct tw_server_config *config, const struct t
     tw_job_digest(job, config->train_samples, out->terms.digest);
 }
 
-static void touch(unsigned char *memory, size_t bytes) {
+/* All of the shard, which lies behind the rest; that has room for the worst that could come at once,
+ * most of which never does. Large pages where the kernel has them: what each of a thousand workers
+ * has here is a little of everything. */
+static void touch(unsigned char *memory, size_t bytes, size_t shard_bytes) {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t from = (bytes - shard_bytes) / page * page;
+#ifdef MADV_HUGEPAGE
+    (void)madvise(memory, bytes, MADV_HUGEPAGE);
+#endif
 #ifdef MADV_POPULATE_WRITE
-    if (madvise(memory, (bytes + page - 1) / page * page, MADV_POPULATE_WRITE) == 0)
+    size_t end = (bytes + page - 1) / page * page;
+    if (madvise(memory + from, end - from, MADV_POPULATE_WRITE) == 0)
         return;
 #endif
-    for (size_t at = 0; at < bytes; at += page)
+    for (size_t at = from; at < bytes; at += page)
         *(volatile unsigned char *)(memory + at) = 0;
 }
 
@@ -134,7 +142,7 @@ enum tw_status tw_server_make_node(struct tw_server *server, struct tw_error *er
                             server->config->job->workers, bytes >> 20, strerror(errno));
     server->memory = memory;
     server->memory_bytes = bytes;
-    touch(memory, bytes);
+    touch(memory, bytes, tw_shard_bytes(&config.shard));
     server->node = tw_node_init(memory, &config);
     return TW_OK;
 }
