@@ -29,8 +29,10 @@ void tw_record_name_slots(struct tw_record *record, uint32_t width, struct tw_co
 }
 
 size_t tw_record_scalar_count(const struct tw_record *record) {
-    static const double zero = 0;
+    static const double zero, zeros[TW_RULE_SCALARS]; /* most have few, or none */
     size_t count = TW_RECORD_SCALARS;
+    while (count > 0 && memcmp(&record->scalars[count - TW_RULE_SCALARS], zeros, sizeof zeros) == 0)
+        count -= TW_RULE_SCALARS;
     while (count > 0 && memcmp(&record->scalars[count - 1], &zero, sizeof zero) == 0)
         count--;
     return count;

@@ -140,17 +140,19 @@ static const ProtobufCMessageDescriptor *const descriptors[] = {
     [TW_TRACE_INPUT] = &talweg__trace__input__descriptor,
 };
 
-/* An Entry has nothing but its body: key, length, fields. */
+/* An Entry has nothing but its body: key, length, fields. Nearly all are so short that their length
+ * is one byte; the others are moved on. */
 size_t tw_trace_message_pack(const struct tw_trace_entry *entry, unsigned char *out) {
     union message message;
-    struct tw_trace_entry copy = *entry;
     protobuf_c_message_init(descriptors[entry->kind], &message);
-    copy_fields(entry->kind, &copy, &message, true);
-    size_t body = tw_flat_pack(&message.base, NULL);
-    out[0] = (unsigned char)(entry->kind << 3 | 2);
-    size_t head = 1 + tw_varint_put(out + 1, body);
+    copy_fields(entry->kind, (struct tw_trace_entry *)(uintptr_t)entry, &message, true);
+    size_t body = tw_flat_pack(&message.base, out + 2), head = 1 + tw_varint_bytes(body);
     assert(head + body <= TW_TRACE_ENTRY_MAX - 2);
-    return head + tw_flat_pack(&message.base, out + head);
+    if (head != 2)
+        memmove(out + head, out + 2, body);
+    out[0] = (unsigned char)(entry->kind << 3 | 2);
+    tw_varint_put(out + 1, body);
+    return head + body;
 }
 
 /* ---- unpacking ---- */

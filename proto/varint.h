@@ -7,12 +7,9 @@
 
 #define TW_VARINT_MAX 10 /* bytes of a 64-bit value */
 
+/* Seven bits to a byte; of 0 there is one, too. */
 static inline size_t tw_varint_bytes(uint64_t value) {
-    size_t bytes = 1;
-    for (; value >= 0x80; value >>= 7) {
-        bytes++;
-    }
-    return bytes;
+    return (size_t)(70 - __builtin_clzll(value | 1)) / 7;
 }
 
 /* Writes tw_varint_bytes(value) bytes and returns how many. */

@@ -216,6 +216,7 @@ static void on_check(uv_check_t *check) {
     tw_order_writer_flush(&server->order); /* before what follows from it leaves */
     flush(server);
     tw_lead_flush(server);
+    tw_trace_settle(&server->trace);
     tw_operators_answer(server);
     if (server->line_length)
         tw_links_let_in(server);

@@ -71,6 +71,11 @@ enum tw_status tw_trace_open(struct tw_trace *trace, const struct tw_job *job,
     return TW_OK;
 }
 
+void tw_trace_settle(struct tw_trace *trace) {
+    if (trace->on)
+        tw_trace_writer_settle(&trace->writer);
+}
+
 void tw_trace_flush(struct tw_trace *trace) {
     if (trace->on)
         tw_trace_writer_flush(&trace->writer);

@@ -70,6 +70,8 @@ void tw_trace_served(struct tw_trace *trace, uint32_t rank, uint64_t position, u
 /* Training is over; the hash of the final weights, unless it is there already. */
 void tw_trace_end(struct tw_trace *trace, const struct tw_sample *sample);
 
+/* Packs what waits: when what follows from it has left. */
+void tw_trace_settle(struct tw_trace *trace);
 /* Gives what waits to the kernel. */
 void tw_trace_flush(struct tw_trace *trace);
 

@@ -11,7 +11,7 @@ enum tw_status tw_trace_writer_open(struct tw_trace_writer *writer, const char *
                                     struct tw_error *error) {
     writer->file = -1;
     writer->bytes = 0;
-    writer->used = 0;
+    writer->used = writer->unpacked = 0;
     writer->failed.status = TW_OK;
     if (tw_path_join(writer->path, sizeof(writer->path), folder, "trace.log") != TW_OK)
         return tw_error_set(error, TW_LIMIT, "the path of the run directory is too long");
@@ -35,7 +35,7 @@ static void fail(struct tw_trace_writer *writer, const char *why) {
     tw_say("%s; training goes on without it", writer->failed.text);
 }
 
-void tw_trace_writer_flush(struct tw_trace_writer *writer) {
+static void write_waiting(struct tw_trace_writer *writer) {
     size_t done = 0;
     if (writer->failed.status != TW_OK)
         writer->used = 0;
@@ -54,9 +54,23 @@ void tw_trace_writer_flush(struct tw_trace_writer *writer) {
     writer->used = 0;
 }
 
+void tw_trace_writer_settle(struct tw_trace_writer *writer) {
+    for (uint32_t i = 0; i < writer->unpacked; i++) {
+        if (sizeof(writer->waiting) - writer->used < TW_TRACE_ENTRY_MAX)
+            write_waiting(writer);
+        if (writer->failed.status == TW_OK)
+            writer->used += tw_trace_pack(&writer->entry[i], writer->waiting + writer->used);
+    }
+    writer->unpacked = 0;
+}
+
 void tw_trace_writer_add(struct tw_trace_writer *writer, const struct tw_trace_entry *entry) {
-    if (sizeof(writer->waiting) - writer->used < TW_TRACE_ENTRY_MAX)
-        tw_trace_writer_flush(writer);
-    if (writer->failed.status == TW_OK)
-        writer->used += tw_trace_pack(entry, writer->waiting + writer->used);
+    if (writer->unpacked == TW_TRACE_UNPACKED_MAX)
+        tw_trace_writer_settle(writer);
+    writer->entry[writer->unpacked++] = *entry;
+}
+
+void tw_trace_writer_flush(struct tw_trace_writer *writer) {
+    tw_trace_writer_settle(writer);
+    write_waiting(writer);
 }

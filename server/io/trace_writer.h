@@ -1,7 +1,8 @@
 /* Writes trace.log: entries of proto/trace_log.h (docs/trace-log.md).
  *
- * Entries are gathered in memory and given to the kernel at each tick of the server, at the
- * end, and when TW_TRACE_WAITING_MAX bytes wait. A disk that is full does not stop
+ * Entries are gathered in memory, as they are: they are packed when nobody waits for anything any
+ * more (settle), or when there is no room. They are given to the kernel at each tick of the server,
+ * at the end, and when TW_TRACE_WAITING_MAX bytes wait. A disk that is full does not stop
  * training: the first failure stays in `failed`, nothing is written any more, and the file
  * ends behind its last whole entry. Used by trace.c.
  */
@@ -12,6 +13,7 @@
 #include "proto/trace_log.h"
 
 #define TW_TRACE_WAITING_MAX (64u << 10)
+#define TW_TRACE_UNPACKED_MAX 64
 
 struct tw_trace_writer {
     int file;               /* -1: closed */
@@ -20,6 +22,8 @@ struct tw_trace_writer {
     struct tw_error failed; /* TW_OK: nothing has */
     char path[TW_PATH_MAX];
     unsigned char waiting[TW_TRACE_WAITING_MAX];
+    uint32_t unpacked; /* behind these: */
+    struct tw_trace_entry entry[TW_TRACE_UNPACKED_MAX];
 };
 
 /* Makes an empty trace.log. TW_IO when the folder is missing, not writable, or has one
@@ -27,8 +31,9 @@ struct tw_trace_writer {
 enum tw_status tw_trace_writer_open(struct tw_trace_writer *writer, const char *folder,
                                     struct tw_error *error);
 
-/* After a failure these two do nothing. */
+/* After a failure these do nothing. */
 void tw_trace_writer_add(struct tw_trace_writer *writer, const struct tw_trace_entry *entry);
+void tw_trace_writer_settle(struct tw_trace_writer *writer);
 void tw_trace_writer_flush(struct tw_trace_writer *writer);
 
 /* Harmless after a failed open, and twice. What waits is lost. */
