@@ -377,10 +377,11 @@ struct tw_scan {
 };
 
 /* One direction of one connection. Happy path: length, small fields and the key
- * of `data` go through the arena's stage; then the tensor bytes go into the place that the
- * owner gave. What of a frame is left over at the end of a read moves to the decoder's own
- * stage, and what follows is read behind it. Slow path (data elsewhere in the frame, or repeated; a body larger
- * than the stage): the frame is collected whole in `whole`, memory that the
+ * of `data` go through the arena's stage; then the tensor bytes go into the place
+ * that the owner gave. What of a frame is left over at the end of a read moves to
+ * the decoder's own stage, and what follows is read behind it. Slow path (data
+ * elsewhere in the frame, or repeated; a body larger than the stage): the frame is
+ * collected whole in `whole`, memory that the
  * owner lends at init. */
 struct tw_decoder {
     const struct tw_decoder_sink *sink;

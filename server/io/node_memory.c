@@ -84,9 +84,9 @@ void tw_server_node_config(const struct tw_server_config *config, const struct t
     tw_job_digest(job, config->train_samples, out->terms.digest);
 }
 
-/* All of the shard, which lies behind the rest; that has room for the worst that could come at once,
- * most of which never does. Large pages where the kernel has them: what each of a thousand workers
- * has here is a little of everything. */
+/* All of the shard, which lies behind the rest; that has room for the worst that could come at
+ * once, most of which never does. Large pages where the kernel has them: what each of a thousand
+ * workers has here is a little of everything. */
 static void touch(unsigned char *memory, size_t bytes, size_t shard_bytes) {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
     size_t from = (bytes - shard_bytes) / page * page;
