@@ -408,12 +408,14 @@ static bool is_complete(struct tw_sequencer *s) {
     uint32_t at = 0;
     if (s->ready_count < tw_sequencer_gather(s))
         return false;
-    if (s->config.dial.imposed && s->member[s->next_slot].evicted)
+    if (!s->config.dial.imposed)
+        return true;
+    if (s->member[s->next_slot].evicted)
         tw_sequencer_pass_on(s);
-    while (at < s->ready_count && !tw_sequencer_may_be_next(s, tw_sequencer_ready(s, at)->slot))
-        at++;
-    if (at == s->ready_count)
+    if (!s->slot[s->next_slot].waiting)
         return false;
+    for (; tw_sequencer_ready(s, at)->slot != s->next_slot; at++)
+        assert(at + 1 < s->ready_count);
     if (at > 0) {
         struct tw_whole next = *tw_sequencer_ready(s, at);
         *tw_sequencer_ready(s, at) = *tw_sequencer_ready(s, 0);

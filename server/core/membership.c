@@ -84,6 +84,8 @@ static void take_over(struct tw_sequencer *s, const struct tw_sequencer_join *jo
     member->incarnation += join->incarnation == 0;
     member->resume_read = 0;
     s->live += member->evicted;
+    if (member->evicted)
+        tw_sequencer_draw_again(s);
     bool returns = member->evicted || member->incarnation > 1;
     member->evicted = member->evict_due = false;
     tw_sequencer_take_back(s, rank);
@@ -169,6 +171,7 @@ static void evict(struct tw_sequencer *s, uint32_t rank) {
     tw_sequencer_cancel_slot(s, rank);
     member->evicted = true;
     s->live--;
+    tw_sequencer_draw_again(s);
     s->regather_due = s->regather_due || s->config.dial.members_known;
     tw_sequencer_find_slowest(s);
 }
@@ -186,9 +189,10 @@ void tw_sequencer_on_evict(struct tw_sequencer *s, uint32_t rank) {
 }
 
 void tw_sequencer_run_deferred(struct tw_sequencer *s) {
-    bool any = s->deferring;
+    if (!s->deferring)
+        return;
     s->deferring = false;
-    for (uint32_t rank = 0; any && rank < s->config.workers; rank++) {
+    for (uint32_t rank = 0; rank < s->config.workers; rank++) {
         if (s->member[rank].evict_due)
             evict(s, rank);
         if (!s->member[rank].deferred)

@@ -14,6 +14,7 @@
 void tw_sequencer_find_slowest(struct tw_sequencer *s) {
     uint64_t least = UINT64_MAX;
     s->slowest = 0;
+    s->look = true;
     for (uint32_t i = 0; i < s->config.workers; i++) {
         if (s->member[i].evicted || s->slot[i].clock > least)
             continue;
@@ -52,6 +53,7 @@ void tw_sequencer_settle(struct tw_sequencer *s, uint32_t index, uint64_t step) 
 /* ---- imposed staleness ---- */
 
 void tw_sequencer_pass_on(struct tw_sequencer *s) {
+    s->slot[s->next_slot].drawn = false;
     for (uint32_t i = 0; i < s->config.workers; i++) {
         s->next_slot = (s->next_slot + 1) % s->config.workers;
         if (!s->member[s->next_slot].evicted)
@@ -59,9 +61,16 @@ void tw_sequencer_pass_on(struct tw_sequencer *s) {
     }
 }
 
+void tw_sequencer_draw_again(struct tw_sequencer *s) {
+    s->look = true;
+    for (uint32_t i = 0; i < s->config.workers; i++)
+        s->slot[i].drawn = false;
+}
+
 /* As turns stand now: those that were evicted have none. */
 static uint64_t update_of(const struct tw_sequencer *s, uint32_t index) {
-    uint32_t n = s->config.workers, between = (index + n - s->next_slot) % n;
+    uint32_t n = s->config.workers, behind = index < s->next_slot ? n : 0;
+    uint32_t between = index + behind - s->next_slot;
     if (s->live < n) {
         between = 0;
         for (uint32_t i = s->next_slot; i != index; i = (i + 1) % n)
@@ -70,27 +79,40 @@ static uint64_t update_of(const struct tw_sequencer *s, uint32_t index) {
     return s->version + 1 + between;
 }
 
-/* Weights of the age that was drawn are not there yet. What is to be older than the first weights,
- * or than the slot's last update, is made of the oldest that it can have. */
-static bool too_early(const struct tw_sequencer *s, struct tw_slot_state *slot, uint32_t index) {
+/* The version that was drawn is not there yet. */
+static bool waits_for_version(struct tw_sequencer *s, const struct tw_slot_state *slot) {
+    if (!slot->drawn || s->version >= slot->from)
+        return false;
+    s->soonest = slot->from < s->soonest ? slot->from : s->soonest;
+    return true;
+}
+
+/* What is to be older than the first weights, or than the slot's last update, is made of the oldest
+ * that it can have. */
+static bool too_early(struct tw_sequencer *s, struct tw_slot_state *slot, uint32_t index) {
     const struct tw_dial *dial = &s->config.dial;
     if (!dial->imposed)
         return false;
-    uint64_t update = update_of(s, index);
-    if (slot->update != update) {
+    if (!slot->drawn) {
+        uint64_t update = update_of(s, index);
         uint64_t age = tw_imposed_draw(dial->imposed, dial->imposed_number, s->config.workers,
                                        s->config.seed, update);
-        slot->update = update;
         slot->from = age < update ? update - 1 - age : 0;
+        slot->drawn = true;
     }
-    return s->version < slot->from;
+    return waits_for_version(s, slot);
 }
 
 /* ---- releasing ---- */
 
+static void set_due(struct tw_sequencer *s, struct tw_slot_state *slot, bool due) {
+    s->dues += (uint32_t)due - (uint32_t)slot->release_due;
+    slot->release_due = due;
+}
+
 void tw_sequencer_owe_release(struct tw_sequencer *s, uint32_t slot, bool due) {
-    s->dues += (uint32_t)due - (uint32_t)s->slot[slot].release_due;
-    s->slot[slot].release_due = due;
+    set_due(s, &s->slot[slot], due);
+    s->look = s->look || due;
 }
 
 /* Gives the slot the weights as they are, if it may have them now. A member that is
@@ -102,9 +124,8 @@ void tw_sequencer_release(struct tw_sequencer *s, uint32_t index) {
         return;
     /* What is pushed before all are there would be applied. */
     bool not_all_here = s->config.dial.on_arrival && !s->started;
-    tw_sequencer_owe_release(s, index,
-                             s->holding || not_all_here || too_far_ahead(s, slot) ||
-                                 too_early(s, slot, index));
+    set_due(s, slot,
+            s->holding || not_all_here || too_far_ahead(s, slot) || too_early(s, slot, index));
     if (slot->release_due)
         return;
     struct tw_record *record = tw_sequencer_log(s, TW_RECORD_RELEASE);
@@ -127,17 +148,20 @@ void tw_sequencer_release(struct tw_sequencer *s, uint32_t index) {
 
 /* Those that were held back, and may go on now. */
 void tw_sequencer_release_due(struct tw_sequencer *s) {
+    s->look = false;
+    s->soonest = UINT64_MAX;
     for (uint32_t i = 0; i < s->config.workers && s->dues; i++)
-        if (s->slot[i].release_due && !s->slot[i].reading)
+        if (s->slot[i].release_due && !s->slot[i].reading && !waits_for_version(s, &s->slot[i]))
             tw_sequencer_release(s, i);
 }
 
-/* In the order of slots. With nobody else waiting there is no need to look at all of them. */
+/* In the order of slots. Where none of the others can have waited for this there is no need to look
+ * at all of them. */
 void tw_sequencer_release_contributors(struct tw_sequencer *s,
                                        const struct tw_contribution *contribution, uint32_t count) {
-    bool alone = s->dues == 0;
+    bool alone = s->dues == 0 || (!s->look && s->version < s->soonest);
     for (uint32_t i = 0; i < count; i++)
-        tw_sequencer_owe_release(s, contribution[i].slot, true);
+        set_due(s, &s->slot[contribution[i].slot], true);
     for (uint32_t i = 0; alone && i < count; i++)
         if (!s->slot[contribution[i].slot].reading)
             tw_sequencer_release(s, contribution[i].slot);
@@ -213,7 +237,7 @@ void tw_sequencer_cancel_slot(struct tw_sequencer *s, uint32_t index) {
         tw_sequencer_tell_cancelled(s, index);
     uint32_t cleared = clear_slot(s, index);
     slot->begun = slot->settled = slot->released;
-    slot->update = 0; /* a turn of the dial may bring another law */
+    slot->drawn = false; /* a turn of the dial may bring another law */
     s->total.dropped += cleared;
     s->stretch.dropped += cleared;
 }

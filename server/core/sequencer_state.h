@@ -27,21 +27,21 @@ struct tw_whole {
 };
 
 struct tw_slot_state {
-    uint64_t begun;        /* last step that was released */
-    uint64_t settled;      /* last step that was committed, dropped or cancelled */
-    uint64_t released;     /* last step that a RELEASE named since its JOIN: what shards know;
+    uint64_t begun;       /* last step that was released */
+    uint64_t settled;     /* last step that was committed, dropped or cancelled */
+    uint64_t released;    /* last step that a RELEASE named since its JOIN: what shards know;
                              above `begun` while it is to be released again */
-    uint64_t clock;        /* what a clock bound compares */
-    bool reading;          /* step `begun` is out, its push not yet whole */
-    bool waiting;          /* its whole push is in the queue or a PREPARE, not released */
-    bool release_due;      /* owed a RELEASE when holding or a bound allows it */
-    uint64_t votes;        /* bit per shard, of the open read */
-    bool wants;            /* it has begun to push the open read, without a permit */
-    bool listed;           /* in the list of those that want */
-    bool permitted;        /* its push makes the next update */
-    uint64_t update, from; /* imposed staleness: its next update, and of which version that is to
-                              be made; 0: not drawn yet */
-    struct tw_whole read;  /* the open read, as far as it is known */
+    uint64_t clock;       /* what a clock bound compares */
+    bool reading;         /* step `begun` is out, its push not yet whole */
+    bool waiting;         /* its whole push is in the queue or a PREPARE, not released */
+    bool release_due;     /* owed a RELEASE when holding or a bound allows it */
+    uint64_t votes;       /* bit per shard, of the open read */
+    bool wants;           /* it has begun to push the open read, without a permit */
+    bool listed;          /* in the list of those that want */
+    bool permitted;       /* its push makes the next update */
+    bool drawn;           /* imposed staleness: its next update is to be made of ... */
+    uint64_t from;        /* ... this version */
+    struct tw_whole read; /* the open read, as far as it is known */
 };
 
 enum tw_member_state {
@@ -79,6 +79,9 @@ struct tw_sequencer {
     struct tw_sequencer_turn asked;
     uint32_t next_slot;          /* imposed staleness: it makes the next update */
     uint32_t dues;               /* slots whose release_due is set */
+    bool look;                   /* any of them may have its RELEASE now; false: one that was held
+                                    back by others' clocks, or waits for ... */
+    uint64_t soonest;            /* ... this version at least */
     uint32_t slowest;            /* slots that take part, at clock_min; 0: not counted */
     bool deferring;              /* a member's join or eviction waits for the PREPARE under way */
     bool checkpoint_due, saving; /* a CHECKPOINT is wanted; one is not saved yet */
@@ -164,6 +167,8 @@ void tw_sequencer_release(struct tw_sequencer *s, uint32_t slot);
 void tw_sequencer_release_due(struct tw_sequencer *s);
 /* The slot after next_slot, of those that take part, is next. */
 void tw_sequencer_pass_on(struct tw_sequencer *s);
+/* Turns have moved: who has which update is another matter now. */
+void tw_sequencer_draw_again(struct tw_sequencer *s);
 void tw_sequencer_owe_release(struct tw_sequencer *s, uint32_t slot, bool due);
 /* All of these slots are owed a RELEASE, too. */
 void tw_sequencer_release_contributors(struct tw_sequencer *s,

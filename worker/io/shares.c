@@ -31,6 +31,8 @@ struct tw_shares {
     uint32_t *positions;   /* [rows of the largest share] */
     uint64_t gathered;     /* the step whose samples are in the first leaf's net; 0: none */
     uint64_t leaves;       /* width * local steps * parts */
+    struct leaf leaf;      /* the last that was found, */
+    uint64_t found;        /* of this number, from 1; 0: none */
     /* The tree, as a binary counter: while part i of a step is computed, partial[k] is the sum of
      * the last 2^k parts before it wherever bit k of i is set; above them likewise of slots. */
     float **partial; /* [depth], tensor after tensor */
@@ -154,8 +156,14 @@ static struct leaf leaf_of(const struct tw_shares *shares, uint64_t number) {
 /* The leaf with its net, which is made when there is none yet. */
 static enum tw_status find_leaf(struct tw_shares *shares, uint64_t number, struct leaf *out,
                                 struct tw_error *error) {
-    *out = leaf_of(shares, number);
-    return find_net(shares, out->part.rows, &out->net, error);
+    enum tw_status status = TW_OK;
+    if (shares->found != number + 1) {
+        shares->leaf = leaf_of(shares, number);
+        status = find_net(shares, shares->leaf.part.rows, &shares->leaf.net, error);
+        shares->found = status == TW_OK ? number + 1 : 0;
+    }
+    *out = shares->leaf;
+    return status;
 }
 
 /* The first part of a share is the largest, the last the smallest. */
@@ -253,16 +261,22 @@ enum tw_status tw_shares_bind(struct tw_shares *shares, uint32_t slot, const flo
     config->weights = weights;
     shares->gathered = 0;
     enum tw_status status = TW_OK;
+    bool alike = true;
     for (uint32_t i = 0; status == TW_OK && i < config->width; i++) {
         struct share *share = &shares->share[i];
-        share->rows = tw_sampler_share(config->batch, config->slots, slot + i);
+        const uint32_t rows = tw_sampler_share(config->batch, config->slots, slot + i);
+        alike = alike && rows == share->rows;
+        share->rows = rows;
         if (share->sampler != NULL)
             status = tw_sampler_bind(share->sampler, slot + i,
                                      tw_train_data_of(&config->data, slot + i)->count, share->rows,
                                      error);
     }
-    if (status == TW_OK)
-        status = make_nets(shares, error);
+    if (!alike) {
+        shares->found = 0;
+        if (status == TW_OK)
+            status = make_nets(shares, error);
+    }
     for (int i = 0; i < 2; i++)
         if (shares->net[i] != NULL)
             tw_net_bind(shares->net[i], weights);
@@ -509,6 +523,8 @@ enum tw_status tw_shares_begin(struct tw_shares *shares, uint64_t step, struct t
 
 /* The last leaf, whose net is there. */
 static struct leaf last_leaf(const struct tw_shares *shares) {
+    if (shares->found == shares->leaves)
+        return shares->leaf;
     struct leaf leaf = leaf_of(shares, shares->leaves - 1);
     bool second = shares->net[1] != NULL && (uint32_t)tw_net_rows(shares->net[1]) == leaf.part.rows;
     leaf.net = shares->net[second];
