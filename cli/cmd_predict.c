@@ -93,7 +93,7 @@ static enum tw_status measure(const struct tw_predictor *predictor, struct tw_me
 }
 
 static void add_confusion(struct tw_text *out, const struct tw_metrics *metrics) {
-    int classes = metrics->classes;
+    int classes = (int)metrics->tally.classes;
     if (!metrics->confusion || classes > 32)
         return;
     tw_text_add(out, "\nlabel (down) and class predicted (across):\n     ");
@@ -126,16 +126,16 @@ static void add_json(struct tw_text *out, struct tw_metrics *metrics,
     tw_json_string(&json, "status", "done");
     tw_json_null(&json, "error");
     tw_json_integer(&json, "models", own->count - 1);
-    tw_json_unsigned(&json, "samples", metrics->examples);
+    tw_json_unsigned(&json, "samples", metrics->tally.samples);
     for (int i = 0; i < tw_metrics_count; i++)
         tw_json_real(&json, tw_metrics_table[i].name, tw_metrics_table[i].value(metrics));
     if (metrics->confusion) {
         tw_json_begin_array(&json, "confusion");
-        for (int i = 0; i < metrics->classes; i++) {
+        for (int i = 0; i < (int)metrics->tally.classes; i++) {
             tw_json_begin_array(&json, NULL);
-            for (int k = 0; k < metrics->classes; k++)
+            for (int k = 0; k < (int)metrics->tally.classes; k++)
                 tw_json_unsigned(&json, NULL,
-                                 metrics->confusion[(size_t)(i * metrics->classes + k)]);
+                                 metrics->confusion[(size_t)(i * (int)metrics->tally.classes + k)]);
             tw_json_end_array(&json);
         }
         tw_json_end_array(&json);

@@ -18,11 +18,21 @@ struct run_options {
     struct tw_straggler straggler;
 };
 
-enum { KEY_OUT = 0x200, KEY_SERVERS, KEY_WORKERS, KEY_MODE, KEY_INEXACT, KEY_RESUME };
+enum {
+    KEY_OUT = 0x200,
+    KEY_SERVERS,
+    KEY_WORKERS,
+    KEY_EVALUATORS,
+    KEY_MODE,
+    KEY_INEXACT,
+    KEY_RESUME
+};
 
 static const struct argp_option options[] = {
     {"servers", KEY_SERVERS, "S", 0, "Server processes (cluster.servers)", 1},
     {"workers", KEY_WORKERS, "N", 0, "Worker processes (cluster.workers)", 1},
+    {"evaluators", KEY_EVALUATORS, "E", 0,
+     "Processes that share out the test data (cluster.evaluators)", 1},
     {"mode", KEY_MODE, "MODE", 0, "Consistency, such as sync or async (consistency.mode)", 1},
     {"out", KEY_OUT, "DIR", 0,
      "Run directory, made if missing, must be empty; default: runs/<job>-<UTC time>", 1},
@@ -36,7 +46,7 @@ static const struct argp_option options[] = {
 
 static const char doc[] =
     "Trains the job with a cluster of processes on this machine: servers, workers and, when"
-    " the job has test data, one evaluator. Shows progress on stderr and leaves a run"
+    " the job has test data, an evaluator or several. Shows progress on stderr and leaves a run"
     " directory with the model, metrics, the resolved job and the logs."
     "\v"
     "Examples:\n"
@@ -72,10 +82,11 @@ static enum tw_status check_resume(const struct tw_args *args, const struct run_
         return tw_error_set(error, TW_USAGE, "--out: a run that is begun again stays where it is");
     for (int i = 0; i < args->count; i++)
         if (strcmp(args->settings[i].key, "cluster.servers") != 0 &&
+            strcmp(args->settings[i].key, "cluster.evaluators") != 0 &&
             strncmp(args->settings[i].key, "checkpoint", 10) != 0)
             return tw_error_set(error, TW_USAGE,
-                                "%s: a run that is begun again keeps its job; only --servers and "
-                                "checkpoint may be changed",
+                                "%s: a run that is begun again keeps its job; only --servers, "
+                                "--evaluators and checkpoint may be changed",
                                 args->settings[i].flag);
     return TW_OK;
 }
@@ -93,6 +104,8 @@ static error_t parse(int key, char *text, struct argp_state *state) {
         return tw_args_set(args, "cluster.servers", text, "--servers");
     case KEY_WORKERS:
         return tw_args_set(args, "cluster.workers", text, "--workers");
+    case KEY_EVALUATORS:
+        return tw_args_set(args, "cluster.evaluators", text, "--evaluators");
     case KEY_MODE:
         return tw_args_set(args, "consistency.mode", text, "--mode");
     case KEY_INEXACT:
@@ -112,9 +125,11 @@ static void describe(struct tw_progress *progress, const struct tw_checked_job *
                      const struct run_options *own, const char *folder) {
     const struct tw_job *job = checked->job;
     struct tw_text line = {0};
-    tw_text_add(&line, "training %s: %d server%s, %d worker%s, %s, seed %llu, into %s", job->name,
-                job->servers, job->servers == 1 ? "" : "s", job->workers,
-                job->workers == 1 ? "" : "s", job->mode, (unsigned long long)job->seed, folder);
+    tw_text_add(&line, "training %s: %d server%s, %d worker%s, ", job->name, job->servers,
+                job->servers == 1 ? "" : "s", job->workers, job->workers == 1 ? "" : "s");
+    if (job->has_test && job->evaluators > 1)
+        tw_text_add(&line, "%d evaluators, ", job->evaluators);
+    tw_text_add(&line, "%s, seed %llu, into %s", job->mode, (unsigned long long)job->seed, folder);
     if (own->straggler.factor > 0)
         tw_text_add(&line, "; steps of worker %u are made to take %g times as long",
                     own->straggler.rank, own->straggler.factor);
@@ -139,7 +154,7 @@ static enum tw_status train(const struct tw_checked_job *checked, const struct r
         .folder = folder,
         .servers = checked->job->servers,
         .workers = checked->job->workers,
-        .evaluator = checked->job->has_test,
+        .evaluators = checked->job->has_test ? checked->job->evaluators : 0,
         .evict = checked->job->on_worker_loss.action == TW_LOSS_EVICT,
         .inexact = own->inexact,
         .resume = own->resume != NULL,

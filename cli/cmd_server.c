@@ -223,6 +223,7 @@ static enum tw_status serve(const struct tw_args *args, const struct tw_checked_
     config.advertise = own->advertise;
     /* By hand, an evaluator may come or not, unless something goes by what it says. */
     config.evaluator = (args->is_supervised || needs_evaluator(checked)) && checked->job->has_test;
+    config.evaluators = args->is_supervised ? (uint32_t)checked->job->evaluators : 1;
     config.listen = own->listen;
     config.token = token->size ? token->bytes : NULL;
     config.token_bytes = token->size;

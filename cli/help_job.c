@@ -48,6 +48,7 @@ static const char keys[] =
     "  consistency.turns    turns of the dial: [{update: 500, mode: async}, ...]\n"
     "  cluster.servers      server processes\n"
     "  cluster.workers      worker processes\n"
+    "  cluster.evaluators   processes that share out the test data; the same numbers\n"
     "  stop                 {patience: P, threshold: 0, loss: L, gradient_norm: G, watch: test}:\n"
     "                       the run ends before that; any of P, L and G\n"
     "  on_worker_loss       wait (default), evict or fail, when a worker is gone; or\n"

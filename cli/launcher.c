@@ -48,7 +48,7 @@ struct launcher {
     bool reading;     /* the server's reports have not ended */
     bool closing;
     struct tw_text failure; /* why the run failed; empty: it did not */
-    struct tw_child *child; /* [0] lead, then other servers, workers, then the evaluator */
+    struct tw_child *child; /* [0] lead, then other servers, workers, then evaluators */
     int children;
     uv_pipe_t reports;
     uv_timer_t deadline, reason, tick;
@@ -144,17 +144,25 @@ static bool is_worker(const struct launcher *launcher, const struct tw_child *ch
     return child >= first && child < first + launcher->launch->workers;
 }
 
-static bool a_worker_lives(const struct launcher *launcher) {
-    for (int i = 0; i < launcher->children; i++)
-        if (is_worker(launcher, &launcher->child[i]) && tw_child_lives(&launcher->child[i]))
+static bool is_evaluator(const struct launcher *launcher, const struct tw_child *child) {
+    return child >= launcher->child + launcher->launch->servers + launcher->launch->workers;
+}
+
+/* One of those that do the same. */
+static bool another_lives(const struct launcher *launcher, const struct tw_child *child) {
+    bool evaluates = is_evaluator(launcher, child);
+    for (int i = launcher->launch->servers; i < launcher->children; i++)
+        if (is_evaluator(launcher, &launcher->child[i]) == evaluates &&
+            tw_child_lives(&launcher->child[i]))
             return true;
     return false;
 }
 
-/* Whether the run can go on without this child. */
+/* Whether the run can go on without this child, which has ended. */
 static bool is_spared(const struct launcher *launcher, const struct tw_child *child) {
-    return launcher->launch->evict && launcher->started && is_worker(launcher, child) &&
-           (launcher->done || a_worker_lives(launcher));
+    bool may =
+        is_evaluator(launcher, child) || (launcher->launch->evict && is_worker(launcher, child));
+    return may && launcher->started && (launcher->done || another_lives(launcher, child));
 }
 
 static void go_on_without(struct launcher *launcher, const struct tw_child *child) {
@@ -282,7 +290,7 @@ static enum tw_status start_other_server(struct launcher *launcher, int index, c
     return start_child(launcher, arguments, NULL, error);
 }
 
-/* Rank -1: the evaluator. */
+/* Rank -1 - i: evaluator i. */
 static enum tw_status start_worker(struct launcher *launcher, int rank, const char *server,
                                    struct tw_error *error) {
     char tie[32], number[16], slow[48];
@@ -295,7 +303,10 @@ static enum tw_status start_worker(struct launcher *launcher, int rank, const ch
     };
     int n = 6;
     if (rank < 0) {
-        snprintf(name, TW_CHILD_NAME, "evaluator");
+        if (launcher->launch->evaluators == 1)
+            snprintf(name, TW_CHILD_NAME, "evaluator");
+        else
+            snprintf(name, TW_CHILD_NAME, "evaluator %d", -1 - rank);
         arguments[n++] = "--evaluate";
     } else {
         snprintf(name, TW_CHILD_NAME, "worker %d", rank);
@@ -321,8 +332,8 @@ static void start_others(struct launcher *launcher, const struct tw_report *repo
         status = start_other_server(launcher, i, server, &error);
     for (int rank = 0; rank < launcher->launch->workers && !status; rank++)
         status = start_worker(launcher, rank, server, &error);
-    if (!status && launcher->launch->evaluator)
-        status = start_worker(launcher, -1, server, &error);
+    for (int i = 0; i < launcher->launch->evaluators && !status; i++)
+        status = start_worker(launcher, -1 - i, server, &error);
     if (status)
         fail(launcher, "%s", error.text);
 }
@@ -520,7 +531,7 @@ static void no_result(struct tw_result *result) {
 enum tw_status tw_launcher_run(const struct tw_launch *launch, struct tw_summary *summary) {
     struct tw_error error;
     struct launcher *launcher = calloc(1, sizeof *launcher);
-    int most = launch->servers + launch->workers + (launch->evaluator ? 1 : 0);
+    int most = launch->servers + launch->workers + launch->evaluators;
     struct tw_child *child = calloc((size_t)most, sizeof *child);
     no_result(&summary->result);
     if (!launcher || !child || uv_loop_init(&launcher->loop) != 0) {

@@ -2,7 +2,7 @@
  *
  * Happy path: start the server -> it reports the port that the kernel picked ->
  * start the other servers, the workers and
- * the evaluator -> its reports feed the progress -> DONE ->
+ * the evaluators -> its reports feed the progress -> DONE ->
  * all end by themselves -> the summary.
  *
  * What can go wrong, and what follows (phases in launcher.c):
@@ -12,6 +12,8 @@
  *     on_worker_loss: evict: all this is shown and the run goes on, as long as
  *     one worker lives. (To wait for another in its place makes no sense here:
  *     nobody would start it. So what the job says instead, wait or fail, is alike.)
+ *   - the same, but it is an evaluator, training has started, and another one
+ *     lives: likewise.
  *   - the server says that the run failed: its reason is the run's.
  *   - SIGINT, SIGTERM, SIGHUP: the server gets SIGTERM, saves the model and sends
  *     the workers home; a second signal kills all at once.
@@ -31,8 +33,7 @@ struct tw_launch {
     const char *executable; /* "/proc/self/exe" */
     const char *job;        /* the job file that children read */
     const char *folder;     /* the run directory; exists */
-    int servers, workers;
-    bool evaluator;
+    int servers, workers, evaluators;
     bool evict;            /* the server evicts workers that are gone */
     bool inexact;          /* server: accept mixed numerics ids */
     bool resume;           /* the run in the folder is begun again */

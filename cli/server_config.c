@@ -16,6 +16,16 @@ static double curvature_of(const struct tw_checked_job *checked) {
     return largest > 0 ? largest + checked->shaping.l2 : 0;
 }
 
+/* Nothing of a program of the user's own, nor of an objective. */
+static struct tw_node_scoring scoring_of(const struct tw_checked_job *checked) {
+    const struct tw_model *model = checked->model;
+    if (!model->layer_count || !checked->job->has_test)
+        return (struct tw_node_scoring){.values = false};
+    return (struct tw_node_scoring){.outputs = (uint32_t)model->output.elements,
+                                    .classes = (uint32_t)tw_model_classes(model),
+                                    .values = model->loss->valued};
+}
+
 struct tw_server_config tw_server_config_of(const struct tw_checked_job *checked) {
     return (struct tw_server_config){
         .job = checked->job,
@@ -31,6 +41,7 @@ struct tw_server_config tw_server_config_of(const struct tw_checked_job *checked
         .turn_count = checked->turn_count,
         .train_samples = checked->train_samples,
         .evaluator = checked->job->has_test,
+        .scoring = scoring_of(checked),
         .stop_fd = -1,
     };
 }

@@ -63,8 +63,10 @@ enum tw_body {
     TW_BODY_COLLECT = 32,
     TW_BODY_SAMPLE = 33,
     TW_BODY_SQUARES = 34,
+    TW_BODY_PORTION = 35,
+    TW_BODY_TALLY = 36,
 };
-#define TW_BODY_LAST TW_BODY_SQUARES
+#define TW_BODY_LAST TW_BODY_TALLY
 
 enum tw_role { TW_ROLE_WORKER = 0, TW_ROLE_EVALUATOR = 1, TW_ROLE_OPERATOR = 2 };
 
@@ -118,6 +120,8 @@ struct tw_join {
     struct tw_view numerics;
     uint64_t read;
     uint32_t encodings; /* a set of enum tw_encoding_number */
+    uint64_t samples;   /* of its test data: an evaluator that scores parts of it; else 0 */
+    bool valued;        /* their targets are real numbers */
 };
 struct tw_welcome {
     struct tw_view job, session;
@@ -129,6 +133,7 @@ struct tw_welcome {
     size_t addresses;
     const struct tw_view *address; /* [addresses], of the servers */
     uint32_t push, pull;           /* enum tw_encoding_number, unchecked */
+    bool portions;                 /* of an evaluator: it will be told what it scores */
 };
 struct tw_attach {
     enum tw_role role;
@@ -171,6 +176,15 @@ struct tw_evaluation {
 #define X(name) double name;
     TW_METRIC_VALUES_MORE(X)
 #undef X
+};
+struct tw_portion { /* of the test data; all of it, or a part */
+    uint64_t position, first, samples;
+};
+struct tw_tally_frame { /* what was counted of a part */
+    uint64_t position, first, samples, correct, among_five;
+    struct tw_view loss;
+    uint32_t output; /* the first that `fits` is of */
+    struct tw_view fits, scores;
 };
 struct tw_regather {
     uint64_t version;
@@ -256,6 +270,7 @@ struct tw_reach {
 struct tw_order {
     struct tw_view record; /* a part of it */
     bool more, prepare;
+    uint64_t evaluators; /* of a RELEASE to the evaluator: bit n, number n gets the weights */
 };
 struct tw_collect {
     bool average; /* of the weights, instead of them */
@@ -312,6 +327,8 @@ struct tw_frame {
         struct tw_collect collect;
         struct tw_sample_frame sample;
         struct tw_squares_frame squares;
+        struct tw_portion portion;
+        struct tw_tally_frame tally;
     };
     size_t data_bytes; /* of tensor bytes; 0: none */
 };

@@ -43,24 +43,18 @@ struct field {
             offsetof(Talweg__##message, name)                                                      \
     }
 
-static const struct field hello[] = {
-    FIELD(hello, Hello, protocol_min),
-    FIELD(hello, Hello, protocol_max),
-    FIELD(hello, Hello, nonce),
-    FIELD(hello, Hello, software),
-};
+static const struct field hello[] = {FIELD(hello, Hello, protocol_min),
+                                     FIELD(hello, Hello, protocol_max), FIELD(hello, Hello, nonce),
+                                     FIELD(hello, Hello, software)};
 static const struct field challenge[] = {
-    FIELD(challenge, Challenge, protocol),
-    FIELD(challenge, Challenge, nonce),
-    FIELD(challenge, Challenge, proof),
-    FIELD(challenge, Challenge, token),
-};
+    FIELD(challenge, Challenge, protocol), FIELD(challenge, Challenge, nonce),
+    FIELD(challenge, Challenge, proof), FIELD(challenge, Challenge, token)};
 static const struct field proof[] = {FIELD(proof, Proof, proof)};
 static const struct field join[] = {
     FIELD(join, Join, role),        FIELD(join, Join, any_rank), FIELD(join, Join, rank),
     FIELD(join, Join, incarnation), FIELD(join, Join, session),  FIELD(join, Join, job),
     FIELD(join, Join, digest),      FIELD(join, Join, numerics), FIELD(join, Join, read),
-    FIELD(join, Join, encodings),
+    FIELD(join, Join, encodings),   FIELD(join, Join, samples),  FIELD(join, Join, valued),
 };
 static const struct field welcome[] = {
     FIELD(welcome, Welcome, job),        FIELD(welcome, Welcome, session),
@@ -71,17 +65,15 @@ static const struct field welcome[] = {
     FIELD(welcome, Welcome, last_step),  FIELD(welcome, Welcome, chunk_bytes),
     FIELD(welcome, Welcome, servers),    FIELD(welcome, Welcome, attempt),
     FIELD(welcome, Welcome, push),       FIELD(welcome, Welcome, pull),
+    FIELD(welcome, Welcome, portions),
 };
 static const struct field attach[] = {
     FIELD(attach, Attach, role),        FIELD(attach, Attach, rank),
     FIELD(attach, Attach, incarnation), FIELD(attach, Attach, session),
     FIELD(attach, Attach, attempt),
 };
-static const struct field refuse[] = {
-    FIELD(refuse, Refuse, status),
-    FIELD(refuse, Refuse, name),
-    FIELD(refuse, Refuse, text),
-};
+static const struct field refuse[] = {FIELD(refuse, Refuse, status), FIELD(refuse, Refuse, name),
+                                      FIELD(refuse, Refuse, text)};
 static const struct field push[] = {
     FIELD(push, Push, slot),  FIELD(push, Push, incarnation), FIELD(push, Push, generation),
     FIELD(push, Push, epoch), FIELD(push, Push, step),        FIELD(push, Push, chunk),
@@ -131,11 +123,8 @@ static const struct field rank_status[] = {
     FIELD(rank_status, RankStatus, silent),
 };
 static const struct field turn[] = {FIELD(turn, Turn, mode)};
-static const struct field turned[] = {
-    FIELD(turned, Turned, mode),
-    FIELD(turned, Turned, position),
-    FIELD(turned, Turned, version),
-};
+static const struct field turned[] = {FIELD(turned, Turned, mode), FIELD(turned, Turned, position),
+                                      FIELD(turned, Turned, version)};
 static const struct field cancel[] = {FIELD(cancel, Cancel, step)};
 
 static const struct field serve[] = {
@@ -150,22 +139,13 @@ static const struct field ready[] = {
     FIELD(ready, Ready, correct), FIELD(ready, Ready, chunks),      FIELD(ready, Ready, ages),
     FIELD(ready, Ready, oldest),
 };
-static const struct field sums[] = {
-    FIELD(sums, Sums, version),
-    FIELD(sums, Sums, finite),
-    FIELD(sums, Sums, squares),
-};
+static const struct field sums[] = {FIELD(sums, Sums, version), FIELD(sums, Sums, finite),
+                                    FIELD(sums, Sums, squares)};
 static const struct field collect[] = {FIELD(collect, Collect, average)};
-static const struct field reach[] = {
-    FIELD(reach, Reach, rank),
-    FIELD(reach, Reach, attempt),
-    FIELD(reach, Reach, attached),
-};
-static const struct field order[] = {
-    FIELD(order, Order, record),
-    FIELD(order, Order, more),
-    FIELD(order, Order, prepare),
-};
+static const struct field reach[] = {FIELD(reach, Reach, rank), FIELD(reach, Reach, attempt),
+                                     FIELD(reach, Reach, attached)};
+static const struct field order[] = {FIELD(order, Order, record), FIELD(order, Order, more),
+                                     FIELD(order, Order, prepare), FIELD(order, Order, evaluators)};
 static const struct field member[] = {
     FIELD(member, Member, role),        FIELD(member, Member, rank),
     FIELD(member, Member, incarnation), FIELD(member, Member, attempt),
@@ -173,14 +153,19 @@ static const struct field member[] = {
 };
 
 static const struct field squares[] = {
-    FIELD(squares, Squares, version),
-    FIELD(squares, Squares, tensor),
-    FIELD(squares, Squares, applied),
-    FIELD(squares, Squares, sums),
-};
-static const struct field sample[] = {
-    FIELD(sample, Sample, version), FIELD(sample, Sample, hashed), FIELD(sample, Sample, summed),
-    FIELD(sample, Sample, hash),    FIELD(sample, Sample, sums),
+    FIELD(squares, Squares, version), FIELD(squares, Squares, tensor),
+    FIELD(squares, Squares, applied), FIELD(squares, Squares, sums)};
+static const struct field sample[] = {FIELD(sample, Sample, version), FIELD(sample, Sample, hashed),
+                                      FIELD(sample, Sample, summed), FIELD(sample, Sample, hash),
+                                      FIELD(sample, Sample, sums)};
+
+static const struct field portion[] = {FIELD(portion, Portion, position),
+                                       FIELD(portion, Portion, first),
+                                       FIELD(portion, Portion, samples)};
+static const struct field tally[] = {
+    FIELD(tally, Tally, position), FIELD(tally, Tally, first),      FIELD(tally, Tally, samples),
+    FIELD(tally, Tally, correct),  FIELD(tally, Tally, among_five), FIELD(tally, Tally, loss),
+    FIELD(tally, Tally, output),   FIELD(tally, Tally, fits),       FIELD(tally, Tally, scores),
 };
 
 static const struct body {
@@ -225,6 +210,8 @@ static const struct body {
     BODY(TW_BODY_COLLECT, Collect, collect),
     BODY(TW_BODY_SAMPLE, Sample, sample),
     BODY(TW_BODY_SQUARES, Squares, squares),
+    BODY(TW_BODY_PORTION, Portion, portion),
+    BODY(TW_BODY_TALLY, Tally, tally),
 #undef BODY
 };
 

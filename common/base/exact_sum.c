@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "common/base/bytes.h"
+
 #define MANTISSA_BITS 53
 
 /* Adds `value` at a word, and carries. */
@@ -72,4 +74,28 @@ double tw_exact_sum_value(const struct tw_exact_sum *sum) {
     if (lowest > 0 && bit(sum, lowest - 1) && ((mantissa & 1) || any_below(sum, lowest - 1)))
         mantissa++;
     return ldexp((double)mantissa, lowest + TW_EXACT_SUM_LOWEST);
+}
+
+uint8_t *tw_exact_sum_put_words(uint8_t *at, const struct tw_exact_sum *sum) {
+    for (int i = 0; i < TW_EXACT_SUM_WORDS; i++, at += 8)
+        tw_put_u64(at, sum->word[i]);
+    return at;
+}
+
+uint8_t *tw_exact_sum_put(uint8_t *at, const struct tw_exact_sum *sum) {
+    at = tw_exact_sum_put_words(at, sum);
+    *at++ = sum->not_finite;
+    return at;
+}
+
+const uint8_t *tw_exact_sum_get_words(const uint8_t *at, struct tw_exact_sum *sum) {
+    for (int i = 0; i < TW_EXACT_SUM_WORDS; i++, at += 8)
+        sum->word[i] = tw_get_u64(at);
+    return at;
+}
+
+const uint8_t *tw_exact_sum_get(const uint8_t *at, struct tw_exact_sum *sum) {
+    at = tw_exact_sum_get_words(at, sum);
+    sum->not_finite = *at++ != 0;
+    return at;
 }

@@ -29,4 +29,13 @@ void tw_exact_sum_merge(struct tw_exact_sum *into, const struct tw_exact_sum *fr
 /* Rounded to nearest, halves to even; NaN when it is not finite. */
 double tw_exact_sum_value(const struct tw_exact_sum *sum);
 
+/* As bytes: the words, lowest first, of a word the lowest byte; and behind them, unless it is known
+ * otherwise, one that is not 0 when it is not finite. Each returns what is behind them. */
+#define TW_EXACT_SUM_WORD_BYTES (TW_EXACT_SUM_WORDS * 8)
+#define TW_EXACT_SUM_BYTES (TW_EXACT_SUM_WORD_BYTES + 1)
+uint8_t *tw_exact_sum_put_words(uint8_t *at, const struct tw_exact_sum *sum);
+uint8_t *tw_exact_sum_put(uint8_t *at, const struct tw_exact_sum *sum);
+const uint8_t *tw_exact_sum_get_words(const uint8_t *at, struct tw_exact_sum *sum);
+const uint8_t *tw_exact_sum_get(const uint8_t *at, struct tw_exact_sum *sum);
+
 #endif

@@ -40,6 +40,16 @@
 #define TW_OPERATOR_MS 30000    /* that one may stay without saying anything */
 #define TW_STATUS_RANKS_MAX 256 /* ranks in the answer to one Query */
 
+/* Evaluators: who scores the weights, each of them a part of the test data. */
+#define TW_EVALUATORS_MAX 64         /* at once: they are numbered, and a set of them is a word */
+#define TW_EVALUATION_ROWS 256       /* samples of a batch: parts are whole batches */
+#define TW_PORTIONS_EACH 4           /* parts for each evaluator, so that a fast one takes more */
+#define TW_PORTIONS_MAX 512          /* parts of one evaluation */
+#define TW_TALLY_FITS 90             /* outputs whose sums are in one Tally frame */
+#define TW_TALLY_SCORES 3584         /* samples whose scores are: 14 batches */
+#define TW_SPREAD_OUTPUTS_MAX 4096   /* real targets of a sample, where parts are put together, */
+#define TW_SPREAD_SCORES_MAX 262144u /* and samples of two classes */
+
 /* Wire, before the handshake is over. */
 #define TW_HELLO_BYTES_MAX 1024
 #define TW_HANDSHAKE_MS 5000
@@ -98,6 +108,10 @@ static_assert(TW_CHUNK_BYTES_MIN % TW_BLOCK_BYTES == 0, "chunks are whole blocks
 static_assert(TW_CHUNK_BYTES_DEFAULT % TW_BLOCK_BYTES == 0, "chunks are whole blocks");
 static_assert(TW_CHUNK_BYTES_MAX % TW_BLOCK_BYTES == 0, "chunks are whole blocks");
 static_assert(TW_HELLO_BYTES_MAX < TW_SMALL_FIELDS_MAX, "a Hello is a small frame");
+static_assert(TW_TALLY_SCORES % TW_EVALUATION_ROWS == 0, "parts are whole batches");
+static_assert(TW_SPREAD_SCORES_MAX / TW_TALLY_SCORES + 1 + TW_PORTIONS_EACH * TW_EVALUATORS_MAX <=
+                  TW_PORTIONS_MAX,
+              "every part has a place");
 static_assert(TW_SLOTS_MAX >= TW_WORKERS_MAX, "every rank owns a slot");
 
 #endif

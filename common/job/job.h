@@ -117,6 +117,7 @@ struct tw_job {
     int turn_count; /* consistency.turns, by update */
     struct tw_job_turn *turns;
     int servers, workers;
+    int evaluators; /* that `talweg run` starts, where there is test data */
     struct {
         enum tw_loss_action action;
         double after;  /* so many seconds without it */
@@ -222,9 +223,9 @@ enum tw_status tw_job_write(const struct tw_job *job, const char *const *notes, 
 
 /* SHA-256 over what server and workers must agree on: model, optimizer, training data's format,
  * number of samples and sharding, batch, epochs, updates, mode, turns, workers, slots, accumulate,
- * local steps, seeds, chunk size, encodings; not over paths, test data, number of servers, the loss
- * of workers, the trace or names. `samples` of the training data; 0: gradients of the user's own.
- * 32 bytes. The job is resolved (asserted). */
+ * local steps, seeds, chunk size, encodings; not over paths, test data, number of servers and
+ * evaluators, the loss of workers, the trace or names. `samples` of the training data; 0:
+ * gradients of the user's own. 32 bytes. The job is resolved (asserted). */
 void tw_job_digest(const struct tw_job *job, uint64_t samples, uint8_t digest[32]);
 
 #endif

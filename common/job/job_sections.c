@@ -189,20 +189,26 @@ static enum tw_status read_mode(const struct tw_job_reader *reader) {
 }
 
 static enum tw_status read_cluster(const struct tw_job_reader *reader) {
-    static const char *const names[] = {"servers", "workers", NULL};
+    static const char *const names[] = {"servers", "workers", "evaluators", NULL};
     struct tw_job *job = reader->job;
     const struct tw_yaml *section;
-    int64_t servers = 1, workers = 1;
+    int64_t servers = 1, workers = 1, evaluators = 1;
     enum tw_status status =
         tw_find_section(reader, "cluster", names, "{servers: 1, workers: 2}", &section);
     if (status == TW_OK)
         status = tw_read_integer(reader, section, "servers", 1, TW_SERVERS_MAX, &servers);
     if (status == TW_OK)
         status = tw_read_integer(reader, section, "workers", 1, TW_WORKERS_MAX, &workers);
+    if (status == TW_OK)
+        status = tw_read_integer(reader, section, "evaluators", 1, TW_EVALUATORS_MAX, &evaluators);
     if (status != TW_OK)
         return status;
     job->servers = (int)servers;
     job->workers = (int)workers;
+    job->evaluators = (int)evaluators;
+    if (evaluators > 1 && !job->has_test)
+        return tw_node_error(reader, tw_yaml_find(section, "evaluators"),
+                             "there is nothing to evaluate: the job has no data.test");
     if (job->batch == 0 || job->batch >= workers)
         return TW_OK;
     /* Point at the one of the two that the user changed for this run. */

@@ -379,7 +379,8 @@ enum tw_status tw_job_write(const struct tw_job *job, const char *const *notes, 
     tw_text_add(&text, "consistency: {mode: ");
     add_word(&text, job->mode);
     add_turns(&text, job);
-    tw_text_add(&text, "}\ncluster: {servers: %d, workers: %d}\n", job->servers, job->workers);
+    tw_text_add(&text, "}\ncluster: {servers: %d, workers: %d, evaluators: %d}\n", job->servers,
+                job->workers, job->evaluators);
     add_loss(&text, job);
     add_stop(&text, job);
     if (job->slots_given) /* left out they follow the number of workers */

@@ -65,6 +65,7 @@ static void answer(struct tw_sequencer *s) {
     record->step = ++s->evaluations;
     s->due = s->asking = false;
     s->evaluating = true;
+    s->evaluating_version = s->version;
     s->judging = s->verdict_due;
     s->verdict_due = false;
 }
@@ -117,8 +118,33 @@ void tw_sequencer_after_commit(struct tw_sequencer *s, uint64_t samples_before) 
     finish_if_done(s);
 }
 
+/* Who had asked, or had weights, is gone, and another is there. What training waits for, or the end
+ * of the run, is evaluated once more: the weights are still the same. Any other is given up. */
+static void replace_evaluator(struct tw_sequencer *s) {
+    s->asking = false;
+    if (!s->evaluating)
+        return;
+    s->evaluating = false;
+    if ((s->judging || s->ending) && !s->due && s->version == s->evaluating_version) {
+        s->due = true;
+        s->verdict_due = s->judging;
+        s->judging = false;
+        return;
+    }
+    if (s->judging)
+        tw_sequencer_checkpoint_after_verdict(s);
+    s->judging = false;
+    tw_sequencer_emit(s, TW_SEQ_GIVEN_UP)->given_up = s->evaluating_version;
+    stop_holding(s);
+    finish_if_done(s);
+}
+
 void tw_sequencer_on_evaluator(struct tw_sequencer *s, bool present) {
     bool waited = s->judging || s->verdict_due;
+    if (present && s->evaluator) {
+        replace_evaluator(s);
+        return;
+    }
     s->evaluator = present;
     if (!present)
         s->asking = s->evaluating = s->due = s->judging = s->verdict_due = false;

@@ -3,35 +3,7 @@
 #include <assert.h>
 #include <string.h>
 
-#include "common/base/bytes.h"
-
 /* ---- votes ---- */
-
-/* The lowest word first. */
-static uint8_t *put_words(uint8_t *at, const struct tw_exact_sum *sum) {
-    for (int i = 0; i < TW_EXACT_SUM_WORDS; i++, at += 8)
-        tw_put_u64(at, sum->word[i]);
-    return at;
-}
-
-static const uint8_t *get_words(const uint8_t *at, struct tw_exact_sum *sum) {
-    for (int i = 0; i < TW_EXACT_SUM_WORDS; i++, at += 8)
-        sum->word[i] = tw_get_u64(at);
-    return at;
-}
-
-/* And whether it is no finite sum. */
-static uint8_t *put_sum(uint8_t *at, const struct tw_exact_sum *sum) {
-    at = put_words(at, sum);
-    *at++ = sum->not_finite;
-    return at;
-}
-
-static const uint8_t *get_sum(const uint8_t *at, struct tw_exact_sum *sum) {
-    at = get_words(at, sum);
-    sum->not_finite = *at++ != 0;
-    return at;
-}
 
 /* As many examples as an End may say that there are, and no more right than there are. */
 static enum tw_status ready_of(const struct tw_ready *frame, uint32_t shard, struct tw_ready *ready,
@@ -57,7 +29,9 @@ static void sample_frame(const struct tw_sample *sample, struct tw_frame *frame,
         .summed = sample->summed,
         .sums = {scratch, TW_SAMPLE_SUMS_BYTES},
     };
-    put_sum(put_sum(put_sum(scratch, &sample->gradient), &sample->update), &sample->weights);
+    tw_exact_sum_put(
+        tw_exact_sum_put(tw_exact_sum_put(scratch, &sample->gradient), &sample->update),
+        &sample->weights);
 }
 
 static enum tw_status sample_of(const struct tw_sample_frame *frame, struct tw_sample *sample,
@@ -69,8 +43,9 @@ static enum tw_status sample_of(const struct tw_sample_frame *frame, struct tw_s
                                  .hash = frame->hash,
                                  .hashed = frame->hashed,
                                  .summed = frame->summed};
-    get_sum(get_sum(get_sum(frame->sums.bytes, &sample->gradient), &sample->update),
-            &sample->weights);
+    tw_exact_sum_get(
+        tw_exact_sum_get(tw_exact_sum_get(frame->sums.bytes, &sample->gradient), &sample->update),
+        &sample->weights);
     return TW_OK;
 }
 
@@ -78,7 +53,7 @@ static void sums_frame(const struct tw_sums *sums, struct tw_frame *frame, uint8
     frame->body = TW_BODY_SUMS;
     frame->sums = (struct tw_sums_frame){
         .version = sums->version, .finite = sums->finite, .squares = {scratch, TW_SQUARES_BYTES}};
-    put_words(scratch, &sums->squares);
+    tw_exact_sum_put_words(scratch, &sums->squares);
 }
 
 /* There is no way to say a sum that is negative or no number. One that is too large for any model
@@ -89,7 +64,7 @@ static enum tw_status sums_of(const struct tw_sums_frame *frame, uint32_t shard,
         return tw_error_set(error, TW_MALFORMED, "Sums with a sum of squares of %zu bytes, not %d",
                             frame->squares.size, TW_SQUARES_BYTES);
     *sums = (struct tw_sums){.shard = shard, .version = frame->version, .finite = frame->finite};
-    get_words(frame->squares.bytes, &sums->squares);
+    tw_exact_sum_get_words(frame->squares.bytes, &sums->squares);
     if (sums->finite && tw_exact_sum_value(&sums->squares) >= TW_SQUARES_LIMIT)
         return tw_error_set(error, TW_MALFORMED,
                             "Sums with a sum of squares of %g, more than finite gradients can have",
@@ -104,7 +79,7 @@ static void squares_frame(const struct tw_squares *squares, struct tw_frame *fra
                                                .tensor = squares->tensor,
                                                .applied = squares->applied,
                                                .sums = {scratch, TW_TENSOR_SUMS_BYTES}};
-    put_sum(put_sum(scratch, &squares->of.weights), &squares->of.step);
+    tw_exact_sum_put(tw_exact_sum_put(scratch, &squares->of.weights), &squares->of.step);
 }
 
 /* Sums that run over together are not finite, and so is the update. */
@@ -117,7 +92,7 @@ static enum tw_status squares_of(const struct tw_squares_frame *frame, uint32_t 
                                    .tensor = frame->tensor,
                                    .version = frame->version,
                                    .applied = frame->applied};
-    get_sum(get_sum(frame->sums.bytes, &squares->of.weights), &squares->of.step);
+    tw_exact_sum_get(tw_exact_sum_get(frame->sums.bytes, &squares->of.weights), &squares->of.step);
     return TW_OK;
 }
 
@@ -193,6 +168,10 @@ void tw_order_put(struct tw_order_outbox *outbox, const struct tw_node_order *or
     outbox->size = tw_record_message_pack(record, outbox->bytes);
 }
 
+static bool record_is_of_evaluator(const struct tw_record *record) {
+    return record->kind == TW_RECORD_RELEASE && record->slot == TW_SLOT_EVALUATOR;
+}
+
 bool tw_order_next(struct tw_order_outbox *outbox, struct tw_frame *frame) {
     const struct tw_node_order *order = outbox->order;
     if (outbox->done)
@@ -213,6 +192,8 @@ bool tw_order_next(struct tw_order_outbox *outbox, struct tw_frame *frame) {
     frame->order.record = (struct tw_view){outbox->bytes + outbox->at, part};
     frame->order.more = part < left;
     frame->order.prepare = order->kind == TW_ORDER_PREPARE;
+    if (order->kind == TW_ORDER_RECORD && record_is_of_evaluator(&order->record))
+        frame->order.evaluators = order->evaluators;
     outbox->at += part;
     outbox->done = part == left;
     return true;
@@ -264,6 +245,7 @@ enum tw_status tw_order_take(struct tw_order_inbox *inbox, const struct tw_frame
     if (status != TW_OK)
         return tw_error_set(error, TW_MALFORMED, "an order that is no record");
     order->kind = TW_ORDER_RECORD;
+    order->evaluators = frame->order.evaluators;
     order->record = record;
     if (!inbox->prepare)
         return TW_OK;

@@ -14,9 +14,10 @@ static size_t aligned(size_t bytes) {
 
 /* One input causes at most a Regather or Stop to every worker, their closings,
  * the records of one sequencer step, a few answers, the effect that is being carried out, and what
- * the sequencer is told, at most once for every worker. */
+ * the sequencer is told, at most once for every worker; to each evaluator weights, or what to do
+ * next, and its portion once more to another. */
 static uint32_t effect_room(const struct tw_node_config *config) {
-    return 11 * config->shard.slots + 2 * config->connections + 64;
+    return 11 * config->shard.slots + 2 * config->connections + 3 * TW_EVALUATORS_MAX + 64;
 }
 
 static size_t steps_bytes(const struct tw_node_config *config) {
@@ -32,7 +33,7 @@ size_t tw_node_bytes(const struct tw_node_config *config) {
            aligned(config->shard.slots * sizeof(struct tw_node_member)) +
            aligned(config->connections * sizeof(struct tw_node_connection)) +
            aligned(effect_room(config) * sizeof(struct tw_node_effect)) +
-           aligned(steps_bytes(config)) + shard;
+           aligned(steps_bytes(config)) + aligned(tw_node_evaluation_bytes(config)) + shard;
 }
 
 struct tw_node *tw_node_init(void *memory, const struct tw_node_config *config) {
@@ -55,10 +56,11 @@ struct tw_node *tw_node_init(void *memory, const struct tw_node_config *config) 
     at += aligned(n->effect_room * sizeof(*n->effect));
     n->steps = (void *)at;
     at += aligned(steps_bytes(config));
+    tw_node_evaluation_init(n, at);
+    at += aligned(tw_node_evaluation_bytes(config));
     n->shard = tw_shard_init(at, &config->shard);
     for (uint32_t i = 0; i < config->shard.slots; i++)
         n->member[i].control = n->member[i].bulk = TW_NO_CONNECTION;
-    n->evaluator.control = n->evaluator.bulk = TW_NO_CONNECTION;
     return n;
 }
 
@@ -142,12 +144,6 @@ static void say_regather(struct tw_node *n, uint64_t version) {
             tw_node_say(n, n->member[i].bulk, TW_BODY_REGATHER)->regather.version = version;
 }
 
-static void note_evaluation(struct tw_node *n, const struct tw_record *record) {
-    n->evaluated_position = record->position;
-    n->evaluated_version = record->version;
-    n->evaluated = false;
-}
-
 static void tell_evicted(struct tw_node *n, const struct tw_record *record) {
     struct tw_node_event *event = tw_node_tell(n, TW_EVENT_EVICTED);
     event->rank = record->rank;
@@ -167,8 +163,6 @@ static void obey_record(struct tw_node *n, const struct tw_record *record) {
     tw_shard_record(n->shard, record);
     if (record->kind == TW_RECORD_REGATHER)
         say_regather(n, record->version);
-    if (record->kind == TW_RECORD_RELEASE && record->slot == TW_SLOT_EVALUATOR)
-        note_evaluation(n, record);
     if (record->kind == TW_RECORD_ROLLBACK)
         n->generation = record->generation;
 }
@@ -176,8 +170,11 @@ static void obey_record(struct tw_node *n, const struct tw_record *record) {
 /* To our own shard, and to all others; the records are the log, too. */
 static void order_record(struct tw_node *n, const struct tw_record *record) {
     obey_record(n, record);
+    if (record->kind == TW_RECORD_RELEASE && record->slot == TW_SLOT_EVALUATOR)
+        tw_node_deal(n, record);
     struct tw_node_order *order = &tw_node_emit(n, TW_NODE_TO_SHARDS)->order;
     order->kind = TW_ORDER_RECORD;
+    order->evaluators = n->evaluation.to;
     order->record = *record;
 }
 
@@ -238,6 +235,9 @@ static void carry_out(struct tw_node *n, const struct tw_sequencer_effect *effec
         break;
     case TW_SEQ_BORDER:
         on_border(n, effect);
+        break;
+    case TW_SEQ_GIVEN_UP:
+        tw_node_tell(n, TW_EVENT_GIVEN_UP)->version = effect->given_up;
         break;
     case TW_SEQ_DROPPED:
         event = tw_node_tell(n, TW_EVENT_DROPPED);
@@ -360,6 +360,8 @@ void tw_node_hear_order(struct tw_node *n, const struct tw_node_order *order) {
     switch (order->kind) {
     case TW_ORDER_RECORD:
         obey_record(n, &order->record);
+        if (order->record.kind == TW_RECORD_RELEASE && order->record.slot == TW_SLOT_EVALUATOR)
+            n->evaluation.to = order->evaluators;
         break;
     case TW_ORDER_PREPARE:
         tw_shard_prepare(n->shard, &order->prepare);
@@ -409,15 +411,10 @@ void tw_node_evict(struct tw_node *n, uint32_t rank) {
 
 /* ---- work ---- */
 
-static void send_weights(struct tw_node *n, const struct tw_shard_send *send) {
-    bool evaluator = send->slot == TW_SLOT_EVALUATOR;
-    const struct tw_node_member *to = evaluator ? &n->evaluator : &n->member[send->slot];
-    if (to->bulk == TW_NO_CONNECTION) {
-        tw_shard_sent(n->shard, send->token);
-        return;
-    }
+static void send_chunk(struct tw_node *n, const struct tw_shard_send *send, uint32_t connection) {
     struct tw_node_effect *effect = tw_node_emit(n, TW_NODE_SEND);
-    effect->connection = to->bulk;
+    tw_shard_hold(n->shard, send->token);
+    effect->connection = connection;
     effect->rank = send->slot;
     effect->data = send->data;
     effect->token = send->token;
@@ -428,6 +425,19 @@ static void send_weights(struct tw_node *n, const struct tw_shard_send *send) {
                                                 .step = send->step,
                                                 .generation = n->generation,
                                                 .chunk = send->chunk};
+}
+
+/* Each who gets it holds it once; the shard's own hold ends here. */
+static void send_weights(struct tw_node *n, const struct tw_shard_send *send) {
+    if (send->slot != TW_SLOT_EVALUATOR) {
+        if (n->member[send->slot].bulk != TW_NO_CONNECTION)
+            send_chunk(n, send, n->member[send->slot].bulk);
+    } else {
+        for (uint32_t i = 0; i < TW_EVALUATORS_MAX; i++)
+            if (n->evaluation.to >> i & 1 && n->evaluator[i].member.bulk != TW_NO_CONNECTION)
+                send_chunk(n, send, n->evaluator[i].member.bulk);
+    }
+    tw_shard_sent(n->shard, send->token);
 }
 
 /* A piece of work may have freed what a paused connection waits for. */

@@ -32,7 +32,15 @@ struct tw_node_config {
     struct tw_session_terms terms;
     struct tw_sequencer_config sequencer; /* read by the lead (shard index 0) only */
     struct tw_shard_config shard;         /* slots: one per worker, whatever the width */
-    uint32_t width;  /* slots that each worker owns; 0: 1 (README.md, "Slots") */
+    uint32_t width; /* slots that each worker owns; 0: 1 (README.md, "Slots") */
+    /* What several evaluators count together: of real targets (`values`) `outputs` numbers each, or
+     * labels of so many classes. None of both: they are not put together, and there is at most one
+     * evaluator. */
+    struct tw_node_scoring {
+        uint32_t outputs, classes;
+        bool values;
+    } scoring;
+    uint32_t evaluators; /* so many are to be there before the sequencer hears of one; 0: one */
     bool keeps_mode; /* the dial is not turned: a step that a slot has made cannot be taken back */
     uint32_t servers;
     uint32_t connections; /* room for so many at once */
@@ -73,6 +81,7 @@ struct tw_node_vote {
 };
 struct tw_node_order {
     enum { TW_ORDER_RECORD, TW_ORDER_PREPARE, TW_ORDER_MEMBER } kind;
+    uint64_t evaluators; /* RECORD, a RELEASE to the evaluator: bit n, number n gets the weights */
     union {
         struct tw_record record;
         struct tw_prepare prepare;
@@ -88,10 +97,11 @@ enum tw_node_event_kind {
     TW_EVENT_JOINED,    /* rank, incarnation, connection */
     TW_EVENT_LEFT,      /* rank, incarnation; text: why */
     TW_EVENT_SERVER,    /* rank: its index; present, connection; else text: why it is lost */
-    TW_EVENT_EVALUATOR, /* present */
+    TW_EVENT_EVALUATOR, /* present; rank: its number; ranks: how many are there now */
     TW_EVENT_STARTED,
     TW_EVENT_BORDER,    /* border, as the sequencer's */
     TW_EVENT_EVALUATED, /* version, samples, values */
+    TW_EVENT_GIVEN_UP,  /* version: it will not be evaluated */
     TW_EVENT_DROPPED,   /* dropped, as the sequencer's */
     TW_EVENT_ARRIVED,   /* rank, step: all of this push is on our shard */
     TW_EVENT_PREPARED,  /* version: enough pushes have come */

@@ -136,7 +136,8 @@ enum tw_status tw_node_hear_lead(struct tw_node *n, const struct tw_node_order *
         break;
     case TW_ORDER_MEMBER:
         if (order->member.role > TW_ROLE_EVALUATOR ||
-            (order->member.role == TW_ROLE_WORKER && order->member.rank >= n->config.shard.slots))
+            order->member.rank >=
+                (order->member.role == TW_ROLE_WORKER ? n->config.shard.slots : TW_EVALUATORS_MAX))
             status = tw_error_set(error, TW_UNEXPECTED, "there is no rank %u", order->member.rank);
         break;
     }

@@ -1,5 +1,5 @@
-/* What peers say to a node: greeting, joining, attaching, pushing, evaluating,
- * and how they are lost. */
+/* What peers say to a node: greeting, joining, attaching, pushing, and how they are lost.
+ * node_evaluator.c has what evaluators are given and say. */
 #include <stdio.h>
 #include <string.h>
 
@@ -11,7 +11,8 @@ static struct tw_session *session_of(struct tw_node *n, uint32_t connection) {
 }
 
 static struct tw_node_member *member_of(struct tw_node *n, const struct tw_session *session) {
-    return session->role == TW_ROLE_EVALUATOR ? &n->evaluator : &n->member[session->rank];
+    return session->role == TW_ROLE_EVALUATOR ? &n->evaluator[session->rank].member
+                                              : &n->member[session->rank];
 }
 
 /* A join may be answered later; by then its connection's number may be another's. */
@@ -64,9 +65,12 @@ static void let_go(struct tw_node *n, struct tw_node_member *member, const char 
 static void attach_waiting(struct tw_node *n, enum tw_role role, uint32_t rank);
 
 void tw_node_learn_member(struct tw_node *n, const struct tw_node_order *order) {
+    bool evaluator = order->member.role == TW_ROLE_EVALUATOR;
     struct tw_node_member *member =
-        order->member.role == TW_ROLE_EVALUATOR ? &n->evaluator : &n->member[order->member.rank];
+        evaluator ? &n->evaluator[order->member.rank].member : &n->member[order->member.rank];
     let_go(n, member, "the worker has connected again");
+    if (evaluator)
+        n->evaluation.to &= ~(UINT64_C(1) << order->member.rank);
     member->incarnation = order->member.incarnation;
     member->attempt = order->member.attempt;
     memcpy(member->session, order->member.session, TW_SESSION_BYTES);
@@ -101,7 +105,6 @@ static void welcome(struct tw_node *n, uint32_t connection, uint64_t last_step) 
         .generation = n->generation,
         .workers = n->config.shard.slots,
         .slots = n->config.shard.slots * n->config.width,
-        .slot = session->rank * n->config.width,
         .width = n->config.width,
         .last_step = last_step,
         .chunk_bytes = n->config.shard.layout->chunk_bytes,
@@ -109,9 +112,12 @@ static void welcome(struct tw_node *n, uint32_t connection, uint64_t last_step) 
         .attempt = member_of(n, session)->attempt,
     };
     if (session->role == TW_ROLE_WORKER) {
+        frame->welcome.slot = session->rank * n->config.width;
         frame->welcome.push = n->config.terms.push;
         frame->welcome.pull = n->config.terms.pull;
     }
+    if (session->role == TW_ROLE_EVALUATOR)
+        frame->welcome.portions = n->evaluator[session->rank].test > 0;
     tw_node_fill_addresses(n, &frame->welcome);
 }
 
@@ -175,26 +181,28 @@ void tw_node_on_refused(struct tw_node *n, const struct tw_sequencer_effect *eff
     tw_node_close(n, connection, effect->refused.status, text);
 }
 
-static void drop_evaluator(struct tw_node *n) {
-    bool attached = n->evaluator.bulk != TW_NO_CONNECTION;
-    let_go(n, &n->evaluator, "the evaluator's other connection is lost");
-    if (!n->lead || !attached)
-        return;
-    tw_node_tell(n, TW_EVENT_EVALUATOR)->present = false;
-    tw_node_sequence(n, &(struct tw_sequencer_event){.kind = TW_SEQ_EVALUATOR, .present = false});
+static void drop_evaluator(struct tw_node *n, uint32_t number) {
+    struct tw_node_member *member = &n->evaluator[number].member;
+    bool attached = member->bulk != TW_NO_CONNECTION;
+    let_go(n, member, "the evaluator's other connection is lost");
+    n->evaluation.to &= ~(UINT64_C(1) << number);
+    if (n->lead && attached)
+        tw_node_evaluator_gone(n, number);
 }
 
 static enum tw_status join_evaluator(struct tw_node *n, uint32_t connection,
                                      const struct tw_join *join, struct tw_error *error) {
-    struct tw_node_member *evaluator = &n->evaluator;
-    if (evaluator->control != TW_NO_CONNECTION && !join->incarnation)
-        return tw_error_set(error, TW_RANK_TAKEN, "there is an evaluator already");
-    if (join->incarnation && join->incarnation != evaluator->incarnation)
-        return tw_error_set(error, TW_FENCED, "another evaluator has taken over");
-    if (evaluator->bulk != TW_NO_CONNECTION)
-        drop_evaluator(n);
-    uint32_t incarnation = join->incarnation ? join->incarnation : evaluator->incarnation + 1;
-    admit(n, connection, TW_ROLE_EVALUATOR, 0, incarnation, evaluator->attempt + 1);
+    uint32_t number = 0, incarnation = join->incarnation;
+    enum tw_status status = tw_node_number_evaluator(n, join, &number, error);
+    if (status != TW_OK)
+        return status;
+    const struct tw_node_member *member = &n->evaluator[number].member;
+    if (member->bulk != TW_NO_CONNECTION)
+        drop_evaluator(n, number);
+    if (!incarnation)
+        incarnation = member->incarnation + 1;
+    admit(n, connection, TW_ROLE_EVALUATOR, number, incarnation, member->attempt + 1);
+    tw_node_note_evaluator(n, number, join);
     welcome(n, connection, 0);
     return TW_OK;
 }
@@ -223,7 +231,7 @@ static enum tw_status on_join(struct tw_node *n, uint32_t connection, const stru
     bool resumes = join->incarnation != 0;
     const struct tw_node_member *holder = NULL;
     if (join->role == TW_ROLE_EVALUATOR)
-        holder = &n->evaluator;
+        holder = join->rank < TW_EVALUATORS_MAX ? &n->evaluator[join->rank].member : NULL;
     else if (join->rank < n->config.shard.slots)
         holder = &n->member[join->rank];
     if (resumes && holder && join->incarnation == holder->incarnation &&
@@ -265,9 +273,7 @@ static void attach(struct tw_node *n, uint32_t connection) {
         vote.shard = n->config.shard.index;
         tw_node_vote(n, &vote);
     } else if (n->lead) {
-        tw_node_tell(n, TW_EVENT_EVALUATOR)->present = true;
-        tw_node_sequence(n,
-                         &(struct tw_sequencer_event){.kind = TW_SEQ_EVALUATOR, .present = true});
+        tw_node_evaluator_here(n, session->rank);
     }
 }
 
@@ -299,11 +305,13 @@ static enum tw_status on_attach(struct tw_node *n, uint32_t connection,
         return tw_error_set(error, TW_UNEXPECTED, "an operator has no bulk connection");
     if (frame->role == TW_ROLE_WORKER && frame->rank >= n->config.shard.slots)
         return tw_error_set(error, TW_MALFORMED, "there is no rank %u", frame->rank);
+    if (frame->role == TW_ROLE_EVALUATOR && frame->rank >= TW_EVALUATORS_MAX)
+        return tw_error_set(error, TW_MALFORMED, "there is no evaluator %u", frame->rank);
     if (frame->session.size != TW_SESSION_BYTES)
         return tw_error_set(error, TW_MALFORMED, "a session key has %d bytes, not %zu",
                             TW_SESSION_BYTES, frame->session.size);
     session->role = frame->role;
-    session->rank = frame->role == TW_ROLE_WORKER ? frame->rank : 0;
+    session->rank = frame->rank;
     session->incarnation = frame->incarnation;
     const struct tw_node_member *member = member_of(n, session);
     if (frame->attempt < member->attempt || frame->incarnation < member->incarnation)
@@ -322,27 +330,6 @@ static enum tw_status on_attach(struct tw_node *n, uint32_t connection,
     if (member->bulk != TW_NO_CONNECTION)
         return tw_error_set(error, TW_UNEXPECTED, "rank %u is attached already", frame->rank);
     attach(n, connection);
-    return TW_OK;
-}
-
-/* ---- evaluating ---- */
-
-static enum tw_status on_evaluation(struct tw_node *n, const struct tw_evaluation *evaluation,
-                                    struct tw_error *error) {
-    if (evaluation->position > n->evaluated_position || !evaluation->position)
-        return tw_error_set(error, TW_UNEXPECTED,
-                            "an evaluation of position %llu, but the weights sent were those of "
-                            "position %llu",
-                            (unsigned long long)evaluation->position,
-                            (unsigned long long)n->evaluated_position);
-    if (evaluation->position < n->evaluated_position || n->evaluated)
-        return TW_OK; /* sent again after a reconnect */
-    n->evaluated = true;
-    struct tw_node_event *event = tw_node_tell(n, TW_EVENT_EVALUATED);
-    event->version = n->evaluated_version;
-    event->values = tw_evaluation_values(evaluation);
-    tw_node_sequence(
-        n, &(struct tw_sequencer_event){.kind = TW_SEQ_EVALUATED, .loss = evaluation->loss});
     return TW_OK;
 }
 
@@ -462,11 +449,12 @@ enum tw_status tw_node_frame(struct tw_node *n, uint32_t connection, const struc
     case TW_BODY_END:
         return on_worker_frame(n, connection, frame, data, error);
     case TW_BODY_ASK:
-        tw_node_sequence(
-            n, &(struct tw_sequencer_event){.kind = TW_SEQ_ASK, .samples = frame->ask.samples});
+        tw_node_on_ask(n, session->rank, frame->ask.samples);
         return TW_OK;
     case TW_BODY_EVALUATION:
-        return on_evaluation(n, &frame->evaluation, error);
+        return tw_node_on_evaluation(n, session->rank, &frame->evaluation, error);
+    case TW_BODY_TALLY:
+        return tw_node_on_tally(n, session->rank, &frame->tally, error);
     case TW_BODY_PING:
         on_ping(n, connection, &frame->ping);
         return TW_OK;
@@ -516,7 +504,7 @@ void tw_node_lost(struct tw_node *n, uint32_t connection, const char *why) {
     if (member->control != connection && member->bulk != connection)
         return; /* let go of before */
     if (session->role == TW_ROLE_EVALUATOR) {
-        drop_evaluator(n);
+        drop_evaluator(n, session->rank);
     } else if (n->lead) {
         tw_node_drop_worker(n, session->rank, member->attempt, why);
     } else {

@@ -1,9 +1,11 @@
-/* A node's insides, shared by node.c, node_session.c, node_server.c and node_operator.c.
+/* A node's insides, shared by node.c and node_*.c.
  * Private to them. */
 #ifndef TW_CORE_NODE_STATE_H
 #define TW_CORE_NODE_STATE_H
 
+#include "common/base/tally.h"
 #include "server/core/node.h"
+#include "server/core/portions.h"
 
 struct tw_node_connection {
     struct tw_session session; /* state CLOSED: this number is free */
@@ -24,6 +26,36 @@ struct tw_node_member {
     bool orphan;            /* a deferred join was granted to a lost connection */
 };
 
+/* One of those who score the weights; all but `member` is the lead's. */
+struct tw_node_evaluator {
+    struct tw_node_member member;
+    enum {
+        TW_EVALUATOR_AWAY,
+        TW_EVALUATOR_IDLE,    /* has not asked yet */
+        TW_EVALUATOR_ASKING,  /* is answered by weights, or by a portion where it has them */
+        TW_EVALUATOR_WORKING, /* was answered, and has not asked again */
+    } state;
+    uint64_t wanted; /* samples of its Ask */
+    uint64_t test;   /* samples of its test data; 0: it scores all of them, always */
+    bool valued;
+    char numerics[TW_NUMERICS_MAX + 1];
+    bool holds;       /* gets the weights of the evaluation under way, or has them */
+    uint32_t portion; /* that it was given and has not answered; TW_NO_PORTION: none */
+};
+
+/* The last RELEASE to the evaluator, and what becomes of it. */
+struct tw_node_evaluation {
+    uint64_t to;   /* bit per evaluator: the weights go to it */
+    bool begun;    /* as many as are waited for were there */
+    bool present;  /* the sequencer was told that the evaluator is there, */
+    bool asked;    /* ... that it asks, and has not answered */
+    bool open;     /* it is not answered */
+    uint32_t sole; /* who answers for all samples; TW_NOBODY: portions */
+    uint64_t position, version;
+    struct tw_portions portions;
+    struct tw_tally tally; /* of those that are done */
+};
+
 /* Another server, as the lead sees it. */
 struct tw_node_server {
     bool here;
@@ -37,15 +69,14 @@ struct tw_node {
     struct tw_sequencer *sequencer; /* NULL unless lead */
     struct tw_shard *shard;
     struct tw_node_member *member; /* [slots] */
-    struct tw_node_member evaluator;
-    struct tw_node_server server[TW_SERVERS_MAX];   /* of the lead; [0] is not used */
-    struct tw_view addresses[TW_SERVERS_MAX];       /* of them, for a Welcome in flight */
-    uint64_t heard;                                 /* position of the lead's last record */
-    uint64_t evaluated_position, evaluated_version; /* of its last RELEASE */
-    bool evaluated;                                 /* it has answered that one */
-    struct tw_node_connection *connection;          /* [config.connections] */
-    uint32_t paused;                                /* any connection waits for a place */
-    struct tw_node_effect *effect;                  /* ring [effect_room] */
+    struct tw_node_evaluator evaluator[TW_EVALUATORS_MAX];
+    struct tw_node_evaluation evaluation;
+    struct tw_node_server server[TW_SERVERS_MAX]; /* of the lead; [0] is not used */
+    struct tw_view addresses[TW_SERVERS_MAX];     /* of them, for a Welcome in flight */
+    uint64_t heard;                               /* position of the lead's last record */
+    struct tw_node_connection *connection;        /* [config.connections] */
+    uint32_t paused;                              /* any connection waits for a place */
+    struct tw_node_effect *effect;                /* ring [effect_room] */
     uint32_t effect_first, effects, effect_room;
     bool taken;          /* the first one is being carried out */
     uint32_t generation; /* of the last ROLLBACK */
@@ -82,6 +113,25 @@ void tw_node_learn_member(struct tw_node *n, const struct tw_node_order *order);
 void tw_node_on_joined(struct tw_node *n, const struct tw_sequencer_effect *effect);
 void tw_node_on_refused(struct tw_node *n, const struct tw_sequencer_effect *effect);
 void tw_node_drop_worker(struct tw_node *n, uint32_t rank, uint32_t attempt, const char *why);
+
+/* node_evaluator.c: of the lead, but for the first two. */
+size_t tw_node_evaluation_bytes(const struct tw_node_config *config);
+void tw_node_evaluation_init(struct tw_node *n, void *memory);
+/* Which number a Join gets; TW_RANK_TAKEN, TW_LIMIT, TW_FENCED, TW_WRONG_JOB, TW_NUMERICS. */
+enum tw_status tw_node_number_evaluator(const struct tw_node *n, const struct tw_join *join,
+                                        uint32_t *number, struct tw_error *error);
+/* It has joined, is attached, is gone (and was attached). */
+void tw_node_note_evaluator(struct tw_node *n, uint32_t number, const struct tw_join *join);
+void tw_node_evaluator_here(struct tw_node *n, uint32_t number);
+void tw_node_evaluator_gone(struct tw_node *n, uint32_t number);
+/* A RELEASE to the evaluator: who gets the weights, and what they score. */
+void tw_node_deal(struct tw_node *n, const struct tw_record *record);
+void tw_node_on_ask(struct tw_node *n, uint32_t number, uint64_t samples);
+enum tw_status tw_node_on_evaluation(struct tw_node *n, uint32_t number,
+                                     const struct tw_evaluation *evaluation,
+                                     struct tw_error *error);
+enum tw_status tw_node_on_tally(struct tw_node *n, uint32_t number,
+                                const struct tw_tally_frame *tally, struct tw_error *error);
 
 uint64_t tw_node_ticket(const struct tw_node *n, uint32_t connection);
 

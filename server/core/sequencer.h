@@ -73,7 +73,8 @@ enum tw_sequencer_event_kind {
     TW_SEQ_WANT,       /* want: bytes of this push wait at the lead's shard */
     TW_SEQ_SUMS,       /* sums */
     TW_SEQ_SQUARES,    /* squares, of a step that would be taken */
-    TW_SEQ_EVALUATOR,  /* present: an evaluator is attached, or gone */
+    TW_SEQ_EVALUATOR,  /* present: an evaluator is attached, or gone; while one is there: another is
+                          in its place, which has neither asked nor been given anything */
     TW_SEQ_ASK,        /* samples: the evaluator wants weights, at the next border >= samples */
     TW_SEQ_EVALUATED,  /* loss: the evaluator has answered the last RELEASE */
     TW_SEQ_TURN,       /* turn: the dial is to have another setting; answered by TURNED */
@@ -167,6 +168,7 @@ enum tw_sequencer_effect_kind {
     TW_SEQ_REFUSED,  /* refused */
     TW_SEQ_STARTED,  /* all are there */
     TW_SEQ_BORDER,   /* border: an epoch (or the run) is over */
+    TW_SEQ_GIVEN_UP, /* given_up: no evaluation of this version comes any more */
     TW_SEQ_DROPPED,  /* dropped: a push was not finite */
     TW_SEQ_CANCEL,   /* cancel: a step is over while its worker may still compute it */
     TW_SEQ_TURNED,   /* turned: the answer to TURN */
@@ -194,6 +196,7 @@ struct tw_sequencer_effect {
             double rate;    /* learning rate of the last update */
             bool evaluated; /* an evaluation of this very position will come */
         } border;
+        uint64_t given_up;
         struct {
             uint32_t slot,
                 tensor; /* tensor: as tw_ready.bad_tensor, or TW_TENSORS_MAX + 1: the sum */

@@ -118,6 +118,7 @@ struct tw_sequencer {
 
     bool evaluator, asking, evaluating, due, holding;
     uint64_t ask_samples, evaluations;
+    uint64_t evaluating_version; /* of the last RELEASE to it */
     struct tw_judge judge[TW_VERDICTS];
     struct tw_verdict verdict[TW_VERDICTS];
     bool verdict_due; /* the evaluation that is due decides on something, */

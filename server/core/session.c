@@ -160,8 +160,8 @@ enum tw_status tw_session_allows(const struct tw_session *session, enum tw_body 
         const char *names;
     } control[] = {
         [TW_ROLE_WORKER] = {0, "Ping, Pong or Bye"},
-        [TW_ROLE_EVALUATOR] = {BIT(TW_BODY_ASK) | BIT(TW_BODY_EVALUATION),
-                               "Ask, Evaluation, Ping, Pong or Bye"},
+        [TW_ROLE_EVALUATOR] = {BIT(TW_BODY_ASK) | BIT(TW_BODY_EVALUATION) | BIT(TW_BODY_TALLY),
+                               "Ask, Evaluation, Tally, Ping, Pong or Bye"},
         [TW_ROLE_OPERATOR] = {BIT(TW_BODY_QUERY) | BIT(TW_BODY_TURN),
                               "Query, Turn, Ping, Pong or Bye"},
     };

@@ -170,6 +170,9 @@ void tw_shard_prepare(struct tw_shard *shard, const struct tw_prepare *prepare);
  * tw_dial_parse() knows, and needs no more than `ahead`. */
 void tw_shard_record(struct tw_shard *shard, const struct tw_record *record);
 void tw_shard_sent(struct tw_shard *shard, uint32_t token);
+/* What a SEND brought goes to one more: one more tw_shard_sent() will come for it. Not after the
+ * last. */
+void tw_shard_hold(struct tw_shard *shard, uint32_t token);
 
 enum tw_shard_work {
     TW_SHARD_IDLE,    /* nothing to do until something comes */

@@ -85,6 +85,11 @@ void tw_shard_sent(struct tw_shard *s, uint32_t token) {
         tw_pool_free_copy(s, copy);
 }
 
+void tw_shard_hold(struct tw_shard *s, uint32_t token) {
+    assert(s->refs[token] > 0);
+    s->refs[token]++;
+}
+
 /* ---- writing ---- */
 
 /* The copy that the update of a chunk writes into: the current one when nobody

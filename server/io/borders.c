@@ -62,6 +62,12 @@ void tw_borders_let_go(struct tw_borders *borders) {
         borders->held[i].awaits = false;
 }
 
+void tw_borders_given_up(struct tw_borders *borders, uint64_t version) {
+    for (int i = 0; i < borders->holds; i++)
+        if (borders->held[i].version == version)
+            borders->held[i].awaits = false;
+}
+
 bool tw_borders_next(struct tw_borders *borders, struct tw_border *out) {
     if (borders->holds == 0 || borders->held[0].awaits)
         return false;

@@ -36,8 +36,9 @@ struct tw_border *tw_borders_begin(struct tw_borders *borders, const struct tw_n
 /* TW_EVENT_EVALUATED. */
 void tw_borders_evaluated(struct tw_borders *borders, const struct tw_node_event *event);
 
-/* No evaluation comes any more for those that are held. */
+/* No evaluation comes any more for those that are held; or, TW_EVENT_GIVEN_UP, for that version. */
 void tw_borders_let_go(struct tw_borders *borders);
+void tw_borders_given_up(struct tw_borders *borders, uint64_t version);
 
 /* The next that is complete, which leaves; false: there is none. */
 bool tw_borders_next(struct tw_borders *borders, struct tw_border *out);

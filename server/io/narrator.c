@@ -209,12 +209,24 @@ static void on_evaluated(struct tw_server *server, const struct tw_node_event *e
     tell_complete_borders(server);
 }
 
-static void on_evaluator(struct tw_server *server, bool present) {
-    server->narrator.evaluator = present;
-    if (!server->finished)
-        tw_say("the evaluator has %s", present ? "joined" : "left");
-    if (!present)
+static void on_evaluator(struct tw_server *server, const struct tw_node_event *event) {
+    const char *what = event->present ? "joined" : "left";
+    bool alone = event->present ? event->ranks == 1 : event->ranks == 0;
+    server->narrator.evaluators = event->ranks;
+    if (!server->finished && alone && event->rank == 0)
+        tw_say("the evaluator has %s", what);
+    else if (!server->finished)
+        tw_say("evaluator %u has %s; %u %s there", event->rank, what, event->ranks,
+               event->ranks == 1 ? "is" : "are");
+    if (!event->ranks)
         tw_narrator_let_go(server);
+}
+
+/* All who had these weights are gone, but others are there. */
+static void on_given_up(struct tw_server *server, const struct tw_node_event *event) {
+    tw_say("version %" PRIu64 " is not evaluated: who had its weights has left", event->version);
+    tw_borders_given_up(&server->narrator.borders, event->version);
+    tell_complete_borders(server);
 }
 
 /* The run ends before its time. */
@@ -302,7 +314,10 @@ void tw_narrator_event(struct tw_server *server, const struct tw_node_event *eve
         tw_shards_event(server, event);
         break;
     case TW_EVENT_EVALUATOR:
-        on_evaluator(server, event->present);
+        on_evaluator(server, event);
+        break;
+    case TW_EVENT_GIVEN_UP:
+        on_given_up(server, event);
         break;
     case TW_EVENT_STARTED:
         on_started(server);

@@ -74,6 +74,8 @@ void tw_server_node_config(const struct tw_server_config *config, const struct t
                   .optimizer = config->optimizer,
                   .options = config->optimizer_options,
                   .shaping = config->shaping},
+        .scoring = config->scoring,
+        .evaluators = config->evaluators,
         .width = width_of(job),
         .keeps_mode = job->local.rho > 0,
         .servers = (uint32_t)job->servers,

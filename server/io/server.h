@@ -55,10 +55,12 @@ struct tw_server_config {
     struct tw_dial dial; /* at the start */
     const struct tw_dial_turn *turns; /* [turn_count] of the job */
     uint32_t turn_count;
-    uint64_t train_samples; /* n of the data set; 0: own gradients */
-    bool evaluator;         /* wait for one before the start */
-    const char *listen;     /* "HOST:PORT"; port 0: the kernel picks */
-    const void *token;      /* shared secret, or NULL */
+    uint64_t train_samples;         /* n of the data set; 0: own gradients */
+    bool evaluator;                 /* wait for one before the start, */
+    uint32_t evaluators;            /* ... or for so many; 0: one */
+    struct tw_node_scoring scoring; /* what several of them put together */
+    const char *listen;             /* "HOST:PORT"; port 0: the kernel picks */
+    const void *token;              /* shared secret, or NULL */
     size_t token_bytes;
     bool inexact;                          /* accept mixed numerics ids */
     const char *out;                       /* run directory, exists; of the lead only */

@@ -145,7 +145,8 @@ struct tw_losses {
 
 struct tw_narrator {
     struct tw_rank_news *rank; /* [workers] */
-    bool evaluator, started;
+    uint32_t evaluators;       /* that are there */
+    bool started;
     struct tw_borders borders;
     double samples_per_second; /* as told last */
     uint64_t reductions;       /* of the learning rate, as told last */

@@ -189,7 +189,9 @@ static enum tw_waits_for waits_for(const struct tw_server *server) {
         return TW_WAITS_FOR_EVALUATION;
     if (any_wanted(server))
         return TW_WAITS_FOR_RANKS;
-    bool evaluator = server->config->evaluator && !narrator->evaluator && !narrator->started;
+    const struct tw_server_config *config = server->config;
+    uint32_t evaluators = config->evaluators > 1 ? config->evaluators : 1;
+    bool evaluator = config->evaluator && narrator->evaluators < evaluators && !narrator->started;
     return evaluator ? TW_WAITS_FOR_EVALUATOR : TW_WAITS_FOR_NOBODY;
 }
 
@@ -255,10 +257,18 @@ static uint32_t say_waiting(const struct tw_server *server, enum tw_waits_for wh
                  (unsigned)((silent_ms + 500) / 1000));
         break;
     case TW_WAITS_FOR_EVALUATOR:
-        snprintf(text, room, "for the evaluator, which has not joined for %u s", seconds);
+        if (server->config->evaluators > 1)
+            snprintf(text, room, "for %u evaluators, of whom %u have joined, for %u s",
+                     server->config->evaluators, server->narrator.evaluators, seconds);
+        else
+            snprintf(text, room, "for the evaluator, which has not joined for %u s", seconds);
         break;
     case TW_WAITS_FOR_EVALUATION:
-        snprintf(text, room, "for the evaluator, which has been at work for %u s", seconds);
+        if (server->narrator.evaluators > 1)
+            snprintf(text, room, "for %u evaluators, which have been at work for %u s",
+                     server->narrator.evaluators, seconds);
+        else
+            snprintf(text, room, "for the evaluator, which has been at work for %u s", seconds);
         break;
     case TW_WAITS_FOR_RANKS:
         wanted = find_wanted(server);

@@ -1,5 +1,5 @@
 # Bits that may not change, and bad input by hand.
-foreach(name accumulate averages dial elastic encodings exactness inits local_steps modes objectives schedules shaping slots steps stops trace
+foreach(name accumulate averages dial elastic encodings evaluators exactness inits local_steps modes objectives schedules shaping slots steps stops trace
         wrong_by_hand)
   add_test(NAME e2e/${name} COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/e2e/${name}.py)
   set_tests_properties(

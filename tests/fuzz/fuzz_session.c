@@ -14,6 +14,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "common/base/tally.h"
 #include "tests/fuzz/session_party.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size);
@@ -32,7 +33,7 @@ static void write_bytes(struct peer *peer, const void *bytes, size_t size) {
 }
 
 static void write_frame(struct peer *peer, const struct tw_frame *frame, const void *data) {
-    unsigned char prefix[1024];
+    unsigned char prefix[4096];
     size_t size = tw_frame_encode(frame, prefix, sizeof(prefix));
     party_must(size > 0, "a frame of ours can be encoded");
     write_bytes(peer, prefix, size);
@@ -44,6 +45,10 @@ static void write_join(struct party *c, struct peer *peer, unsigned twist) {
     enum tw_role role = twist & 1 ? TW_ROLE_EVALUATOR : TW_ROLE_WORKER;
     const struct tw_welcome *welcome = &c->welcome[role];
     struct tw_frame frame = party_join(role);
+    if (role == TW_ROLE_EVALUATOR && c->flags & FLAG_PORTIONS) {
+        frame.join.samples = TESTED + (twist >> 3 == 3);
+        frame.join.valued = twist & 4 && !(twist & 2);
+    }
     if (twist & 2) { /* comes back */
         frame.join.any_rank = false;
         frame.join.rank = welcome->rank;
@@ -183,6 +188,35 @@ static void write_operator(struct peer *peer, unsigned twist) {
     write_frame(peer, &frame, NULL);
 }
 
+/* What was counted of the peer's portion, with at most one thing wrong. */
+static void write_tally(struct peer *peer, unsigned twist) {
+    static const uint8_t zeros[256 * TW_TALLY_SCORE_BYTES];
+    static const uint8_t ones[256 * TW_TALLY_SCORE_BYTES] = {[4 * TW_TALLY_SCORE_BYTES] = 1};
+    struct tw_frame frame = {.body = TW_BODY_TALLY};
+    struct tw_tally_frame *tally = &frame.tally;
+    size_t scores = peer->portion.samples < 256 ? (size_t)peer->portion.samples : 256;
+    *tally = (struct tw_tally_frame){.position = peer->portion.position,
+                                     .first = peer->portion.first,
+                                     .samples = peer->portion.samples,
+                                     .loss = {zeros, TW_EXACT_SUM_BYTES}};
+    if (twist & 1)
+        tally->scores = (struct tw_view){zeros, scores * TW_TALLY_SCORE_BYTES};
+    if (twist & 2)
+        tally->fits = (struct tw_view){zeros, (1 + (twist & 1)) * TW_TALLY_FIT_BYTES};
+    tally->position += twist >> 2 == 1;
+    tally->first += twist >> 2 == 2 ? TW_EVALUATION_ROWS : 0;
+    tally->samples <<= 4 * (twist >> 2 == 3);
+    tally->correct = twist >> 2 == 4 ? UINT64_MAX : tally->samples;
+    tally->among_five = twist >> 2 == 5 ? tally->samples + 1 : 0;
+    tally->loss.size -= twist >> 2 == 6;
+    tally->output = (twist >> 2) % 8 == 7 ? 1 + (twist >> 5) : 0;
+    if (twist >> 2 == 8)
+        tally->scores.bytes = ones; /* not in order */
+    tally->scores.size -= twist >> 2 == 9 && tally->scores.size > 0;
+    tally->fits.size -= twist >> 2 == 10 && tally->fits.size > 0;
+    write_frame(peer, &frame, NULL);
+}
+
 /* ---- opcodes ---- */
 
 struct reader {
@@ -214,13 +248,15 @@ static void introduce(struct party *c, struct peer *peer, struct end *end) {
     party_feed(c, peer, SIZE_MAX);
 }
 
-static void stop_or_operator(struct party *c, struct peer *peer, unsigned twist) {
+static void do_seldom(struct party *c, struct peer *peer, unsigned twist) {
     if (twist == 99) {
         c->stopped = true;
         tw_node_stop(c->node, true);
         party_drain(c);
     } else if (twist & 128) {
         write_operator(peer, twist & 127);
+    } else if (twist) {
+        write_tally(peer, twist - 1);
     }
 }
 
@@ -276,7 +312,7 @@ static void operate(struct party *c, struct end *ends, struct reader *r) {
             party_act(c, &c->good[0]);
         break;
     default:
-        stop_or_operator(c, peer, next(r));
+        do_seldom(c, peer, next(r));
         break;
     }
 }

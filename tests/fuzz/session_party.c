@@ -43,6 +43,8 @@ static void make_node(struct party *c) {
     config.sequencer.shards = config.shard.spares = 1;
     config.sequencer.samples = c->flags & FLAG_EPOCHS ? 8 : 0;
     config.sequencer.end_updates = UPDATES;
+    if (c->flags & FLAG_PORTIONS)
+        config.scoring = (struct tw_node_scoring){.outputs = 2, .classes = 2, .values = true};
     config.shard.layout = &c->layout;
     config.shard.members_known = config.sequencer.dial.members_known;
     config.shard.on_arrival = config.sequencer.dial.on_arrival;
@@ -102,6 +104,8 @@ static void note_peer(struct party *c, struct peer *peer, const struct tw_frame 
             memcpy(c->session[role], frame->welcome.session.bytes, TW_SESSION_BYTES);
         }
     }
+    if (frame->body == TW_BODY_PORTION)
+        peer->portion = frame->portion;
     if (frame->body == TW_BODY_WEIGHTS)
         c->weights[0] = c->weights[1] = frame->weights;
 }

@@ -15,11 +15,12 @@ enum {
     FLAG_ADAM = 8,
     FLAG_HALF = 16,
     FLAG_ARRIVAL = 32,
+    FLAG_PORTIONS = 64, /* evaluators share out test data of TESTED samples */
 };
 
 /* Bytes of a chunk of a push. */
 size_t party_push_bytes(unsigned flags, uint32_t chunk);
-enum { PEERS = 6, LINKS = 16, TENSORS = 2, CHUNKS = 2, UPDATES = 5 };
+enum { PEERS = 6, LINKS = 16, TENSORS = 2, CHUNKS = 2, UPDATES = 5, TESTED = 600 };
 #define STREAM_MAX (256u << 10)
 
 /* A connection that nobody needs to trust. */
@@ -31,6 +32,7 @@ struct peer {
     size_t first, end;
     bool paused;
     uint8_t nonce[TW_NONCE_BYTES];
+    struct tw_portion portion; /* that it was given last */
 };
 
 /* An honest worker, in values: its frames are those that a decoder would give. */

@@ -73,14 +73,14 @@ static int end(void **state) {
 }
 
 static enum tw_status launch(struct fixture *fixture, const char *script, int workers,
-                             bool evaluator) {
+                             int evaluators) {
     struct tw_launch config = {
         .executable = FAKE_CHILD,
         .job = script,
         .folder = fixture->folder,
         .servers = 1,
         .workers = workers,
-        .evaluator = evaluator,
+        .evaluators = evaluators,
         .evict = fixture->evict,
         .progress = &fixture->progress,
     };
@@ -117,7 +117,7 @@ static void run_ends_well(void **state) {
 static void each_child_has_a_log(void **state) {
     struct fixture *fixture = *state;
     static const char *const names[] = {"server0.log", "worker0.log", "evaluator.log"};
-    launch(fixture, "server=train clients=2", 1, true);
+    launch(fixture, "server=train clients=2", 1, 1);
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         char path[128];
         struct stat about;
@@ -128,7 +128,7 @@ static void each_child_has_a_log(void **state) {
 
 static void worker_that_gives_up_fails_the_run(void **state) {
     struct fixture *fixture = *state;
-    launch(fixture, "server=wait clients=3 worker1=exit", 2, true);
+    launch(fixture, "server=wait clients=3 worker1=exit", 2, 1);
     assert_string_equal(tw_summary_status(&fixture->summary), "failed");
     assert_error(fixture, "worker 1 ended with exit code 3");
     assert_error(fixture, "worker1.log");
@@ -138,7 +138,7 @@ static void worker_that_gives_up_fails_the_run(void **state) {
 
 static void killed_worker_fails_the_run(void **state) {
     struct fixture *fixture = *state;
-    launch(fixture, "server=wait clients=2 worker0=killed", 1, true);
+    launch(fixture, "server=wait clients=2 worker0=killed", 1, 1);
     assert_error(fixture, "worker 0 was killed by SIGKILL");
     assert_string_equal(fixture->summary.result.model + strlen(fixture->folder),
                         "/model.safetensors"); /* the server saved what it had */
@@ -147,7 +147,7 @@ static void killed_worker_fails_the_run(void **state) {
 
 static void killed_evaluator_fails_the_run(void **state) {
     struct fixture *fixture = *state;
-    launch(fixture, "server=wait clients=2 evaluator=killed", 1, true);
+    launch(fixture, "server=wait clients=2 evaluator=killed", 1, 1);
     assert_error(fixture, "evaluator was killed by SIGKILL");
     assert_no_child();
 }
@@ -191,7 +191,7 @@ static void run_goes_on_without_one_that_gave_up(void **state) {
 static void without_any_worker_the_run_fails(void **state) {
     struct fixture *fixture = *state;
     fixture->evict = true;
-    launch(fixture, "server=wait clients=2 worker0=killed worker1=exit", 2, false);
+    launch(fixture, "server=wait clients=2 worker0=killed worker1=exit", 2, 0);
     assert_string_equal(tw_summary_status(&fixture->summary), "failed");
     assert_error(fixture, "before the run was done"); /* of the last, or of both at once */
     assert_no_child();
@@ -200,7 +200,7 @@ static void without_any_worker_the_run_fails(void **state) {
 static void worker_that_dies_before_the_start_fails_the_run(void **state) {
     struct fixture *fixture = *state;
     fixture->evict = true;
-    launch(fixture, "server=wait clients=3 worker0=unborn", 2, false);
+    launch(fixture, "server=wait clients=3 worker0=unborn", 2, 0);
     assert_error(fixture, "worker 0 was killed by SIGKILL before the run was done");
     assert_no_child();
 }
@@ -208,7 +208,7 @@ static void worker_that_dies_before_the_start_fails_the_run(void **state) {
 static void run_does_not_go_on_without_its_evaluator(void **state) {
     struct fixture *fixture = *state;
     fixture->evict = true;
-    launch(fixture, "server=wait clients=2 evaluator=killed", 1, true);
+    launch(fixture, "server=wait clients=2 evaluator=killed", 1, 1);
     assert_error(fixture, "evaluator was killed by SIGKILL");
     assert_no_child();
 }
@@ -217,7 +217,7 @@ static void run_does_not_go_on_without_its_evaluator(void **state) {
 static void reason_of_the_server_is_the_reason_also_then(void **state) {
     struct fixture *fixture = *state;
     fixture->evict = true;
-    launch(fixture, "server=fail clients=2 worker0=badend worker1=badend", 2, false);
+    launch(fixture, "server=fail clients=2 worker0=badend worker1=badend", 2, 0);
     assert_string_equal(fixture->summary.result.error,
                         "model.safetensors: no space left on device");
     assert_null(strstr(fixture->shown.at, "without it"));
@@ -226,7 +226,7 @@ static void reason_of_the_server_is_the_reason_also_then(void **state) {
 
 static void killed_server_fails_the_run(void **state) {
     struct fixture *fixture = *state;
-    launch(fixture, "server=killed clients=2 worker0=stubborn", 2, false);
+    launch(fixture, "server=killed clients=2 worker0=stubborn", 2, 0);
     assert_error(fixture, "server 0 was killed by SIGKILL");
     assert_false(fixture->summary.counted);
     assert_no_child();
@@ -234,7 +234,7 @@ static void killed_server_fails_the_run(void **state) {
 
 static void server_that_cannot_start_shows_its_log(void **state) {
     struct fixture *fixture = *state;
-    launch(fixture, "server=stillborn clients=0", 2, true);
+    launch(fixture, "server=stillborn clients=0", 2, 1);
     assert_error(fixture, "server 0 ended with exit code 3");
     assert_shown(fixture, "  | the server cannot start");
     assert_no_child();
@@ -242,7 +242,7 @@ static void server_that_cannot_start_shows_its_log(void **state) {
 
 static void reason_of_the_server_is_the_reason(void **state) {
     struct fixture *fixture = *state;
-    launch(fixture, "server=fail clients=2 worker0=badend", 2, false);
+    launch(fixture, "server=fail clients=2 worker0=badend", 2, 0);
     assert_int_equal(fixture->summary.result.status, TW_IO);
     assert_string_equal(fixture->summary.result.error,
                         "model.safetensors: no space left on device");
@@ -251,7 +251,7 @@ static void reason_of_the_server_is_the_reason(void **state) {
 
 static void bad_end_after_done_is_no_success(void **state) {
     struct fixture *fixture = *state;
-    launch(fixture, "server=train clients=2 worker1=badend", 2, false);
+    launch(fixture, "server=train clients=2 worker1=badend", 2, 0);
     assert_string_equal(tw_summary_status(&fixture->summary), "failed");
     assert_error(fixture, "worker 1 ended with exit code 4 after the run was done");
     assert_true(fixture->summary.counted);
@@ -259,13 +259,13 @@ static void bad_end_after_done_is_no_success(void **state) {
 
 static void server_that_ends_badly_after_done_is_no_success(void **state) {
     struct fixture *fixture = *state;
-    launch(fixture, "server=lie clients=1", 1, false);
+    launch(fixture, "server=lie clients=1", 1, 0);
     assert_error(fixture, "server 0 ended with exit code 5 after the run was done");
 }
 
 static void flood_of_a_log_shows_only_its_end(void **state) {
     struct fixture *fixture = *state;
-    launch(fixture, "server=wait clients=1 worker0=flood", 1, false);
+    launch(fixture, "server=wait clients=1 worker0=flood", 1, 0);
     assert_shown(fixture, "line 099999 of");
     assert_shown(fixture, "line 099980 of");
     assert_null(strstr(fixture->shown.at, "line 099979 of"));
@@ -274,21 +274,21 @@ static void flood_of_a_log_shows_only_its_end(void **state) {
 
 static void child_that_ignores_sigterm_is_killed(void **state) {
     struct fixture *fixture = *state;
-    launch(fixture, "server=wait clients=2 worker0=killed worker1=deaf", 2, false);
+    launch(fixture, "server=wait clients=2 worker0=killed worker1=deaf", 2, 0);
     assert_error(fixture, "worker 0 was killed by SIGKILL");
     assert_no_child();
 }
 
 static void garbage_of_a_server_fails_the_run(void **state) {
     struct fixture *fixture = *state;
-    launch(fixture, "server=garbage clients=1", 1, false);
+    launch(fixture, "server=garbage clients=1", 1, 0);
     assert_error(fixture, "server 0 sent a report \"done\" whose field");
     assert_no_child();
 }
 
 static void endless_report_fails_the_run(void **state) {
     struct fixture *fixture = *state;
-    launch(fixture, "server=endless clients=1", 1, false);
+    launch(fixture, "server=endless clients=1", 1, 0);
     assert_error(fixture, "server 0 sent a report without an end");
     assert_no_child();
 }
@@ -343,7 +343,7 @@ static void killed_children_leave_no_temporary_file(void **state) {
     struct fixture *fixture = *state;
     char path[128];
     snprintf(path, sizeof path, "%s/model.safetensors.tmp", fixture->folder);
-    launch(fixture, "server=deaf clients=1 worker0=killed", 1, false);
+    launch(fixture, "server=deaf clients=1 worker0=killed", 1, 0);
     assert_int_equal(access(path, F_OK), -1);
 }
 
@@ -359,8 +359,7 @@ static void killed_launcher_takes_all_with_it(void **state) {
     if (launcher == 0) {
         close(ends[0]);
         fixture->pipe = ends[1];
-        launch(fixture, "server=deaf clients=3 worker0=deaf worker1=stubborn evaluator=deaf", 2,
-               true);
+        launch(fixture, "server=deaf clients=3 worker0=deaf worker1=stubborn evaluator=deaf", 2, 1);
         _exit(0);
     }
     close(ends[1]);

@@ -78,7 +78,7 @@ static inline struct tw_shaping draw_shaping(struct tw_rng *rng) {
     shaping.l2 = tw_rng_below(rng, 3) == 0 ? 0.01 : 0;
     shaping.decoupled = tw_rng_below(rng, 3) == 0 ? 0.1 : 0;
     shaping.average = tw_rng_below(rng, 2) ? 0.75 : 0;
-    shaping.scores_average = tw_rng_below(rng, 2);
+    shaping.scores_average = tw_rng_below(rng, 2) && shaping.average > 0;
     if (tw_rng_below(rng, 2))
         return shaping;
     shaping.rates = 3;

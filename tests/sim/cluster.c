@@ -140,6 +140,7 @@ static void make_nodes(struct cluster *c) {
     node.sequencer.end_updates = config->updates;
     node.sequencer.checkpoint_every = 1 + config->seed % 3;
     node.sequencer.evaluator = config->epoch > 0;
+    scorers_configure(&node, config->evaluators > 0, config->judged);
     node.sequencer.turns = c->turn;
     node.sequencer.turn_count = plan_turns(c);
     node.sequencer.optimizer = c->optimizer;
@@ -194,6 +195,7 @@ void cluster_start_worker(struct cluster *c, int index, int rank, bool evaluator
         .list = &c->list,
         .weights = w->weights,
         .epoch_samples = c->config->epoch,
+        .test_samples = evaluator && c->scorers ? SCORERS_SAMPLES : 0,
         .connect_ms = 1000000000,
         .seed = c->config->seed + (uint64_t)index * 977,
     };
@@ -327,6 +329,8 @@ static void work_of_worker(struct cluster *c, struct virtual_worker *w) {
     c->counters->given_up += gives_up;
     if (gives_up || w->client.work == TW_CLIENT_IDLE || w->client.work == TW_CLIENT_PUSHING) {
         event.kind = TW_CLIENT_ON_PULL;
+    } else if (w->evaluator && c->scorers) {
+        event = scorers_score(c->scorers, &w->client, (double)w->weights[0][0]);
     } else if (w->evaluator) {
         event.kind = TW_CLIENT_ON_REPORT;
         event.values = tw_metric_values_none();
@@ -556,6 +560,7 @@ static void tear_down(struct cluster *c) {
     cluster_unlink_servers(c);
     oracle_free(c->oracle);
     arrivals_free(c->arrivals);
+    scorers_free(c->scorers);
     free(c->chunk);
     free(c->list.tensors);
     free(c);
@@ -571,13 +576,14 @@ struct cluster_result cluster_run(const struct cluster_config *config,
     make_tensors(c);
     make_optimizer(c);
     make_nodes(c);
+    c->scorers = config->evaluators ? scorers_new() : NULL;
     c->oracle = oracle_new(&c->list, config->seed, config->workers, config->width, c->optimizer,
                            &c->options, &config->shaping, config->not_finite);
     oracle_encodings(c->oracle, config->push, config->pull);
     for (uint32_t i = 0; i < config->workers; i++)
         cluster_start_worker(c, (int)i, -1, false);
-    if (config->epoch)
-        cluster_start_worker(c, (int)config->workers, -1, true);
+    for (uint32_t i = 0; config->epoch && (i == 0 || i < config->evaluators); i++)
+        cluster_start_worker(c, (int)(config->workers + i), -1, true);
     run(c);
     settle_nodes(c);
     struct cluster_result result = {
@@ -587,6 +593,7 @@ struct cluster_result cluster_run(const struct cluster_config *config,
     result.total = tw_sequencer_total(sequencer);
     result.staleness = tw_sequencer_staleness(sequencer);
     cluster_check_weights(c, &result);
+    result.scored = scorers_counts(c->scorers);
     tear_down(c);
     return result;
 }

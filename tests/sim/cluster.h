@@ -15,6 +15,7 @@
 #define TW_TESTS_CLUSTER_H
 
 #include "server/core/node.h"
+#include "tests/sim/scorers.h"
 #include "worker/core/client.h"
 
 /* Everything that a campaign must have seen. */
@@ -67,7 +68,9 @@ struct cluster_config {
     const char *optimizer;     /* "adam", "momentum lr=.05 momentum=.5" */
     struct tw_shaping shaping; /* zero: none */
     uint64_t updates;
-    uint64_t epoch; /* examples; 0: no evaluator */
+    uint64_t epoch;      /* examples; 0: no evaluator */
+    uint32_t evaluators; /* that share out the test data (scorers.h); 0: one, which does not */
+    bool judged;         /* something goes by the test loss: training holds until it is there */
     uint32_t chunk_bytes;
     uint32_t push, pull; /* encodings (enum tw_encoding_number) */
     double faults;       /* expected number over the run; 0: none */
@@ -89,6 +92,7 @@ struct cluster_result {
     uint8_t weights[32];  /* SHA-256 of the final weights */
     uint8_t replayed[32]; /* of the weights that the log gives (see oracle.h) */
     uint64_t steps;
+    struct scorers_counts scored;
     bool lied, refused; /* a server said something wrong; somebody refused a frame after that */
 };
 

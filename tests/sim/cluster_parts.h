@@ -8,6 +8,7 @@
 #include "tests/sim/arrivals.h"
 #include "tests/sim/cluster.h"
 #include "tests/sim/mirror.h"
+#include "tests/sim/scorers.h"
 
 #define CLUSTER_WORKERS 64          /* processes, dead ones included until reaped */
 #define CLUSTER_CONNECTIONS 128     /* per node */
@@ -118,6 +119,7 @@ struct cluster {
     struct arrivals *arrivals; /* NULL: the oracle knows */
     struct oracle *oracle;
     struct mirror *mirror;
+    struct scorers *scorers; /* NULL: there is one evaluator */
     struct restart restart[4 * CLUSTER_WORKERS];
     int restarts;
     uint32_t saved; /* chunks of the last CHECKPOINT, of all nodes */

@@ -110,6 +110,8 @@ static void on_event(struct cluster *c, const struct tw_node_event *event) {
         if (!c->lied)
             oracle_check_sample(c->oracle, event->sample, event->steps);
     }
+    if (c->scorers)
+        scorers_event(c->scorers, event);
     if (event->kind == TW_EVENT_FINISHED) {
         c->finished = true;
         c->status = event->status;
@@ -121,6 +123,8 @@ static void carry_out(struct cluster *c, uint32_t node, const struct tw_node_eff
     switch (effect->kind) {
     case TW_NODE_SEND:
         c->counters->cancels += effect->frame.body == TW_BODY_CANCEL;
+        if (effect->frame.body == TW_BODY_PORTION)
+            scorers_given(c->scorers, &effect->frame.portion);
         c->counters->sent_again += effect->frame.body == TW_BODY_REGATHER;
         if (wire)
             wire_queue(c, wire, &effect->frame, effect->data, effect->token);

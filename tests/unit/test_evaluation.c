@@ -384,6 +384,61 @@ static void test_an_evaluator_that_is_lost_decides_nothing(void **state) {
     desk_fini(&desk);
 }
 
+/* Another in its place, which neither asks nor has weights. */
+static void test_what_training_waits_for_is_evaluated_again(void **state) {
+    struct desk desk;
+    judged_desk(&desk, "reduce_on_plateau patience=0");
+    desk_ask(&desk, 40);
+    desk_update(&desk);
+    desk_update(&desk);
+    uint64_t version = evaluator_release(&desk)->version;
+    desk_evaluator(&desk, true);
+    assert_false(workers_go_on(&desk));
+    assert_false(desk_says(&desk, TW_SEQ_GIVEN_UP));
+    desk_evaluated_as(&desk, 1); /* of those that nobody has */
+    assert_false(desk_logs(&desk, TW_RECORD_VERDICT));
+    desk_ask(&desk, 40);
+    assert_int_equal(evaluator_release(&desk)->version, version);
+    assert_int_equal(evaluator_release(&desk)->step, 2);
+    assert_false(workers_go_on(&desk));
+    desk_evaluated_as(&desk, 1);
+    assert_true(verdict(&desk)->loss == 1);
+    assert_true(workers_go_on(&desk));
+    desk_fini(&desk);
+}
+
+static void test_the_last_evaluation_is_begun_again(void **state) {
+    struct desk desk;
+    evaluated_desk(&desk, 2);
+    desk_ask(&desk, 40);
+    desk_update(&desk);
+    desk_update(&desk);
+    assert_non_null(evaluator_release(&desk));
+    desk_evaluator(&desk, true);
+    assert_false(desk_says(&desk, TW_SEQ_FINISHED));
+    desk_ask(&desk, 40);
+    assert_int_equal(evaluator_release(&desk)->version, 2);
+    desk_evaluated(&desk);
+    assert_true(desk_says(&desk, TW_SEQ_FINISHED));
+    desk_fini(&desk);
+}
+
+static void test_an_evaluation_that_nothing_waits_for_is_given_up(void **state) {
+    struct desk desk;
+    evaluated_desk(&desk, 100);
+    desk_ask(&desk, 40);
+    for (int i = 0; i < 4; i++)
+        desk_update(&desk);
+    assert_true(tw_sequencer_holding(desk.sequencer)); /* for the next one */
+    desk_evaluator(&desk, true);
+    assert_int_equal(desk_effect(&desk, TW_SEQ_GIVEN_UP, 0)->given_up, 2);
+    assert_true(tw_sequencer_holding(desk.sequencer));
+    desk_ask(&desk, 40);
+    assert_int_equal(evaluator_release(&desk)->version, 4);
+    assert_true(workers_go_on(&desk));
+    desk_fini(&desk);
+}
+
 static void test_after_the_end_nothing_is_decided(void **state) {
     struct desk desk;
     judged_desk(&desk, "reduce_on_plateau patience=0");
@@ -418,6 +473,9 @@ int main(void) {
         cmocka_unit_test(test_the_loss_of_training_decides_at_once),
         cmocka_unit_test(test_a_warm_up_has_no_verdicts),
         cmocka_unit_test(test_an_evaluator_that_is_lost_decides_nothing),
+        cmocka_unit_test(test_what_training_waits_for_is_evaluated_again),
+        cmocka_unit_test(test_the_last_evaluation_is_begun_again),
+        cmocka_unit_test(test_an_evaluation_that_nothing_waits_for_is_given_up),
         cmocka_unit_test(test_after_the_end_nothing_is_decided),
     };
     return cmocka_run_group_tests_name("evaluation", tests, NULL, NULL);

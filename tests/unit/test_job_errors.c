@@ -16,7 +16,8 @@ static void keys_that_nobody_knows(void **state) {
          ":14: optimiser: unknown key; did you mean \"optimizer\"? " TOP_KEYS},
         {NULL, "velocity: 3", ":14: velocity: unknown key; " TOP_KEYS},
         {NULL, "cluster: {worker: 3}",
-         ":14: cluster.worker: unknown key; did you mean \"workers\"? known: servers, workers"},
+         ":14: cluster.worker: unknown key; did you mean \"workers\"? known: servers, workers, "
+         "evaluators"},
         {NULL, "consistency: {bound: 3}",
          ":14: consistency.bound: unknown key; known: mode, turns"},
         {NULL, "worker: {blas: Zen}", ":14: worker.blas: unknown key; known: blas_core"},

@@ -65,7 +65,7 @@ static void every_default_is_spelled_out(void **state) {
               "epochs: 10\n"
               "optimizer: {name: adam, lr: 0.001, beta1: 0.9, amsgrad: false}\n"
               "consistency: {mode: sync}\n"
-              "cluster: {servers: 1, workers: 1}\n"
+              "cluster: {servers: 1, workers: 1, evaluators: 1}\n"
               "on_worker_loss: {action: wait, after: 5, silent: 60}\n"
               "on_divergence: stop\n"
               "accumulate: 1\n"
@@ -85,7 +85,7 @@ static void slots_are_written_when_they_were_given(void **state) {
     assert_non_null(job);
     resolve(job);
     char *text = written(job);
-    assert_non_null(strstr(text, "cluster: {servers: 1, workers: 1}\n"));
+    assert_non_null(strstr(text, "cluster: {servers: 1, workers: 1, evaluators: 1}\n"));
     assert_non_null(strstr(text, "slots: 8\naccumulate: 1\nlocal_steps: {steps: 1}\nseed: 1\n"));
     free(text);
     tw_job_free(job);

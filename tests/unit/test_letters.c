@@ -287,7 +287,7 @@ static void members_come_back(void **state) {
 static enum tw_status take(struct desk *desk, const void *bytes, size_t size, bool more,
                            bool prepare) {
     struct tw_frame frame = {.body = TW_BODY_ORDER};
-    frame.order = (struct tw_order){{bytes, size}, more, prepare};
+    frame.order = (struct tw_order){.record = {bytes, size}, .more = more, .prepare = prepare};
     return tw_order_take(&desk->in, &frame, &desk->back, &desk->error);
 }
 

@@ -164,7 +164,7 @@ static void cleared_they_begin_anew(void **state) {
         assert_true(now.loss == value("loss"));
         assert_true(valued ? now.r2 == value("r2") && isnan(now.auc) && isnan(now.accuracy)
                            : now.auc == value("auc") && isnan(now.r2) && isnan(now.top5));
-        assert_int_equal(metrics.examples, 6);
+        assert_int_equal(metrics.tally.samples, 6);
         end();
     }
 }

@@ -273,8 +273,8 @@ static const struct {
      "only Ping, Pong or Bye may come"},
     {TW_SESSION_CONTROL, TW_ROLE_EVALUATOR,
      BIT(TW_BODY_PING) | BIT(TW_BODY_PONG) | BIT(TW_BODY_BYE) | BIT(TW_BODY_ASK) |
-         BIT(TW_BODY_EVALUATION),
-     "only Ask, Evaluation, Ping, Pong or Bye may come"},
+         BIT(TW_BODY_EVALUATION) | BIT(TW_BODY_TALLY),
+     "only Ask, Evaluation, Tally, Ping, Pong or Bye may come"},
     {TW_SESSION_CONTROL, TW_ROLE_OPERATOR,
      BIT(TW_BODY_PING) | BIT(TW_BODY_PONG) | BIT(TW_BODY_BYE) | BIT(TW_BODY_QUERY) |
          BIT(TW_BODY_TURN),

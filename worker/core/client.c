@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "common/base/tally.h"
 #include "worker/core/client_parts.h"
 
 /* ---- memory ---- */
@@ -170,15 +171,19 @@ static enum tw_status on_pull(struct tw_client_turn *turn) {
                             (unsigned long long)client->held.step);
     tw_client_set_work(client, TW_CLIENT_WAITING);
     if (client->config.role == TW_ROLE_EVALUATOR) {
-        client->asks++;
         client->asked = true;
-        if (client->phase == TW_CLIENT_JOINED) {
-            struct tw_frame frame = {.body = TW_BODY_ASK};
-            frame.ask.samples = client->asks * client->config.epoch_samples;
-            tw_client_send(turn, TW_CLIENT_CONTROL, &frame);
-        }
+        tw_client_send_ask(turn);
     }
     return TW_OK;
+}
+
+void tw_client_send_ask(struct tw_client_turn *turn) {
+    const struct tw_client *client = turn->client;
+    struct tw_frame frame = {.body = TW_BODY_ASK};
+    if (client->phase != TW_CLIENT_JOINED)
+        return; /* when it is */
+    frame.ask.samples = (client->sets + 1) * client->config.epoch_samples;
+    tw_client_send(turn, TW_CLIENT_CONTROL, &frame);
 }
 
 static enum tw_status on_report(struct tw_client_turn *turn) {
@@ -190,14 +195,62 @@ static enum tw_status on_report(struct tw_client_turn *turn) {
         return tw_error_set(turn->error, TW_UNEXPECTED, "a report without a pull before it");
     client->evaluation = (struct tw_evaluation){
         .position = client->held.position,
-        .samples = client->asks * client->config.epoch_samples,
+        .samples = client->sets * client->config.epoch_samples,
     };
+    client->portion.position = 0;
     tw_evaluation_put(&client->evaluation, &turn->event->values);
     client->reported = true;
     tw_client_set_work(client, TW_CLIENT_PUSHING);
     if (client->phase == TW_CLIENT_JOINED) {
         struct tw_frame frame = {.body = TW_BODY_EVALUATION, .evaluation = client->evaluation};
         tw_client_send(turn, TW_CLIENT_CONTROL, &frame);
+    }
+    return TW_OK;
+}
+
+/* What an application counted of its portion: what is wrong with it, or NULL. */
+static const char *fault_of_tally(const struct tw_client *client,
+                                  const struct tw_tally_frame *tally) {
+    size_t fits = tally->fits.size;
+    if (client->config.role != TW_ROLE_EVALUATOR || client->work != TW_CLIENT_COMPUTING)
+        return "a tally without a pull before it, or of no evaluator";
+    if (!client->portions)
+        return "a tally of a part where all samples were to be scored";
+    if (tally->loss.size != TW_EXACT_SUM_BYTES)
+        return "a tally whose loss is no exact sum";
+    if (client->config.test_valued
+            ? !fits || fits % TW_TALLY_FIT_BYTES ||
+                  fits / TW_TALLY_FIT_BYTES > TW_SPREAD_OUTPUTS_MAX || tally->scores.size
+            : fits || tally->scores.size > TW_TALLY_SCORES * TW_TALLY_SCORE_BYTES)
+        return "a tally whose fits or scores have a wrong size";
+    return NULL;
+}
+
+/* Of real targets as many frames as it takes. A portion that was ours before a connection was lost
+ * is somebody else's now. */
+static enum tw_status on_tally(struct tw_client_turn *turn) {
+    struct tw_client *client = turn->client;
+    const struct tw_tally_frame *tally = &turn->event->tally;
+    const char *fault = fault_of_tally(client, tally);
+    struct tw_frame frame = {.body = TW_BODY_TALLY, .tally = *tally};
+    size_t at = 0, most = TW_TALLY_FITS * TW_TALLY_FIT_BYTES;
+
+    if (fault != NULL)
+        return tw_error_set(turn->error, TW_UNEXPECTED, "%s", fault);
+    tw_client_set_work(client, TW_CLIENT_PUSHING);
+    bool ours = client->portion.position != 0 && client->phase == TW_CLIENT_JOINED;
+    frame.tally.position = client->portion.position;
+    frame.tally.first = client->portion.first;
+    frame.tally.samples = client->portion.samples;
+    client->portion.position = 0;
+    while (ours) {
+        size_t left = tally->fits.size - at;
+        frame.tally.output = (uint32_t)(at / TW_TALLY_FIT_BYTES);
+        frame.tally.fits.bytes = left ? (const char *)tally->fits.bytes + at : NULL;
+        frame.tally.fits.size = left < most ? left : most;
+        tw_client_send(turn, TW_CLIENT_CONTROL, &frame);
+        at += frame.tally.fits.size;
+        ours = at < tally->fits.size;
     }
     return TW_OK;
 }
@@ -227,6 +280,8 @@ static enum tw_status on_application(struct tw_client_turn *turn) {
         return tw_client_on_end(turn);
     case TW_CLIENT_ON_REPORT:
         return on_report(turn);
+    case TW_CLIENT_ON_TALLY:
+        return on_tally(turn);
     default:
         return on_leave(turn);
     }

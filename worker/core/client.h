@@ -10,13 +10,14 @@
  *
  * Work:
  *
- *   IDLE -- pull --> WAITING -- complete set --> COMPUTING -- end/report --> PUSHING
+ *   IDLE -- pull --> WAITING -- complete set --> COMPUTING -- end/report/tally --> PUSHING
  *                       ^                            |                         |
  *                       '---------- pull <-- cancelled --------- pull ---------'
  *
  * A step is over when Cancel says so, when newer weights come, or when a Welcome names it
  * as settled: in any order, on connections that do not wait for each other. From then
- * on nothing more of its push is handed out, and a pull may follow at once.
+ * on nothing more of its push is handed out, and a pull may follow at once. An evaluator that
+ * scores portions waits for one beside the set; the next one may be of the same set.
  *
  * Who uses it: worker/io/link.c drives it with libuv; tests/unit/test_client.c
  * with scripted frames. It never reads a clock (time is in each event), never
@@ -85,8 +86,10 @@ struct tw_client_config {
     const struct tw_tensor_list *list; /* all pointers are borrowed and outlive the client */
     float *const *weights;             /* [list->count]; filled by whoever reads the sockets */
     uint64_t epoch_samples;            /* evaluator: it asks for weights each so many examples */
-    uint32_t connect_ms;               /* how long a server may be out of reach */
-    uint64_t seed;                     /* of the jitter; differs between processes */
+    uint64_t test_samples; /* evaluator: of its test data, parts of which it can score; 0: all */
+    bool test_valued;      /* their targets are real numbers */
+    uint32_t connect_ms;   /* how long a server may be out of reach */
+    uint64_t seed;         /* of the jitter; differs between processes */
 };
 
 /* ---- events ---- */
@@ -102,6 +105,7 @@ enum tw_client_event_kind {
     TW_CLIENT_ON_PUSH,   /* tensor, gradient */
     TW_CLIENT_ON_END,    /* examples, loss, correct */
     TW_CLIENT_ON_REPORT, /* values */
+    TW_CLIENT_ON_TALLY,  /* tally: the first three fields are ours */
     TW_CLIENT_ON_LEAVE,
 };
 
@@ -120,6 +124,7 @@ struct tw_client_event {
     double loss;
     uint64_t correct; /* as in tw_end */
     struct tw_metric_values values;
+    struct tw_tally_frame tally; /* all of its fits */
 };
 
 /* ---- effects ---- */
@@ -220,8 +225,10 @@ struct tw_client {
     bool measuring; /* the push has ended, and is not known to be with the kernel */
 
     /* Evaluator. */
-    uint64_t asks;        /* weights asked for, ever */
+    uint64_t sets;        /* complete ones, ever */
     bool asked, reported; /* an Ask, an Evaluation is not answered yet */
+    bool portions;        /* Welcome: a Portion comes with each set, or for the one that is held */
+    struct tw_portion portion; /* to be scored, of the held set or one to come; position 0: none */
     struct tw_evaluation evaluation;
 
     /* Memory of the caller. */

@@ -74,6 +74,8 @@ static void send_join(struct tw_client_turn *turn) {
     join->numerics = (struct tw_view){config->numerics, strlen(config->numerics)};
     join->read = client->held.position;
     join->encodings = TW_ENCODINGS_ALL;
+    join->samples = client->config.test_samples;
+    join->valued = client->config.test_valued;
     tw_client_send(turn, TW_CLIENT_CONTROL, &frame);
 }
 
@@ -207,6 +209,7 @@ static void take_welcome(struct tw_client *client, const struct tw_welcome *welc
     client->servers = welcome->servers;
     client->push = welcome->push;
     client->pull = welcome->pull;
+    client->portions = welcome->portions && client->config.test_samples > 0;
     take_addresses(client, welcome);
 }
 
@@ -382,6 +385,9 @@ static enum tw_status on_control(struct tw_client_turn *turn) {
         return TW_OK;
     case TW_BODY_BYE:
         return TW_OK;
+    case TW_BODY_PORTION:
+        return client->config.role == TW_ROLE_EVALUATOR ? tw_client_on_portion(turn)
+                                                        : unexpected(turn);
     case TW_BODY_CANCEL:
         return client->config.role == TW_ROLE_WORKER ? on_cancel(turn) : unexpected(turn);
     default:

@@ -87,6 +87,7 @@ void tw_client_interrupt(struct tw_client_turn *turn, int lost, const char *caus
     snprintf(client->cause, sizeof(client->cause), "%s", cause);
     tw_client_close_all(turn, lost == TW_CLIENT_CONTROL ? 0 : 1);
     tw_client_forget_set(client);
+    client->portion.position = 0;
     if (client->phase == TW_CLIENT_JOINED) {
         client->tries = 0;
         client->trying_since_ms = now;
@@ -161,11 +162,8 @@ void tw_client_on_joined(struct tw_client_turn *turn) {
         struct tw_frame frame = {.body = TW_BODY_EVALUATION, .evaluation = client->evaluation};
         tw_client_send(turn, TW_CLIENT_CONTROL, &frame);
     }
-    if (client->asked) {
-        struct tw_frame frame = {.body = TW_BODY_ASK};
-        frame.ask.samples = client->asks * client->config.epoch_samples;
-        tw_client_send(turn, TW_CLIENT_CONTROL, &frame);
-    }
+    if (client->asked)
+        tw_client_send_ask(turn);
 }
 
 void tw_client_send_ping(struct tw_client_turn *turn) {

@@ -29,6 +29,9 @@ enum tw_status tw_client_violation(struct tw_client *client, struct tw_error *er
                                    enum tw_status status, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
+/* For the next weights, or the next portion; nothing unless JOINED. */
+void tw_client_send_ask(struct tw_client_turn *turn);
+
 /* ---- client_link.c ---- */
 
 void tw_client_send(struct tw_client_turn *turn, int link, const struct tw_frame *frame);
@@ -58,6 +61,9 @@ enum tw_status tw_client_on_frame(struct tw_client_turn *turn);
 /* ---- client_set.c ---- */
 
 enum tw_status tw_client_on_weights(struct tw_client_turn *turn);
+
+/* A Portion, on control. */
+enum tw_status tw_client_on_portion(struct tw_client_turn *turn);
 
 /* What had arrived of a set that will never be complete. */
 void tw_client_forget_set(struct tw_client *client);

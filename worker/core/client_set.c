@@ -152,20 +152,52 @@ enum tw_status tw_client_place(struct tw_client *client, int link, const struct 
     return status;
 }
 
+/* When weights and, where there are any, the portion of these weights are here. */
+static void begin_scoring(struct tw_client *client) {
+    if (client->portions && client->portion.position != client->held.position)
+        return;
+    client->asked = false;
+    tw_client_set_work(client, TW_CLIENT_COMPUTING);
+}
+
 static void complete_set(struct tw_client *client, uint64_t now_ns) {
     client->held = client->arriving;
     tw_client_forget_set(client);
     client->fresh = false;
-    client->asked = false;
     client->reported = false;
+    client->sets++;
     client->measuring = false;
     if (client->config.role == TW_ROLE_WORKER)
         tw_measures_received(&client->measures, client->held.step, now_ns);
     tw_client_begin_push(client);
-    if (client->config.role == TW_ROLE_WORKER && client->held.step <= client->over)
+    if (client->config.role == TW_ROLE_EVALUATOR)
+        begin_scoring(client);
+    else if (client->held.step <= client->over)
         client->live = false; /* cancelled on its way: there will be newer ones */
     else
         tw_client_set_work(client, TW_CLIENT_COMPUTING);
+}
+
+/* It comes on control: before the weights that it is of, after them, or without any. */
+enum tw_status tw_client_on_portion(struct tw_client_turn *turn) {
+    struct tw_client *client = turn->client;
+    const struct tw_portion *portion = &turn->event->frame->portion;
+    uint64_t all = client->config.test_samples;
+
+    if (!client->portions || !client->asked || client->portion.position != 0 ||
+        portion->position == 0 || portion->position < client->held.position)
+        return tw_client_violation(client, turn->error, TW_UNEXPECTED,
+                                   "a Portion of position %llu that nobody asked for",
+                                   (unsigned long long)portion->position);
+    if (portion->samples == 0 || portion->samples > all || portion->first > all - portion->samples)
+        return tw_client_violation(client, turn->error, TW_UNEXPECTED,
+                                   "a Portion of %llu samples from %llu on; there are %llu",
+                                   (unsigned long long)portion->samples,
+                                   (unsigned long long)portion->first, (unsigned long long)all);
+    client->portion = *portion;
+    if (portion->position == client->held.position)
+        begin_scoring(client);
+    return TW_OK;
 }
 
 enum tw_status tw_client_on_weights(struct tw_client_turn *turn) {

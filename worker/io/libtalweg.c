@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/base/digest.h"
+#include "common/base/exact_sum.h"
 #include "worker/io/turns.h"
 
 #define CONNECT_SECONDS 30.0
@@ -20,6 +21,7 @@ struct talweg {
     uint64_t version, samples, answered_ns;
     uint64_t correct;               /* of the push that is to end: 1 + ..., 0: not said */
     struct tw_metric_values values; /* of the report that is to come */
+    struct talweg_part part;
     /* Copies of what the configuration pointed to. */
     char *server, *numerics;
     void *token;
@@ -172,6 +174,8 @@ static struct tw_client_config client_config(const struct talweg *talweg,
         .list = &talweg->list,
         .weights = talweg->weights,
         .epoch_samples = config->epoch_samples,
+        .test_samples = config->test_samples,
+        .test_valued = config->test_valued != 0,
         .connect_ms = (uint32_t)(seconds * 1000),
         .seed = seed,
     };
@@ -260,7 +264,10 @@ int talweg_pull(struct talweg *talweg, uint64_t *step) {
         result = outcome(talweg);
         talweg->version = client->held.version;
         talweg->answered_ns = shell->answered_ns;
-        talweg->samples = client->asks * client->config.epoch_samples;
+        talweg->samples = client->sets * client->config.epoch_samples;
+        talweg->part = client->portions
+                           ? (struct talweg_part){client->portion.first, client->portion.samples}
+                           : (struct talweg_part){0, client->config.test_samples};
         if (step != NULL)
             *step = client->held.step;
     }
@@ -332,6 +339,22 @@ int talweg_report(struct talweg *talweg, double loss, double accuracy) {
     talweg->values = tw_metric_values_none();
     return enter_and_tell(talweg,
                           (struct tw_client_event){.kind = TW_CLIENT_ON_REPORT, .values = values});
+}
+
+struct talweg_part talweg_get_part(const struct talweg *talweg) {
+    return talweg->part;
+}
+
+int talweg_report_part(struct talweg *talweg, const struct talweg_tally *tally) {
+    struct tw_tally_frame frame = {
+        .correct = tally->correct,
+        .among_five = tally->among_five,
+        .loss = {tally->loss, TW_EXACT_SUM_BYTES},
+        .fits = {tally->fits, tally->fit_bytes},
+        .scores = {tally->scores, tally->score_bytes},
+    };
+    return enter_and_tell(talweg,
+                          (struct tw_client_event){.kind = TW_CLIENT_ON_TALLY, .tally = frame});
 }
 
 /* ---- leaving ---- */

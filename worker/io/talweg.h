@@ -64,10 +64,17 @@ struct talweg_config {
      * servers keep an average. The SUM over the examples is pushed like a gradient, but always
      * travels as float32, whatever encoding.push is. */
     const unsigned char *statistics;
+    /* Evaluator: samples of the test data, and whether their targets are real numbers, when it can
+     * score any part of them (talweg_get_part); 0: it scores all of them, and is the only one. */
+    uint64_t test_samples;
+    int test_valued;
 };
 
 #define TALWEG_CONFIG_INIT                                                                         \
-    { sizeof(struct talweg_config), NULL, -1, 0, NULL, 0, NULL, NULL, 0, NULL, 0, 0, -1, NULL }
+    {                                                                                              \
+        sizeof(struct talweg_config), NULL, -1, 0, NULL, 0, NULL, NULL, 0, NULL, 0, 0, -1, NULL,   \
+            0, 0                                                                                   \
+    }
 
 struct talweg; /* a membership in one run */
 
@@ -88,7 +95,7 @@ TALWEG_API struct talweg_place talweg_get_place(const struct talweg *talweg);
 /* Waits until the weights for the next step have arrived in the tensors, all of
  * one version. *step (from 1) names the data and random numbers to use. Gradient
  * buffers of the previous push are yours again. TALWEG_E_STOP: the run is over.
- * An evaluator: `step` counts its pulls. */
+ * An evaluator: `step` counts the evaluations of the run; with parts several pulls have one. */
 TALWEG_API int talweg_pull(struct talweg *talweg, uint64_t *step);
 
 /* Updates applied to the weights of the last pull; and, for an evaluator, the number
@@ -127,6 +134,24 @@ TALWEG_API int talweg_report_metric(struct talweg *talweg, const char *name, dou
 
 /* The evaluator's answer to a pull: mean loss, accuracy (NaN: has none). */
 TALWEG_API int talweg_report(struct talweg *talweg, double loss, double accuracy);
+
+/* Which samples of the test data the last pull is for, with config.test_samples: all of them, which
+ * talweg_report() answers, or a part, which talweg_report_part() does. The next pull may be for
+ * another part of the same weights. */
+struct talweg_part {
+    uint64_t first, samples; /* the first is 0, or a multiple of 256: score in batches of 256 */
+};
+TALWEG_API struct talweg_part talweg_get_part(const struct talweg *talweg);
+
+/* What was counted of a part. The bytes are those of docs/protocol.md ("Parts of an evaluation"):
+ * sums that are exact, so that the numbers of the run do not depend on who scored what. */
+struct talweg_tally {
+    uint64_t correct, among_five;       /* of labels: right; among the five best */
+    const unsigned char *loss;          /* [81] the sum over the samples */
+    const unsigned char *fits, *scores; /* of real targets; of two classes; else NULL */
+    size_t fit_bytes, score_bytes;
+};
+TALWEG_API int talweg_report_part(struct talweg *talweg, const struct talweg_tally *tally);
 
 /* Says goodbye when that is still possible, closes everything, frees. NULL is
  * fine. */

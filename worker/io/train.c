@@ -182,6 +182,8 @@ static int join(struct trainee *trainee) {
     ours.tensor_count = trainee->model->list.count;
     ours.epoch_samples = trainee->epoch_samples;
     ours.statistics = trainee->statistics;
+    ours.test_samples = config->evaluator ? trainee->data->count : 0;
+    ours.test_valued = config->evaluator && trainee->data->outputs > 0;
     ours.stop_fd = config->stop_fd;
     note(trainee, "connecting to %s", config->server);
     int result = talweg_join(&trainee->talweg, &ours);
@@ -189,7 +191,7 @@ static int join(struct trainee *trainee) {
         return result;
     trainee->place = talweg_get_place(trainee->talweg);
     if (config->evaluator)
-        note(trainee, "joined %s as the evaluator", config->server);
+        note(trainee, "joined %s as an evaluator", config->server);
     else
         note(trainee, "joined %s as rank %u of %u, incarnation %u", config->server,
              trainee->place.rank, trainee->place.workers, trainee->place.incarnation);
@@ -313,6 +315,41 @@ static enum tw_status train(struct trainee *trainee, struct tw_error *error) {
 
 /* ---- the evaluator ---- */
 
+/* All of the test data: the numbers themselves. */
+static int report_all(struct trainee *trainee) {
+    struct tw_metric_values values = tw_scorer_run(&trainee->scorer, trainee->weights);
+    note(trainee, "version %llu: test loss %.4f, test accuracy %.4f",
+         (unsigned long long)talweg_version(trainee->talweg), values.loss, values.accuracy);
+#define X(name) talweg_report_metric(trainee->talweg, #name, values.name);
+    TW_METRIC_VALUES_MORE(X)
+#undef X
+    return talweg_report(trainee->talweg, values.loss, values.accuracy);
+}
+
+/* A part of it: what the lead makes them of. */
+static enum tw_status report_part(struct trainee *trainee, struct talweg_part part, int *result,
+                                  struct tw_error *error) {
+    struct tw_scorer *scorer = &trainee->scorer;
+    enum tw_status status = tw_scorer_part(scorer, trainee->weights, (uint32_t)part.first,
+                                           (uint32_t)part.samples, error);
+    if (status != TW_OK)
+        return status;
+    note(trainee, "version %llu: scored test samples %llu to %llu",
+         (unsigned long long)talweg_version(trainee->talweg), (unsigned long long)part.first,
+         (unsigned long long)(part.first + part.samples - 1));
+    *result =
+        talweg_report_part(trainee->talweg, &(struct talweg_tally){
+                                                .correct = scorer->metrics.tally.correct,
+                                                .among_five = scorer->metrics.tally.among_five,
+                                                .loss = scorer->loss,
+                                                .fits = scorer->fits,
+                                                .scores = scorer->scores,
+                                                .fit_bytes = scorer->fit_bytes,
+                                                .score_bytes = scorer->score_bytes,
+                                            });
+    return TW_OK;
+}
+
 static enum tw_status evaluate(struct trainee *trainee, struct tw_error *error) {
     enum tw_status status = tw_scorer_init(&trainee->scorer, trainee->model, trainee->data, error);
     uint64_t pull;
@@ -322,13 +359,11 @@ static enum tw_status evaluate(struct trainee *trainee, struct tw_error *error) 
         result = talweg_pull(trainee->talweg, &pull);
         if (result != TALWEG_OK)
             break;
-        struct tw_metric_values values = tw_scorer_run(&trainee->scorer, trainee->weights);
-        note(trainee, "version %llu: test loss %.4f, test accuracy %.4f",
-             (unsigned long long)talweg_version(trainee->talweg), values.loss, values.accuracy);
-#define X(name) talweg_report_metric(trainee->talweg, #name, values.name);
-        TW_METRIC_VALUES_MORE(X)
-#undef X
-        result = talweg_report(trainee->talweg, values.loss, values.accuracy);
+        struct talweg_part part = talweg_get_part(trainee->talweg);
+        if (part.samples == trainee->data->count)
+            result = report_all(trainee);
+        else
+            status = report_part(trainee, part, &result, error);
     }
     return status == TW_OK ? told(trainee, result, error) : status;
 }

@@ -4,29 +4,25 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* How much a sample looks like class 1, and whether it is. */
-struct tw_metrics_ranked {
-    double score;
-    bool positive;
-};
-
 /* ---- gathering ---- */
 
 enum tw_status tw_metrics_init(struct tw_metrics *metrics, const struct tw_model *model,
                                uint64_t examples, bool valued, struct tw_error *error) {
     size_t classes = (size_t)tw_model_classes(model), outputs = (size_t)model->output.elements;
+    struct tw_tally *tally = &metrics->tally;
     *metrics = (struct tw_metrics){
-        .model = model, .outputs = (int)outputs, .classes = (int)classes, .valued = valued};
-    bool ranks = !valued && classes == 2, confuses = !valued && classes <= TW_METRICS_CLASSES_MAX;
+        .model = model,
+        .tally = {.outputs = (uint32_t)outputs, .classes = (uint32_t)classes, .valued = valued}};
+    bool ranks = tw_tally_ranks(tally), confuses = !valued && classes <= TW_METRICS_CLASSES_MAX;
     if (confuses)
         metrics->confusion = calloc(classes * classes, sizeof *metrics->confusion);
     if (valued)
-        metrics->fit = calloc(outputs, sizeof *metrics->fit);
+        tally->fit = calloc(outputs, sizeof *tally->fit);
     if (ranks)
-        metrics->ranked = calloc((size_t)examples, sizeof *metrics->ranked);
-    metrics->room = ranks ? examples : 0;
-    if ((confuses && !metrics->confusion) || (valued && !metrics->fit) ||
-        (ranks && !metrics->ranked))
+        tally->score = calloc((size_t)examples, sizeof *tally->score);
+    tally->room = ranks ? examples : 0;
+    tw_tally_clear(tally);
+    if ((confuses && !metrics->confusion) || (valued && !tally->fit) || (ranks && !tally->score))
         return tw_error_set(error, TW_NO_MEMORY, "out of memory for the metrics of %llu samples",
                             (unsigned long long)examples);
     return TW_OK;
@@ -34,19 +30,16 @@ enum tw_status tw_metrics_init(struct tw_metrics *metrics, const struct tw_model
 
 void tw_metrics_fini(struct tw_metrics *metrics) {
     free(metrics->confusion);
-    free(metrics->fit);
-    free(metrics->ranked);
+    free(metrics->tally.fit);
+    free(metrics->tally.score);
     *metrics = (struct tw_metrics){0};
 }
 
 void tw_metrics_clear(struct tw_metrics *metrics) {
-    size_t classes = (size_t)metrics->classes, outputs = (size_t)metrics->outputs;
-    metrics->examples = metrics->correct = metrics->among_five = 0;
-    metrics->loss = (struct tw_exact_sum){0};
+    size_t classes = metrics->tally.classes;
+    tw_tally_clear(&metrics->tally);
     if (metrics->confusion)
         memset(metrics->confusion, 0, classes * classes * sizeof *metrics->confusion);
-    if (metrics->fit)
-        memset(metrics->fit, 0, outputs * sizeof *metrics->fit);
 }
 
 int32_t tw_predicted_class(const tw_real *out, int outputs) {
@@ -68,47 +61,53 @@ static bool is_among_five(const tw_real *out, int outputs, int32_t label) {
     return before < 5;
 }
 
-static void add_label(struct tw_metrics *m, const tw_real *out, int32_t label) {
-    int32_t predicted = tw_predicted_class(out, m->outputs);
-    bool known = true;
-    for (int i = 0; i < m->outputs; i++)
-        known = known && !isnan(out[i]);
-    m->correct += known && predicted == label;
-    m->among_five += m->outputs > 1 && is_among_five(out, m->outputs, label);
-    if (m->confusion)
-        m->confusion[(size_t)label * (size_t)m->classes + (size_t)predicted]++;
-    if (m->ranked && m->examples < m->room)
-        m->ranked[m->examples] = (struct tw_metrics_ranked){
-            .score = m->outputs == 1 ? (double)out[0] : (double)out[1] - (double)out[0],
-            .positive = label == 1};
+static void add_score(struct tw_tally *tally, double score, bool positive) {
+    if (!tally->score || tally->scores >= tally->room)
+        return;
+    tally->unordered |= isnan(score);
+    tally->score[tally->scores++] = (struct tw_tally_score){score, positive};
 }
 
-static void add_values(struct tw_metrics *m, const tw_real *out, const tw_real *values) {
-    for (int i = 0; i < m->outputs; i++) {
-        struct tw_metrics_fit *fit = &m->fit[i];
+static void add_label(struct tw_metrics *m, const tw_real *out, int32_t label) {
+    struct tw_tally *tally = &m->tally;
+    int outputs = (int)tally->outputs;
+    int32_t predicted = tw_predicted_class(out, outputs);
+    bool known = true;
+    for (int i = 0; i < outputs; i++)
+        known = known && !isnan(out[i]);
+    tally->correct += known && predicted == label;
+    tally->among_five += outputs > 1 && is_among_five(out, outputs, label);
+    if (m->confusion)
+        m->confusion[(size_t)label * tally->classes + (size_t)predicted]++;
+    add_score(tally, outputs == 1 ? (double)out[0] : (double)out[1] - (double)out[0], label == 1);
+}
+
+static void add_values(struct tw_tally *tally, const tw_real *out, const tw_real *values) {
+    for (uint32_t i = 0; i < tally->outputs; i++) {
+        struct tw_tally_fit *fit = &tally->fit[i];
         double value = (double)values[i], error = value - (double)out[i];
         tw_exact_sum_add(&fit->residual, error * error);
         tw_exact_sum_add(&fit->square, value * value);
         tw_exact_sum_add(value < 0 ? &fit->below : &fit->above, fabs(value));
-        fit->least = m->examples == 0 || value < fit->least ? value : fit->least;
-        fit->most = m->examples == 0 || value > fit->most ? value : fit->most;
+        fit->least = value < fit->least ? value : fit->least;
+        fit->most = value > fit->most ? value : fit->most;
     }
 }
 
 void tw_metrics_add(struct tw_metrics *m, const tw_real *out, struct tw_target target) {
     const struct tw_model *model = m->model;
-    tw_exact_sum_add(&m->loss,
-                     model->loss->row(model->loss_options, out, m->outputs, target, NULL));
+    tw_exact_sum_add(&m->tally.loss, model->loss->row(model->loss_options, out,
+                                                      (int)m->tally.outputs, target, NULL));
     if (target.values)
-        add_values(m, out, target.values);
+        add_values(&m->tally, out, target.values);
     else
         add_label(m, out, target.label);
-    m->examples++;
+    m->tally.samples++;
 }
 
 void tw_metrics_add_batch(struct tw_metrics *m, const tw_real *out, const struct tw_batch *batch,
                           int count) {
-    size_t outputs = (size_t)m->outputs;
+    size_t outputs = m->tally.outputs;
     for (size_t i = 0; i < (size_t)count; i++)
         tw_metrics_add(m, out + i * outputs,
                        batch->valued ? (struct tw_target){.values = batch->targets + i * outputs}
@@ -117,61 +116,37 @@ void tw_metrics_add_batch(struct tw_metrics *m, const tw_real *out, const struct
 
 /* ---- the table ---- */
 
-static double loss(struct tw_metrics *m) {
-    return tw_exact_sum_value(&m->loss) / (double)m->examples;
-}
-
-static double accuracy(struct tw_metrics *m) {
-    return m->valued ? (double)NAN : (double)m->correct / (double)m->examples;
-}
-
-static double top_five(struct tw_metrics *m) {
-    return m->valued || m->classes <= 5 ? (double)NAN : (double)m->among_five / (double)m->examples;
-}
-
 static int by_score(const void *a, const void *b) {
-    double x = ((const struct tw_metrics_ranked *)a)->score;
-    double y = ((const struct tw_metrics_ranked *)b)->score;
+    double x = ((const struct tw_tally_score *)a)->score;
+    double y = ((const struct tw_tally_score *)b)->score;
     return (x > y) - (x < y);
 }
 
-/* Mann and Whitney's U: of all pairs of a positive and a negative sample, in how many the positive
- * one has the larger score; equal ones count half. In halves, so that it is a whole number. */
-static double area(struct tw_metrics *m) {
-    uint64_t negatives = 0, positives = 0, halves = 0;
-    if (!m->ranked)
-        return (double)NAN;
-    for (uint64_t i = 0; i < m->examples; i++)
-        if (isnan(m->ranked[i].score))
-            return (double)NAN;
-    qsort(m->ranked, (size_t)m->examples, sizeof *m->ranked, by_score);
-    for (uint64_t i = 0, end; i < m->examples; i = end) {
-        uint64_t above = 0, below = 0;
-        for (end = i; end < m->examples && m->ranked[end].score == m->ranked[i].score; end++)
-            *(m->ranked[end].positive ? &above : &below) += 1;
-        halves += above * (2 * negatives + below);
-        positives += above;
-        negatives += below;
-    }
-    if (positives == 0 || negatives == 0)
-        return (double)NAN;
-    return (double)halves / (2.0 * (double)positives * (double)negatives);
+const struct tw_tally *tw_metrics_tally(struct tw_metrics *metrics) {
+    struct tw_tally *tally = &metrics->tally;
+    if (tally->score && !tally->unordered)
+        qsort(tally->score, (size_t)tally->scores, sizeof *tally->score, by_score);
+    return tally;
 }
 
-/* The mean over the outputs of 1 - sum (t - z)^2 / sum (t - mean t)^2; an output whose targets are
- * all the same has none. */
+static double loss(struct tw_metrics *m) {
+    return tw_tally_loss(&m->tally);
+}
+
+static double accuracy(struct tw_metrics *m) {
+    return tw_tally_accuracy(&m->tally);
+}
+
+static double top_five(struct tw_metrics *m) {
+    return tw_tally_top_five(&m->tally);
+}
+
+static double area(struct tw_metrics *m) {
+    return tw_tally_area(tw_metrics_tally(m));
+}
+
 static double r_squared(struct tw_metrics *m) {
-    double sum = 0, n = (double)m->examples;
-    if (!m->valued)
-        return (double)NAN;
-    for (int i = 0; i < m->outputs; i++) {
-        const struct tw_metrics_fit *fit = &m->fit[i];
-        double total = tw_exact_sum_value(&fit->above) - tw_exact_sum_value(&fit->below);
-        double spread = tw_exact_sum_value(&fit->square) - total * total / n;
-        bool varies = fit->least < fit->most && spread > 0; /* rounding may leave constants some */
-        sum += varies ? 1 - tw_exact_sum_value(&fit->residual) / spread : (double)NAN;
-    }
-    return sum / m->outputs;
+    return tw_tally_r_squared(&m->tally);
 }
 
 const struct tw_metric tw_metrics_table[] = {
@@ -184,9 +159,5 @@ const struct tw_metric tw_metrics_table[] = {
 const int tw_metrics_count = sizeof tw_metrics_table / sizeof tw_metrics_table[0];
 
 struct tw_metric_values tw_metrics_values(struct tw_metrics *metrics) {
-    return (struct tw_metric_values){.loss = loss(metrics),
-                                     .accuracy = accuracy(metrics),
-                                     .top5 = top_five(metrics),
-                                     .auc = area(metrics),
-                                     .r2 = r_squared(metrics)};
+    return tw_tally_values(tw_metrics_tally(metrics));
 }

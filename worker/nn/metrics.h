@@ -3,7 +3,8 @@
  *
  *     tw_metrics_init -> tw_metrics_add, for each row -> value() of each of tw_metrics_table
  *
- * Each metric is a line of one table (metrics.c); one that says nothing of a model (the area under
+ * What is counted, and what follows from it, is common/base/tally.h; here is who counts. Each
+ * metric is a line of one table (metrics.c); one that says nothing of a model (the area under
  * a curve for ten classes, an accuracy of real targets) is NaN.
  *
  * Used by `talweg predict`, and by whoever evaluates for a run (worker/io/score.h). One thread.
@@ -11,30 +12,16 @@
 #ifndef TW_NN_METRICS_H
 #define TW_NN_METRICS_H
 
-#include "common/base/exact_sum.h"
-#include "common/base/metric_values.h"
+#include "common/base/tally.h"
 #include "worker/nn/model.h"
 
 /* A confusion matrix has at most so many classes. */
 #define TW_METRICS_CLASSES_MAX 1024
 
-/* Of one output with real targets: sums of which R^2 is made, and the least and largest target.
- * Exact sums are of numbers that are not negative, so those of targets are two. */
-struct tw_metrics_fit {
-    struct tw_exact_sum residual, square, above, below;
-    double least, most;
-};
-
 struct tw_metrics {
     const struct tw_model *model;
-    int outputs, classes;
-    bool valued; /* targets are real numbers */
-    uint64_t examples, correct, among_five;
-    struct tw_exact_sum loss;
-    uint64_t *confusion;        /* [classes of the label][classes predicted]; NULL: too many */
-    struct tw_metrics_fit *fit; /* [outputs], of real targets */
-    struct tw_metrics_ranked *ranked; /* [room], of two classes */
-    uint64_t room;
+    struct tw_tally tally;
+    uint64_t *confusion; /* [classes of the label][classes predicted]; NULL: too many */
 };
 
 struct tw_metric {
@@ -62,6 +49,9 @@ void tw_metrics_add(struct tw_metrics *metrics, const tw_real *out, struct tw_ta
 /* The first `count` rows of `out` [rows, outputs], which are what a batch should be. */
 void tw_metrics_add_batch(struct tw_metrics *metrics, const tw_real *out,
                           const struct tw_batch *batch, int count);
+
+/* The tally, its scores in ascending order. */
+const struct tw_tally *tw_metrics_tally(struct tw_metrics *metrics);
 
 /* All of the table. */
 struct tw_metric_values tw_metrics_values(struct tw_metrics *metrics);

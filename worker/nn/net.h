@@ -18,7 +18,7 @@
 #include "worker/nn/model.h"
 
 /* Rows of the one batch shape that evaluates. */
-#define TW_NET_EVALUATION_ROWS 256
+#define TW_NET_EVALUATION_ROWS TW_EVALUATION_ROWS
 
 struct tw_net;
 
