@@ -187,15 +187,15 @@ enum tw_status tw_connection_send(struct tw_connection *connection, const struct
     if (connection->state > TW_CONNECTION_OPEN) {
         return TW_CLOSED;
     }
-    size_t prefix_bytes = tw_frame_prefix_bytes(frame);
-    size_t cost = tw_send_queue_cost(&connection->queue, prefix_bytes + frame->data_bytes);
+    struct tw_frame_bytes bytes = tw_frame_measure(frame);
+    size_t cost = tw_send_queue_cost(&connection->queue, bytes.prefix + frame->data_bytes);
     if (cost > connection->host.send_queue_bytes_max) {
         tw_connection_fail(connection, TW_LIMIT,
                            "%zu bytes wait to be sent; at most %zu are allowed", cost,
                            connection->host.send_queue_bytes_max);
         return TW_LIMIT;
     }
-    enum tw_status status = tw_send_queue_put(&connection->queue, frame, prefix_bytes, data, token);
+    enum tw_status status = tw_send_queue_put(&connection->queue, frame, bytes, data, token);
     if (status != TW_OK) {
         tw_connection_fail(connection, status, "cannot queue a %s frame: %s",
                            tw_body_name(frame->body), tw_status_text(status));

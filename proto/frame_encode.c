@@ -9,34 +9,43 @@
 #include "proto/frame_scan.h"
 #include "proto/varint.h"
 
+static uint64_t body_key(const struct tw_frame *frame) {
+    return (uint64_t)frame->body << 3 | 2;
+}
+
 /* Bytes of everything behind the frame's own length. */
-static size_t frame_bytes(const struct tw_frame *frame, size_t body_bytes) {
+static size_t frame_bytes(const struct tw_frame *frame, size_t fields) {
+    size_t body = tw_varint_bytes(body_key(frame)) + tw_varint_bytes(fields) + fields;
     if (frame->data_bytes == 0) {
-        return body_bytes;
+        return body;
     }
-    return body_bytes + TW_DATA_KEY_BYTES + tw_varint_bytes(frame->data_bytes) + frame->data_bytes;
+    return body + TW_DATA_KEY_BYTES + tw_varint_bytes(frame->data_bytes) + frame->data_bytes;
 }
 
-static size_t prefix_bytes(const struct tw_frame *frame, size_t body_bytes) {
-    size_t bytes = frame_bytes(frame, body_bytes);
-    return tw_varint_bytes(bytes) + bytes - frame->data_bytes;
+struct tw_frame_bytes tw_frame_measure(const struct tw_frame *frame) {
+    size_t fields = tw_frame_pack_fields(frame, NULL), bytes = frame_bytes(frame, fields);
+    return (struct tw_frame_bytes){.fields = fields,
+                                   .prefix = tw_varint_bytes(bytes) + bytes - frame->data_bytes};
 }
 
-size_t tw_frame_prefix_bytes(const struct tw_frame *frame) {
-    return prefix_bytes(frame, tw_frame_body_bytes(frame).all);
-}
-
-size_t tw_frame_encode(const struct tw_frame *frame, void *out, size_t capacity) {
+size_t tw_frame_write(const struct tw_frame *frame, struct tw_frame_bytes bytes, void *out) {
     unsigned char *to = out;
-    struct tw_body_bytes body = tw_frame_body_bytes(frame);
-    if (prefix_bytes(frame, body.all) > capacity) {
-        return 0;
-    }
-    size_t at = tw_varint_put(to, frame_bytes(frame, body.all));
-    at += tw_frame_body_pack(frame, body, to + at);
+    size_t at = tw_varint_put(to, frame_bytes(frame, bytes.fields));
+    at += tw_varint_put(to + at, body_key(frame));
+    at += tw_varint_put(to + at, bytes.fields);
+    at += tw_frame_pack_fields(frame, to + at);
     if (frame->data_bytes > 0) {
         at += tw_varint_put(to + at, TW_DATA_KEY);
         at += tw_varint_put(to + at, frame->data_bytes);
     }
     return at;
+}
+
+size_t tw_frame_prefix_bytes(const struct tw_frame *frame) {
+    return tw_frame_measure(frame).prefix;
+}
+
+size_t tw_frame_encode(const struct tw_frame *frame, void *out, size_t capacity) {
+    struct tw_frame_bytes bytes = tw_frame_measure(frame);
+    return bytes.prefix <= capacity ? tw_frame_write(frame, bytes, out) : 0;
 }

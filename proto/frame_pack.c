@@ -385,8 +385,7 @@ static size_t pack_list(const struct tw_frame *frame, unsigned char *out) {
     }
 }
 
-/* The fields of the body; with `out` NULL only counts. */
-static size_t pack_fields(const struct tw_frame *frame, unsigned char *out) {
+size_t tw_frame_pack_fields(const struct tw_frame *frame, unsigned char *out) {
     const struct body *body = body_row(frame->body);
     size_t before = fields_before_list(frame, body);
     struct message message;
@@ -397,23 +396,6 @@ static size_t pack_fields(const struct tw_frame *frame, unsigned char *out) {
         return size;
     put_fields(&message, body, before, body->count, frame);
     return size + tw_flat_pack(&message.base, out != NULL ? out + size : NULL);
-}
-
-static uint64_t body_key(const struct tw_frame *frame) {
-    return (uint64_t)frame->body << 3 | 2;
-}
-
-struct tw_body_bytes tw_frame_body_bytes(const struct tw_frame *frame) {
-    size_t fields = pack_fields(frame, NULL);
-    size_t head = tw_varint_bytes(body_key(frame)) + tw_varint_bytes(fields);
-    return (struct tw_body_bytes){.fields = fields, .all = head + fields};
-}
-
-size_t tw_frame_body_pack(const struct tw_frame *frame, struct tw_body_bytes bytes,
-                          unsigned char *out) {
-    size_t at = tw_varint_put(out, body_key(frame));
-    at += tw_varint_put(out + at, bytes.fields);
-    return at + pack_fields(frame, out + at);
 }
 
 /* ---- to tw_frame ---- */

@@ -9,15 +9,18 @@
 
 #include "proto/frame.h"
 
-/* Bytes of the frame's body as a field of Frame: key, length, fields. */
-struct tw_body_bytes {
-    size_t fields, all;
+/* Bytes of the fields of a frame's body; and of all of it that is not tensor bytes. */
+struct tw_frame_bytes {
+    size_t fields, prefix;
 };
-struct tw_body_bytes tw_frame_body_bytes(const struct tw_frame *frame);
 
-/* Writes them; `bytes` is tw_frame_body_bytes(), and `out` has room for all. */
-size_t tw_frame_body_pack(const struct tw_frame *frame, struct tw_body_bytes bytes,
-                          unsigned char *out);
+/* frame_encode.c: counts; and writes what was counted, for which `out` has room. Whoever needs to
+ * know how much it is before it is written counts once. */
+struct tw_frame_bytes tw_frame_measure(const struct tw_frame *frame);
+size_t tw_frame_write(const struct tw_frame *frame, struct tw_frame_bytes bytes, void *out);
+
+/* frame_pack.c: the fields of the body; with `out` NULL only counts. */
+size_t tw_frame_pack_fields(const struct tw_frame *frame, unsigned char *out);
 
 /* Reads a Frame without `data` from `bytes` into `frame`, all but
  * frame->data_bytes. Views point into the arena from `arena->used` on, which is

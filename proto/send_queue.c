@@ -82,16 +82,16 @@ size_t tw_send_queue_cost(const struct tw_send_queue *queue, size_t frame_bytes)
 }
 
 enum tw_status tw_send_queue_put(struct tw_send_queue *queue, const struct tw_frame *frame,
-                                 size_t prefix_bytes, const void *data, void *token) {
-    if (prefix_bytes > TW_SMALL_FIELDS_MAX) {
+                                 struct tw_frame_bytes bytes, const void *data, void *token) {
+    if (bytes.prefix > TW_SMALL_FIELDS_MAX) {
         return TW_LIMIT;
     }
-    struct tw_queued *entry = new_entry(queue, prefix_bytes);
+    struct tw_queued *entry = new_entry(queue, bytes.prefix);
     if (entry == NULL) {
         return TW_NO_MEMORY;
     }
     entry->next = NULL;
-    entry->prefix_bytes = tw_frame_encode(frame, entry->prefix, prefix_bytes);
+    entry->prefix_bytes = tw_frame_write(frame, bytes, entry->prefix);
     entry->data = data;
     entry->data_bytes = frame->data_bytes;
     entry->taken = 0;

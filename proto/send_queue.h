@@ -10,7 +10,7 @@
 
 #include <sys/uio.h>
 
-#include "proto/frame.h"
+#include "proto/frame_pack.h"
 
 /* Entries that are kept for reuse; also what a gather can hold. */
 #define TW_SEND_SPARE TW_GATHER_FRAMES
@@ -32,11 +32,11 @@ void tw_send_queue_fini(struct tw_send_queue *queue);
 /* What the queue would use with so many bytes more: its bytes, and memory for entries. */
 size_t tw_send_queue_cost(const struct tw_send_queue *queue, size_t frame_bytes);
 
-/* Puts a frame at the end. `prefix_bytes` is tw_frame_prefix_bytes(); `data` is borrowed
+/* Puts a frame at the end. `bytes` is tw_frame_measure(); `data` is borrowed
  * until tw_send_queue_take() hands out `token`. TW_NO_MEMORY: nothing was queued; TW_LIMIT: its
  * small fields are more than TW_SMALL_FIELDS_MAX, nothing was queued. */
 enum tw_status tw_send_queue_put(struct tw_send_queue *queue, const struct tw_frame *frame,
-                                 size_t prefix_bytes, const void *data, void *token);
+                                 struct tw_frame_bytes bytes, const void *data, void *token);
 
 /* Lists what to write next: up to TW_GATHER_FRAMES frames, and whole pieces until
  * they reach TW_GATHER_BYTES. Returns the pieces, *bytes their sum. The pieces
