@@ -98,9 +98,9 @@ static enum tw_status check_workers(const struct tw_preset *preset, const char *
     if (needed <= (uint32_t)workers)
         return TW_OK;
     return tw_job_error(error, where, key,
-                        "mode \"%s\" with cluster.workers %d: N workers have gradients that are "
-                        "at most N - 1 updates late, and this takes %u of them",
-                        mode, workers, needed);
+                        "mode \"%s\" needs at least %u workers, and cluster.workers is %d: with N "
+                        "workers a gradient is at most N - 1 updates late",
+                        mode, needed, workers);
 }
 
 static enum tw_status read_number(const struct tw_preset *preset, const char *mode,

@@ -104,8 +104,8 @@ static void test_some_modes_impose_staleness(void **state) {
     assert_string_equal(dial.word, "stale-geometric:7");
     assert_int_equal(tw_dial_parse("ssp:3", where, 4, &dial, NULL), TW_OK);
     assert_null(dial.imposed);
-    refused("stale-uniform:3", TW_JOB, "at most N - 1 updates late, and this takes 3 of them");
-    refused("stale-geometric:1", TW_JOB, "this takes 10 of them");
+    refused("stale-uniform:3", TW_JOB, "needs at least 3 workers, and cluster.workers is ");
+    refused("stale-geometric:1", TW_JOB, "needs at least 10 workers");
     refused("stale-geometric:0", TW_JOB, "mean staleness must be from 1 to");
     refused("stale-uniform", TW_JOB, "needs a number of equally likely values");
     refused("stale-unifrom:2", TW_JOB, "did you mean \"stale-uniform\"");
