@@ -139,7 +139,7 @@ static enum tw_status check_rows(const struct tw_checked_job *checked, struct tw
 /* Elastic averaging: a step that was made is never thrown away. */
 #define NEVER_TAKEN_BACK                                                                           \
     "what a slot has done by itself cannot be taken back. Use sync, async, ssp:S, k-async:K, "     \
-    "k-batch-async:K or softsync:M"
+    "k-batch-async:K, softsync:M, stale-uniform:B or stale-geometric:M"
 
 static enum tw_status check_elastic(const struct tw_job *job, const struct tw_dial *dial,
                                     struct tw_error *error) {

@@ -48,7 +48,8 @@ uint64_t tw_line_due(const struct tw_line *line) {
         return UINT64_MAX;
     double left = (first_of(line) - line->served) * (double)line->at_work.count;
     /* What is over by less than this is rounding, which must not make a nanosecond more. */
-    return line->now_ns + (uint64_t)ceil(fmax(left - .01, 0));
+    double ns = ceil(fmax(left - .01, 0));
+    return ns < 0x1p62 ? line->now_ns + (uint64_t)ns : UINT64_MAX - 1; /* behind the end of time */
 }
 
 bool tw_line_done(struct tw_line *line, uint64_t now_ns, uint64_t *who) {

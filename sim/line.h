@@ -5,7 +5,7 @@
  * own every n ns; so what is left of each falls alike, and who is done next is known from a heap:
  * whatever begins or is done costs log2 of how many are at work.
  *
- * Used by world_mail.c, one line for each direction of each process. Pure: no clock, no allocation.
+ * Used by world_net.c, one line for each direction of each process. Pure: no clock, no allocation.
  */
 #ifndef TW_SIM_LINE_H
 #define TW_SIM_LINE_H

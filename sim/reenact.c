@@ -21,6 +21,24 @@ static enum tw_status no_memory(struct tw_error *error) {
     return tw_error_set(error, TW_NO_MEMORY, "no memory for a sequencer and its checkpoints");
 }
 
+/* No server turns to or from the mode that applies chunks as they come, and none gives permits where
+ * workers go on while their pushes wait. */
+static bool may_have(const struct tw_sequencer_config *config, const struct tw_dial *dial) {
+    return dial->on_arrival == config->dial.on_arrival &&
+           !(config->admission && tw_dial_ahead(dial));
+}
+
+static enum tw_status check_modes(const struct tw_sequencer_config *config,
+                                  struct tw_error *error) {
+    const struct tw_dial *dial = &config->dial;
+    for (uint32_t i = 0; may_have(config, dial); i++) {
+        if (i == config->turn_count)
+            return TW_OK;
+        dial = &config->turns[i].dial;
+    }
+    return tw_error_set(error, TW_DATA, "this run cannot have mode \"%s\"", dial->word);
+}
+
 static enum tw_status no_such_run(const struct tw_sequencer_config *config,
                                   struct tw_error *error) {
     return tw_error_set(error, TW_DATA,
@@ -64,12 +82,15 @@ enum tw_status tw_reenact_new(struct tw_reenactment **out, const struct tw_reena
     *out = NULL;
     if (!bytes)
         return no_such_run(&config->sequencer, error);
+    enum tw_status status = check_modes(&config->sequencer, error);
+    if (status != TW_OK)
+        return status;
     struct tw_reenactment *r = calloc(1, sizeof(*r));
     if (!r)
         return no_memory(error);
     r->config = *config;
     r->memory = aligned_alloc(64, (bytes + 63) & ~(size_t)63);
-    enum tw_status status = r->memory ? TW_OK : no_memory(error);
+    status = r->memory ? TW_OK : no_memory(error);
     if (status == TW_OK) {
         r->sequencer = tw_sequencer_init(r->memory, &config->sequencer);
         status = keep(r, error);
@@ -109,11 +130,9 @@ static enum tw_status begin_again(struct tw_reenactment *r, const struct tw_trac
     return TW_OK;
 }
 
-/* No server turns to or from the mode that applies chunks as they come. */
 static enum tw_status check_turn(const struct tw_reenactment *r, const struct tw_trace_input *input,
                                  const struct tw_sequencer_event *event, struct tw_error *error) {
-    if (event->kind != TW_SEQ_TURN ||
-        event->turn.dial.on_arrival == r->config.sequencer.dial.on_arrival)
+    if (event->kind != TW_SEQ_TURN || may_have(&r->config.sequencer, &event->turn.dial))
         return TW_OK;
     return tw_error_set(error, TW_DATA,
                         "input %llu turns to mode \"%s\", which this run cannot have",
@@ -147,8 +166,10 @@ enum tw_status tw_reenact_configure(struct tw_reenactment *r,
                             r->config.sequencer.workers, config->workers);
     if (tw_sequencer_bytes(config) != tw_sequencer_bytes(&r->config.sequencer))
         return no_such_run(config, error);
-    r->config.sequencer = *config;
-    return TW_OK;
+    enum tw_status status = check_modes(config, error);
+    if (status == TW_OK)
+        r->config.sequencer = *config;
+    return status;
 }
 
 uint64_t tw_reenact_version(const struct tw_reenactment *r) {

@@ -49,7 +49,8 @@ static uint64_t work_ns(const struct tw_world *world, const struct tw_mail *mail
     const struct tw_world_config *config = &world->config;
     double each = config->stands_for > 0 ? config->stands_for : 1;
     double bytes = TW_WORLD_HEAD_BYTES + (double)mail->frame.data_bytes * each;
-    return tw_world_ns(bytes / config->bandwidth);
+    uint64_t ns = tw_world_ns(bytes / config->bandwidth);
+    return ns > 0 ? ns : 1; /* or it would overtake the one before it on its connection */
 }
 
 /* Wakes us when the first that is on the line will be done. */

@@ -159,7 +159,8 @@ void tw_node_on_refused(struct tw_node *n, const struct tw_sequencer_effect *eff
         break;
     case TW_AGAIN:
         snprintf(text, room,
-                 "another worker takes the last free rank when the update under way is over");
+                 "another worker takes this rank, or the last free one, when the update under way "
+                 "is over");
         break;
     case TW_FENCED:
         snprintf(text, room, "a newer worker has taken over rank %u", rank);

@@ -123,6 +123,12 @@ static enum tw_status check_corrections(const struct tw_corrections *corrections
                                 "learning rate of the last update; use staleness_limit, dc_asgd or "
                                 "gap_aware",
                                 optimizer->name);
+        if (kind->of_worker && job->slots != job->workers)
+            return tw_job_error(error, said->where, said->path,
+                                "%s keeps a momentum for each worker, so the bits would depend on "
+                                "how many workers share the %d slots; take slots out, or use "
+                                "optimizer nesterov instead",
+                                kind->name, job->slots);
         if (optimizer->states > 0 && kind->momentum)
             return tw_job_error(error, said->where, said->path,
                                 "%s is a momentum itself, one for each worker, and optimizer %s "

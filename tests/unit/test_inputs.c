@@ -195,15 +195,43 @@ static void a_turn_that_no_server_makes_is_refused(void **state) {
     }
 }
 
+/* Workers would go on while their pushes wait, which they have permits for. */
+static void permits_where_workers_go_on_are_refused(void **state) {
+    struct tw_reenact_config config = a_config("async"), ahead = a_config("k-batch-async:2");
+    struct tw_trace_input turn = {.sequence = 5, .kind = TW_INPUT_TURN};
+    struct tw_reenactment *order, *none;
+    struct tw_error error;
+    ahead.sequencer.admission = config.sequencer.admission = true;
+    assert_int_equal(tw_reenact_new(&none, &ahead, &error), TW_DATA);
+    assert_null(none);
+    assert_non_null(strstr(error.text, "cannot have mode \"k-batch-async:2\""));
+    assert_int_equal(tw_reenact_new(&order, &config, &error), TW_OK);
+    put_mode(&turn, "k-batch-async:2");
+    assert_int_equal(tw_reenact_input(order, &turn, &error), TW_DATA);
+    assert_int_equal(tw_reenact_configure(order, &ahead.sequencer, &error), TW_DATA);
+    const struct tw_dial_turn later = {.update = 3, .dial = ahead.sequencer.dial};
+    config.sequencer.turns = &later;
+    config.sequencer.turn_count = 1;
+    assert_int_equal(tw_reenact_configure(order, &config.sequencer, &error), TW_DATA);
+    config.sequencer.admission = false;
+    assert_int_equal(tw_reenact_configure(order, &config.sequencer, &error), TW_OK);
+    tw_reenact_free(order);
+}
+
 /* Small numbers, so that many of them mean something. */
 static void any_inputs_in_any_order_do_no_harm(void **state) {
-    static const char *const modes[] = {"sync", "async", "ssp:1", "k-batch-async:2", "hogwild"};
+    static const char *const modes[] = {"sync",  "async",   "stale-uniform:2",
+                                        "ssp:1", "hogwild", "k-batch-async:2"};
+    enum { PERMITS = 4 }; /* so many of them may have them */
     enum { MODES = sizeof modes / sizeof *modes };
     struct tw_rng rng;
     tw_rng_init(&rng, 3, TW_STREAM_NOISE, 0, 0);
     records = 0;
     for (int run = 0; run < 50; run++) {
-        struct tw_reenactment *order = an_order(modes[run % MODES]);
+        struct tw_reenact_config config = a_config(modes[run % MODES]);
+        struct tw_reenactment *order;
+        config.sequencer.admission = run % MODES < PERMITS && run / MODES % 2;
+        assert_int_equal(tw_reenact_new(&order, &config, NULL), TW_OK);
         for (uint64_t i = 1; i <= 400; i++) {
             struct tw_error error;
 #define DRAW(n) (tw_rng_next(&rng) % (n))
@@ -243,6 +271,7 @@ int main(void) {
         cmocka_unit_test(members_and_all_others_come_back),
         cmocka_unit_test(what_is_no_input_is_refused),
         cmocka_unit_test(a_point_that_there_was_not_is_refused),
+        cmocka_unit_test(permits_where_workers_go_on_are_refused),
         cmocka_unit_test(a_generation_that_cannot_be_is_refused),
         cmocka_unit_test(a_turn_that_no_server_makes_is_refused),
         cmocka_unit_test(any_inputs_in_any_order_do_no_harm),

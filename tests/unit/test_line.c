@@ -94,6 +94,17 @@ static void what_takes_nothing_is_done_at_once(void **state) {
     expect(&desk, 7, 1);
 }
 
+/* Together they would take longer than time can count. */
+static void what_never_ends_is_due_behind_the_end(void **state) {
+    struct desk desk;
+    uint64_t who;
+    init(&desk);
+    for (uint64_t i = 0; i < 32; i++)
+        tw_line_begin(&desk.line, 5, UINT64_C(1000000000000000000), i);
+    assert_true(tw_line_due(&desk.line) == UINT64_MAX - 1);
+    assert_false(tw_line_done(&desk.line, INT64_MAX, &who));
+}
+
 /* Whoever comes when: while somebody is at work the line is, and it does no more than a line can.
  * The first of them keeps it busy all the time. */
 static void it_works_all_the_time_and_no_faster(void **state) {
@@ -127,6 +138,7 @@ int main(void) {
         cmocka_unit_test(a_heartbeat_waits_for_nobody),
         cmocka_unit_test(parts_of_a_nanosecond_add_up),
         cmocka_unit_test(what_takes_nothing_is_done_at_once),
+        cmocka_unit_test(what_never_ends_is_due_behind_the_end),
         cmocka_unit_test(it_works_all_the_time_and_no_faster),
     };
     cmocka_set_test_filter(getenv("TALWEG_TEST"));

@@ -237,10 +237,14 @@ static void what_a_rule_cannot_have_is_refused(void **state) {
     assert_non_null(strstr(error.text, "job.yaml:7: corrections[0]: not together with optimizer "
                                        "ftrl-proximal"));
     correction.name = "dana";
+    late.slots = late.workers + 2;
+    assert_int_equal(find(&shaping, &late, "sgd lr=1"), TW_JOB);
+    assert_non_null(strstr(error.text, "dana keeps a momentum for each worker"));
+    late.slots = late.workers;
     assert_int_equal(find(&shaping, &late, "sgd lr=1"), TW_OK);
     assert_int_equal(find(&shaping, &late, "momentum lr=1"), TW_JOB);
     assert_non_null(strstr(error.text, "corrections[0]: dana is a momentum itself"));
-    late.workers = 4096; /* and 4 tensors */
+    late.slots = late.workers = 4096; /* and 4 tensors */
     assert_int_equal(find(&shaping, &late, "sgd lr=1"), TW_JOB);
     assert_non_null(strstr(error.text, "4098 arrays of each of 4 tensors with 4096 workers"));
     struct tw_job_group groups[TW_RATES_MAX];
