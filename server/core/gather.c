@@ -402,16 +402,14 @@ static void count_applied(struct tw_sequencer *s) {
     commit(s);
 }
 
-/* Enough pushes for an update wait, in front; where staleness is imposed, the one whose turn it is.
- */
+/* Enough pushes for an update wait, in front; where staleness is imposed, that of whom it is the
+ * turn. */
 static bool is_complete(struct tw_sequencer *s) {
     uint32_t at = 0;
     if (s->ready_count < tw_sequencer_gather(s))
         return false;
     if (!s->config.dial.imposed)
         return true;
-    if (s->member[s->next_slot].evicted)
-        tw_sequencer_pass_on(s);
     if (!s->slot[s->next_slot].waiting)
         return false;
     for (; tw_sequencer_ready(s, at)->slot != s->next_slot; at++)
@@ -428,6 +426,8 @@ void tw_sequencer_form(struct tw_sequencer *s) {
     while (s->started && !s->preparing && !s->ending && !s->holding) {
         drop_stale(s);
         accept(s);
+        if (s->config.dial.imposed && s->member[s->next_slot].evicted)
+            tw_sequencer_pass_on(s);
         tw_sequencer_permit(s);
         if (!is_complete(s))
             return;

@@ -279,12 +279,12 @@ static bool is_wanted(const struct tw_sequencer *s, uint32_t rank) {
         return false;
     if (!s->started)
         return !s->member[rank].was_here;
+    if (s->config.dial.imposed) /* those of others wait, too */
+        return rank == s->next_slot;
     if (s->ready_count >= tw_sequencer_gather(s))
         return false;
     if (s->permitted)
         return slot->permitted;
-    if (s->config.dial.imposed)
-        return rank == s->next_slot;
     return s->config.dial.clock_bound < 0 || slot->clock <= s->clock_min;
 }
 

@@ -20,6 +20,7 @@ static void turn(struct tw_sequencer *s, const struct tw_dial *dial) {
     assert(!s->preparing);
     tw_sequencer_log(s, TW_RECORD_DIAL)->mode = dial->word;
     s->config.dial = *dial;
+    s->next_slot = 0;
     tw_sequencer_spend_permits(s);
     for (uint32_t i = 0; i < s->config.workers; i++) {
         tw_sequencer_cancel_slot(s, i);

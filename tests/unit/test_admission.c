@@ -54,6 +54,26 @@ static void test_a_gather_is_named_together_and_in_slot_order(void **state) {
     desk_fini(&desk);
 }
 
+/* Where workers take turns: nobody else would get a permit before it. */
+static void test_the_turn_of_one_that_is_evicted_passes_on(void **state) {
+    struct desk desk;
+    start(&desk, "stale-uniform:3", 3);
+    desk_lose(&desk, 0);
+    desk_step(&desk, &(struct tw_sequencer_event){.kind = TW_SEQ_EVICT, .evict = 0});
+    assert_true(desk.slot[1].reading);
+    desk_want(&desk, 1);
+    assert_permit(&desk, 1, (uint32_t[]){1});
+    desk_ready(&desk, 1);
+    assert_true(desk_says(&desk, TW_SEQ_PREPARE));
+    desk_lose(&desk, 2);
+    desk_step(&desk, &(struct tw_sequencer_event){.kind = TW_SEQ_EVICT, .evict = 2});
+    answer_sums(&desk);
+    assert_int_equal(desk.version, 1);
+    desk_want(&desk, 1); /* it is alone: every turn is its own */
+    assert_permit(&desk, 1, (uint32_t[]){1});
+    desk_fini(&desk);
+}
+
 static void test_who_is_told_twice_wants_once(void **state) {
     struct desk desk;
     start(&desk, "k-async:2", 3);
@@ -137,6 +157,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_one_after_another_first_come_first_served),
         cmocka_unit_test(test_a_gather_is_named_together_and_in_slot_order),
+        cmocka_unit_test(test_the_turn_of_one_that_is_evicted_passes_on),
         cmocka_unit_test(test_who_is_told_twice_wants_once),
         cmocka_unit_test(test_nobody_needs_one_where_all_contribute),
         cmocka_unit_test(test_a_vote_without_a_permit_is_void),

@@ -171,6 +171,23 @@ static void the_evicted_have_no_turn(void **state) {
     }
 }
 
+/* Though the pushes of others wait, which would be enough for an update. */
+static void whose_turn_it_is_is_waited_for(void **state) {
+    struct party party;
+    uint32_t early = 0;
+    begin(&party, "stale-uniform:5", 1);
+    for (uint32_t slot = 1; slot < WORKERS; slot++)
+        if (party.desk.slot[slot].reading) {
+            desk_ready(&party.desk, slot);
+            early++;
+        }
+    assert_in_range(early, 1, WORKERS - 1);
+    assert_int_equal(party.desk.version, 0);
+    for (uint32_t slot = 0; slot < WORKERS; slot++)
+        assert_int_equal(tw_sequencer_standing(party.desk.sequencer, slot).wanted, slot == 0);
+    desk_fini(&party.desk);
+}
+
 /* From one law to another, and from a mode without one. */
 static void a_turn_of_the_dial_brings_its_law(void **state) {
     static const char *const modes[] = {"async", "stale-uniform:5", "stale-uniform:2"};
@@ -181,12 +198,14 @@ static void a_turn_of_the_dial_brings_its_law(void **state) {
         assert_int_equal(
             tw_dial_parse(modes[i], (struct tw_where){"desk", 1}, WORKERS, &event.turn.dial, NULL),
             TW_OK);
-        while (party.desk.version < 100 * i + 60)
+        while (party.desk.version < 100 * i + 60 || party.desk.preparing)
             anything(&party);
+        uint64_t turned = party.desk.version;
         desk_step(&party.desk, &event);
-        note_commit(&party);
         while (party.desk.version < 100 * i + 100)
             anything(&party);
+        for (uint64_t t = turned + 1; i > 0 && t <= 100 * i + 100; t++)
+            assert_int_equal(party.slot[t], (t - turned - 1) % WORKERS);
         for (uint64_t t = 100 * i + 70; i > 0 && t <= 100 * i + 100; t++)
             assert_int_equal(party.staleness[t], drawn(&party, t));
     }
@@ -228,6 +247,7 @@ int main(void) {
         cmocka_unit_test(a_law_says_how_many_workers_it_takes),
         cmocka_unit_test(updates_have_what_was_drawn_in_any_order),
         cmocka_unit_test(the_evicted_have_no_turn),
+        cmocka_unit_test(whose_turn_it_is_is_waited_for),
         cmocka_unit_test(a_turn_of_the_dial_brings_its_law),
         cmocka_unit_test(a_gradient_that_is_not_finite_is_made_again),
     };
