@@ -21,8 +21,8 @@ static enum tw_status no_memory(struct tw_error *error) {
     return tw_error_set(error, TW_NO_MEMORY, "no memory for a sequencer and its checkpoints");
 }
 
-/* No server turns to or from the mode that applies chunks as they come, and none gives permits where
- * workers go on while their pushes wait. */
+/* No server turns to or from the mode that applies chunks as they come, and none gives permits
+ * where workers go on while their pushes wait. */
 static bool may_have(const struct tw_sequencer_config *config, const struct tw_dial *dial) {
     return dial->on_arrival == config->dial.on_arrival &&
            !(config->admission && tw_dial_ahead(dial));
