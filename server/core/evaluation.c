@@ -119,7 +119,7 @@ void tw_sequencer_after_commit(struct tw_sequencer *s, uint64_t samples_before) 
 }
 
 /* Who had asked, or had weights, is gone, and another is there. What training waits for, or the end
- * of the run, is evaluated once more: the weights are still the same. Any other is given up. */
+ * of the run, is evaluated once more: the version is still the same. Any other is given up. */
 static void replace_evaluator(struct tw_sequencer *s) {
     s->asking = false;
     if (!s->evaluating)
@@ -131,10 +131,11 @@ static void replace_evaluator(struct tw_sequencer *s) {
         s->judging = false;
         return;
     }
-    if (s->judging)
-        tw_sequencer_checkpoint_after_verdict(s);
+    bool waited = s->judging;
     s->judging = false;
     tw_sequencer_emit(s, TW_SEQ_GIVEN_UP)->given_up = s->evaluating_version;
+    if (waited)
+        tw_sequencer_checkpoint_after_verdict(s);
     stop_holding(s);
     finish_if_done(s);
 }

@@ -361,7 +361,7 @@ void tw_node_hear_order(struct tw_node *n, const struct tw_node_order *order) {
     case TW_ORDER_RECORD:
         obey_record(n, &order->record);
         if (order->record.kind == TW_RECORD_RELEASE && order->record.slot == TW_SLOT_EVALUATOR)
-            n->evaluation.to = order->evaluators;
+            n->evaluation.to = order->evaluators ? order->evaluators : 1; /* an older lead's one */
         break;
     case TW_ORDER_PREPARE:
         tw_shard_prepare(n->shard, &order->prepare);

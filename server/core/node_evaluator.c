@@ -302,17 +302,22 @@ void tw_node_evaluator_gone(struct tw_node *n, uint32_t number) {
 
 /* ---- what they say ---- */
 
-void tw_node_on_ask(struct tw_node *n, uint32_t number, uint64_t samples) {
+enum tw_status tw_node_on_ask(struct tw_node *n, uint32_t number, uint64_t samples,
+                              struct tw_error *error) {
     struct tw_node_evaluator *evaluator = &n->evaluator[number];
     const struct tw_node_evaluation *evaluation = &n->evaluation;
-    bool busy =
-        evaluator->portion != TW_NO_PORTION || (evaluation->open && evaluation->sole == number);
+    /* All others would wait for the rest of it; this way one of them scores it. */
+    if (evaluator->portion != TW_NO_PORTION)
+        return tw_error_set(error, TW_UNEXPECTED,
+                            "an Ask before all of the Tally of the portion that was given");
+    bool busy = evaluation->open && evaluation->sole == number;
     if (busy || evaluator->state == TW_EVALUATOR_AWAY || evaluator->state == TW_EVALUATOR_ASKING)
-        return;
+        return TW_OK;
     evaluator->state = TW_EVALUATOR_ASKING;
     evaluator->wanted = samples;
     give_again(n);
     pass_ask(n);
+    return TW_OK;
 }
 
 static void conclude(struct tw_node *n, const struct tw_metric_values *values) {
@@ -386,7 +391,8 @@ static enum tw_status add_scores(struct tw_tally *tally, const struct tw_tally_f
     return TW_OK;
 }
 
-/* Of real targets: as many as it takes. Those that one who is gone had sent come again. */
+/* Of real targets: as many as it takes. Those that one who is gone had sent come again, and not
+ * always in the same frames. */
 static enum tw_status add_fits(struct tw_tally *tally, const struct tw_tally_frame *said,
                                uint32_t *outputs, struct tw_error *error) {
     uint64_t count = said->fits.size / TW_TALLY_FIT_BYTES;
@@ -399,17 +405,19 @@ static enum tw_status add_fits(struct tw_tally *tally, const struct tw_tally_fra
                             TW_TALLY_FIT_BYTES);
     if (said->output + count <= *outputs)
         return TW_OK;
-    if (said->output != *outputs)
+    if (said->output > *outputs)
         return tw_error_set(error, TW_UNEXPECTED,
                             "a Tally from output %u on, where %u would be next", said->output,
                             *outputs);
-    enum tw_status status =
-        tw_tally_merge_fits(&tally->fit[said->output], (uint32_t)count, said->fits.bytes, error);
+    uint32_t known = *outputs - said->output, fresh = (uint32_t)count - known;
+    const uint8_t *bytes = said->fits.bytes;
+    enum tw_status status = tw_tally_merge_fits(&tally->fit[*outputs], fresh,
+                                                bytes + (size_t)known * TW_TALLY_FIT_BYTES, error);
     if (status != TW_OK)
         return status;
-    if (said->output == 0)
+    if (*outputs == 0)
         add_counts(tally, said);
-    *outputs += (uint32_t)count;
+    *outputs += fresh;
     return TW_OK;
 }
 

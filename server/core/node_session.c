@@ -450,8 +450,7 @@ enum tw_status tw_node_frame(struct tw_node *n, uint32_t connection, const struc
     case TW_BODY_END:
         return on_worker_frame(n, connection, frame, data, error);
     case TW_BODY_ASK:
-        tw_node_on_ask(n, session->rank, frame->ask.samples);
-        return TW_OK;
+        return tw_node_on_ask(n, session->rank, frame->ask.samples, error);
     case TW_BODY_EVALUATION:
         return tw_node_on_evaluation(n, session->rank, &frame->evaluation, error);
     case TW_BODY_TALLY:

@@ -126,7 +126,8 @@ void tw_node_evaluator_here(struct tw_node *n, uint32_t number);
 void tw_node_evaluator_gone(struct tw_node *n, uint32_t number);
 /* A RELEASE to the evaluator: who gets the weights, and what they score. */
 void tw_node_deal(struct tw_node *n, const struct tw_record *record);
-void tw_node_on_ask(struct tw_node *n, uint32_t number, uint64_t samples);
+enum tw_status tw_node_on_ask(struct tw_node *n, uint32_t number, uint64_t samples,
+                              struct tw_error *error);
 enum tw_status tw_node_on_evaluation(struct tw_node *n, uint32_t number,
                                      const struct tw_evaluation *evaluation,
                                      struct tw_error *error);

@@ -25,6 +25,7 @@ struct scorers {
     /* Of the last position. */
     uint64_t position;
     bool given[SCORERS_SAMPLES / TW_EVALUATION_ROWS + 1];
+    uint32_t here; /* evaluators */
     struct scorers_counts counts;
 };
 
@@ -108,6 +109,11 @@ static void assert_same(double said, double expected) {
 
 void scorers_event(struct scorers *s, const struct tw_node_event *event) {
     s->counts.given_up += event->kind == TW_EVENT_GIVEN_UP;
+    if (event->kind == TW_EVENT_EVALUATOR)
+        s->here = event->ranks;
+    if (event->kind == TW_EVENT_BORDER && s->here && !event->evaluated)
+        fail_msg("the border at version %llu is passed over, though %u evaluators are there",
+                 (unsigned long long)event->version, s->here);
     if (event->kind != TW_EVENT_EVALUATED)
         return;
     s->counts.evaluated++;

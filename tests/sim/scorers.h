@@ -30,8 +30,8 @@ struct tw_client_event scorers_score(struct scorers *scorers, const struct tw_cl
 /* A Portion was given. */
 void scorers_given(struct scorers *scorers, const struct tw_portion *portion);
 
-/* EVALUATED: the numbers are those of that version's weights. Other events are counted, or
- * nothing. */
+/* EVALUATED: the numbers are those of that version's weights. BORDER: an evaluation will come, if
+ * an evaluator is there. Other events are counted, or nothing. */
 void scorers_event(struct scorers *scorers, const struct tw_node_event *event);
 
 /* Portions that were a part of the data, and of them those that somebody else had had before;

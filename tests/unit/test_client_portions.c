@@ -109,6 +109,56 @@ static void a_portion_ends_with_its_connection(void **state) {
     desk_fini(&desk);
 }
 
+/* Control may live on for a moment; what it brings then is of a membership that is over. */
+static void a_portion_that_crosses_the_loss_of_its_weights_is_passed_over(void **state) {
+    for (int held = 0; held < 2; held++) {
+        struct desk desk;
+        begin(&desk, &labelled);
+        give(&desk, 5, 0, 256);
+        desk_arrive_all(&desk, 5, 3, 1);
+        tally(&desk, 0, 0);
+        desk_pull(&desk);
+        desk_lose(&desk, 1, TW_CLOSED);
+        assert_int_equal(give(&desk, held ? 5 : 6, 256, 256), TW_OK);
+        assert_int_equal(desk.client.work, TW_CLIENT_WAITING);
+        desk_tick(&desk, 60);
+        join(&desk);
+        assert_int_equal(desk.last.body, TW_BODY_ASK);
+        assert_int_equal(give(&desk, 7, 512, 256), TW_OK);
+        desk_arrive_all(&desk, 7, 4, 2);
+        assert_int_equal(desk.client.work, TW_CLIENT_COMPUTING);
+        assert_int_equal(tally(&desk, 0, 0), TW_OK);
+        assert_int_equal(desk.last.tally.position, 7);
+        assert_int_equal(desk.last.tally.first, 512);
+        desk_fini(&desk);
+    }
+}
+
+/* Or the evaluation of the next epoch would be left out. */
+static void the_same_weights_once_more_are_no_other_epoch(void **state) {
+    struct desk desk;
+    begin(&desk, &labelled);
+    give(&desk, 5, 0, 256);
+    desk_arrive_all(&desk, 5, 3, 1);
+    desk_lose(&desk, TW_CLIENT_CONTROL, TW_CLOSED);
+    desk_tick(&desk, 60);
+    join(&desk);
+    tally(&desk, 0, 0);
+    desk_pull(&desk);
+    assert_int_equal(desk.last.ask.samples, 2000);
+    give(&desk, 6, 0, 256);
+    desk_arrive_all(&desk, 6, 3, 2); /* all who had them are gone */
+    tally(&desk, 0, 0);
+    desk_pull(&desk);
+    assert_int_equal(desk.last.ask.samples, 2000);
+    give(&desk, 7, 0, 256);
+    desk_arrive_all(&desk, 7, 4, 3);
+    tally(&desk, 0, 0);
+    desk_pull(&desk);
+    assert_int_equal(desk.last.ask.samples, 3000);
+    desk_fini(&desk);
+}
+
 static void a_question_is_repeated_when_the_portion_has_not_come(void **state) {
     struct desk desk;
     begin(&desk, &labelled);
@@ -179,6 +229,8 @@ int main(void) {
         cmocka_unit_test(another_portion_of_the_same_weights_needs_no_weights),
         cmocka_unit_test(of_real_targets_fits_leave_in_as_many_frames_as_it_takes),
         cmocka_unit_test(a_portion_ends_with_its_connection),
+        cmocka_unit_test(a_portion_that_crosses_the_loss_of_its_weights_is_passed_over),
+        cmocka_unit_test(the_same_weights_once_more_are_no_other_epoch),
         cmocka_unit_test(a_question_is_repeated_when_the_portion_has_not_come),
         cmocka_unit_test(portions_that_make_no_sense_are_refused),
         cmocka_unit_test(without_portions_all_is_scored),

@@ -418,6 +418,29 @@ static void test_an_attach_that_waits_with_a_wrong_key_is_fenced(void **state) {
     desk_fini(&desk);
 }
 
+/* Who has one, number 0, and does not say so. */
+static void test_an_older_lead_has_one_evaluator(void **state) {
+    struct desk desk;
+    second_server(&desk);
+    struct tw_node_order member = member_order(1, 3);
+    member.member.role = TW_ROLE_EVALUATOR;
+    member.member.rank = 0;
+    tw_node_hear_order(desk.node, &member);
+    struct tw_frame frame = {.body = TW_BODY_ATTACH};
+    frame.attach = (struct tw_attach){.role = TW_ROLE_EVALUATOR, .incarnation = 1, .attempt = 1};
+    frame.attach.session = (struct tw_view){member.member.session, TW_SESSION_BYTES};
+    uint32_t at = desk_join_with(&desk, &frame);
+    assert_int_equal(desk.link[at].last.body, TW_BODY_ATTACHED);
+    struct tw_node_order release = {.kind = TW_ORDER_RECORD};
+    release.record.kind = TW_RECORD_RELEASE;
+    release.record.slot = TW_SLOT_EVALUATOR;
+    release.record.position = release.record.step = 1;
+    tw_node_hear_order(desk.node, &release);
+    desk_work(&desk);
+    assert_int_equal(desk.link[at].last.body, TW_BODY_WEIGHTS);
+    desk_fini(&desk);
+}
+
 static void test_only_the_lead_takes_joins(void **state) {
     struct desk desk;
     second_server(&desk);
@@ -518,6 +541,7 @@ int main(void) {
         cmocka_unit_test(test_a_join_that_waits_is_refused_at_a_stop),
         cmocka_unit_test(test_an_attach_that_overtakes_the_lead_waits),
         cmocka_unit_test(test_an_attach_that_waits_with_a_wrong_key_is_fenced),
+        cmocka_unit_test(test_an_older_lead_has_one_evaluator),
         cmocka_unit_test(test_only_the_lead_takes_joins),
         cmocka_unit_test(test_a_worker_that_comes_before_a_server_is_told_to_try_again),
         cmocka_unit_test(test_squares_of_a_tensor_that_is_not_there_are_refused),

@@ -308,56 +308,96 @@ static void test_more_than_can_be_put_together_takes_one(void **state) {
     desk_fini(&p.desk);
 }
 
-/* 40 outputs with real targets in two frames; the second time of the first is passed over. */
-static void test_fits_come_in_several_frames(void **state) {
-    struct party p;
+enum { OUTPUTS = 40 };
+
+/* Two evaluators of real targets, each of whom was given a portion. */
+static void begin_valued(struct party *p) {
     struct tw_frame join = join_frame(SAMPLES, "desk");
-    struct tw_node_config config = desk_config(&p.desk, "async", 1);
-    static uint8_t bytes[40 * TW_TALLY_FIT_BYTES];
+    struct tw_node_config config = desk_config(&p->desk, "async", 1);
     config.sequencer.samples = 10;
-    config.scoring = (struct tw_node_scoring){.outputs = 40, .classes = 40, .values = true};
-    desk_init(&p.desk, &config);
+    config.scoring =
+        (struct tw_node_scoring){.outputs = OUTPUTS, .classes = OUTPUTS, .values = true};
+    desk_init(&p->desk, &config);
     join.join.valued = true;
     for (int i = 0; i < 2; i++) {
-        p.control[i] = desk_join_with(&p.desk, &join);
-        p.bulk[i] = desk_attach(&p.desk, p.control[i], TW_ROLE_EVALUATOR);
+        p->control[i] = desk_join_with(&p->desk, &join);
+        p->bulk[i] = desk_attach(&p->desk, p->control[i], TW_ROLE_EVALUATOR);
     }
-    p.worker = desk_worker(&p.desk, 0, NULL);
-    ask(&p, 0);
-    ask(&p, 1);
-    update(&p);
-    for (int turn = 0; turn < 5; turn++) {
-        int i = turn > 0;
-        struct tw_portion given = portion(&p, i);
-        struct tw_tally_fit fit[40] = {{.least = -1, .most = 1}};
-        for (uint64_t k = 0; k < 40; k++) { /* targets 1 and -1 in turn, predicted as 0 */
-            fit[k] = (struct tw_tally_fit){.least = -1, .most = 1};
-            for (uint64_t n = 0; n < given.samples; n++) {
-                tw_exact_sum_add(&fit[k].residual, 0.25);
-                tw_exact_sum_add(&fit[k].square, 1);
-                tw_exact_sum_add(n % 2 ? &fit[k].above : &fit[k].below, 1);
-            }
-        }
-        tw_tally_put_fits(fit, 40, bytes);
-        struct tw_frame frame = tally_of(given, 0.1);
-        frame.tally.correct = 0;
-        frame.tally.fits = (struct tw_view){bytes, 30 * TW_TALLY_FIT_BYTES};
-        assert_int_equal(desk_say(&p.desk, p.control[i], &frame, NULL), TW_OK);
-        if (turn == 0) { /* it dies between the two */
-            desk_lose(&p.desk, p.control[0]);
-            continue;
-        }
-        frame.tally.output = 30;
-        frame.tally.fits =
-            (struct tw_view){bytes + 30 * (size_t)TW_TALLY_FIT_BYTES, 10 * TW_TALLY_FIT_BYTES};
-        assert_int_equal(desk_say(&p.desk, p.control[i], &frame, NULL), TW_OK);
-        ask(&p, i);
+    p->worker = desk_worker(&p->desk, 0, NULL);
+    ask(p, 0);
+    ask(p, 1);
+    update(p);
+}
+
+/* Some outputs of its portion: targets 1 and -1 in turn, each predicted 0.5 beside. */
+static enum tw_status say_fits(struct party *p, int i, uint32_t first, uint32_t count) {
+    static uint8_t bytes[OUTPUTS * TW_TALLY_FIT_BYTES];
+    struct tw_tally_fit fit[OUTPUTS], one = {.least = -1, .most = 1};
+    struct tw_portion given = portion(p, i);
+    for (uint64_t n = 0; n < given.samples; n++) {
+        tw_exact_sum_add(&one.residual, 0.25);
+        tw_exact_sum_add(&one.square, 1);
+        tw_exact_sum_add(n % 2 ? &one.above : &one.below, 1);
     }
-    const struct tw_node_event *evaluated = last_event(&p, TW_EVENT_EVALUATED);
-    assert_non_null(evaluated);
+    for (uint32_t k = 0; k < count; k++)
+        fit[k] = one;
+    tw_tally_put_fits(fit, count, bytes);
+    struct tw_frame frame = tally_of(given, 0.1);
+    frame.tally.correct = 0;
+    frame.tally.output = first;
+    frame.tally.fits = (struct tw_view){bytes, count * (size_t)TW_TALLY_FIT_BYTES};
+    return desk_say(&p->desk, p->control[i], &frame, NULL);
+}
+
+/* What is left, by the second evaluator, in two frames each; and the numbers that come of it. */
+static void say_the_rest(struct party *p) {
+    while (!desk_count(&p->desk, TW_EVENT_EVALUATED)) {
+        assert_int_equal(say_fits(p, 1, 0, 30), TW_OK);
+        assert_int_equal(say_fits(p, 1, 30, 10), TW_OK);
+        ask(p, 1);
+    }
+    const struct tw_node_event *evaluated = last_event(p, TW_EVENT_EVALUATED);
     assert_true(evaluated->values.r2 == 0.75 && isnan(evaluated->values.accuracy));
     assert_true(evaluated->values.loss == 0.1);
+}
+
+/* One dies after so many outputs; what is there of its portion is not counted twice, in whatever
+ * frames it comes again. */
+static void test_fits_come_in_several_frames(void **state) {
+    static const uint32_t before[] = {0, 1, 29, 30, 31, 39};
+    for (size_t i = 0; i < sizeof before / sizeof *before; i++) {
+        struct party p;
+        begin_valued(&p);
+        if (before[i])
+            assert_int_equal(say_fits(&p, 0, 0, before[i]), TW_OK);
+        desk_lose(&p.desk, p.control[0]);
+        say_the_rest(&p);
+        desk_fini(&p.desk);
+    }
+}
+
+static void test_fits_after_a_gap_are_refused(void **state) {
+    struct party p;
+    begin_valued(&p);
+    assert_int_equal(say_fits(&p, 0, 0, 10), TW_OK);
+    assert_int_equal(say_fits(&p, 0, 11, 10), TW_UNEXPECTED);
+    desk_closed(&p.desk, p.control[0], TW_UNEXPECTED, "from output 11 on, where 10 would be next");
+    say_the_rest(&p);
     desk_fini(&p.desk);
+}
+
+/* Who asks again without an answer, or after half of one, would never say the rest. */
+static void test_an_ask_before_the_answer_is_refused(void **state) {
+    for (uint32_t said = 0; said < 2; said++) {
+        struct party p;
+        begin_valued(&p);
+        if (said)
+            assert_int_equal(say_fits(&p, 0, 0, 10), TW_OK);
+        assert_int_equal(ask(&p, 0), TW_UNEXPECTED);
+        desk_closed(&p.desk, p.control[0], TW_UNEXPECTED, "an Ask before all of the Tally");
+        say_the_rest(&p);
+        desk_fini(&p.desk);
+    }
 }
 
 int main(void) {
@@ -373,6 +413,8 @@ int main(void) {
         cmocka_unit_test(test_who_does_not_fit_beside_another_is_refused),
         cmocka_unit_test(test_more_than_can_be_put_together_takes_one),
         cmocka_unit_test(test_fits_come_in_several_frames),
+        cmocka_unit_test(test_fits_after_a_gap_are_refused),
+        cmocka_unit_test(test_an_ask_before_the_answer_is_refused),
     };
     return cmocka_run_group_tests_name("evaluators of a node", tests, NULL, NULL);
 }

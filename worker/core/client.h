@@ -225,7 +225,7 @@ struct tw_client {
     bool measuring; /* the push has ended, and is not known to be with the kernel */
 
     /* Evaluator. */
-    uint64_t sets;        /* complete ones, ever */
+    uint64_t sets;        /* complete ones, ever, each of another version than the last */
     bool asked, reported; /* an Ask, an Evaluation is not answered yet */
     bool portions;        /* Welcome: a Portion comes with each set, or for the one that is held */
     struct tw_portion portion; /* to be scored, of the held set or one to come; position 0: none */

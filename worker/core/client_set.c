@@ -161,11 +161,12 @@ static void begin_scoring(struct tw_client *client) {
 }
 
 static void complete_set(struct tw_client *client, uint64_t now_ns) {
+    /* Weights that are evaluated once more are no other epoch. */
+    client->sets += client->held.position == 0 || client->arriving.version != client->held.version;
     client->held = client->arriving;
     tw_client_forget_set(client);
     client->fresh = false;
     client->reported = false;
-    client->sets++;
     client->measuring = false;
     if (client->config.role == TW_ROLE_WORKER)
         tw_measures_received(&client->measures, client->held.step, now_ns);
@@ -184,6 +185,8 @@ enum tw_status tw_client_on_portion(struct tw_client_turn *turn) {
     const struct tw_portion *portion = &turn->event->frame->portion;
     uint64_t all = client->config.test_samples;
 
+    if (client->phase != TW_CLIENT_JOINED)
+        return TW_OK; /* of a membership that is over */
     if (!client->portions || !client->asked || client->portion.position != 0 ||
         portion->position == 0 || portion->position < client->held.position)
         return tw_client_violation(client, turn->error, TW_UNEXPECTED,
