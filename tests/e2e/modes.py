@@ -266,8 +266,8 @@ class Numbers(Case):
                 ("ssp:1.5", "needs a number"), ("k-async:0", "from 1 to 4"),
                 ("k-async:5", "from 1 to 4"), ("k-batch-async:0x2", "needs a number"),
                 ("softsync:0", "from 1 to 4"), ("softsync:5", "from 1 to 4"),
-                ("stale-uniform:0", "from 1 to"), ("stale-uniform:5", "this takes 5"),
-                ("stale-geometric:1", "this takes 10"),
+                ("stale-uniform:0", "from 1 to"), ("stale-uniform:5", "at least 5 workers"),
+                ("stale-geometric:1", "at least 10 workers"),
                 ("k-sink:2", 'did you mean "k-sync"')]:
             with self.subTest(mode=mode):
                 code, out, err = self.talweg("run", "job.yaml", "--json", "--workers",

@@ -364,8 +364,8 @@ class Wrong(Replay):
     def test_a_log_of_other_workers(self):
         with open(self.path("out", "job.yaml")) as file:
             job = file.read()
-        self.assertIn("workers: 2}", job)
-        self.write("out/job.yaml", job.replace("workers: 2}", "workers: 1}"))
+        self.assertIn("workers: 2,", job)
+        self.write("out/job.yaml", job.replace("workers: 2,", "workers: 1,"))
         self.assert_refused("out", 2, ["(JOIN)", "slot 1", "1 workers with 1 slot each"])
 
     def test_no_run_directory(self):
