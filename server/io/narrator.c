@@ -213,7 +213,7 @@ static void on_evaluator(struct tw_server *server, const struct tw_node_event *e
     const char *what = event->present ? "joined" : "left";
     bool alone = event->present ? event->ranks == 1 : event->ranks == 0;
     server->narrator.evaluators = event->ranks;
-    if (!server->finished && alone && event->rank == 0)
+    if (!server->finished && alone)
         tw_say("the evaluator has %s", what);
     else if (!server->finished)
         tw_say("evaluator %u has %s; %u %s there", event->rank, what, event->ranks,

@@ -116,13 +116,6 @@ class Wrong(ByHand):
         self.assertEqual([worker.end()[0] for worker in workers], [0, 0])
         self.assertEqual(server.end()[0], 130)
 
-    def test_second_evaluator(self):
-        server, port = self.serve()
-        first = self.work(port, "--evaluate")
-        server.wait_for("the evaluator has joined")
-        self.assert_fails(self.work(port, "--evaluate"), 1, "refused", "evaluator")
-        self.assert_trains(server, [first, self.work(port), self.work(port)])
-
     def test_another_model(self):
         server, port = self.serve()
         worker = self.work(port, "--set", "model.layers=[flatten, dense: 9, relu, dense: 3]")
