@@ -241,6 +241,8 @@ struct tw_cancel {
 struct tw_serve {
     uint32_t index, servers;
     struct tw_view digest, layout, address;
+    bool pooled;
+    uint32_t ahead;
 };
 struct tw_served {
     struct tw_view job;

@@ -129,7 +129,8 @@ static const struct field cancel[] = {FIELD(cancel, Cancel, step)};
 
 static const struct field serve[] = {
     FIELD(serve, Serve, index),  FIELD(serve, Serve, servers), FIELD(serve, Serve, digest),
-    FIELD(serve, Serve, layout), FIELD(serve, Serve, address),
+    FIELD(serve, Serve, layout), FIELD(serve, Serve, address), FIELD(serve, Serve, pooled),
+    FIELD(serve, Serve, ahead),
 };
 static const struct field served[] = {FIELD(served, Served, job)};
 static const struct field ready[] = {

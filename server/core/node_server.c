@@ -62,6 +62,13 @@ static enum tw_status check_serve(const struct tw_node *n, const struct tw_serve
                             "server %u shares out the model in another way than the lead: are "
                             "both of the same version of Talweg?",
                             serve->index);
+    /* A shard that waits for permits among others that give none waits for ever. */
+    if (serve->pooled != (n->config.shard.pool > 0) || serve->ahead != n->config.shard.ahead)
+        return tw_error_set(
+            error, TW_WRONG_JOB,
+            "server %u has %s room for gradients on their way than the lead; give "
+            "both the same memory.inflight",
+            serve->index, serve->pooled || serve->ahead < n->config.shard.ahead ? "less" : "more");
     if (!serve->address.size || serve->address.size >= TW_SERVER_ADDRESS ||
         !memchr(serve->address.bytes, ':', serve->address.size))
         return tw_error_set(error, TW_MALFORMED, "server %u does not say where it listens",

@@ -438,6 +438,10 @@ uint64_t tw_shard_version(const struct tw_shard *s) {
     return s->version;
 }
 
+bool tw_shard_is_pooled(const struct tw_shard *s) {
+    return s->config.pool > 0;
+}
+
 uint32_t tw_shard_ahead(const struct tw_shard *s) {
     return s->config.ahead;
 }

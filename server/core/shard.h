@@ -157,6 +157,8 @@ enum tw_status tw_shard_end(struct tw_shard *shard, const struct tw_end *end,
 bool tw_shard_wants_again(struct tw_shard *shard, uint32_t slot);
 /* Of the last COMMIT. */
 uint64_t tw_shard_version(const struct tw_shard *shard);
+/* Whether pushes have no planes (config.pool). */
+bool tw_shard_is_pooled(const struct tw_shard *shard);
 /* Pushes that may wait, accepted: of a mode, tw_dial_ahead() may be no more. */
 uint32_t tw_shard_ahead(const struct tw_shard *shard);
 /* Where chunks are applied as they come, whether the staleness identity holds of each of them. If

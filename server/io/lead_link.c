@@ -105,6 +105,8 @@ static enum tw_status on_challenge(struct tw_server *server, const struct tw_cha
         .digest = {server->digest, TW_DIGEST_BYTES},
         .layout = {lead->layout, TW_DIGEST_BYTES},
         .address = {lead->address, strlen(lead->address)},
+        .pooled = tw_shard_is_pooled(tw_node_shard(server->node)),
+        .ahead = tw_shard_ahead(tw_node_shard(server->node)),
     };
     say(server, &proof);
     say(server, &serve);

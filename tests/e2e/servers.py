@@ -295,11 +295,17 @@ class ByHand(Case):
         lead, address = self.lead()
         self.refused(self.other(address, job="another.yaml"), "wrong-job", "job file")
         self.refused(self.other(address, job="three.yaml"), "wrong-job", "2 servers")
+        self.write("little.yaml", WIDE.replace("servers: 1", "servers: 2")
+                   + "memory: {inflight: 503KiB}\n")
+        self.refused(self.other(address, job="little.yaml"), "wrong-job",
+                     "server 1 has less room for gradients on their way", "memory.inflight")
         good = self.other(address)
         good.wait_for("serving the lead")
         self.refused(self.other(address), "rank-taken", "server 1 already")
-        lines = [lead.wait_for("wrong-job"), lead.wait_for("rank-taken")]
-        self.assertIn("another job file", lines[0])
+        self.assertIn("another job file", lead.wait_for("wrong-job"))
+        self.assertIn("2 servers", lead.wait_for("wrong-job"))
+        self.assertIn("memory.inflight", lead.wait_for("wrong-job"))
+        lead.wait_for("rank-taken")
         workers = [self.start("worker", "job.yaml", "--server", address) for _ in range(2)]
         for process in (lead, good, *workers):
             code, _, err = process.end()

@@ -426,7 +426,9 @@ struct tw_frame servers_serve(const struct servers *s) {
                                     .servers = SERVERS,
                                     .digest = {s->digest, TW_DIGEST_BYTES},
                                     .layout = {s->layout_digest, TW_DIGEST_BYTES},
-                                    .address = {"virtual:2", 9}};
+                                    .address = {"virtual:2", 9},
+                                    .pooled = tw_shard_is_pooled(tw_node_shard(s->node[1])),
+                                    .ahead = tw_shard_ahead(tw_node_shard(s->node[1]))};
     return frame;
 }
 

@@ -85,7 +85,7 @@ const struct frame_sample frame_samples[FRAME_SAMPLES] = {
     {"serve",
      {.body = TW_BODY_SERVE,
       .serve = {1, 2, TEXT("digest-digest-digest-digest-dige"),
-                TEXT("layout-layout-layout-layout-layo"), TEXT("10.0.0.8:4712")}},
+                TEXT("layout-layout-layout-layout-layo"), TEXT("10.0.0.8:4712"), true, 12}},
      NULL},
     {"served", {.body = TW_BODY_SERVED, .served = {TEXT("job-job-job-job-")}}, NULL},
     {"ready",

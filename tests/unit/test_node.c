@@ -461,19 +461,46 @@ static void test_a_worker_that_comes_before_a_server_is_told_to_try_again(void *
     desk_fini(&desk);
 }
 
-/* A server that is there, on this connection. */
-static uint32_t serve(struct desk *desk) {
-    uint8_t layout[TW_DIGEST_BYTES];
+/* Of a server that fits; `layout` is what it points to. */
+static struct tw_frame serve_frame(const struct desk *desk, uint8_t layout[TW_DIGEST_BYTES]) {
     struct tw_frame frame = {.body = TW_BODY_SERVE};
     tw_layout_digest(&desk->layout, layout);
     frame.serve.index = 1;
     frame.serve.servers = 2;
     frame.serve.digest = (struct tw_view){desk->config.terms.digest, TW_DIGEST_BYTES};
-    frame.serve.layout = (struct tw_view){layout, sizeof(layout)};
+    frame.serve.layout = (struct tw_view){layout, TW_DIGEST_BYTES};
     frame.serve.address = (struct tw_view){":1", 2};
+    frame.serve.ahead = desk->config.shard.ahead;
+    return frame;
+}
+
+/* A server that is there, on this connection. */
+static uint32_t serve(struct desk *desk) {
+    uint8_t layout[TW_DIGEST_BYTES];
+    struct tw_frame frame = serve_frame(desk, layout);
     uint32_t at = desk_known(desk);
     assert_int_equal(desk_say(desk, at, &frame, NULL), TW_OK);
     return at;
+}
+
+/* Its shard would wait for permits that nobody gives, or not wait for those that are given. */
+static void test_a_server_with_other_memory_is_refused(void **state) {
+    for (int way = 0; way < 3; way++) {
+        struct desk desk;
+        struct tw_node_config config = desk_config(&desk, "sync", 2);
+        uint8_t layout[TW_DIGEST_BYTES];
+        config.servers = 2;
+        config.shard.ahead = 1;
+        desk_init(&desk, &config);
+        struct tw_frame frame = serve_frame(&desk, layout);
+        frame.serve.pooled = way == 0;
+        frame.serve.ahead = (uint32_t[]){0, 0, 2}[way];
+        uint32_t at = desk_known(&desk);
+        assert_int_equal(desk_say(&desk, at, &frame, NULL), TW_WRONG_JOB);
+        desk_closed(&desk, at, TW_WRONG_JOB, way == 2 ? "has more room" : "has less room");
+        assert_int_equal(tw_node_missing_server(desk.node), 1);
+        desk_fini(&desk);
+    }
 }
 
 static void test_squares_of_a_tensor_that_is_not_there_are_refused(void **state) {
@@ -544,6 +571,7 @@ int main(void) {
         cmocka_unit_test(test_an_older_lead_has_one_evaluator),
         cmocka_unit_test(test_only_the_lead_takes_joins),
         cmocka_unit_test(test_a_worker_that_comes_before_a_server_is_told_to_try_again),
+        cmocka_unit_test(test_a_server_with_other_memory_is_refused),
         cmocka_unit_test(test_squares_of_a_tensor_that_is_not_there_are_refused),
         cmocka_unit_test(test_a_worker_that_two_servers_lose_leaves_once),
     };

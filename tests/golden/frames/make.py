@@ -124,6 +124,8 @@ FRAMES = {
         digest=b"digest-digest-digest-digest-dige",
         layout=b"layout-layout-layout-layout-layo",
         address="10.0.0.8:4712",
+        pooled=True,
+        ahead=12,
     ),
     "served": dict(job=b"job-job-job-job-"),
     "ready": dict(
