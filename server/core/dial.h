@@ -2,7 +2,7 @@
  *
  * A mode's name is a preset of these settings (DESIGN.md §5; terms of Dutta et
  * al. 2018, Ho et al. 2013, Chen et al. 2016). The sequencer reads the settings
- * only; names appear nowhere but in the table of dial.c.
+ * only; no name decides anything outside the table of dial.c.
  */
 #ifndef TW_CORE_DIAL_H
 #define TW_CORE_DIAL_H
