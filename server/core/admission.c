@@ -26,9 +26,14 @@ void tw_sequencer_on_want(struct tw_sequencer *s, const struct tw_want *want) {
     s->want[s->wants++] = want->slot;
 }
 
+/* Where staleness is imposed it is known whose push makes the next update. */
+static bool may_be_next(const struct tw_sequencer *s, uint32_t slot) {
+    return !s->config.dial.imposed || slot == s->next_slot;
+}
+
 static bool is_waiting(const struct tw_sequencer *s, uint32_t slot) {
     return s->slot[slot].wants && s->slot[slot].reading &&
-           s->member[slot].state == TW_MEMBER_HERE && tw_sequencer_may_be_next(s, slot);
+           s->member[slot].state == TW_MEMBER_HERE && may_be_next(s, slot);
 }
 
 /* Where late gradients are not used they need not be received. */

@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 extern const struct tw_correction tw_correction_staleness_power;
@@ -163,6 +164,25 @@ void tw_correction_state_name(const struct tw_corrections *corrections, uint32_t
             return;
         n -= states;
     }
+}
+
+bool tw_correction_state_find(const struct tw_corrections *corrections, uint32_t workers,
+                              const char *name, uint32_t *n) {
+    const char *dot = strchr(name, '.');
+    unsigned long worker = dot ? strtoul(dot + 1, NULL, 10) : 0;
+    char known[TW_ARRAY_NAME];
+    uint32_t before = 0;
+    for (uint32_t i = 0; i < corrections->count; i++) {
+        uint32_t states = tw_correction_states_of(corrections->at[i].kind, workers);
+        if (worker < states) {
+            *n = before + (uint32_t)worker;
+            tw_correction_state_name(corrections, workers, *n, known);
+            if (strcmp(known, name) == 0)
+                return true;
+        }
+        before += states;
+    }
+    return false;
 }
 
 /* ---- kernels ---- */

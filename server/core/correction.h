@@ -78,7 +78,7 @@ struct tw_correction {
     const char *state; /* its name, also in checkpoints; NULL: none */
     bool of_worker;    /* each worker has its own; then with observe() */
     /* Kernels; each may be NULL. observe() of every contribution: from state_in to state_out;
-     * correct() of late ones, behind it: the gradient. */
+     * correct() of late ones (of a momentum: of all), behind it: the gradient. */
     void (*observe)(const struct tw_correction_options *options,
                     const struct tw_correction_work *work);
     void (*correct)(const struct tw_correction_options *options,
@@ -156,6 +156,9 @@ void tw_corrections_applied(const struct tw_corrections *corrections, const floa
 uint32_t tw_correction_states(const struct tw_corrections *corrections, uint32_t workers);
 void tw_correction_state_name(const struct tw_corrections *corrections, uint32_t workers,
                               uint32_t n, char out[TW_ARRAY_NAME]);
+/* The other way round. False: none has this name. */
+bool tw_correction_state_find(const struct tw_corrections *corrections, uint32_t workers,
+                              const char *name, uint32_t *n);
 
 /* Whether the job's corrections have kernels, and whether one remembers weights; of one that is not
  * found yet it is not asked. */

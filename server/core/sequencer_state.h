@@ -146,11 +146,6 @@ static inline bool tw_sequencer_knows(const struct tw_sequencer *s) {
     return s->config.dial.members_known || s->config.admission;
 }
 
-/* Where staleness is imposed it is known whose push makes the next update. */
-static inline bool tw_sequencer_may_be_next(const struct tw_sequencer *s, uint32_t slot) {
-    return !s->config.dial.imposed || slot == s->next_slot;
-}
-
 /* Pushes that make an update: where all take part, all that are left. */
 static inline uint32_t tw_sequencer_gather(const struct tw_sequencer *s) {
     if (!s->config.dial.members_known)

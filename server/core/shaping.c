@@ -7,6 +7,7 @@
 
 #include "common/base/text.h"
 #include "common/tensor/kernels.h"
+#include "server/core/arrays.h"
 
 /* ---- from the job ---- */
 
@@ -97,23 +98,24 @@ static enum tw_status check_decay(const struct tw_job *job, const struct tw_opti
 }
 
 /* Momenta of workers, where a checkpoint cannot hold so many arrays. */
-static enum tw_status check_states(const struct tw_corrections *corrections,
-                                   const struct tw_job *job, const struct tw_optimizer *optimizer,
+static enum tw_status check_states(const struct tw_shaping *shaping, const struct tw_job *job,
+                                   const struct tw_optimizer *optimizer,
                                    const struct tw_tensor_list *list, struct tw_error *error) {
-    uint32_t workers = (uint32_t)job->workers, other = 2 + (uint32_t)optimizer->states;
-    uint64_t arrays = other + tw_correction_states(corrections, workers);
+    struct tw_arrays all = {optimizer, shaping, (uint32_t)job->workers};
+    uint64_t arrays = tw_arrays_count(&all);
     if (arrays * (uint64_t)list->count <= TW_SAFETENSORS_ENTRIES_MAX)
         return TW_OK;
     return tw_job_error(error, job->corrections[0].where, "corrections",
-                        "they keep %" PRIu64 " arrays of each of %d tensors with %d workers, and a "
-                        "checkpoint holds at most %d in all; fewer workers would be right",
+                        "with them there are %" PRIu64 " arrays of each of %d tensors with %d "
+                        "workers, and a checkpoint holds at most %d in all; fewer workers would "
+                        "be right",
                         arrays, list->count, job->workers, TW_SAFETENSORS_ENTRIES_MAX);
 }
 
-static enum tw_status check_corrections(const struct tw_corrections *corrections,
-                                        const struct tw_job *job,
+static enum tw_status check_corrections(const struct tw_shaping *shaping, const struct tw_job *job,
                                         const struct tw_optimizer *optimizer,
                                         const struct tw_tensor_list *list, struct tw_error *error) {
+    const struct tw_corrections *corrections = &shaping->corrections;
     for (uint32_t i = 0; i < corrections->count; i++) {
         const struct tw_correction *kind = corrections->at[i].kind;
         const struct tw_variant *said = &job->corrections[i];
@@ -135,7 +137,7 @@ static enum tw_status check_corrections(const struct tw_corrections *corrections
                                 "keeps a state of its own; use optimizer sgd",
                                 kind->name, optimizer->name);
     }
-    return corrections->count ? check_states(corrections, job, optimizer, list, error) : TW_OK;
+    return corrections->count ? check_states(shaping, job, optimizer, list, error) : TW_OK;
 }
 
 enum tw_status tw_shaping_find(struct tw_shaping *out, const struct tw_job *job,
@@ -157,7 +159,7 @@ enum tw_status tw_shaping_find(struct tw_shaping *out, const struct tw_job *job,
                                .treatment = job->group_count ? treatment : NULL};
     enum tw_status status = tw_corrections_find(&out->corrections, job, error);
     if (status == TW_OK)
-        status = check_corrections(&out->corrections, job, optimizer, list, error);
+        status = check_corrections(out, job, optimizer, list, error);
     if (status == TW_OK)
         status = check_clip(job, optimizer, error);
     if (status == TW_OK)

@@ -48,8 +48,8 @@
 #include "common/tensor/layout.h"
 #include "common/tensor/sample.h"
 #include "proto/frame.h"
+#include "server/core/arrays.h"
 #include "server/core/record.h"
-#include "server/core/shaping.h"
 
 struct tw_shard_config {
     const struct tw_layout *layout; /* borrowed */
@@ -192,18 +192,7 @@ const float *tw_shard_weights(const struct tw_shard *shard, uint32_t chunk);
 /* The average of them, likewise; NULL: the job has none. */
 const float *tw_shard_average(const struct tw_shard *shard, uint32_t chunk);
 
-/* What is kept for each weight by all servers of a job. All are borrowed. */
-struct tw_arrays {
-    const struct tw_optimizer *optimizer;
-    const struct tw_shaping *shaping;
-    uint32_t workers;
-};
-uint32_t tw_arrays_count(const struct tw_arrays *arrays);
-/* The name of one of them: "" for the weights, else that of the state, or "average". */
-void tw_array_name(const struct tw_arrays *arrays, uint32_t array, char out[TW_ARRAY_NAME]);
-
-/* What a shard keeps for each weight: the weights (array 0), the states of the rule, the
- * average, if the job has one, and the states of corrections.
+/* What a shard keeps for each weight (arrays.h).
  * The elements of a chunk of ours, to be read, or to be filled before the first record but a
  * ROLLBACK. */
 uint32_t tw_shard_arrays(const struct tw_shard *shard);

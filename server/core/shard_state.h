@@ -258,7 +258,7 @@ void tw_shard_note_applied(struct tw_shard *s, uint32_t chunk, const float *afte
 /* Planes that a shard needs for that: of states, and of remembered weights. */
 uint32_t tw_shard_corrected_planes(const struct tw_shard_config *config);
 uint32_t tw_shard_remembered_planes(const struct tw_shard_config *config, uint32_t pushes);
-/* The state of the n-th correction that has one. */
+/* The n-th state of the stack, as tw_correction_state_name() counts. */
 float *tw_shard_correction_state(const struct tw_shard *s, uint32_t n, uint32_t chunk);
 
 /* shard_apply.c */

@@ -15,26 +15,9 @@ struct tw_arrays tw_shard_arrays_of(const struct tw_shard *s) {
     return (struct tw_arrays){s->config.optimizer, &s->config.shaping, s->config.slots};
 }
 
-uint32_t tw_arrays_count(const struct tw_arrays *arrays) {
-    return 1 + (uint32_t)arrays->optimizer->states + (arrays->shaping->average > 0) +
-           tw_correction_states(&arrays->shaping->corrections, arrays->workers);
-}
-
 uint32_t tw_shard_arrays(const struct tw_shard *s) {
     struct tw_arrays arrays = tw_shard_arrays_of(s);
     return tw_arrays_count(&arrays);
-}
-
-void tw_array_name(const struct tw_arrays *arrays, uint32_t array, char out[TW_ARRAY_NAME]) {
-    uint32_t states = (uint32_t)arrays->optimizer->states, averages = arrays->shaping->average > 0;
-    if (array > states + averages)
-        tw_correction_state_name(&arrays->shaping->corrections, arrays->workers,
-                                 array - 1 - states - averages, out);
-    else
-        snprintf(out, TW_ARRAY_NAME, "%s",
-                 !array            ? ""
-                 : array <= states ? arrays->optimizer->state[array - 1].name
-                                   : "average");
 }
 
 float *tw_shard_array(const struct tw_shard *s, uint32_t array, uint32_t chunk) {

@@ -1,6 +1,7 @@
-/* The node's configuration and memory. All of it is one mapping: zeroed by the
- * kernel, and touched once here, so that no page is met for the first time on the
- * way of an update. How much there is for gradients and copies: server/core/memory_plan.h. */
+/* The node's configuration and memory. All of it is one mapping, zeroed by the kernel.
+ * The shard's part (weights, states, gradients, copies) is touched once here, so that no
+ * page of it is met for the first time on the way of an update. How much there is for
+ * gradients and copies: server/core/memory_plan.h. */
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>

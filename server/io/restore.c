@@ -63,20 +63,6 @@ static bool find_tensor(const struct tw_tensor_list *list, const char *name, siz
     return false;
 }
 
-static bool find_array(const struct tw_restore_ask *ask, const char *name, size_t size,
-                       uint32_t *out) {
-    const uint32_t arrays = tw_arrays_count(&ask->arrays);
-    char candidate[TW_ARRAY_NAME];
-    for (uint32_t a = 0; a < arrays; a++) {
-        tw_array_name(&ask->arrays, a, candidate);
-        if (strlen(candidate) == size && memcmp(candidate, name, size) == 0) {
-            *out = a;
-            return true;
-        }
-    }
-    return false;
-}
-
 /* What tw_part_name() has written. */
 static bool read_part(const struct tw_restore_ask *ask, const struct tw_safetensors_entry *entry,
                       struct part *part) {
@@ -89,7 +75,7 @@ static bool read_part(const struct tw_restore_ask *ask, const struct tw_safetens
     bool has_array = name[size] == ':';
     name += size + has_array;
     size = has_array ? strcspn(name, "[") : 0;
-    if (!find_array(ask, name, size, &part->array))
+    if (!tw_array_find(&ask->arrays, name, size, &part->array))
         return false;
     name += size;
     part->first = 0;

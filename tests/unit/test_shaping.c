@@ -244,15 +244,31 @@ static void what_a_rule_cannot_have_is_refused(void **state) {
     assert_int_equal(find(&shaping, &late, "sgd lr=1"), TW_OK);
     assert_int_equal(find(&shaping, &late, "momentum lr=1"), TW_JOB);
     assert_non_null(strstr(error.text, "corrections[0]: dana is a momentum itself"));
-    late.slots = late.workers = 4096; /* and 4 tensors */
-    assert_int_equal(find(&shaping, &late, "sgd lr=1"), TW_JOB);
-    assert_non_null(strstr(error.text, "4098 arrays of each of 4 tensors with 4096 workers"));
     struct tw_job_group groups[TW_RATES_MAX];
     for (int i = 0; i < TW_RATES_MAX; i++)
         groups[i] = (struct tw_job_group){.pattern = "*", .rate = 2 + i};
     struct tw_job many = {.group_count = TW_RATES_MAX, .groups = groups};
     assert_int_equal(find(&shaping, &many, "sgd lr=1"), TW_JOB);
     assert_non_null(strstr(error.text, "more than 8 different learning rates"));
+}
+
+/* With 4 tensors, of 16,384 entries. */
+static void a_checkpoint_must_hold_the_arrays_of_corrections(void **state) {
+    struct tw_shaping shaping;
+    struct tw_variant correction = {
+        .name = "dana", .where = {"job.yaml", 7}, .path = "corrections[0]"};
+    struct tw_job job = {.correction_count = 1, .corrections = &correction};
+    job.slots = job.workers = 4095;
+    assert_int_equal(find(&shaping, &job, "sgd lr=1"), TW_OK);
+    job.average.ema = .9;
+    assert_int_equal(find(&shaping, &job, "sgd lr=1"), TW_JOB);
+    assert_non_null(strstr(error.text, "there are 4097 arrays of each of 4 tensors with 4095 "));
+    job.slots = job.workers = 4094;
+    assert_int_equal(find(&shaping, &job, "sgd lr=1"), TW_OK);
+    job.average.ema = 0;
+    job.slots = job.workers = 4096;
+    assert_int_equal(find(&shaping, &job, "sgd lr=1"), TW_JOB);
+    assert_non_null(strstr(error.text, "there are 4097 arrays of each of 4 tensors with 4096 "));
 }
 
 int main(void) {
@@ -270,6 +286,7 @@ int main(void) {
         cmocka_unit_test(the_first_group_that_fits_counts),
         cmocka_unit_test(patterns),
         cmocka_unit_test(what_a_rule_cannot_have_is_refused),
+        cmocka_unit_test(a_checkpoint_must_hold_the_arrays_of_corrections),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
