@@ -400,8 +400,7 @@ struct tw_scan {
  * that the owner gave. What of a frame is left over at the end of a read moves to
  * the decoder's own stage, and what follows is read behind it. Slow path (data
  * elsewhere in the frame, or repeated; a body larger than the stage): the frame is
- * collected whole in `whole`, memory that the
- * owner lends at init. */
+ * collected whole in `whole`, memory that `grow` lends. */
 struct tw_decoder {
     const struct tw_decoder_sink *sink;
     void *context;
@@ -417,7 +416,7 @@ struct tw_decoder {
     bool begun;             /* a valid frame has come: the peer speaks Talweg */
     unsigned char first[8]; /* [first_bytes] of the stream, for the message if not */
     size_t first_bytes;
-    bool collecting;            /* the frame is in `whole`, not in `stage` */
+    bool collecting;            /* the frame is in `whole`, not in a stage */
     unsigned char *from;        /* the stage that has bytes: the decoder's, or the arena's */
     size_t stage_at, stage_end; /* those of it that are not used yet */
     size_t frame_seen;          /* bytes of the frame in `whole` */
