@@ -10,6 +10,8 @@
  * verdict: at once by the loss of training; by that of the test data when it has come, and until
  * then training holds. Without data there are no borders: each update has one.
  */
+#include <assert.h>
+
 #include "server/core/sequencer_state.h"
 
 static void finish_if_done(struct tw_sequencer *s) {
@@ -119,25 +121,22 @@ void tw_sequencer_after_commit(struct tw_sequencer *s, uint64_t samples_before) 
 }
 
 /* Who had asked, or had weights, is gone, and another is there. What training waits for, or the end
- * of the run, is evaluated once more: the version is still the same. Any other is given up. */
+ * of the run, is evaluated once more: the version is still the same, since nothing is committed
+ * meanwhile. Any other, and one beside which newer weights are due, is given up. */
 static void replace_evaluator(struct tw_sequencer *s) {
     s->asking = false;
     if (!s->evaluating)
         return;
     s->evaluating = false;
-    if ((s->judging || s->ending) && !s->due && s->version == s->evaluating_version) {
+    if (!s->due && (s->judging || s->ending)) {
+        assert(s->version == s->evaluating_version);
         s->due = true;
         s->verdict_due = s->judging;
         s->judging = false;
         return;
     }
-    bool waited = s->judging;
-    s->judging = false;
+    assert(!s->judging); /* so nothing has waited for it */
     tw_sequencer_emit(s, TW_SEQ_GIVEN_UP)->given_up = s->evaluating_version;
-    if (waited)
-        tw_sequencer_checkpoint_after_verdict(s);
-    stop_holding(s);
-    finish_if_done(s);
 }
 
 void tw_sequencer_on_evaluator(struct tw_sequencer *s, bool present) {

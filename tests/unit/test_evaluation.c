@@ -369,13 +369,19 @@ static void test_a_warm_up_has_no_verdicts(void **state) {
     desk_fini(&desk);
 }
 
+/* Weights are with the evaluator, and training waits for what it says. */
+static void awaited_desk(struct desk *desk) {
+    judged_desk(desk, "reduce_on_plateau patience=0");
+    desk_ask(desk, 40);
+    desk_update(desk);
+    desk_update(desk);
+    assert_non_null(evaluator_release(desk));
+    assert_false(workers_go_on(desk));
+}
+
 static void test_an_evaluator_that_is_lost_decides_nothing(void **state) {
     struct desk desk;
-    judged_desk(&desk, "reduce_on_plateau patience=0");
-    desk_ask(&desk, 40);
-    desk_update(&desk);
-    desk_update(&desk);
-    assert_false(workers_go_on(&desk));
+    awaited_desk(&desk);
     desk_evaluator(&desk, false);
     assert_false(desk_logs(&desk, TW_RECORD_VERDICT));
     assert_true(workers_go_on(&desk));
@@ -387,10 +393,7 @@ static void test_an_evaluator_that_is_lost_decides_nothing(void **state) {
 /* Another in its place, which neither asks nor has weights. */
 static void test_what_training_waits_for_is_evaluated_again(void **state) {
     struct desk desk;
-    judged_desk(&desk, "reduce_on_plateau patience=0");
-    desk_ask(&desk, 40);
-    desk_update(&desk);
-    desk_update(&desk);
+    awaited_desk(&desk);
     uint64_t version = evaluator_release(&desk)->version;
     desk_evaluator(&desk, true);
     assert_false(workers_go_on(&desk));

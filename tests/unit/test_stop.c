@@ -67,6 +67,7 @@ static void stopping_desk(struct desk *desk, const char *mode, uint64_t samples,
     struct tw_sequencer_config config = desk_config(mode, 2, 1);
     config.samples = samples;
     config.end_updates = 100;
+    config.checkpoint_every = 4;
     config.evaluator = samples > 0;
     config.end = judge;
     config.shaping.norm_wanted = judge.small > 0;
@@ -140,6 +141,36 @@ static void test_weights_that_went_on_are_evaluated_once_more(void **state) {
         assert_non_null(end);
         assert_int_equal(end->finished.status, TW_OK);
         assert_over(&desk);
+        desk_fini(&desk);
+    }
+}
+
+/* Who had the weights is gone, and another is there: the verdict, and the checkpoint that waits for
+ * it, come when that one has said what they are worth. */
+static void test_a_checkpoint_waits_for_the_verdict_of_another(void **state) {
+    static const char *const modes[] = {"async", "hogwild"};
+    for (int i = 0; i < 2; i++) {
+        struct desk desk;
+        stopping_desk(&desk, modes[i], 40, judge_of("enough 1"));
+        desk_ask(&desk, 40);
+        for (uint32_t update = 0; update < 4; update++) {
+            desk_ready(&desk, update % 2);
+            if (desk.preparing)
+                desk_sums(&desk, true);
+        }
+        assert_true(tw_sequencer_holding(desk.sequencer));
+        assert_false(desk_logs(&desk, TW_RECORD_CHECKPOINT));
+        desk_ready(&desk, 0); /* held back; in hogwild its chunks are applied already */
+        desk_evaluator(&desk, true);
+        assert_int_equal(desk.effects, 0);
+        desk_ask(&desk, 40);
+        assert_int_equal(desk_record(&desk, TW_RECORD_RELEASE, 0)->version, 4);
+        assert_false(desk_logs(&desk, TW_RECORD_CHECKPOINT));
+        desk_evaluated_as(&desk, 2);
+        assert_true(verdict(&desk)->loss == 2);
+        assert_true(desk_logs(&desk, TW_RECORD_CHECKPOINT));
+        assert_false(tw_sequencer_holding(desk.sequencer));
+        assert_true(desk_released(&desk, 1));
         desk_fini(&desk);
     }
 }
@@ -249,6 +280,7 @@ int main(void) {
         cmocka_unit_test(test_a_small_gradient_is_the_end),
         cmocka_unit_test(test_the_test_loss_ends_the_run_at_its_epoch),
         cmocka_unit_test(test_weights_that_went_on_are_evaluated_once_more),
+        cmocka_unit_test(test_a_checkpoint_waits_for_the_verdict_of_another),
         cmocka_unit_test(test_the_train_loss_ends_it_after_a_last_evaluation),
         cmocka_unit_test(test_without_data_each_update_is_judged),
         cmocka_unit_test(test_the_gradient_ends_it_in_the_middle_of_an_epoch),
