@@ -237,6 +237,9 @@ bool tw_node_is_pending(const struct tw_node *node, uint32_t connection);
 /* The rank of the worker on a connection; TW_NOBODY: it is no worker's, or not yet. */
 uint32_t tw_node_rank(const struct tw_node *node, uint32_t connection);
 
+/* The control connection of an evaluator. */
+bool tw_node_is_evaluator(const struct tw_node *node, uint32_t connection);
+
 /* An operator's connection. */
 bool tw_node_is_operator(const struct tw_node *node, uint32_t connection);
 

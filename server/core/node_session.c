@@ -46,6 +46,11 @@ uint32_t tw_node_rank(const struct tw_node *n, uint32_t connection) {
     return joined && session->role == TW_ROLE_WORKER ? session->rank : TW_NOBODY;
 }
 
+bool tw_node_is_evaluator(const struct tw_node *n, uint32_t connection) {
+    const struct tw_session *session = &n->connection[connection].session;
+    return session->state == TW_SESSION_CONTROL && session->role == TW_ROLE_EVALUATOR;
+}
+
 bool tw_node_is_pending(const struct tw_node *n, uint32_t connection) {
     enum tw_session_state state = n->connection[connection].session.state;
     return state == TW_SESSION_HELLO || state == TW_SESSION_PROOF || state == TW_SESSION_KNOWN ||
