@@ -307,11 +307,10 @@ enum tw_status tw_node_on_ask(struct tw_node *n, uint32_t number, uint64_t sampl
     struct tw_node_evaluator *evaluator = &n->evaluator[number];
     const struct tw_node_evaluation *evaluation = &n->evaluation;
     /* All others would wait for the rest of it; this way one of them scores it. */
-    if (evaluator->portion != TW_NO_PORTION)
+    if (evaluator->portion != TW_NO_PORTION || (evaluation->open && evaluation->sole == number))
         return tw_error_set(error, TW_UNEXPECTED,
-                            "an Ask before all of the Tally of the portion that was given");
-    bool busy = evaluation->open && evaluation->sole == number;
-    if (busy || evaluator->state == TW_EVALUATOR_AWAY || evaluator->state == TW_EVALUATOR_ASKING)
+                            "an Ask before the Evaluation, or all of the Tally, of what was given");
+    if (evaluator->state == TW_EVALUATOR_AWAY || evaluator->state == TW_EVALUATOR_ASKING)
         return TW_OK;
     evaluator->state = TW_EVALUATOR_ASKING;
     evaluator->wanted = samples;

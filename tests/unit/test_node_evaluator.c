@@ -164,12 +164,17 @@ static void test_the_part_of_who_dies_goes_to_another(void **state) {
     desk_fini(&p.desk);
 }
 
+/* One that is given everything, and a late one, which does not have these weights. */
+static void begin_beside_a_late_one(struct party *p, bool judged) {
+    begin(p, 1, judged, 3);
+    ask(p, 0);
+    update(p);
+    join(p, 1);
+}
+
 static void test_what_training_waits_for_is_evaluated_again_by_who_is_left(void **state) {
     struct party p;
-    begin(&p, 1, true, 3);
-    ask(&p, 0);
-    update(&p);
-    join(&p, 1); /* late: it does not have these weights */
+    begin_beside_a_late_one(&p, true);
     ask(&p, 1);
     uint64_t first = portion(&p, 0).position;
     assert_true(tw_sequencer_holding(tw_node_sequencer(p.desk.node)));
@@ -187,10 +192,7 @@ static void test_what_training_waits_for_is_evaluated_again_by_who_is_left(void 
 
 static void test_what_nothing_waits_for_is_given_up(void **state) {
     struct party p;
-    begin(&p, 1, false, 3);
-    ask(&p, 0);
-    update(&p);
-    join(&p, 1);
+    begin_beside_a_late_one(&p, false);
     desk_lose(&p.desk, p.control[0]);
     assert_int_equal(last_event(&p, TW_EVENT_GIVEN_UP)->version, 1);
     assert_false(tw_sequencer_holding(tw_node_sequencer(p.desk.node)));
@@ -386,6 +388,17 @@ static void test_fits_after_a_gap_are_refused(void **state) {
     desk_fini(&p.desk);
 }
 
+static void test_an_ask_before_the_evaluation_is_refused(void **state) {
+    struct party p;
+    begin_beside_a_late_one(&p, true);
+    assert_int_equal(ask(&p, 1), TW_OK);
+    assert_int_equal(ask(&p, 0), TW_UNEXPECTED);
+    desk_closed(&p.desk, p.control[0], TW_UNEXPECTED, "an Ask before the Evaluation");
+    desk_work(&p.desk);
+    assert_int_equal(portion(&p, 1).samples, SAMPLES); /* another does it */
+    desk_fini(&p.desk);
+}
+
 /* Who asks again without an answer, or after half of one, would never say the rest. */
 static void test_an_ask_before_the_answer_is_refused(void **state) {
     for (uint32_t said = 0; said < 2; said++) {
@@ -394,7 +407,7 @@ static void test_an_ask_before_the_answer_is_refused(void **state) {
         if (said)
             assert_int_equal(say_fits(&p, 0, 0, 10), TW_OK);
         assert_int_equal(ask(&p, 0), TW_UNEXPECTED);
-        desk_closed(&p.desk, p.control[0], TW_UNEXPECTED, "an Ask before all of the Tally");
+        desk_closed(&p.desk, p.control[0], TW_UNEXPECTED, "all of the Tally, of what was given");
         say_the_rest(&p);
         desk_fini(&p.desk);
     }
@@ -414,6 +427,7 @@ int main(void) {
         cmocka_unit_test(test_more_than_can_be_put_together_takes_one),
         cmocka_unit_test(test_fits_come_in_several_frames),
         cmocka_unit_test(test_fits_after_a_gap_are_refused),
+        cmocka_unit_test(test_an_ask_before_the_evaluation_is_refused),
         cmocka_unit_test(test_an_ask_before_the_answer_is_refused),
     };
     return cmocka_run_group_tests_name("evaluators of a node", tests, NULL, NULL);
