@@ -41,6 +41,20 @@ static enum tw_status tally(struct desk *desk, size_t fits, size_t scores) {
     return desk_step(desk, event);
 }
 
+/* It has weights of position 5, and a portion of them. */
+static void begin_scoring(struct desk *desk, const struct tw_client_config *config) {
+    begin(desk, config);
+    assert_int_equal(give(desk, 5, 0, 256), TW_OK);
+    desk_arrive_all(desk, 5, 3, 1);
+}
+
+/* It has answered, and asks for more. */
+static void begin_asking(struct desk *desk) {
+    begin_scoring(desk, &labelled);
+    assert_int_equal(tally(desk, 0, 0), TW_OK);
+    desk_pull(desk);
+}
+
 static void weights_and_portion_come_in_any_order(void **state) {
     for (int first = 0; first < 2; first++) {
         struct desk desk;
@@ -64,11 +78,7 @@ static void weights_and_portion_come_in_any_order(void **state) {
 
 static void another_portion_of_the_same_weights_needs_no_weights(void **state) {
     struct desk desk;
-    begin(&desk, &labelled);
-    give(&desk, 5, 0, 256);
-    desk_arrive_all(&desk, 5, 3, 1);
-    tally(&desk, 0, 0);
-    desk_pull(&desk);
+    begin_asking(&desk);
     assert_int_equal(desk.last.body, TW_BODY_ASK);
     assert_int_equal(desk.last.ask.samples, 2000); /* or weights of the next epoch */
     assert_int_equal(desk.client.work, TW_CLIENT_WAITING);
@@ -82,9 +92,7 @@ static void of_real_targets_fits_leave_in_as_many_frames_as_it_takes(void **stat
     struct tw_client_config valued = labelled;
     struct desk desk;
     valued.test_valued = true;
-    begin(&desk, &valued);
-    give(&desk, 5, 0, 256);
-    desk_arrive_all(&desk, 5, 3, 1);
+    begin_scoring(&desk, &valued);
     int before = desk.sent_count;
     assert_int_equal(tally(&desk, 2 * TW_TALLY_FITS + 1, 0), TW_OK);
     assert_int_equal(desk.sent_count, before + 3);
@@ -95,9 +103,7 @@ static void of_real_targets_fits_leave_in_as_many_frames_as_it_takes(void **stat
 
 static void a_portion_ends_with_its_connection(void **state) {
     struct desk desk;
-    begin(&desk, &labelled);
-    give(&desk, 5, 0, 256);
-    desk_arrive_all(&desk, 5, 3, 1);
+    begin_scoring(&desk, &labelled);
     desk_lose(&desk, TW_CLIENT_CONTROL, TW_CLOSED);
     desk_tick(&desk, 60);
     join(&desk);
@@ -113,11 +119,7 @@ static void a_portion_ends_with_its_connection(void **state) {
 static void a_portion_that_crosses_the_loss_of_its_weights_is_passed_over(void **state) {
     for (int held = 0; held < 2; held++) {
         struct desk desk;
-        begin(&desk, &labelled);
-        give(&desk, 5, 0, 256);
-        desk_arrive_all(&desk, 5, 3, 1);
-        tally(&desk, 0, 0);
-        desk_pull(&desk);
+        begin_asking(&desk);
         desk_lose(&desk, 1, TW_CLOSED);
         assert_int_equal(give(&desk, held ? 5 : 6, 256, 256), TW_OK);
         assert_int_equal(desk.client.work, TW_CLIENT_WAITING);
@@ -137,9 +139,7 @@ static void a_portion_that_crosses_the_loss_of_its_weights_is_passed_over(void *
 /* Or the evaluation of the next epoch would be left out. */
 static void the_same_weights_once_more_are_no_other_epoch(void **state) {
     struct desk desk;
-    begin(&desk, &labelled);
-    give(&desk, 5, 0, 256);
-    desk_arrive_all(&desk, 5, 3, 1);
+    begin_scoring(&desk, &labelled);
     desk_lose(&desk, TW_CLIENT_CONTROL, TW_CLOSED);
     desk_tick(&desk, 60);
     join(&desk);
@@ -176,11 +176,7 @@ static void portions_that_make_no_sense_are_refused(void **state) {
         {4, 0, 256}};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         struct desk desk;
-        begin(&desk, &labelled);
-        give(&desk, 5, 0, 256);
-        desk_arrive_all(&desk, 5, 3, 1);
-        tally(&desk, 0, 0);
-        desk_pull(&desk);
+        begin_asking(&desk);
         assert_int_equal(give(&desk, wrong[i].position, wrong[i].first, wrong[i].samples),
                          TW_UNEXPECTED);
         assert_int_equal(desk.client.phase, TW_CLIENT_FAILED);
@@ -213,9 +209,7 @@ static void without_portions_all_is_scored(void **state) {
 
 static void tallies_of_a_wrong_size_are_refused(void **state) {
     struct desk desk;
-    begin(&desk, &labelled);
-    give(&desk, 5, 0, 256);
-    desk_arrive_all(&desk, 5, 3, 1);
+    begin_scoring(&desk, &labelled);
     assert_int_equal(tally(&desk, 1, 0), TW_UNEXPECTED);
     assert_int_equal(tally(&desk, 0, TW_TALLY_SCORES + 1), TW_UNEXPECTED);
     assert_int_equal(tally(&desk, 0, TW_TALLY_SCORES), TW_OK);
