@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "cli/bench_numbers.h"
 #include "common/base/json.h"
 #include "common/base/status.h"
 
@@ -39,14 +40,5 @@ enum tw_status tw_bench_cluster(const struct tw_bench_options *options, struct t
 
 enum tw_status tw_bench_optimizer(const struct tw_bench_options *options, struct tw_json *json,
                                   struct tw_error *error);
-
-/* Of `count` values, which are sorted in place: the one below which the part `quantile`
- * (0 to 1) of them lies, between two neighbours by a straight line. NaN: there are none. */
-double tw_bench_quantile(double *values, int count, double quantile);
-double tw_bench_median(double *values, int count);
-
-/* "4 KiB", "100 MiB". Returns out. */
-#define TW_BENCH_SIZE_TEXT 24
-char *tw_bench_size(uint64_t bytes, char out[TW_BENCH_SIZE_TEXT]);
 
 #endif

@@ -101,12 +101,15 @@ static enum tw_status hear_address(struct tw_party *server, char *out, size_t ro
 
 static bool step_once(struct talweg *talweg, const float *gradient, struct tw_cell_step *out) {
     uint64_t step, start = tw_party_now_ns();
-    if (talweg_push_tensor(talweg, 0, gradient) || talweg_push_end(talweg, 1, 0.5) ||
-        talweg_pull(talweg, &step))
+    if (talweg_push_tensor(talweg, 0, gradient) || talweg_push_end(talweg, 1, 0.5))
+        return false;
+    uint64_t pushed = tw_party_now_ns();
+    if (talweg_pull(talweg, &step))
         return false;
     uint64_t answered = talweg_answered_ns(talweg), end = tw_party_now_ns();
     *out = (struct tw_cell_step){.push = 1e-9 * (double)(answered - start),
-                                 .pull = 1e-9 * (double)(end - answered)};
+                                 .pull = 1e-9 * (double)(end - answered),
+                                 .wait = 1e-9 * (double)(end - pushed)};
     return true;
 }
 

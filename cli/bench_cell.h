@@ -37,6 +37,7 @@ enum tw_status tw_cell_serve(struct tw_party *server, const struct tw_cell_plan 
 struct tw_cell_step {
     double push; /* until the first bytes of the answer, which the last gradient sets off */
     double pull; /* from then until all weights were there */
+    double wait; /* from the end of the push until all weights were there */
 };
 
 /* TW_IO; after a failure there is nothing to end. */

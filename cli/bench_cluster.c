@@ -75,6 +75,7 @@ static uint64_t memory_bound_kib(void) {
 
 static void add_seen(struct tw_load_seen *sum, const struct tw_load_seen *part) {
     sum->pushes += part->pushes;
+    sum->fewest = part->fewest < sum->fewest ? part->fewest : sum->fewest;
     sum->seconds = fmax(sum->seconds, part->seconds);
     sum->wait_sum += part->wait_sum;
     sum->wait_longest = fmax(sum->wait_longest, part->wait_longest);
@@ -84,6 +85,7 @@ static void add_seen(struct tw_load_seen *sum, const struct tw_load_seen *part) 
 static enum tw_status measure(struct cluster *cluster, double seconds, struct cluster_result *out,
                               struct tw_error *error) {
     enum tw_status status = TW_OK;
+    out->seen.fewest = UINT64_MAX;
     for (int i = 0; i < cluster->loads && !status; i++) {
         double joined = 0;
         status = tw_party_await(&cluster->load[i], &cluster->server, error);
@@ -136,12 +138,53 @@ static void say(const struct cluster_case *what, const struct cluster_result *re
     tw_json_unsigned(json, "bytes", BYTES);
     tw_json_real(json, "join_seconds", result->join_seconds);
     tw_json_real(json, "pushes_per_s", result->pushes_per_s);
+    tw_json_unsigned(json, "pushes_of_one_at_least", result->seen.fewest);
     tw_json_real(json, "server_cpu_us_per_push", result->cpu_us);
     tw_json_unsigned(json, "server_peak_bytes", result->memory_kib << 10);
     tw_json_unsigned(json, "server_bound_bytes", result->memory_bound_kib << 10);
     tw_json_real(json, "wait_mean_us", 1e6 * mean);
     tw_json_real(json, "wait_worst_worker_us", 1e6 * result->seen.worker_mean);
     tw_json_real(json, "wait_longest_us", 1e6 * result->seen.wait_longest);
+    tw_json_end_object(json);
+}
+
+/* What an update costs the server, by the number of workers whose pushes it has. In sync these are
+ * all; in async an update is one push, and its cost stands in the row. */
+struct growth {
+    double workers[CASES], update_us[CASES];
+    int count;
+};
+
+static void add_point(struct growth *growth, const struct cluster_case *what,
+                      const struct cluster_result *result) {
+    if (strcmp(what->mode, "sync") != 0)
+        return;
+    growth->workers[growth->count] = what->workers;
+    growth->update_us[growth->count++] = result->cpu_us * what->workers;
+}
+
+static void say_growth(const struct growth *growth, struct tw_json *json) {
+    const double *x = growth->workers, *y = growth->update_us;
+    struct tw_bench_line line = tw_bench_fit(x, y, growth->count);
+    if (isnan(line.slope))
+        return;
+    fprintf(stderr,
+            "an update in sync costs the server %.1f us of CPU time for each further worker"
+            " (least squares)\n",
+            line.slope);
+    tw_json_begin_object(json, "sync_update");
+    tw_json_real(json, "cpu_us_per_worker", line.slope);
+    tw_json_begin_array(json, "between");
+    for (int i = 1; i < growth->count; i++) {
+        double us = (y[i] - y[i - 1]) / (x[i] - x[i - 1]);
+        fprintf(stderr, "  from %4.0f to %4.0f workers %.1f us\n", x[i - 1], x[i], us);
+        tw_json_begin_object(json, NULL);
+        tw_json_real(json, "from_workers", x[i - 1]);
+        tw_json_real(json, "to_workers", x[i]);
+        tw_json_real(json, "cpu_us_per_worker", us);
+        tw_json_end_object(json);
+    }
+    tw_json_end_array(json);
     tw_json_end_object(json);
 }
 
@@ -165,6 +208,7 @@ enum tw_status tw_bench_cluster(const struct tw_bench_options *options, struct t
     enum tw_status status = check(options, error);
     if (status)
         return status;
+    struct growth growth = {0};
     say_head();
     tw_json_begin_array(json, "rows");
     for (int i = 0; i < CASES && !status; i++) {
@@ -179,7 +223,10 @@ enum tw_status tw_bench_cluster(const struct tw_bench_options *options, struct t
         end(&cluster);
         if (!status)
             say(&cases[i], &result, json);
+        if (!status)
+            add_point(&growth, &cases[i], &result);
     }
     tw_json_end_array(json);
+    say_growth(&growth, json);
     return status;
 }

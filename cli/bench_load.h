@@ -22,7 +22,8 @@ struct tw_load_plan {
 /* What the workers of a process saw while it was measured. A wait is the time from the last
  * byte of a push until its answer is complete. */
 struct tw_load_seen {
-    uint64_t pushes;
+    uint64_t pushes; /* that were applied: their answers have come */
+    uint64_t fewest; /* of one worker */
     double seconds;
     double wait_sum;     /* of all waits */
     double wait_longest; /* of one */
@@ -37,7 +38,9 @@ enum tw_status tw_load_start(struct tw_party *load, const struct tw_load_plan *p
  * too. Seconds since the start into *out. */
 enum tw_status tw_load_joined(struct tw_party *load, double *out, struct tw_error *error);
 
-/* Measures for so long, while the workers go on. They also do so before and afterwards. */
+/* Measures for so long, and until each worker has had TW_LOAD_LEAST answers, while the workers go
+ * on. They also do so before and afterwards. */
+enum { TW_LOAD_LEAST = 3 };
 enum tw_status tw_load_begin(struct tw_party *load, double seconds, struct tw_error *error);
 enum tw_status tw_load_end(struct tw_party *load, struct tw_load_seen *out, struct tw_error *error);
 

@@ -10,7 +10,7 @@
 #include "cli/bench_load.h"
 #include "cli/bench_raw.h"
 
-enum { BYTES = 64, ROUNDS = 5, TRIPS = 2000 };
+enum { BYTES = 64, ROUNDS = 5, TRIPS = 400 };
 #define ROUND_SECONDS 0.2
 
 static const int outstanding[] = {1, 8, 64};

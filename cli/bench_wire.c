@@ -3,8 +3,9 @@
  * What is measured is the real thing: a server process, libtalweg, a whole update each
  * time. push: from the first byte of the gradients until the update is committed and its
  * weights begin to arrive. pull: from then until they are complete; the bytes of the first
- * chunk are not counted, since the time starts with them. pushpull: both, its GB/s counts the
- * bytes once. */
+ * chunk are not counted, since the time starts with them. Weights of one chunk arrive in one
+ * piece: their pull is what a worker waits, from the end of its push. pushpull: from the first byte
+ * to the last, its GB/s counts the bytes once. */
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -17,22 +18,26 @@
 #include "common/base/limits.h"
 #include "common/tensor/encoding.h"
 
-enum { ROUNDS = 7, STEPS_MAX = 400 };
+enum { ROUNDS = 7, WARM_UP = 5, STEPS_MIN = 3, STEPS_MAX = 400 };
+#define ROUND_SECONDS 0.05
 
-/* One server, some workers, one size: three rows, or one where a size is a single chunk. */
+static const uint64_t sizes[] = {4096, 65536, 1048576, 10485760, 104857600};
+enum { SIZES = sizeof sizes / sizeof sizes[0] };
+#define EACH_SIZE UINT64_MAX
+
+/* Each with all sizes; without --long only with one of them, or none. */
+static const struct wire_kind {
+    int workers;
+    const char *optimizer;
+    uint64_t usual;
+} kinds[] = {{1, "none", EACH_SIZE}, {1, "adam", 10485760}, {2, "none", 10485760}, {2, "adam", 0}};
+enum { KINDS = sizeof kinds / sizeof kinds[0] };
+
+/* One server, some workers, one size: three rows. */
 struct wire_case {
     uint64_t bytes;
     int workers;
     const char *optimizer;
-    bool always; /* without --long, too */
-};
-
-static const struct wire_case cases[] = {
-    {4096, 1, "none", true},      {65536, 1, "none", false},     {1048576, 1, "none", true},
-    {10485760, 1, "none", true},  {104857600, 1, "none", true},  {1048576, 1, "adam", false},
-    {10485760, 1, "adam", true},  {104857600, 1, "adam", false}, {4096, 2, "none", false},
-    {1048576, 2, "none", false},  {10485760, 2, "none", true},   {104857600, 2, "none", false},
-    {10485760, 2, "adam", false}, {104857600, 2, "adam", false},
 };
 
 enum wire_op { PUSH, PULL, BOTH, OPS };
@@ -48,25 +53,33 @@ struct wire_result {
     int trips;
 };
 
-/* So many steps that a round takes some tenth of a second. */
-static int steps_of(uint64_t bytes) {
-    uint64_t steps = (64u << 20) / bytes;
-    return steps < 3 ? 3 : steps > STEPS_MAX ? STEPS_MAX : (int)steps;
+/* So many steps that a round takes about as long whatever the size, and however busy others keep
+ * the machine. */
+static enum tw_status warm_up(struct tw_cell *cell, int *steps_of_round, struct tw_error *error) {
+    struct tw_cell_step steps[WARM_UP];
+    double took[WARM_UP];
+    enum tw_status status = tw_cell_measure(cell, WARM_UP, steps, error);
+    for (int i = 0; i < WARM_UP && !status; i++)
+        took[i] = steps[i].push + steps[i].pull;
+    double fit = status ? STEPS_MIN : ROUND_SECONDS / tw_bench_median(took, WARM_UP);
+    *steps_of_round = fit < STEPS_MIN ? STEPS_MIN : fit > STEPS_MAX ? STEPS_MAX : (int)fit;
+    return status;
 }
 
 static void keep_ours(const struct wire_case *what, const struct tw_cell_step *steps, int count,
                       int round, struct wire_result *out) {
     double push[STEPS_MAX], pull[STEPS_MAX], both[STEPS_MAX];
     double bytes = (double)what->bytes * what->workers;
-    double later = (double)(what->bytes - TW_CHUNK_BYTES_DEFAULT) * what->workers;
+    bool one_piece = what->bytes <= TW_CHUNK_BYTES_DEFAULT;
+    double pulled = one_piece ? bytes : bytes - (double)TW_CHUNK_BYTES_DEFAULT * what->workers;
     for (int i = 0; i < count; i++) {
         push[i] = steps[i].push;
-        pull[i] = steps[i].pull;
-        both[i] = push[i] + pull[i];
+        pull[i] = one_piece ? steps[i].wait : steps[i].pull;
+        both[i] = steps[i].push + steps[i].pull;
         out->trip[out->trips + i] = both[i];
     }
     out->ours[PUSH][round] = 1e-9 * bytes / tw_bench_median(push, count);
-    out->ours[PULL][round] = 1e-9 * later / tw_bench_median(pull, count);
+    out->ours[PULL][round] = 1e-9 * pulled / tw_bench_median(pull, count);
     out->ours[BOTH][round] = 1e-9 * bytes / tw_bench_median(both, count);
 }
 
@@ -101,15 +114,15 @@ static void end_cpu(struct wire_cpu *cpu) {
     cpu->worker_ns += tw_party_cpu_ns(cpu->worker) - cpu->worker_from;
 }
 
-/* Round by round: first ours, then the yardstick. What comes before the first warms up. */
+/* Round by round: first ours, then the yardstick. */
 static enum tw_status measure(struct tw_cell *cell, struct tw_raw *raw,
                               const struct wire_case *what, struct wire_result *out,
                               struct tw_error *error) {
     struct tw_cell_step steps[STEPS_MAX];
-    int count = steps_of(what->bytes);
+    int count;
     struct wire_cpu ours = {.server = &cell->server, .worker = &cell->worker[0]};
     struct wire_cpu theirs = {.server = &raw->responder, .worker = &raw->requester};
-    enum tw_status status = tw_cell_measure(cell, count, steps, error);
+    enum tw_status status = warm_up(cell, &count, error);
     for (int round = 0; round < ROUNDS && !status; round++) {
         begin_cpu(&ours);
         status = tw_cell_measure(cell, count, steps, error);
@@ -167,11 +180,8 @@ static void say_row(const struct wire_case *what, enum wire_op op, struct wire_r
 
 static void say_case(const struct wire_case *what, struct wire_result *result,
                      struct tw_json *json) {
-    if (what->bytes > TW_CHUNK_BYTES_DEFAULT)
-        for (int op = 0; op < OPS; op++)
-            say_row(what, op, result, json);
-    else
-        say_row(what, BOTH, result, json);
+    for (int op = 0; op < OPS; op++)
+        say_row(what, op, result, json);
     fprintf(stderr, "          CPU seconds per GB: server %.2f, worker %.2f; raw %.2f and %.2f\n",
             result->server_cpu, result->worker_cpu, result->raw_server_cpu, result->raw_worker_cpu);
 }
@@ -251,13 +261,20 @@ static void say_memcpy(struct tw_json *json) {
 }
 
 static enum tw_status check_size(uint64_t bytes, struct tw_error *error) {
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
-        if (bytes == 0 || cases[i].bytes == bytes)
+    for (int i = 0; i < SIZES; i++)
+        if (bytes == 0 || sizes[i] == bytes)
             return TW_OK;
     return tw_error_set(error, TW_USAGE,
                         "--bytes %" PRIu64 ": no row has this size; there are 4096, 65536, 1048576,"
                         " 10485760 and 104857600",
                         bytes);
+}
+
+static bool is_asked_for(const struct wire_kind *kind, uint64_t bytes,
+                         const struct tw_bench_options *options) {
+    if (options->bytes)
+        return options->bytes == bytes;
+    return options->all || kind->usual == EACH_SIZE || kind->usual == bytes;
 }
 
 enum tw_status tw_bench_wire(const struct tw_bench_options *options, struct tw_json *json,
@@ -272,15 +289,17 @@ enum tw_status tw_bench_wire(const struct tw_bench_options *options, struct tw_j
     say_head();
     tw_json_string(json, "encoding", tw_encodings[options->encoding].name);
     tw_json_begin_array(json, "rows");
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0] && !status; i++) {
-        if (options->bytes ? cases[i].bytes != options->bytes : !cases[i].always && !options->all)
+    for (int i = 0; i < KINDS * SIZES && !status; i++) {
+        const struct wire_kind *kind = &kinds[i / SIZES];
+        const struct wire_case what = {sizes[i % SIZES], kind->workers, kind->optimizer};
+        if (!is_asked_for(kind, what.bytes, options))
             continue;
         *result = (struct wire_result){0};
-        status = run_case(&cases[i], options, result, error);
+        status = run_case(&what, options, result, error);
         if (!status && trip.bytes == 0)
-            trip = trip_of(result, cases[i].bytes);
+            trip = trip_of(result, what.bytes);
         if (!status)
-            say_case(&cases[i], result, json);
+            say_case(&what, result, json);
     }
     tw_json_end_array(json);
     if (!status) {

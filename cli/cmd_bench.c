@@ -1,5 +1,4 @@
 /* talweg bench: how fast this machine is with Talweg, and without it. */
-#include <math.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -57,11 +56,13 @@ static const char doc[] =
     "Subjects:\n"
     "  wire       gradients and weights between a server and its workers. push:\n"
     "             from the first byte until the update is committed and its weights\n"
-    "             begin to arrive. pull: from then on. pushpull: both, bytes\n"
-    "             counted once. Then the round trip of the smallest size, memcpy, and\n"
-    "             pushes of 64 bytes per second with 1, 8 and 64 under way\n"
+    "             begin to arrive. pull: from then on (weights of one chunk:\n"
+    "             from the end of the push). pushpull: from first to last, bytes\n"
+    "             counted once. Then the round trip of the smallest size, memcpy,\n"
+    "             and pushes of 64 bytes per second, 1, 8 and 64 under way\n"
     "  cluster    many workers in a few processes: what a push costs the server\n"
-    "             as their number grows, its memory, how long workers wait\n"
+    "             as their number grows, and a further worker in an update, its\n"
+    "             memory, how long workers wait\n"
     "  optimizer  each update rule on one core, in cache and from memory\n"
     "\n"
     "Examples:\n"
@@ -120,38 +121,6 @@ static error_t parse(int key, char *text, struct argp_state *state) {
 
 static const struct argp_child children[] = {{&tw_args_run, 0, NULL, 0}, {0}};
 static const struct argp argp = {options, parse, "SUBJECT", doc, children, NULL, NULL};
-
-/* ---- numbers ---- */
-
-static int compare(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-double tw_bench_quantile(double *values, int count, double quantile) {
-    if (count == 0)
-        return NAN;
-    qsort(values, (size_t)count, sizeof *values, compare);
-    double at = quantile * (count - 1);
-    int below = (int)at;
-    int above = below + 1 < count ? below + 1 : below;
-    return values[below] + (at - below) * (values[above] - values[below]);
-}
-
-double tw_bench_median(double *values, int count) {
-    return tw_bench_quantile(values, count, 0.5);
-}
-
-char *tw_bench_size(uint64_t bytes, char out[TW_BENCH_SIZE_TEXT]) {
-    static const char *const units[] = {"B", "KiB", "MiB", "GiB"};
-    int unit = 0;
-    while (unit < 3 && bytes >= 1024 && bytes % 1024 == 0) {
-        bytes /= 1024;
-        unit++;
-    }
-    snprintf(out, TW_BENCH_SIZE_TEXT, "%llu %s", (unsigned long long)bytes, units[unit]);
-    return out;
-}
 
 /* ---- the command ---- */
 

@@ -8,7 +8,7 @@ import sys
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
-from talweg_e2e import PATIENCE, Case, children_of  # noqa: E402
+from talweg_e2e import MIB, PATIENCE, Case, children_of, most_memory  # noqa: E402
 
 
 class Bench(Case):
@@ -29,10 +29,12 @@ class Bench(Case):
 
     def test_wire(self):
         found = self.object_of("wire", "--bytes", "4096")
-        self.assertEqual([(row["op"], row["workers"]) for row in found["rows"]],
-                         [("pushpull", 1), ("pushpull", 2)])
+        self.assertEqual([(row["workers"], row["optimizer"], row["op"]) for row in found["rows"]],
+                         [(workers, optimizer, op) for workers in (1, 2)
+                          for optimizer in ("none", "adam")
+                          for op in ("push", "pull", "pushpull")])
         for row in found["rows"]:
-            self.assertEqual((row["bytes"], row["optimizer"]), (4096, "none"))
+            self.assertEqual(row["bytes"], 4096)
             for name in ("gb_per_s", "raw_gb_per_s", "ratio", "server_cpu_s_per_gb"):
                 self.assertGreater(row[name], 0)
                 self.assertTrue(math.isfinite(row[name]))
@@ -53,23 +55,49 @@ class Bench(Case):
         self.assertEqual(code, 2)
         self.assertIn("--encoding f8: it must be one of f32, bf16, f16", err)
 
-    def test_push_and_pull_have_rows_of_their_own(self):
+    def test_several_chunks(self):
         rows = self.object_of("wire", "--bytes", "1048576")["rows"]
         ops = [row["op"] for row in rows if row["workers"] == 1 and row["optimizer"] == "none"]
         self.assertEqual(ops, ["push", "pull", "pushpull"])
 
     def test_cluster(self):
-        rows = self.object_of("cluster", "--workers", "100")["rows"]
+        """Up to a thousand workers, all of whom join; each has its pushes applied, and the server
+        keeps to its memory."""
+        found = self.object_of("cluster")
+        rows = found["rows"]
         self.assertEqual([(row["mode"], row["workers"]) for row in rows],
-                         [("sync", 100), ("async", 100)])
+                         [(mode, workers) for mode in ("sync", "async")
+                          for workers in (1, 10, 100, 1000)])
         for row in rows:
+            self.assertGreaterEqual(row["pushes_of_one_at_least"], 3)
+            self.assertEqual(row["server_bound_bytes"], 64 * MIB + 3 * row["bytes"])
+            self.assertLessEqual(row["server_peak_bytes"], most_memory(row["server_bound_bytes"]))
             for name in ("join_seconds", "pushes_per_s", "server_cpu_us_per_push",
                          "server_peak_bytes", "wait_mean_us"):
                 self.assertGreater(row[name], 0)
                 self.assertTrue(math.isfinite(row[name]))
             self.assertLessEqual(row["wait_mean_us"], row["wait_worst_worker_us"])
             self.assertLessEqual(row["wait_worst_worker_us"], row["wait_longest_us"])
+        self.check_growth(found)
         self.assertEqual(os.listdir(self.temporary), [])
+
+    def check_growth(self, found):
+        update_us = {row["workers"]: row["workers"] * row["server_cpu_us_per_push"]
+                     for row in found["rows"] if row["mode"] == "sync"}
+        steps = found["sync_update"]["between"]
+        self.assertEqual([(step["from_workers"], step["to_workers"]) for step in steps],
+                         [(1, 10), (10, 100), (100, 1000)])
+        slopes = [(update_us[step["to_workers"]] - update_us[step["from_workers"]])
+                  / (step["to_workers"] - step["from_workers"]) for step in steps]
+        for step, slope in zip(steps, slopes):
+            self.assertAlmostEqual(step["cpu_us_per_worker"], slope, delta=1e-6 * abs(slope))
+        self.assertGreaterEqual(found["sync_update"]["cpu_us_per_worker"], min(slopes))
+        self.assertLessEqual(found["sync_update"]["cpu_us_per_worker"], max(slopes))
+
+    def test_a_line_needs_two_points(self):
+        found = self.object_of("cluster", "--workers", "10")
+        self.assertEqual([row["workers"] for row in found["rows"]], [10, 10])
+        self.assertNotIn("sync_update", found)
 
     def test_optimizer(self):
         rows = self.object_of("optimizer", "--bytes", "16384")["rows"]
@@ -78,6 +106,7 @@ class Bench(Case):
         self.assertEqual([(row["optimizer"], row["from"]) for row in rows],
                          [(rule, "cache") for rule in rules])
         for row in rows:
+            self.assertAlmostEqual(row["mparam_per_s"] * row["ns_per_weight"], 1e3, delta=1e-3)
             for name in ("ns_per_weight", "gb_per_s", "raw_gb_per_s", "ratio"):
                 self.assertGreater(row[name], 0)
                 self.assertTrue(math.isfinite(row[name]))

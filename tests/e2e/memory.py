@@ -8,7 +8,7 @@ import unittest
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
 
 from talweg_by_hand import wait_until  # noqa: E402
-from talweg_e2e import TALWEG, WIDE, Case  # noqa: E402
+from talweg_e2e import MIB, WIDE, Case, most_memory  # noqa: E402
 
 CHUNKS = WIDE + "chunk: 64KiB\n"
 LEAST = ("--workers", "4", "--set", "memory.inflight=444KiB")
@@ -83,20 +83,10 @@ class Tight(Case):
         self.assertEqual(code, 130, err)
 
 
-MIB = 1 << 20
-
-
-def is_sanitized():
-    with open(TALWEG, "rb") as file:
-        program = file.read()
-    return b"__asan_init" in program or b"__tsan_init" in program
-
-
 class Peak(Case):
     def test_it_stays_within_the_bound_whatever_workers_do(self):
         """Eight of them push 15 MiB each, some stop in the middle of it and go on later. Kept apart
-        that would be 122 MiB. A sanitizer's own memory, an eighth of what is used and some, is no
-        part of the bound."""
+        that would be 122 MiB."""
         self.write("job.yaml", WIDE.replace("dense: 4000", "dense: 200000")
                    .replace("batch: 20", "batch: 8").replace("epochs: 3", "updates: 1000000")
                    + "checkpoint: {seconds: 0}\n")
@@ -120,7 +110,7 @@ class Peak(Case):
         with open(f"/proc/{server}/status") as file:
             peak = next(int(line.split()[1]) << 10 for line in file if line.startswith("VmHWM:"))
         self.assertGreater(peak, 3 * weights + inflight)
-        self.assertLessEqual(peak, bound * 9 // 8 + 16 * MIB if is_sanitized() else bound)
+        self.assertLessEqual(peak, most_memory(bound))
         os.kill(run.pid, signal.SIGINT)
         self.assertEqual(run.end()[0], 130)
 

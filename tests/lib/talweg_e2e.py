@@ -100,6 +100,18 @@ def children_of(pid):
     return {p: words for p, (parent, words) in processes().items() if parent == pid}
 
 
+MIB = 1 << 20
+
+
+def most_memory(bound):
+    """What a process may have that is built to need `bound` at most: a sanitizer needs an eighth
+    of what is used, and some."""
+    with open(TALWEG, "rb") as file:
+        program = file.read()
+    sanitized = b"__asan_init" in program or b"__tsan_init" in program
+    return bound * 9 // 8 + 16 * MIB if sanitized else bound
+
+
 class Run:
     """A program that was started; its stderr is read line by line. `before`: words that
     stand before it on the command line and end by executing it."""

@@ -1,4 +1,5 @@
 # Tests of cli/.
+tw_test(test_bench_numbers unit SOURCES unit/test_bench_numbers.c ROOMS tw_cli)
 tw_test(test_progress unit SOURCES unit/test_progress.c ROOMS tw_cli)
 tw_test(test_report_json unit SOURCES unit/test_report_json.c ROOMS tw_cli)
 tw_test(test_status_text unit SOURCES unit/test_status_text.c ROOMS tw_cli)
