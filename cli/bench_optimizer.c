@@ -158,13 +158,16 @@ static void row(struct runner *runner, const char *shown, const struct desk *des
     double gb_per_s, raw_gb_per_s;
     measure(runner, desk, count, cached ? CACHED_PASSES : 1, &gb_per_s, &raw_gb_per_s);
     double ns = 4 * (3 + 2 * runner->rule->states) / gb_per_s;
-    fprintf(stderr, "  %-18s %-7s %8.3f %8.1f %10.1f %7.2f\n", shown, cached ? "cache" : "memory",
-            ns, gb_per_s, raw_gb_per_s, gb_per_s / raw_gb_per_s);
+    double mparam_per_s = 1e3 / ns;
+    fprintf(stderr, "  %-18s %-7s %8.3f %9.0f %8.1f %10.1f %7.2f\n", shown,
+            cached ? "cache" : "memory", ns, mparam_per_s, gb_per_s, raw_gb_per_s,
+            gb_per_s / raw_gb_per_s);
     tw_json_begin_object(json, NULL);
     tw_json_string(json, "optimizer", shown);
     tw_json_string(json, "from", cached ? "cache" : "memory");
     tw_json_unsigned(json, "weights", count);
     tw_json_real(json, "ns_per_weight", ns);
+    tw_json_real(json, "mparam_per_s", mparam_per_s);
     tw_json_real(json, "gb_per_s", gb_per_s);
     tw_json_real(json, "raw_gb_per_s", raw_gb_per_s);
     tw_json_real(json, "ratio", gb_per_s / raw_gb_per_s);
@@ -202,8 +205,8 @@ enum tw_status tw_bench_optimizer(const struct tw_bench_options *options, struct
         CPU_SET((unsigned)options->core[0], &one);
         sched_setaffinity(0, sizeof one, &one);
     }
-    fprintf(stderr, "  %-18s %-7s %8s %8s %10s %7s\n", "rule", "from", "ns each", "GB/s",
-            "loop GB/s", "ratio");
+    fprintf(stderr, "  %-18s %-7s %8s %9s %8s %10s %7s\n", "rule", "from", "ns each", "Mparam/s",
+            "GB/s", "loop GB/s", "ratio");
     tw_json_begin_array(json, "rows");
     for (int l = 0; !status && l < (options->all ? LINES : USUAL); l++)
         status = rows(&lines[l], &desk, options->bytes, json, error);
