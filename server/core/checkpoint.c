@@ -38,6 +38,14 @@ static void take_snapshot(struct tw_sequencer *s) {
         to->step[i] = s->config.dial.on_arrival ? s->slot[i].released : s->slot[i].settled;
 }
 
+void tw_sequencer_snapshot_copy(struct tw_sequencer_snapshot *to,
+                                const struct tw_sequencer_snapshot *from) {
+    uint64_t *step = to->step;
+    memcpy(step, from->step, from->workers * sizeof(*step));
+    *to = *from;
+    to->step = step;
+}
+
 static bool may_stand(const struct tw_sequencer *s) {
     return !s->saving && !s->ending && !s->judging && !s->verdict_due;
 }

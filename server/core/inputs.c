@@ -10,9 +10,9 @@ _Static_assert((int)TW_INPUT_JOIN == (int)TW_SEQ_JOIN + 1 &&
                    (int)TW_INPUT_STOP == (int)TW_SEQ_STOP + 1,
                "kinds of inputs are those of events, from 1");
 
-enum { SUM_BYTES = TW_EXACT_SUM_WORDS * 8 + 1, CHUNK_WORDS = 3 };
-_Static_assert(2 * SUM_BYTES <= TW_TRACE_DATA_MAX && TW_NUMERICS_MAX <= TW_TRACE_DATA_MAX &&
-                   TW_MODE_MAX <= TW_TRACE_DATA_MAX,
+enum { CHUNK_WORDS = 3 };
+_Static_assert(2 * TW_EXACT_SUM_BYTES <= TW_TRACE_DATA_MAX &&
+                   TW_NUMERICS_MAX <= TW_TRACE_DATA_MAX && TW_MODE_MAX <= TW_TRACE_DATA_MAX,
                "there is room for the data of each");
 
 /* ---- data ---- */
@@ -49,13 +49,8 @@ static void get_words(const unsigned char *at, uint64_t *word, int count) {
 }
 
 static void put_sum(struct tw_trace_data *data, const struct tw_exact_sum *sum) {
-    put_words(data, sum->word, TW_EXACT_SUM_WORDS);
-    data->at[data->size++] = sum->not_finite;
-}
-
-static void get_sum(const unsigned char *at, struct tw_exact_sum *sum) {
-    *sum = (struct tw_exact_sum){.not_finite = at[SUM_BYTES - 1] != 0};
-    get_words(at, sum->word, TW_EXACT_SUM_WORDS);
+    tw_exact_sum_put(data->at + data->size, sum);
+    data->size += TW_EXACT_SUM_BYTES;
 }
 
 /* ---- to the file ---- */
@@ -189,18 +184,17 @@ static bool get_join(const struct tw_trace_input *input, struct tw_sequencer_joi
 static bool get_sums(const struct tw_trace_input *input, struct tw_sums *sums) {
     *sums = (struct tw_sums){
         .shard = input->shard, .version = input->number, .finite = input->flag != 0};
-    if (input->data.size == SUM_BYTES)
-        get_sum(input->data.at, &sums->squares);
-    return input->data.size == SUM_BYTES || input->data.size == 0;
+    if (input->data.size == TW_EXACT_SUM_BYTES)
+        tw_exact_sum_get(input->data.at, &sums->squares);
+    return input->data.size == TW_EXACT_SUM_BYTES || input->data.size == 0;
 }
 
 static bool get_squares(const struct tw_trace_input *input, struct tw_squares *squares) {
     *squares = (struct tw_squares){
         .shard = input->shard, .tensor = input->tensor, .version = input->number};
-    if (input->data.size != 2 * SUM_BYTES)
+    if (input->data.size != 2 * TW_EXACT_SUM_BYTES)
         return false;
-    get_sum(input->data.at, &squares->of.weights);
-    get_sum(input->data.at + SUM_BYTES, &squares->of.step);
+    tw_exact_sum_get(tw_exact_sum_get(input->data.at, &squares->of.weights), &squares->of.step);
     return true;
 }
 

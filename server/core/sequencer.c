@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "server/core/sequencer_state.h"
@@ -73,6 +74,7 @@ struct tw_sequencer *tw_sequencer_init(void *memory, const struct tw_sequencer_c
     s->member = carve(&at, n * sizeof(*s->member));
     s->want = carve(&at, n * sizeof(*s->want));
     s->snapshot.workers = n;
+    snprintf(s->snapshot.mode, sizeof(s->snapshot.mode), "%s", config->dial.word);
     s->snapshot.step = carve(&at, n * sizeof(*s->snapshot.step));
     s->ready_room = ready_room(config);
     s->ready = carve(&at, s->ready_room * sizeof(*s->ready));

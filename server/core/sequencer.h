@@ -119,6 +119,10 @@ struct tw_sequencer_snapshot {
                        was released); clocks begin anew with each JOIN */
 };
 
+/* All of it, into the caller's array, which `to` has already. */
+void tw_sequencer_snapshot_copy(struct tw_sequencer_snapshot *to,
+                                const struct tw_sequencer_snapshot *from);
+
 struct tw_sequencer_resume {
     const struct tw_sequencer_snapshot *from; /* borrowed during the step */
     uint32_t generation;                      /* of the run from here on */
@@ -256,7 +260,7 @@ const struct tw_sequencer_config *tw_sequencer_config_of(const struct tw_sequenc
 
 /* What moves, with the verdicts so far. */
 const struct tw_pace *tw_sequencer_pace(const struct tw_sequencer *sequencer);
-/* As it was at the last CHECKPOINT; valid until the next step. */
+/* As it was at the last CHECKPOINT; before any it is the start. Valid until the next step. */
 const struct tw_sequencer_snapshot *tw_sequencer_snapshot(const struct tw_sequencer *sequencer);
 
 /* The setting of the dial now. */

@@ -186,15 +186,14 @@ static void begin_sending(struct tw_server *server) {
 void tw_restorer_start(struct tw_server *server) {
     struct tw_restorer *restorer = &server->restorer;
     const struct tw_server_resume *resume = server->config->resume;
-    struct tw_sequencer_snapshot start;
     struct tw_error error;
     if (!restorer->waits || tw_node_missing_server(server->node))
         return;
     restorer->waits = false;
     restorer->position = resume->position + 1;
-    /* Before anything has happened it is the start. */
-    start = *tw_sequencer_snapshot(tw_node_sequencer(server->node));
-    snprintf(start.mode, sizeof start.mode, "%s", server->config->dial.word);
+    /* Before anything has happened it is the start. The node's own moves on. */
+    const struct tw_sequencer_snapshot start =
+        *tw_sequencer_snapshot(tw_node_sequencer(server->node));
     tw_node_resume(
         server->node,
         &(struct tw_sequencer_resume){

@@ -170,16 +170,6 @@ static void begin_file(struct tw_server *server, uint32_t shard) {
     tw_text_fini(&header.text);
 }
 
-static void take_snapshot(struct tw_server *server) {
-    struct tw_sequencer_snapshot *to = &server->saver.manifest.snapshot;
-    const struct tw_sequencer_snapshot *from =
-        tw_sequencer_snapshot(tw_node_sequencer(server->node));
-    uint64_t *step = to->step;
-    memcpy(step, from->step, from->workers * sizeof *step);
-    *to = *from;
-    to->step = step;
-}
-
 void tw_saver_begin(struct tw_server *server) {
     struct tw_saver *saver = &server->saver;
     struct tw_manifest *manifest = &saver->manifest;
@@ -187,7 +177,8 @@ void tw_saver_begin(struct tw_server *server) {
     saver->phase = TW_SAVER_COPYING;
     saver->failed.status = TW_OK;
     saver->unfinished = server->layout.servers;
-    take_snapshot(server);
+    tw_sequencer_snapshot_copy(&manifest->snapshot,
+                               tw_sequencer_snapshot(tw_node_sequencer(server->node)));
     manifest->generation = tw_node_generation(server->node);
     manifest->seconds = tw_server_seconds(server);
     manifest->border_seconds = server->narrator.borders.seconds;
