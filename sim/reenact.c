@@ -52,19 +52,15 @@ static enum tw_status keep(struct tw_reenactment *r, struct tw_error *error) {
     const struct tw_sequencer_snapshot *now = tw_sequencer_snapshot(r->sequencer);
     if (r->last && r->last->snapshot.position == now->position)
         return TW_OK;
-    size_t bytes = now->workers * sizeof(*now->step);
     struct point *point = malloc(sizeof(*point));
-    uint64_t *step = malloc(bytes);
+    uint64_t *step = malloc(now->workers * sizeof(*step));
     if (!point || !step) {
         free(point);
         free(step);
         return no_memory(error);
     }
-    memcpy(step, now->step, bytes);
-    *point = (struct point){.next = r->last, .snapshot = *now};
-    point->snapshot.step = step;
-    if (!now->position) /* the start, where none was taken */
-        memcpy(point->snapshot.mode, r->config.sequencer.dial.word, sizeof(now->mode));
+    *point = (struct point){.next = r->last, .snapshot.step = step};
+    tw_sequencer_snapshot_copy(&point->snapshot, now);
     r->last = point;
     return TW_OK;
 }
@@ -114,6 +110,15 @@ void tw_reenact_free(struct tw_reenactment *r) {
     free(r);
 }
 
+static enum tw_status check_mode(const struct tw_sequencer_config *config,
+                                 const struct tw_dial *dial, const struct tw_trace_input *input,
+                                 struct tw_error *error) {
+    if (may_have(config, dial))
+        return TW_OK;
+    return tw_error_set(error, TW_DATA, "input %llu sets mode \"%s\", which this run cannot have",
+                        (unsigned long long)input->sequence, dial->word);
+}
+
 /* A new process of the lead: nothing is left of the old one but what it saved. */
 static enum tw_status begin_again(struct tw_reenactment *r, const struct tw_trace_input *input,
                                   struct tw_sequencer_event *event, struct tw_error *error) {
@@ -122,21 +127,19 @@ static enum tw_status begin_again(struct tw_reenactment *r, const struct tw_trac
         return tw_error_set(error, TW_DATA,
                             "input %llu begins again from position %llu, where no checkpoint was",
                             (unsigned long long)input->sequence, (unsigned long long)input->read);
+    struct tw_dial dial;
+    enum tw_status status = tw_dial_parse(from->mode, (struct tw_where){.file = "a checkpoint"},
+                                          (int)from->workers, &dial, error);
+    if (status == TW_OK)
+        status = check_mode(&r->config.sequencer, &dial, input, error);
+    if (status != TW_OK)
+        return status;
     r->sequencer = tw_sequencer_init(r->memory, &r->config.sequencer);
     r->over = false;
     *event = (struct tw_sequencer_event){
         .kind = TW_SEQ_RESUME,
         .resume = {.from = from, .generation = input->incarnation, .position = input->number}};
     return TW_OK;
-}
-
-static enum tw_status check_turn(const struct tw_reenactment *r, const struct tw_trace_input *input,
-                                 const struct tw_sequencer_event *event, struct tw_error *error) {
-    if (event->kind != TW_SEQ_TURN || may_have(&r->config.sequencer, &event->turn.dial))
-        return TW_OK;
-    return tw_error_set(error, TW_DATA,
-                        "input %llu turns to mode \"%s\", which this run cannot have",
-                        (unsigned long long)input->sequence, event->turn.dial.word);
 }
 
 enum tw_status tw_reenact_input(struct tw_reenactment *r, const struct tw_trace_input *input,
@@ -147,8 +150,9 @@ enum tw_status tw_reenact_input(struct tw_reenactment *r, const struct tw_trace_
         input->kind == TW_INPUT_RESUME
             ? begin_again(r, input, &event, error)
             : tw_event_of_input(input, r->config.sequencer.workers, &event, error);
-    if (status == TW_OK)
-        status = check_turn(r, input, &event, error);
+    /* By what the sequencer was made with: a new configuration begins with the next RESUME. */
+    if (status == TW_OK && event.kind == TW_SEQ_TURN)
+        status = check_mode(tw_sequencer_config_of(r->sequencer), &event.turn.dial, input, error);
     size_t count = status == TW_OK ? tw_sequencer_step(r->sequencer, &event, &effects) : 0;
     for (size_t i = 0; i < count && status == TW_OK; i++) {
         if (effects[i].kind == TW_SEQ_RECORD)

@@ -218,6 +218,55 @@ static void permits_where_workers_go_on_are_refused(void **state) {
     tw_reenact_free(order);
 }
 
+/* It begins again in the mode that it had, not in the one that it was configured with. */
+static void a_checkpoint_of_a_mode_that_cannot_be_is_refused(void **state) {
+    static const char *const modes[] = {"k-batch-async:2", "hogwild"};
+    struct tw_reenact_config config = a_config("async");
+    const struct tw_trace_input resume = {.sequence = 5, .kind = TW_INPUT_RESUME, .incarnation = 1};
+    config.sequencer.admission = true;
+    for (int i = 0; i < 2; i++) {
+        struct tw_reenactment *order = an_order(modes[i]);
+        struct tw_error error;
+        assert_int_equal(tw_reenact_input(order, &resume, &error), TW_OK);
+        assert_int_equal(tw_reenact_configure(order, &config.sequencer, &error), TW_OK);
+        assert_int_equal(tw_reenact_input(order, &resume, &error), TW_DATA);
+        assert_non_null(strstr(error.text, modes[i]));
+        assert_non_null(strstr(error.text, "which this run cannot have"));
+        tw_reenact_free(order);
+    }
+}
+
+static void a_configuration_begins_with_its_resume(void **state) {
+    struct tw_reenact_config plain = a_config("async"), permits = a_config("async");
+    const struct tw_trace_input resume = {.kind = TW_INPUT_RESUME, .incarnation = 1};
+    struct tw_trace_input turn = {.sequence = 5, .kind = TW_INPUT_TURN};
+    struct tw_reenactment *order;
+    struct tw_error error;
+    put_mode(&turn, "k-batch-async:2");
+    permits.sequencer.admission = true;
+    assert_int_equal(tw_reenact_new(&order, &permits, &error), TW_OK);
+    assert_int_equal(tw_reenact_configure(order, &plain.sequencer, &error), TW_OK);
+    assert_int_equal(tw_reenact_input(order, &turn, &error), TW_DATA);
+    assert_int_equal(tw_reenact_input(order, &resume, &error), TW_OK);
+    assert_int_equal(tw_reenact_input(order, &turn, &error), TW_OK);
+    tw_reenact_free(order);
+}
+
+/* A lead that has permits goes on as one that has not, or the other way round. */
+static void configure_at_random(struct tw_reenactment *order, struct tw_reenact_config *config,
+                                struct tw_rng *rng) {
+    struct tw_trace_input resume = {.sequence = 1, .kind = TW_INPUT_RESUME, .incarnation = 1};
+    struct tw_reenact_config other = *config;
+    struct tw_error error;
+    if (tw_rng_next(rng) % 20)
+        return;
+    other.sequencer.admission = !other.sequencer.admission;
+    if (tw_reenact_configure(order, &other.sequencer, &error) == TW_OK)
+        *config = other;
+    if (tw_rng_next(rng) % 2)
+        (void)tw_reenact_input(order, &resume, &error);
+}
+
 /* Small numbers, so that many of them mean something. */
 static void any_inputs_in_any_order_do_no_harm(void **state) {
     static const char *const modes[] = {"sync",  "async",   "stale-uniform:2",
@@ -248,7 +297,9 @@ static void any_inputs_in_any_order_do_no_harm(void **state) {
                                            .number = DRAW(6)};
             if (input.kind == TW_INPUT_TURN)
                 put_mode(&input, modes[DRAW(MODES)]);
-            if (i <= 2 * WORKERS) { /* all come first */
+            if (i > 2 * WORKERS) {
+                configure_at_random(order, &config, &rng);
+            } else { /* all come first */
                 input.kind = i % 2 ? TW_INPUT_JOIN : TW_INPUT_ATTACHED;
                 input.rank = (uint32_t)(i - 1) / 2;
                 input.incarnation = i % 2 ? 0 : 1;
@@ -274,6 +325,8 @@ int main(void) {
         cmocka_unit_test(permits_where_workers_go_on_are_refused),
         cmocka_unit_test(a_generation_that_cannot_be_is_refused),
         cmocka_unit_test(a_turn_that_no_server_makes_is_refused),
+        cmocka_unit_test(a_checkpoint_of_a_mode_that_cannot_be_is_refused),
+        cmocka_unit_test(a_configuration_begins_with_its_resume),
         cmocka_unit_test(any_inputs_in_any_order_do_no_harm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
