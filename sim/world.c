@@ -337,7 +337,7 @@ enum tw_status tw_world_run(struct tw_world *world, struct tw_error *error) {
         world->events++;
         happen(world, &event);
         settle(world);
-        if (program->stops && program->stops(program->context)) {
+        if (!world->down && program->stops && program->stops(program->context)) {
             tw_world_server_stop(world);
             settle(world);
         }

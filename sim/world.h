@@ -51,7 +51,7 @@ struct tw_world_program {
      * and the lead hears of it behind this. */
     void (*again)(void *context, const struct tw_sequencer_snapshot *from, uint32_t generation,
                   uint64_t now_ns);
-    /* After every event; true: stop, as a signal would. */
+    /* After every event, unless all processes are dead; true: stop, as a signal would. */
     bool (*stops)(void *context);
 };
 

@@ -2,9 +2,10 @@
  *
  * Happy path: CHECKPOINT in the log -> every shard says its chunks, one after the other, which are
  * copied -> all of them are: it is the last whole one. A server dies -> nothing is left of any
- * process, nor of what was on its way -> AGAIN, as long after as the mishap says: new nodes, whose
- * arrays are filled, ROLLBACK, and all workers start. Saving and loading take no time.
+ * process, nor of what was on its way -> AGAIN, as long after as the mishap says: new nodes,
+ * ROLLBACK, their arrays are filled, and all workers start. Saving and loading take no time.
  */
+#include <assert.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -60,17 +61,11 @@ void tw_again_fini(struct tw_world *world) {
 }
 
 static void take_snapshot(struct tw_world *world, struct tw_sequencer_snapshot *to) {
-    const struct tw_sequencer_snapshot *from =
-        tw_sequencer_snapshot(tw_node_sequencer(world->server[0].node));
-    uint64_t *step = to->step;
-    memcpy(step, from->step, world->workers * sizeof(*step));
-    *to = *from;
-    to->step = step;
+    tw_sequencer_snapshot_copy(to, tw_sequencer_snapshot(tw_node_sequencer(world->server[0].node)));
 }
 
 void tw_again_checkpoint(struct tw_world *world) {
-    if (!world->saves)
-        return;
+    assert(world->saves); /* or there would be none */
     take_snapshot(world, &world->draft.snapshot);
     world->draft.left = world->config.node.shard.layout->chunks;
 }
@@ -87,16 +82,20 @@ static void keep(struct tw_world *world, uint32_t index) {
 
 void tw_again_save(struct tw_world *world, uint32_t index, uint32_t chunk) {
     struct tw_node *node = world->server[index].node;
-    if (world->saves) {
-        size_t count = world->config.node.shard.layout->chunk[chunk].count;
-        float *to = world->draft.block + world->save_first[chunk];
-        for (uint32_t a = 0; a < arrays_of(world); a++, to += count)
-            memcpy(to, tw_shard_array(tw_node_shard_to_fill(node), a, chunk),
-                   count * sizeof(float));
-    }
+    size_t count = world->config.node.shard.layout->chunk[chunk].count;
+    float *to = world->draft.block + world->save_first[chunk];
+    for (uint32_t a = 0; a < arrays_of(world); a++, to += count)
+        memcpy(to, tw_shard_array(tw_node_shard_to_fill(node), a, chunk), count * sizeof(float));
     tw_node_saved(node);
-    if (world->saves && --world->draft.left == 0)
+    if (--world->draft.left == 0)
         keep(world, index);
+}
+
+/* In whole milliseconds, as a server counts them. */
+void tw_again_plan_next(struct tw_world *world) {
+    uint64_t period_ns = (uint64_t)(world->config.checkpoint_seconds * 1e3) * 1000000;
+    if (world->saves && period_ns)
+        tw_world_put(world, world->now_ns + period_ns, TW_WORLD_SAVES, 0, 0);
 }
 
 void tw_again_due(struct tw_world *world) {
@@ -107,8 +106,7 @@ void tw_again_due(struct tw_world *world) {
         world->server[0].busy = true;
         tw_world_server_drain(world, 0);
     }
-    tw_world_put(world, world->now_ns + tw_world_ns(world->config.checkpoint_seconds),
-                 TW_WORLD_SAVES, 0, 0);
+    tw_again_plan_next(world);
 }
 
 /* ---- a death ---- */
@@ -187,10 +185,8 @@ void tw_again_begin(struct tw_world *world) {
         tw_world_init_server(world, s, true);
     for (uint32_t s = 1; s < world->servers; s++)
         tw_node_add_server(world->server[0].node, s, TW_NO_CONNECTION);
-    if (!from->position) { /* none was taken: the start, whose weights are there */
+    if (!from->position) /* none was taken: the start, whose weights are there */
         take_snapshot(world, from);
-        memcpy(from->mode, world->config.node.sequencer.dial.word, sizeof(from->mode));
-    }
     world->down = world->started = false;
     if (program->again)
         program->again(program->context, from, world->generation, world->now_ns);

@@ -89,8 +89,26 @@ static void deliver_at(struct tw_world *world, struct tw_mail *mail, uint64_t ti
 
 /* ---- the way of a frame ---- */
 
+/* Its connection is gone, at the worker's end at least, and takes with it what waits. */
+static bool is_stale(const struct tw_world *world, const struct tw_mail *mail) {
+    const struct tw_wire *wire = &world->wire[mail->wire];
+    return mail->kind != TW_MAIL_LETTER &&
+           (mail->life != wire->life || (!mail->up && !wire->client_open));
+}
+
+/* Both lines are done with it, or none will be. */
+static void take_in(struct tw_world *world, struct tw_mail *mail) {
+    mail->is_in = true;
+    if (mail->there_ns != UINT64_MAX)
+        deliver_at(world, mail, mail->there_ns);
+}
+
 void tw_net_arrives(struct tw_world *world, struct tw_mail *mail) {
     struct tw_flow *flow = flow_of(world, mail);
+    if (is_stale(world, mail)) {
+        take_in(world, mail); /* where it will be thrown away */
+        return;
+    }
     if (flow->coming) {
         tw_mail_add(&flow->arrived, mail);
         return;
@@ -120,7 +138,9 @@ static void has_left(struct tw_world *world, struct tw_mail *mail) {
     if (mail->is_in)
         deliver_at(world, mail, mail->there_ns);
     flow->leaving = NULL;
-    struct tw_mail *next = tw_mail_take(&flow->waiting);
+    struct tw_mail *next;
+    while ((next = tw_mail_take(&flow->waiting)) && is_stale(world, next))
+        tw_mail_discard(world, next);
     if (next)
         begin_to_leave(world, next);
     if (of_worker)
@@ -129,12 +149,10 @@ static void has_left(struct tw_world *world, struct tw_mail *mail) {
 
 static void came_in(struct tw_world *world, struct tw_mail *mail) {
     struct tw_flow *flow = flow_of(world, mail);
-    mail->is_in = true;
-    if (mail->there_ns != UINT64_MAX)
-        deliver_at(world, mail, mail->there_ns);
+    struct tw_mail *next;
+    take_in(world, mail);
     flow->coming = NULL;
-    struct tw_mail *next = tw_mail_take(&flow->arrived);
-    if (next)
+    while (!flow->coming && (next = tw_mail_take(&flow->arrived)))
         tw_net_arrives(world, next);
 }
 

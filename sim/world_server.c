@@ -2,7 +2,7 @@
  *
  * Happy path of a push: its chunks go to the places that the node names, its End is heard (when
  * the server has been busy with it for as long as the law says), work follows when there is
- * nothing more to hear. Saving takes no time here and leaves nothing.
+ * nothing more to hear. Saving takes no time (world_again.c).
  */
 #include <inttypes.h>
 #include <math.h>
@@ -127,9 +127,7 @@ static void on_left(struct tw_world *world, uint32_t rank) {
 static void on_started(struct tw_world *world) {
     const struct tw_sequencer *sequencer = tw_node_sequencer(world->server[0].node);
     world->started = true;
-    if (world->saves && world->config.checkpoint_seconds > 0)
-        tw_world_put(world, world->now_ns + tw_world_ns(world->config.checkpoint_seconds),
-                     TW_WORLD_SAVES, 0, 0);
+    tw_again_plan_next(world);
     for (uint32_t rank = 0; rank < world->workers && !world->config.loss_fails; rank++)
         if (!tw_sequencer_standing(sequencer, rank).here)
             on_left(world, rank);

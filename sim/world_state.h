@@ -233,6 +233,8 @@ bool tw_again_is_wanted(const struct tw_world_config *config);
 /* TW_NO_MEMORY. */
 enum tw_status tw_again_init(struct tw_world *world, struct tw_error *error);
 void tw_again_fini(struct tw_world *world);
+/* The next that is due by time, if any is. */
+void tw_again_plan_next(struct tw_world *world);
 /* A CHECKPOINT is in the log; this chunk is to be saved; one is due. */
 void tw_again_checkpoint(struct tw_world *world);
 void tw_again_save(struct tw_world *world, uint32_t server, uint32_t chunk);

@@ -171,7 +171,8 @@ void tw_world_worker_tell(struct tw_world *world, uint32_t index, struct tw_clie
 }
 
 void tw_world_worker_left(struct tw_world *world, uint32_t index) {
-    if (world->worker[index].lives)
+    const struct tw_world_worker *worker = &world->worker[index];
+    if (worker->lives && !worker->stands_still)
         hand_out(world, index);
 }
 
@@ -389,5 +390,6 @@ void tw_world_worker_goes_on(struct tw_world *world, uint32_t index, uint64_t pa
         tw_world_put(world, worker->due_ns, TW_WORLD_COMPUTED, index, ++worker->computations);
     }
     tw_mail_prepend(&world->now, &worker->not_heard);
+    hand_out(world, index);
     watch_clock(world, index);
 }

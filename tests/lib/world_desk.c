@@ -73,6 +73,11 @@ static void again(void *context, const struct tw_sequencer_snapshot *from, uint3
     assert_true(from->version <= desk->updates);
 }
 
+static bool stops(void *context) {
+    const struct world_desk *desk = context;
+    return desk->stop_at > 0 && (double)tw_world_now_ns(desk->world) * 1e-9 >= desk->stop_at;
+}
+
 static struct tw_delay law(const char *line, uint64_t seed) {
     struct tw_delay delay;
     struct tw_error error;
@@ -172,7 +177,8 @@ enum tw_status world_desk_run(struct world_desk *desk) {
                                                .gradient = gradient,
                                                .record = on_record,
                                                .event = on_event,
-                                               .again = again};
+                                               .again = again,
+                                               .stops = stops};
     desk->error = (struct tw_error){.status = TW_OK};
     desk->status = tw_world_new(&desk->world, &config, &desk->error);
     if (desk->status == TW_OK) {

@@ -32,6 +32,7 @@ struct world_desk {
     bool loss_fails;
     uint64_t checkpoint_every; /* updates */
     double checkpoint_seconds;
+    double stop_at; /* seconds; 0: nobody stops it */
     void (*on_record)(struct world_desk *desk, const struct tw_record *record, uint64_t now_ns);
     void (*on_version)(struct world_desk *desk, uint64_t version);   /* after each update */
     void (*on_gradient)(struct world_desk *desk, const float *read); /* before each is computed */

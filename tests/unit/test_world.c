@@ -233,6 +233,39 @@ static void a_small_model_stands_for_a_large_one(void **state) {
     assert_true(seconds_of(small) == expected);
 }
 
+/* Three chunks, each of which takes 10 s of a line: the weights are there at 30 s, and all of the
+ * gradient at 62. */
+static struct world_desk a_slow_wire(const struct tw_mishap *mishap) {
+    struct world_desk desk = a_round();
+    desk.workers = 1;
+    desk.elements = 3 * (1 << 14);
+    desk.noise = 0;
+    desk.bandwidth = 65536 / 10.;
+    desk.updates = 1;
+    desk.mishaps = mishap;
+    desk.mishap_count = mishap ? 1 : 0;
+    return desk;
+}
+
+static void assert_about(double value, double expected) {
+    if (fabs(value - expected) > 1.5) /* handshakes, and heads of frames */
+        fail_msg("%.9g is not about %.9g", value, expected);
+}
+
+/* At 5 s the first chunk is half way: it comes to its end, for nothing, the two behind it do not
+ * leave any more. */
+static void what_waits_for_a_dead_connection_is_thrown_away(void **state) {
+    static const struct tw_mishap again = {TW_MISHAP_DEATH, 0, 5, 0};
+    assert_about(seconds_of(a_slow_wire(NULL)), 62);
+    assert_about(seconds_of(a_slow_wire(&again)), 10 + 62);
+}
+
+/* The first chunk of its gradient leaves; the second follows when it goes on. */
+static void who_stands_still_sends_nothing_more(void **state) {
+    static const struct tw_mishap pause = {TW_MISHAP_PAUSE, 0, 37, 100};
+    assert_about(seconds_of(a_slow_wire(&pause)), 137 + 20);
+}
+
 static struct world_desk hit_by(const struct tw_mishap *mishaps, size_t count,
                                 double loss_seconds) {
     struct world_desk desk = a_round();
@@ -417,6 +450,29 @@ static void checkpoints_by_time_come_with_the_next_update(void **state) {
     assert_near(seconds_of(desk), 14 + 12);
 }
 
+/* In whole milliseconds; 0 of them: never. Else time would not go on. */
+static void checkpoints_by_less_than_a_millisecond_are_none(void **state) {
+    static const struct tw_mishap death = {TW_MISHAP_SERVER_DEATH, 0, 9, 5};
+    struct world_desk desk = hit_by(&death, 1, 0);
+    desk.checkpoint_seconds = 1e-10;
+    assert_near(seconds_of(desk), 14 + 20);
+    desk.checkpoint_seconds = .0019;
+    assert_near(seconds_of(desk), 14 + 12);
+}
+
+/* It is heard when there are processes again, before they do anything. */
+static void it_may_be_stopped_while_all_are_dead(void **state) {
+    static const struct tw_mishap mishaps[] = {{TW_MISHAP_SERVER_DEATH, 0, 9, 5},
+                                               {TW_MISHAP_PAUSE, 0, 10, 1}};
+    struct world_desk desk = hit_by(mishaps, 2, 0);
+    desk.checkpoint_every = 3;
+    desk.stop_at = 9.5;
+    assert_int_equal(world_desk_run(&desk), TW_INTERRUPTED);
+    assert_int_equal(desk.rollbacks, 1);
+    assert_int_equal(desk.version, 3);
+    assert_near(desk.seconds, 14);
+}
+
 /* On whatever is on its way, in every mode. The long pause falls on processes that are dead. */
 static void every_mode_goes_on_after_its_servers_died(void **state) {
     static const struct tw_mishap mishaps[] = {
@@ -495,6 +551,8 @@ int main(void) {
         cmocka_unit_test(heartbeats_pass_tensors),
         cmocka_unit_test(heartbeats_are_heard_by_a_busy_server),
         cmocka_unit_test(a_small_model_stands_for_a_large_one),
+        cmocka_unit_test(what_waits_for_a_dead_connection_is_thrown_away),
+        cmocka_unit_test(who_stands_still_sends_nothing_more),
         cmocka_unit_test(who_stands_still_loses_that_time),
         cmocka_unit_test(who_dies_takes_the_step_along),
         cmocka_unit_test(who_comes_late_is_waited_for),
@@ -513,6 +571,8 @@ int main(void) {
         cmocka_unit_test(a_server_that_dies_takes_the_run_back_to_its_checkpoint),
         cmocka_unit_test(without_a_checkpoint_it_begins_at_the_start),
         cmocka_unit_test(checkpoints_by_time_come_with_the_next_update),
+        cmocka_unit_test(checkpoints_by_less_than_a_millisecond_are_none),
+        cmocka_unit_test(it_may_be_stopped_while_all_are_dead),
         cmocka_unit_test(every_mode_goes_on_after_its_servers_died),
         cmocka_unit_test(a_server_that_dies_for_good_ends_the_run),
         cmocka_unit_test(a_run_that_can_never_end_says_so),
