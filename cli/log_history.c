@@ -1,5 +1,6 @@
 #include "cli/log_history.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -9,6 +10,10 @@
 
 static enum tw_status note_rollback(struct tw_log_history *history, const struct tw_record *record,
                                     size_t *room, struct tw_error *error) {
+    if (record->generation != history->generation + 1)
+        return tw_error_set(error, TW_DATA,
+                            "record %" PRIu64 " makes generation %u, where %u is next",
+                            record->position, record->generation, history->generation + 1);
     if (history->count == *room) {
         *room = *room ? 2 * *room : 8;
         void *larger = realloc(history->rollback, *room * sizeof *history->rollback);
@@ -55,7 +60,8 @@ enum tw_status tw_log_history_read(struct tw_log_history *history, const char *r
     while (status == TW_OK && tw_log_file_next(&file, &record, end) == TW_OK) {
         history->version = record.version - (record.kind == TW_RECORD_REGATHER);
         if (record.kind == TW_RECORD_ROLLBACK)
-            status = note_rollback(history, &record, &room, error);
+            status =
+                tw_run_file_said(&file.file, note_rollback(history, &record, &room, error), error);
     }
     history->position = tw_order_log_position(file.reader);
     history->bytes = tw_order_log_offset(file.reader);

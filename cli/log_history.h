@@ -25,8 +25,9 @@ struct tw_log_history {
 };
 
 /* Reads RUN/order.log to its end. A log that is cut or corrupt is one up to there; TW_DATA only
- * where none can be opened, TW_NO_MEMORY. `end` says how it ends: TW_CLOSED: whole; TW_DATA with
- * the reason. The caller frees with tw_log_history_fini(), also after a failure. */
+ * where none can be opened, or its generations are not 1, 2, 3, ...; TW_NO_MEMORY. `end` says how
+ * it ends: TW_CLOSED: whole; TW_DATA with the reason. The caller frees with tw_log_history_fini(),
+ * also after a failure. */
 enum tw_status tw_log_history_read(struct tw_log_history *history, const char *run,
                                    struct tw_error *end, struct tw_error *error);
 void tw_log_history_fini(struct tw_log_history *history);
