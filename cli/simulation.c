@@ -1,5 +1,6 @@
 #include "cli/simulation.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -24,6 +25,13 @@
 #define PROGRESS_S 0.1
 #define LOOKS 64 /* at whether to stop, between two looks at the clock */
 
+/* What is counted here and goes back with the run. */
+struct counts {
+    uint64_t position; /* of the CHECKPOINT that they are of; 0: the start */
+    struct tw_borders borders;
+    double staleness_squares;
+};
+
 /* What a simulation has while it runs; all of it is zero until it is made. */
 struct simulating {
     const struct tw_simulation *of;
@@ -37,7 +45,6 @@ struct simulating {
     char numerics[TW_NUMERICS_MAX + 1];
 
     bool has_directory, has_order;
-    bool writes; /* into a run directory */
     struct tw_run_directory directory;
     struct tw_order_writer order;
     struct tw_trace trace;
@@ -46,14 +53,12 @@ struct simulating {
     uint64_t started_ns; /* training, in virtual time */
     double start_s, told_s;
     unsigned looks;
-    struct tw_borders borders;
-    double staleness_squares;
+    struct counts counts;
+    struct counts saved[2]; /* as they were: a CHECKPOINT may come to nothing, and then it is the
+                               one before it that counts */
     uint64_t evicted;
-    struct {
-        struct tw_borders borders;
-        double staleness_squares;
-    } saved; /* as they were at the last CHECKPOINT */
     struct tw_error failed;
+    struct tw_error unwritten; /* the first failure of a file that is closed by now */
     struct tw_result *result;
 };
 
@@ -116,13 +121,20 @@ static enum tw_status evaluate(void *context, const float *const *weights,
 static void add_staleness(struct simulating *s, const struct tw_record *record) {
     for (uint32_t i = 0; i < record->count; i++) {
         double staleness = (double)record->contributions[i].staleness;
-        s->staleness_squares += staleness * staleness;
+        s->counts.staleness_squares += staleness * staleness;
     }
 }
 
-static void note_counts(struct simulating *s) {
-    s->saved.borders = s->borders;
-    s->saved.staleness_squares = s->staleness_squares;
+static void note_counts(struct simulating *s, uint64_t position) {
+    s->counts.position = position;
+    s->saved[0] = s->saved[1];
+    s->saved[1] = s->counts;
+}
+
+static void take_back_counts(struct simulating *s, uint64_t position) {
+    const struct counts *saved = &s->saved[s->saved[1].position == position];
+    assert(saved->position == position);
+    s->counts = s->saved[1] = *saved;
 }
 
 static void on_record(void *context, const struct tw_record *record, uint64_t now_ns) {
@@ -130,7 +142,7 @@ static void on_record(void *context, const struct tw_record *record, uint64_t no
     if (record->kind == TW_RECORD_COMMIT)
         add_staleness(s, record);
     if (record->kind == TW_RECORD_CHECKPOINT)
-        note_counts(s);
+        note_counts(s, record->position);
     if (!s->has_order)
         return;
     tw_order_writer_add(&s->order, record);
@@ -164,9 +176,9 @@ static struct tw_report report_of(const struct simulating *s, enum tw_report_kin
         .epoch = n ? (double)total.examples / (double)n : 0,
         .seconds = passed,
         .samples_per_second = passed > 0 ? (double)total.examples / passed : 0,
-        .train_loss =
-            stretch.examples ? stretch.loss / (double)stretch.examples : s->borders.train_loss,
-        .train_accuracy = s->borders.train_accuracy,
+        .train_loss = stretch.examples ? stretch.loss / (double)stretch.examples
+                                       : s->counts.borders.train_loss,
+        .train_accuracy = s->counts.borders.train_accuracy,
         .test_loss = (double)NAN,
         .test_accuracy = (double)NAN,
         .staleness_mean = (double)NAN,
@@ -175,7 +187,7 @@ static struct tw_report report_of(const struct simulating *s, enum tw_report_kin
 
 static void tell_complete_borders(struct simulating *s) {
     struct tw_border border;
-    while (tw_borders_next(&s->borders, &border)) {
+    while (tw_borders_next(&s->counts.borders, &border)) {
         struct tw_report report = tw_border_report(&border);
         report.samples_total = tw_server_samples_total(&s->server);
         if (s->has_directory)
@@ -186,19 +198,19 @@ static void tell_complete_borders(struct simulating *s) {
 }
 
 static void let_go_of_borders(struct simulating *s) {
-    tw_borders_let_go(&s->borders);
+    tw_borders_let_go(&s->counts.borders);
     tell_complete_borders(s);
 }
 
 static void on_border(struct simulating *s, const struct tw_node_event *event, uint64_t now_ns) {
-    if (s->borders.holds == TW_HELD_BORDERS)
+    if (s->counts.borders.holds == TW_HELD_BORDERS)
         let_go_of_borders(s);
-    tw_borders_begin(&s->borders, event, s->server.train_samples, seconds_at(s, now_ns));
+    tw_borders_begin(&s->counts.borders, event, s->server.train_samples, seconds_at(s, now_ns));
     tell_complete_borders(s);
 }
 
 static void on_evaluated(struct simulating *s, const struct tw_node_event *event) {
-    tw_borders_evaluated(&s->borders, event);
+    tw_borders_evaluated(&s->counts.borders, event);
     tell_complete_borders(s);
 }
 
@@ -230,12 +242,19 @@ static void on_event(void *context, const struct tw_node_event *event, uint64_t 
     }
 }
 
+static void note_unwritten(struct simulating *s, const struct tw_error *failure) {
+    if (s->unwritten.status == TW_OK)
+        s->unwritten = *failure;
+}
+
 /* What `talweg run --resume` does to the files of a run; but times go on. */
 static enum tw_status open_again(struct simulating *s, uint32_t generation, uint64_t version,
                                  struct tw_error *error) {
     const char *out = s->of->out;
     tw_run_directory_close(&s->directory);
     tw_trace_close(&s->trace);
+    note_unwritten(s, &s->directory.failed);
+    note_unwritten(s, &s->trace.writer.failed);
     enum tw_status status = tw_run_directory_open(&s->directory, out, (int64_t)version, error);
     if (status == TW_OK)
         status = tw_trace_put_by(out, generation - 1, error);
@@ -262,15 +281,12 @@ static void tell_again(const struct simulating *s, const struct tw_sequencer_sna
 static void on_again(void *context, const struct tw_sequencer_snapshot *from, uint32_t generation,
                      uint64_t now_ns) {
     struct simulating *s = context;
-    if (from->position) {
-        s->borders = s->saved.borders;
-        s->staleness_squares = s->saved.staleness_squares;
-    } else {
-        tw_borders_init(&s->borders);
-        s->staleness_squares = 0;
-    }
-    s->borders.holds = 0; /* nobody evaluates those any more */
-    s->borders.samples = from->total.examples - from->stretch.examples;
+    struct tw_borders *borders = &s->counts.borders;
+    take_back_counts(s, from->position);
+    borders->holds = 0; /* nobody evaluates those any more */
+    borders->samples = from->total.examples - from->stretch.examples;
+    s->evicted = 0;
+    s->result->stopped[0] = '\0';
     tell_again(s, from, generation);
     if (s->has_order && s->failed.status == TW_OK)
         open_again(s, generation, from->version, &s->failed);
@@ -343,7 +359,7 @@ static enum tw_status make_world(struct simulating *s, struct tw_error *error) {
         .loss_seconds = loss == TW_LOSS_WAIT ? (double)INFINITY : s->job->on_worker_loss.after,
         .loss_fails = loss == TW_LOSS_FAIL,
         .seed = of->seed,
-        .measures = s->writes && s->job->trace.on,
+        .measures = of->out && s->job->trace.on,
         .local_steps = s->job->local.steps,
         .checkpoint_seconds = s->job->checkpoint.seconds,
         .program = {.context = s,
@@ -361,8 +377,8 @@ static enum tw_status make_world(struct simulating *s, struct tw_error *error) {
     uint32_t connections = 4 * ((uint32_t)s->job->workers + 1);
     tw_server_node_config(&s->server, &s->plan.layout, &s->plan.memory[0], id, connections,
                           &config.node);
-    config.node.tells_inputs = config.node.tells_inputs && s->writes;
-    if (!s->writes)
+    config.node.tells_inputs = config.node.tells_inputs && of->out;
+    if (!of->out)
         config.node.shard.hash_every = config.node.shard.sums_every = 0;
     return tw_world_new(&s->world, &config, error);
 }
@@ -457,11 +473,12 @@ static enum tw_status save(struct simulating *s, struct tw_error *error) {
 static void add_counts(struct simulating *s, struct tw_simulated *simulated) {
     double contributions = (double)tw_sequencer_total(sequencer(s)).contributions;
     struct tw_result *result = s->result;
-    tw_borders_result(&s->borders, sequencer(s), seconds_at(s, tw_world_now_ns(s->world)), result);
+    tw_borders_result(&s->counts.borders, sequencer(s), seconds_at(s, tw_world_now_ns(s->world)),
+                      result);
     result->evicted = s->evicted;
     double mean = result->staleness_mean;
     simulated->staleness_variance =
-        contributions > 0 ? s->staleness_squares / contributions - mean * mean : 0;
+        contributions > 0 ? s->counts.staleness_squares / contributions - mean * mean : 0;
 }
 
 static void write_end(struct simulating *s) {
@@ -476,7 +493,7 @@ static void write_end(struct simulating *s) {
         return;
     tw_order_writer_flush(&s->order);
     tw_trace_flush(&s->trace);
-    const struct tw_error *failures[] = {&s->directory.failed, &s->order.failed,
+    const struct tw_error *failures[] = {&s->unwritten, &s->directory.failed, &s->order.failed,
                                          &s->trace.writer.failed, &s->failed};
     for (size_t i = 0; i < sizeof failures / sizeof *failures; i++)
         if (failures[i]->status != TW_OK)
@@ -489,14 +506,14 @@ enum tw_status tw_simulation_run(const struct tw_simulation *simulation, struct 
     struct simulating s = {
         .of = simulation,
         .job = simulation->checked->job,
-        .writes = simulation->out != NULL,
         .server = tw_server_config_of(simulation->checked),
         .directory = {.metrics = -1},
         .order = {.file = -1},
         .start_s = wall_s(),
         .result = &summary->result,
     };
-    tw_borders_init(&s.borders);
+    tw_borders_init(&s.counts.borders);
+    s.saved[1] = s.counts;
     tw_flush_denormals();
     memset(s.result, 0, sizeof *s.result);
     *simulated = (struct tw_simulated){0};

@@ -168,6 +168,66 @@ class Servers(Simulator):
         self.assertIn("after update 15 ", err)
         self.assertAlmostEqual(hit["seconds"], 45 + 5.5 + 10, delta=.1)
 
+    def commits(self, run):
+        """version -> when it was committed, in seconds."""
+        code, out, err = self.talweg("log", run, "--trace", "--json")
+        self.assertEqual(code, 0, err)
+        return {entry["version"]: entry["committed"] * 1e-9
+                for entry in map(json.loads, out.splitlines()) if entry["entry"] == "UPDATE"}
+
+    def test_a_checkpoint_that_came_to_nothing_counts_for_nothing(self):
+        """It is in the log, and the other server has not heard of it."""
+        options = ("--servers", "2", "--delay", "constant", "--net", "500ms", "--set",
+                   "checkpoint.every=10")
+        self.sim("--out", "clean", *options)
+        death = self.commits("clean")[20] + .25
+        _, err = self.sim("--out", "hit", *options, "--fail-server", f"0@{death}+1")
+        self.assertIn("going on from the checkpoint after update 10 ", err)
+        samples = seconds = 0
+        for row in self.metrics("hit"):
+            self.assertAlmostEqual(row["samples_per_second"],
+                                   (row["samples"] - samples) / (row["seconds"] - seconds))
+            samples, seconds = row["samples"], row["seconds"]
+
+    def test_who_was_evicted_is_there_again(self):
+        options = ("--workers", "3", "--fail", "2@10", "--set",
+                   "on_worker_loss={action: evict, after: 3}", "--set", "checkpoint.seconds=0")
+        _, err = self.sim("--dry", *options)
+        self.assertIn("1 eviction", err)
+        _, err = self.sim("--dry", *options, "--fail-server", "0@20+1")
+        self.assertIn("beginning again from the start", err)
+        self.assertNotIn("eviction", err)
+
+    def test_a_verdict_that_was_taken_back_has_not_ended_it(self):
+        """It died while the last weights were on their way to the evaluator, and once more."""
+        options = ("--net", "500ms", "--set", "stop={gradient_norm: 1e9}")
+        simulated, _ = self.sim("--out", "clean", *options)
+        self.assertEqual(simulated["stopped"], "gradient_norm")
+        death = self.commits("clean")[1] + .25
+        hit, err = self.sim("--dry", *options, "--fail-server", f"0@{death}+1", "--fail-server",
+                            f"0@{death + 1.5}", code=1)
+        self.assertIn("beginning again from the start", err)
+        self.assertIsNone(hit["stopped"])
+
+    def test_a_trace_that_could_not_be_written_is_told_though_the_next_one_could(self):
+        """The first is longer than files may be, the second has a few updates."""
+        self.write("objective.yaml", "model: {objective: {name: quadratic, spectrum: [1], noise: 0}}"
+                   "\nbatch: 2\nupdates: 500\ncluster: {workers: 2}\n"
+                   "optimizer: {name: sgd, lr: 0.1}\ncheckpoint: {every: 490}\n")
+        options = ("sim", "objective.yaml", "--json", "--delay", "constant", "--fail-server",
+                   "0@495.5+1")
+        code, out, err = self.talweg(*options, "--out", "plain")
+        self.assertEqual(code, 0, err)
+        sizes = {name: os.path.getsize(self.path("plain", name))
+                 for name in ("trace-g0.log", "trace.log", "order.log")}
+        limit = 100 << 10
+        self.assertGreater(sizes["trace-g0.log"], limit)
+        self.assertLess(max(sizes["trace.log"], sizes["order.log"]), limit)
+        code, out, err = self.talweg(*options, "--out", "hit", before=[
+            "sh", "-c", f'ulimit -f {limit // 512}; exec "$@"', "sh"])
+        self.assertEqual(code, 1, err)
+        self.assertIn("cannot write hit/trace.log", self.result(out)["error"])
+
     def test_a_server_that_dies_for_good_ends_the_run(self):
         hit, _ = self.sim("--out", "out", "--fail-server", "0@20.5", code=1)
         self.assertIn("server 0 was killed before the run was done", hit["error"])
