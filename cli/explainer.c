@@ -237,7 +237,9 @@ static void add_fit(struct tw_text *out, const struct tw_explained *explained) {
         tw_text_add(out, "no delay law: %s\n", explained->no_fit.text);
         return;
     }
-    tw_text_add(out, "steps: %zu of %u worker%s, each without its first; fitted by moments:\n",
+    tw_text_add(out,
+                "steps: %zu of %u worker%s, each without its first of each generation; fitted by "
+                "moments:\n",
                 fit->steps, fit->workers, fit->workers == 1 ? "" : "s");
     add_fitted(out, "mean", fit->mean, " s", "over workers");
     add_fitted(out, "cv", fit->cv, "", "of a worker's steps: standard deviation / mean");

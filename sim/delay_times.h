@@ -54,8 +54,9 @@ struct tw_delay_fit {
     struct tw_fitted mean, cv, machine_cv;
 };
 
-/* By moments, from workers with three steps or more, each without its first, which pays for what is
- * done once. TW_DATA: there is none, or no step takes any time; TW_NO_MEMORY. */
+/* By moments, from workers with three steps or more, each without its first of each generation,
+ * which pays for what is done once. TW_DATA: there is none, or no step takes any time;
+ * TW_NO_MEMORY. */
 enum tw_status tw_delay_fit(const struct tw_delay_times *times, struct tw_delay_fit *out,
                             struct tw_error *error);
 
