@@ -1,6 +1,7 @@
 /* The client core in a world of random order: frames of up to three shards interleave,
  * connections break anywhere, shards lose what they gathered. After every event:
  *   - a pull completes only with one position's weights, all of them, and the next step;
+ *   - whoever begins on a part of them keeps what is here of it, until it pulls again;
  *   - a frame of a push belongs to the step and the read that the servers wait for; none is
  *     handed out after a Cancel of its step has come, before or after the newer weights;
  *   - nobody computes on weights whose step it knows to be cancelled;
@@ -16,6 +17,9 @@ enum happening {
     HELD_BACK,
     THROWN_AWAY,
     PULLED,
+    BEGUN,
+    BEGUN_AND_PULLED,
+    BEGUN_IN_VAIN,
     TENSOR_PUSHED,
     PUSH_ENDED,
     CHUNK_SENT,
@@ -27,6 +31,7 @@ enum happening {
     TOLD_COMPUTING,
     TOLD_PUSHING,
     TOLD_WAITING,
+    TOLD_BEGUN,
     TOLD_LATE,
     GIVEN_UP,
     PUSHED_IN_VAIN,
@@ -45,6 +50,9 @@ static const char *const names[HAPPENINGS] = {
     "frame held back",
     "old frame thrown away",
     "pull complete",
+    "begun on a part",
+    "... and complete",
+    "... and over",
     "tensor pushed",
     "push ended",
     "chunk sent",
@@ -56,6 +64,7 @@ static const char *const names[HAPPENINGS] = {
     "told: computing",
     "told: pushing",
     "told: waiting",
+    "told: begun",
     "told: too late",
     "given up",
     "pushed in vain",
@@ -89,6 +98,7 @@ struct world {
     uint64_t position, read, step, version; /* outstanding: weights of `position` for `step` */
     uint64_t pulled;                        /* step of the last complete pull */
     uint64_t told;                          /* step of the last Cancel that was delivered */
+    uint64_t begun;                         /* position that it has begun on; 0: none */
 };
 
 static bool chance(struct world *world, int percent) {
@@ -240,6 +250,9 @@ static void expect_complete(struct world *world) {
     CHECK(world, desk->client.held.step > world->pulled);
     CHECK(world, desk->client.held.step <= world->step);
     CHECK(world, desk->client.held.step > world->told);
+    CHECK(world, world->begun == 0 || world->begun == desk->client.held.position);
+    counts[BEGUN_AND_PULLED] += world->begun != 0;
+    world->begun = 0;
     world->pulled = desk->client.held.step;
     for (int i = 0; i < DESK_TENSORS; i++)
         for (int64_t j = 0; j < desk_elements[i]; j++)
@@ -249,6 +262,7 @@ static void expect_complete(struct world *world) {
 static void note_told(struct world *world, const struct tw_frame *frame) {
     static const enum happening by_work[TW_CLIENT_WORKS] = {[TW_CLIENT_IDLE] = TOLD_LATE,
                                                             [TW_CLIENT_WAITING] = TOLD_WAITING,
+                                                            [TW_CLIENT_BEGUN] = TOLD_BEGUN,
                                                             [TW_CLIENT_COMPUTING] = TOLD_COMPUTING,
                                                             [TW_CLIENT_PUSHING] = TOLD_PUSHING};
     const struct tw_client *client = &world->desk.client;
@@ -289,6 +303,8 @@ static void network_delivers(struct world *world) {
 /* It may ask between layers, and if it does not, all goes on as if nothing had happened. */
 static void go_on_in_vain(struct world *world) {
     struct desk *desk = &world->desk;
+    counts[BEGUN_IN_VAIN] += desk->client.work == TW_CLIENT_BEGUN;
+    world->begun = 0;
     if (chance(world, 50)) {
         counts[GIVEN_UP]++;
         CHECK(world, desk_pull(desk) == TW_OK);
@@ -300,14 +316,43 @@ static void go_on_in_vain(struct world *world) {
         CHECK(world, desk_end(desk) == TW_OK);
 }
 
-static void application_acts(struct world *world) {
+/* Somebody computes on them. */
+static void expect_untouched(struct world *world) {
+    const struct desk *desk = &world->desk;
+    for (int i = 0; world->begun != 0 && i < DESK_TENSORS; i++) {
+        if (!tw_client_has_tensor(&desk->client, i))
+            continue;
+        CHECK(world, desk->weights[i][0] == (float)world->begun);
+        CHECK(world, desk->weights[i][desk_elements[i] - 1] == (float)world->begun);
+    }
+}
+
+static void application_waits(struct world *world) {
     struct desk *desk = &world->desk;
-    if (desk->client.work != TW_CLIENT_COMPUTING) {
-        desk_pull(desk);
+    if (!tw_client_may_begin(&desk->client) || chance(world, 30)) {
+        CHECK(world, desk_pull(desk) == TW_OK);
         return;
     }
+    struct tw_client_event begin = {.kind = TW_CLIENT_ON_BEGIN};
+    CHECK(world, desk_step(desk, begin) == TW_OK);
+    counts[BEGUN]++;
+    world->begun = tw_client_set(&desk->client)->position;
+}
+
+static void application_acts(struct world *world) {
+    struct desk *desk = &world->desk;
     if (tw_client_cancelled(&desk->client)) {
         go_on_in_vain(world);
+        return;
+    }
+    if (desk->client.work == TW_CLIENT_BEGUN) {
+        struct tw_client_event want = {.kind = TW_CLIENT_ON_WANT,
+                                       .tensor = (int)tw_rng_below(&world->rng, DESK_TENSORS)};
+        CHECK(world, desk_step(desk, want) == TW_OK);
+        return;
+    }
+    if (desk->client.work != TW_CLIENT_COMPUTING) {
+        application_waits(world);
         return;
     }
     if (desk->client.pushed == DESK_TENSORS) {
@@ -436,6 +481,7 @@ static void run_seed(uint64_t seed) {
         one_event(&world, events < FAULTY_EVENTS);
         CHECK(&world, !tw_client_over(&world.desk.client));
         CHECK(&world, world.desk.client.held.step <= world.step);
+        expect_untouched(&world);
     }
     desk_fini(&world.desk);
 }

@@ -11,8 +11,8 @@
 /* ---- memory ---- */
 
 struct memory_plan {
-    size_t chunk, segment, gradient, shape, here, encoded; /* offsets */
-    size_t bytes;                                          /* 0: it does not fit */
+    size_t chunk, segment, gradient, shape, here, lacks, encoded; /* offsets */
+    size_t bytes;                                                 /* 0: it does not fit */
 };
 
 static size_t plan_part(struct memory_plan *plan, size_t count, size_t size) {
@@ -45,6 +45,7 @@ static struct memory_plan plan_memory(const struct tw_tensor_list *list) {
     plan.gradient = plan_part(&plan, tensors, sizeof(const float *));
     plan.shape = plan_part(&plan, tensors, sizeof(struct tw_tensor_shape));
     plan.here = plan_part(&plan, chunks, 1);
+    plan.lacks = plan_part(&plan, tensors, sizeof(uint32_t));
     plan.encoded = plan_part(&plan, encoded_bytes(list), 1);
     return plan;
 }
@@ -85,6 +86,7 @@ enum tw_status tw_client_init(struct tw_client *client, const struct tw_client_c
     client->gradient = (const float **)(base + plan.gradient);
     client->shape = (struct tw_tensor_shape *)(base + plan.shape);
     client->chunk_here = base + plan.here;
+    client->lacks = (uint32_t *)(base + plan.lacks);
     client->encoded = base + plan.encoded;
     fill_shapes(client);
     return TW_OK;
@@ -108,7 +110,8 @@ static const unsigned phases_after[TW_CLIENT_PHASES] = {
 
 static const unsigned works_after[TW_CLIENT_WORKS] = {
     [TW_CLIENT_IDLE] = P(WAITING),
-    [TW_CLIENT_WAITING] = P(COMPUTING),
+    [TW_CLIENT_WAITING] = P(BEGUN) | P(COMPUTING),
+    [TW_CLIENT_BEGUN] = P(COMPUTING) | P(PUSHING) | P(WAITING),
     [TW_CLIENT_COMPUTING] = P(PUSHING) | P(WAITING),
     [TW_CLIENT_PUSHING] = P(WAITING),
 };
@@ -132,7 +135,8 @@ bool tw_client_over(const struct tw_client *client) {
 bool tw_client_cancelled(const struct tw_client *client) {
     if (client->config.role != TW_ROLE_WORKER)
         return false;
-    return tw_client_over(client) || (client->work == TW_CLIENT_COMPUTING && !client->live);
+    return tw_client_over(client) || (client->work == TW_CLIENT_COMPUTING && !client->live) ||
+           (client->work == TW_CLIENT_BEGUN && tw_client_set_is_over(client));
 }
 
 enum tw_status tw_client_fail(struct tw_client *client, enum tw_client_ending ending) {
@@ -163,12 +167,13 @@ static enum tw_status on_pull(struct tw_client_turn *turn) {
 
     if (client->work == TW_CLIENT_WAITING)
         return TW_OK; /* an interrupted pull goes on */
-    if (client->work == TW_CLIENT_COMPUTING && !tw_client_cancelled(client))
+    bool computing = client->work == TW_CLIENT_COMPUTING || client->work == TW_CLIENT_BEGUN;
+    if (computing && !tw_client_cancelled(client))
         return tw_error_set(turn->error, TW_UNEXPECTED,
                             client->config.role == TW_ROLE_WORKER
                                 ? "a pull before the push of step %llu has ended"
                                 : "a pull before the report on pull %llu",
-                            (unsigned long long)client->held.step);
+                            (unsigned long long)tw_client_set(client)->step);
     tw_client_set_work(client, TW_CLIENT_WAITING);
     if (client->config.role == TW_ROLE_EVALUATOR) {
         client->asked = true;
@@ -274,6 +279,10 @@ static enum tw_status on_application(struct tw_client_turn *turn) {
     switch (turn->event->kind) {
     case TW_CLIENT_ON_PULL:
         return on_pull(turn);
+    case TW_CLIENT_ON_BEGIN:
+        return tw_client_on_begin(turn);
+    case TW_CLIENT_ON_WANT:
+        return tw_client_on_want(turn);
     case TW_CLIENT_ON_PUSH:
         return tw_client_on_push(turn);
     case TW_CLIENT_ON_END:

@@ -11,8 +11,14 @@
  * Work:
  *
  *   IDLE -- pull --> WAITING -- complete set --> COMPUTING -- end/report/tally --> PUSHING
- *                       ^                            |                         |
- *                       '---------- pull <-- cancelled --------- pull ---------'
+ *                     ^  '-- begin --> BEGUN ------^ |                             |
+ *                     |                  |           |                             |
+ *                     '---------- pull <-+ cancelled +------------- pull ----------'
+ *
+ * BEGUN: a worker computes on a set of which only some tensors are here. It is COMPUTING when all
+ * are. The memory of its weights belongs to this one set until it pulls again: when that will never
+ * be complete (newer weights, a lost connection) its step is over, as by a Cancel, and what comes
+ * has to wait.
  *
  * A step is over when Cancel says so, when newer weights come, or when a Welcome names it
  * as settled: in any order, on connections that do not wait for each other. From then
@@ -59,6 +65,7 @@ enum tw_client_phase {
 enum tw_client_work {
     TW_CLIENT_IDLE,      /* nothing was pulled yet */
     TW_CLIENT_WAITING,   /* the application is inside a pull */
+    TW_CLIENT_BEGUN,     /* it computes on a set that is still arriving */
     TW_CLIENT_COMPUTING, /* it has a complete set of weights, its push has not ended */
     TW_CLIENT_PUSHING,   /* its push has ended (chunks may still leave), or it reported */
     TW_CLIENT_WORKS,
@@ -102,6 +109,8 @@ enum tw_client_event_kind {
     TW_CLIENT_ON_TICK,   /* time passed; due at tw_client_deadline() */
     TW_CLIENT_ON_SENT,   /* all that was handed out of a push is with the kernel */
     TW_CLIENT_ON_PULL,   /* the application: */
+    TW_CLIENT_ON_BEGIN,  /* with the set that is arriving, see tw_client_may_begin() */
+    TW_CLIENT_ON_WANT,   /* tensor: nothing can be computed before its weights are here */
     TW_CLIENT_ON_PUSH,   /* tensor, gradient */
     TW_CLIENT_ON_END,    /* examples, loss, correct */
     TW_CLIENT_ON_REPORT, /* values */
@@ -211,7 +220,11 @@ struct tw_client {
     struct tw_client_set held;     /* the last complete set */
     struct tw_client_set arriving; /* position 0: none */
     uint64_t newest;               /* the highest position seen */
-    uint32_t arrived;              /* chunks of it */
+    uint32_t arrived;              /* chunks of `arriving` */
+    uint64_t left;                 /* elements that it lacks */
+    int wanted;                    /* BEGUN: 1 + the tensor that is waited for; 0: none */
+    uint64_t begun_ns, wanted_ns;  /* since when */
+    uint64_t waited_ns;            /* since begun_ns, for tensors that are here by now */
 
     /* The push of step held.step; `live` until the servers have settled it. */
     bool live, end;
@@ -234,6 +247,7 @@ struct tw_client {
     /* Memory of the caller. */
     struct tw_chunk *chunk;            /* [chunks of the smallest chunk size] */
     uint8_t *chunk_here;               /* [the same]: arrived, of `arriving` */
+    uint32_t *lacks;                   /* [tensors] chunks that are missing, of `arriving` */
     struct tw_client_segment *segment; /* [tensors + TW_SERVERS_MAX] */
     const float **gradient;            /* [tensors]; NULL: not pushed yet */
     unsigned char *encoded;            /* the gradients as they travel; not touched with f32 */
@@ -283,8 +297,21 @@ bool tw_client_goes_on_pushing(const struct tw_client *client);
 uint64_t tw_client_deadline(const struct tw_client *client);
 
 /* Nobody waits for the gradient of the last pull any more: its step is over, or the run
- * is. Pushes of it are taken and not sent; the next pull may come at once. */
+ * is, or the rest of the set that was begun with will not come. Pushes of it are taken and not
+ * sent; the next pull may come at once. */
 bool tw_client_cancelled(const struct tw_client *client);
+
+/* WAITING, and a set is arriving on which a worker may begin. Never for an evaluator. */
+bool tw_client_may_begin(const struct tw_client *client);
+
+/* BEGUN or COMPUTING: the weights of this tensor are here, all of them. */
+bool tw_client_has_tensor(const struct tw_client *client, int tensor);
+
+/* What the application computes on: the set that it has begun with, or the last complete one. */
+const struct tw_client_set *tw_client_set(const struct tw_client *client);
+
+/* BEGUN: bytes of weights that are still to come; 0: it lacks none, or waits for none any more. */
+uint64_t tw_client_bytes_to_come(const struct tw_client *client);
 
 /* STOPPED or FAILED. */
 bool tw_client_over(const struct tw_client *client);

@@ -68,6 +68,12 @@ enum tw_status tw_client_on_portion(struct tw_client_turn *turn);
 /* What had arrived of a set that will never be complete. */
 void tw_client_forget_set(struct tw_client *client);
 
+/* Nothing is arriving, or only what belongs to a step that is over. */
+bool tw_client_set_is_over(const struct tw_client *client);
+
+enum tw_status tw_client_on_begin(struct tw_client_turn *turn);
+enum tw_status tw_client_on_want(struct tw_client_turn *turn);
+
 /* ---- client_push.c ---- */
 
 /* Cuts the layout into segments; the layout is that of the Welcome. */

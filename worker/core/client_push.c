@@ -65,7 +65,11 @@ enum tw_status tw_client_on_push(struct tw_client_turn *turn) {
 
     if (client->config.role != TW_ROLE_WORKER)
         return tw_error_set(turn->error, TW_UNEXPECTED, "an evaluator does not push");
-    if (client->work != TW_CLIENT_COMPUTING)
+    if (client->work == TW_CLIENT_BEGUN && !tw_client_cancelled(client))
+        return tw_error_set(turn->error, TW_UNEXPECTED,
+                            "a push of tensor %d before all weights of step %llu are here", tensor,
+                            (unsigned long long)client->arriving.step);
+    if (client->work != TW_CLIENT_COMPUTING && client->work != TW_CLIENT_BEGUN)
         return tw_error_set(turn->error, TW_UNEXPECTED, "a push without a pull before it");
     if (tw_client_cancelled(client))
         return TW_OK;
@@ -86,6 +90,10 @@ enum tw_status tw_client_on_push(struct tw_client_turn *turn) {
 enum tw_status tw_client_on_end(struct tw_client_turn *turn) {
     struct tw_client *client = turn->client;
 
+    if (client->work == TW_CLIENT_BEGUN && tw_client_cancelled(client)) {
+        tw_client_set_work(client, TW_CLIENT_PUSHING);
+        return TW_OK;
+    }
     if (client->config.role != TW_ROLE_WORKER || client->work != TW_CLIENT_COMPUTING)
         return tw_error_set(turn->error, TW_UNEXPECTED, "the end of a push that never began");
     if (client->pushed != client->config.list->count && !tw_client_cancelled(client))

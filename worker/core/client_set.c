@@ -3,6 +3,9 @@
  * Each shard sends its chunks of a position in order, but shards do not wait for
  * each other: frames of two positions may arrive interleaved. The newest one wins;
  * what arrives of an older one is thrown away.
+ *
+ * A worker may begin on a set before it is complete, tensor by tensor. Then nothing newer may come
+ * into its memory until it pulls again; it is told that its step is over, and newer frames wait.
  */
 #include <string.h>
 
@@ -104,13 +107,83 @@ static void begin_set(struct tw_client *client, const struct tw_weights *weights
     client->arriving = (struct tw_client_set){weights->position, weights->version, weights->step};
     client->newest = weights->position;
     client->arrived = 0;
+    client->left = 0;
     memset(client->chunk_here, 0, client->layout.chunks);
+    memset(client->lacks, 0, (size_t)client->config.list->count * sizeof(client->lacks[0]));
+    for (uint32_t i = 0; i < client->layout.chunks; i++) {
+        client->lacks[client->layout.chunk[i].tensor]++;
+        client->left += client->layout.chunk[i].count;
+    }
 }
 
 void tw_client_forget_set(struct tw_client *client) {
     client->arriving = (struct tw_client_set){0};
     client->arrived = 0;
 }
+
+bool tw_client_set_is_over(const struct tw_client *client) {
+    return client->arriving.position == 0 || client->arriving.step <= client->over;
+}
+
+/* ---- beginning on a part of it ---- */
+
+bool tw_client_may_begin(const struct tw_client *client) {
+    return client->config.role == TW_ROLE_WORKER && client->work == TW_CLIENT_WAITING &&
+           !tw_client_over(client) && !tw_client_set_is_over(client);
+}
+
+const struct tw_client_set *tw_client_set(const struct tw_client *client) {
+    return client->work == TW_CLIENT_BEGUN ? &client->arriving : &client->held;
+}
+
+bool tw_client_has_tensor(const struct tw_client *client, int tensor) {
+    if (client->work != TW_CLIENT_BEGUN)
+        return client->work == TW_CLIENT_COMPUTING;
+    return client->arriving.position != 0 && client->lacks[tensor] == 0;
+}
+
+uint64_t tw_client_bytes_to_come(const struct tw_client *client) {
+    bool waits = client->work == TW_CLIENT_BEGUN && !tw_client_cancelled(client);
+    return waits ? tw_encoding_bytes(client->pull, (size_t)client->left) : 0;
+}
+
+enum tw_status tw_client_on_begin(struct tw_client_turn *turn) {
+    struct tw_client *client = turn->client;
+    if (client->work == TW_CLIENT_COMPUTING)
+        return TW_OK; /* all of it is here already */
+    if (!tw_client_may_begin(client))
+        return tw_error_set(turn->error, TW_UNEXPECTED, "no weights are arriving to begin with");
+    client->begun_ns = turn->event->now_ns;
+    client->waited_ns = 0;
+    client->wanted = 0;
+    tw_client_set_work(client, TW_CLIENT_BEGUN);
+    return TW_OK;
+}
+
+static void end_wait(struct tw_client *client, uint64_t now_ns) {
+    if (client->wanted != 0)
+        client->waited_ns += now_ns - client->wanted_ns;
+    client->wanted = 0;
+}
+
+enum tw_status tw_client_on_want(struct tw_client_turn *turn) {
+    struct tw_client *client = turn->client;
+    int tensor = turn->event->tensor;
+
+    if (client->work != TW_CLIENT_BEGUN && client->work != TW_CLIENT_COMPUTING)
+        return tw_error_set(turn->error, TW_UNEXPECTED, "weights are wanted outside of a step");
+    if (tensor < 0 || tensor >= client->config.list->count)
+        return tw_error_set(turn->error, TW_UNEXPECTED, "weights of tensor %d of %d are wanted",
+                            tensor, client->config.list->count);
+    end_wait(client, turn->event->now_ns);
+    if (!tw_client_has_tensor(client, tensor)) {
+        client->wanted = 1 + tensor;
+        client->wanted_ns = turn->event->now_ns;
+    }
+    return TW_OK;
+}
+
+/* ---- arriving ---- */
 
 static float *values_of(const struct tw_client *client, const struct tw_chunk *chunk) {
     return client->config.weights[chunk->tensor] + chunk->first;
@@ -140,8 +213,11 @@ enum tw_status tw_client_place(struct tw_client *client, int link, const struct 
         /* Newer weights mean that the push of the older ones is settled. */
         client->live = false;
         /* Outside of a pull somebody computes on the memory that these would fill. */
-        if (client->work != TW_CLIENT_WAITING)
+        if (client->work != TW_CLIENT_WAITING) {
+            tw_client_forget_set(client); /* begun with, and will not be complete */
+            client->newest = weights->position;
             return TW_AGAIN;
+        }
         begin_set(client, weights);
         break;
     }
@@ -168,8 +244,11 @@ static void complete_set(struct tw_client *client, uint64_t now_ns) {
     client->fresh = false;
     client->reported = false;
     client->measuring = false;
+    /* Time in which it waited for a part of them is moved in front of what it computed. */
     if (client->config.role == TW_ROLE_WORKER)
-        tw_measures_received(&client->measures, client->held.step, now_ns);
+        tw_measures_received(&client->measures, client->held.step,
+                             client->work == TW_CLIENT_BEGUN ? client->begun_ns + client->waited_ns
+                                                             : now_ns);
     tw_client_begin_push(client);
     if (client->config.role == TW_ROLE_EVALUATOR)
         begin_scoring(client);
@@ -216,6 +295,10 @@ enum tw_status tw_client_on_weights(struct tw_client_turn *turn) {
     tw_encoding_settle(client->pull, values_of(client, chunk), chunk->count);
     client->chunk_here[weights->chunk] = 1;
     client->arrived++;
+    client->left -= chunk->count;
+    client->lacks[chunk->tensor]--;
+    if (client->wanted == 1 + (int)chunk->tensor && client->lacks[chunk->tensor] == 0)
+        end_wait(client, turn->event->now_ns);
     if (client->arrived == client->layout.chunks)
         complete_set(client, turn->event->now_ns);
     return TW_OK;

@@ -28,6 +28,8 @@ struct talweg {
     uint8_t digest[TW_DIGEST_BYTES];
     struct tw_tensor_list list;
     float **weights;
+    unsigned char *taken; /* [tensors] whose weights of the last pull the caller has waited for */
+    int untaken;          /* the others */
 };
 
 const char *talweg_library_version(void) {
@@ -108,7 +110,8 @@ static enum tw_status copy_tensors(struct talweg *talweg, const struct talweg_co
 
     talweg->list.tensors = calloc(count, sizeof(struct tw_tensor));
     talweg->weights = calloc(count, sizeof(float *));
-    if (talweg->list.tensors == NULL || talweg->weights == NULL)
+    talweg->taken = calloc(count, 1);
+    if (talweg->list.tensors == NULL || talweg->weights == NULL || talweg->taken == NULL)
         return tw_error_set(error, TW_NO_MEMORY, "out of memory");
     talweg->list.count = config->tensor_count;
     for (int i = 0; i < config->tensor_count; i++) {
@@ -246,33 +249,97 @@ int talweg_join(struct talweg **out, const struct talweg_config *config) {
 
 /* ---- working ---- */
 
-int talweg_pull(struct talweg *talweg, uint64_t *step) {
+/* Enough has come for the caller to begin: all weights, or the first of them. */
+static bool may_begin(const struct talweg *talweg, bool whole) {
+    const struct tw_client *client = &talweg->shell.client;
+    return client->work != TW_CLIENT_WAITING || (!whole && tw_client_may_begin(client));
+}
+
+static void wait_to_begin(struct talweg *talweg, bool whole) {
     struct tw_shell *shell = &talweg->shell;
-    const struct tw_client *client = &shell->client;
+    tw_shell_resume(shell);
+    /* A push that was repeated may still be on its way when it is settled. */
+    while (goes_on(talweg) && (!may_begin(talweg, whole) || shell->borrowed > 0))
+        uv_run(shell->loop, UV_RUN_ONCE);
+    while (shell->borrowed > 0 && !talweg->turns.stopped)
+        uv_run(shell->loop, UV_RUN_ONCE);
+}
+
+/* What the caller begins with. */
+static void take_set(struct talweg *talweg, bool whole) {
+    const struct tw_client *client = &talweg->shell.client;
+    talweg->version = tw_client_set(client)->version;
+    talweg->answered_ns = talweg->shell.answered_ns;
+    talweg->samples = client->sets * client->config.epoch_samples;
+    talweg->part = client->portions
+                       ? (struct talweg_part){client->portion.first, client->portion.samples}
+                       : (struct talweg_part){0, client->config.test_samples};
+    memset(talweg->taken, whole, (size_t)talweg->list.count);
+}
+
+static int pull(struct talweg *talweg, uint64_t *step, bool whole) {
     if (!talweg->ready)
         return fault(talweg, "a pull without a successful talweg_join()");
 
     tw_turns_enter(&talweg->turns);
     int result = tell(talweg, (struct tw_client_event){.kind = TW_CLIENT_ON_PULL});
     if (result == TALWEG_OK) {
-        tw_shell_resume(shell);
-        while (goes_on(talweg) && client->work == TW_CLIENT_WAITING)
-            uv_run(shell->loop, UV_RUN_ONCE);
-        /* A push that was repeated may still be on its way when it is settled. */
-        while (shell->borrowed > 0 && !talweg->turns.stopped)
-            uv_run(shell->loop, UV_RUN_ONCE);
+        wait_to_begin(talweg, whole);
         result = outcome(talweg);
-        talweg->version = client->held.version;
-        talweg->answered_ns = shell->answered_ns;
-        talweg->samples = client->sets * client->config.epoch_samples;
-        talweg->part = client->portions
-                           ? (struct talweg_part){client->portion.first, client->portion.samples}
-                           : (struct talweg_part){0, client->config.test_samples};
+        if (result == TALWEG_OK)
+            result = tell(talweg, (struct tw_client_event){.kind = TW_CLIENT_ON_BEGIN});
+        take_set(talweg, whole);
+        talweg->untaken = whole || result != TALWEG_OK ? 0 : talweg->list.count;
         if (step != NULL)
-            *step = client->held.step;
+            *step = tw_client_set(&talweg->shell.client)->step;
     }
     tw_turns_leave(&talweg->turns);
     return result;
+}
+
+int talweg_pull(struct talweg *talweg, uint64_t *step) {
+    return pull(talweg, step, true);
+}
+
+int talweg_pull_begin(struct talweg *talweg, uint64_t *step) {
+    return pull(talweg, step, false);
+}
+
+/* Until the weights of a tensor are here, or will not come. */
+static int want(struct talweg *talweg, int tensor) {
+    const struct tw_client *client = &talweg->shell.client;
+    tw_turns_enter(&talweg->turns);
+    int result =
+        tell(talweg, (struct tw_client_event){.kind = TW_CLIENT_ON_WANT, .tensor = tensor});
+    if (result == TALWEG_OK) {
+        while (goes_on(talweg) && !tw_client_has_tensor(client, tensor) &&
+               !tw_client_cancelled(client))
+            uv_run(talweg->shell.loop, UV_RUN_ONCE);
+        result = outcome(talweg);
+        if (result == TALWEG_OK && !tw_client_has_tensor(client, tensor)) {
+            tw_error_set(&talweg->error, TW_STALE,
+                         "these weights will not be complete: others take their place");
+            result = TALWEG_E_AGAIN;
+        }
+    }
+    tw_turns_leave(&talweg->turns);
+    return result;
+}
+
+int talweg_pull_tensor(struct talweg *talweg, int tensor) {
+    if (!talweg->ready || tensor < 0 || tensor >= talweg->list.count)
+        return fault(talweg, "talweg_pull_tensor() of a tensor that there is not, or without a "
+                             "successful talweg_join()");
+    if (talweg->taken[tensor])
+        return TALWEG_OK;
+    if (tensor >= atomic_load(&talweg->shell.here)) {
+        int result = want(talweg, tensor);
+        if (result != TALWEG_OK)
+            return result;
+    }
+    talweg->taken[tensor] = 1;
+    talweg->untaken--;
+    return TALWEG_OK;
 }
 
 /* A call that only tells the core something. */
@@ -286,6 +353,9 @@ static int enter_and_tell(struct talweg *talweg, struct tw_client_event event) {
 }
 
 int talweg_push_tensor(struct talweg *talweg, int tensor, const float *gradient) {
+    if (talweg->untaken > 0 && !atomic_load(&talweg->shell.cancelled))
+        return fault(talweg, "a push before talweg_pull_tensor() has said of every tensor that its "
+                             "weights are there");
     return enter_and_tell(talweg, (struct tw_client_event){.kind = TW_CLIENT_ON_PUSH,
                                                            .tensor = tensor,
                                                            .gradient = gradient});
@@ -375,6 +445,7 @@ void talweg_leave(struct talweg *talweg) {
     }
     free(talweg->list.tensors);
     free(talweg->weights);
+    free(talweg->taken);
     free(talweg->server);
     free(talweg->numerics);
     free(talweg->token);

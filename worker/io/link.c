@@ -15,6 +15,10 @@
  * End leave in one write, and are one read for the server. */
 #define HOLD_BYTES (32u << 10)
 
+/* Weights that are still to come while the application computes on the first of them: this much
+ * waits in the sockets' buffers until it asks for it, more is received meanwhile. */
+#define SOCKET_BYTES (512u << 10)
+
 /* One connection and what the core calls it. Ours until on_closed. */
 struct tw_link {
     struct tw_shell *shell;
@@ -109,8 +113,14 @@ static void close_if_over(struct tw_shell *shell, const struct tw_link *but) {
     }
 }
 
-static void note_cancelled(struct tw_shell *shell) {
-    atomic_store(&shell->cancelled, tw_client_cancelled(&shell->client));
+/* What the application may know without going in. */
+static void note(struct tw_shell *shell) {
+    const struct tw_client *client = &shell->client;
+    int here = client->work > TW_CLIENT_WAITING ? atomic_load(&shell->here) : 0;
+    while (here < client->config.list->count && tw_client_has_tensor(client, here))
+        here++;
+    atomic_store(&shell->here, here);
+    atomic_store(&shell->cancelled, tw_client_cancelled(client));
 }
 
 static enum tw_status on_data(struct tw_connection *connection, const struct tw_frame *frame,
@@ -126,7 +136,7 @@ static enum tw_status on_data(struct tw_connection *connection, const struct tw_
         link->shell->answered_ns = uv_hrtime();
     }
     link->held = status == TW_AGAIN;
-    note_cancelled(link->shell);
+    note(link->shell);
     link->polite = status != TW_OK && status != TW_AGAIN;
     close_if_over(link->shell, link);
     return status;
@@ -318,7 +328,7 @@ enum tw_status tw_shell_step(struct tw_shell *shell, struct tw_client_event even
     event.now_ns = uv_hrtime();
     event.now_ms = event.now_ns / 1000000;
     enum tw_status status = tw_client_step(&shell->client, &event, &effects, error);
-    note_cancelled(shell);
+    note(shell);
     carry_out(shell, &effects);
     pump_all(shell);
     set_timer(shell);
@@ -336,6 +346,8 @@ void tw_shell_resume(struct tw_shell *shell) {
 bool tw_shell_busy(const struct tw_shell *shell) {
     if (shell->client.phase > TW_CLIENT_DISCONNECTED && shell->client.phase != TW_CLIENT_JOINED &&
         !tw_client_over(&shell->client))
+        return true;
+    if (tw_client_bytes_to_come(&shell->client) > SOCKET_BYTES)
         return true;
     for (int i = 0; i < link_end(shell); i++)
         if (shell->link[i] != NULL && tw_connection_queued(shell->link[i]->connection) > 0 &&

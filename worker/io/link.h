@@ -39,7 +39,10 @@ struct tw_shell {
     struct tw_link *link[TW_CLIENT_LINKS_MAX]; /* NULL: closed, or closing by our wish */
     int connections;                           /* whose on_closed has not come yet */
     size_t borrowed;
-    atomic_bool cancelled; /* as tw_client_cancelled() said last; anybody may read it */
+    /* As tw_client_cancelled() said last, and how many tensors, from the first on, have their
+     * weights for what the application has begun; anybody may read them. */
+    atomic_bool cancelled;
+    atomic_int here;
     /* The newest weights of which something has come: which, and since when. */
     uint64_t answer_position, answered_ns;
 };
@@ -58,8 +61,8 @@ enum tw_status tw_shell_step(struct tw_shell *shell, struct tw_client_event even
 /* Lets connections go on whose weights had to wait for a pull. */
 void tw_shell_resume(struct tw_shell *shell);
 
-/* Something is on its way that needs the loop: unsent bytes, or a connection that is
- * being made. */
+/* Something is on its way that needs the loop: unsent bytes, weights that are more than sockets
+ * hold, or a connection that is being made. */
 bool tw_shell_busy(const struct tw_shell *shell);
 
 /* A turn of the loop may raise SIGPIPE: see before_uv_write in proto/connection.h, which

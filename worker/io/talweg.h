@@ -2,6 +2,10 @@
  *
  *     talweg_join  ->  [ talweg_pull -> compute -> talweg_push ] ...  ->  talweg_leave
  *
+ * or, to compute with the first weights while the last are still on their way,
+ *
+ *     [ talweg_pull_begin -> for each layer: talweg_pull_tensor, compute -> talweg_push ]
+ *
  * The library owns the connections and one helper thread; it never calls back.
  * A handle is used by one thread at a time; different handles are independent.
  * Functions return 0, or one of TALWEG_E_*; talweg_error() says what happened in
@@ -36,6 +40,7 @@ enum {
     TALWEG_E_FAILED = 6,   /* the run failed (the server says why) */
     TALWEG_E_MEMORY = 7,
     TALWEG_E_INTERRUPTED = 8, /* your stop_fd became readable: leave */
+    TALWEG_E_AGAIN = 9,       /* only of talweg_pull_tensor(): begin again, see there */
 };
 
 /* One tensor: float32, row-major. `weights` is yours; talweg_pull() fills it. */
@@ -98,6 +103,25 @@ TALWEG_API struct talweg_place talweg_get_place(const struct talweg *talweg);
  * An evaluator: `step` counts the evaluations of the run; with parts several pulls have one. */
 TALWEG_API int talweg_pull(struct talweg *talweg, uint64_t *step);
 
+/* The same in parts, so that the next forward pass can begin with the first layers' weights while
+ * the others are on their way. They come in the order of the tensors.
+ *
+ * talweg_pull_begin() returns as soon as something of the new weights has come: *step is known, and
+ * gradient buffers of the previous push are yours again. Until talweg_pull_tensor() has said
+ * TALWEG_OK for a tensor its memory is the library's, which may be writing there from its thread;
+ * then it is yours, and stays as it is until the next pull. All tensors that were got so are
+ * of one version. Any order; asking again costs nothing.
+ *
+ * TALWEG_E_AGAIN: the rest of them will not come, since their step is over or the connection was
+ * lost; what was computed of this step is worth nothing. Call talweg_pull_begin() again (or
+ * talweg_pull()), which waits for other weights, of the same step or of a later one. Other results
+ * as of talweg_pull().
+ *
+ * Push when every tensor was asked for: before, a push is a call out of order
+ * (TALWEG_E_ARGUMENT). An evaluator may call them, too: all its weights are there at once. */
+TALWEG_API int talweg_pull_begin(struct talweg *talweg, uint64_t *step);
+TALWEG_API int talweg_pull_tensor(struct talweg *talweg, int tensor);
+
 /* Updates applied to the weights of the last pull; and, for an evaluator, the number
  * of examples it had asked to have applied (the end of the run may come before). */
 TALWEG_API uint64_t talweg_version(const struct talweg *talweg);
@@ -110,7 +134,7 @@ TALWEG_API uint64_t talweg_answered_ns(const struct talweg *talweg);
 
 /* Starts to send the gradient of one tensor while you compute the others; any
  * order, each once a step. `gradient` is the SUM over the examples, and stays
- * untouched until the next talweg_pull() returns (or talweg_leave(), after an
+ * untouched until the next pull returns (or talweg_leave(), after an
  * interruption). */
 TALWEG_API int talweg_push_tensor(struct talweg *talweg, int tensor, const float *gradient);
 
@@ -122,10 +146,10 @@ TALWEG_API int talweg_push_correct(struct talweg *talweg, uint64_t correct);
 TALWEG_API int talweg_push_end(struct talweg *talweg, uint64_t examples, double loss);
 
 /* 1: nobody waits for the gradient of the last pull any more: its step was cancelled
- * (docs/consistency.md), or the run is over. Stop computing and pull: what was pushed of
- * it is taken back, and what is still pushed is not sent, with TALWEG_OK. 0: go on. It
- * is meant to be asked between layers: it never waits, and costs a few microseconds.
- * Whether it is asked changes no result of the run. */
+ * (docs/consistency.md), the rest of its weights will not come (talweg_pull_begin), or the run is
+ * over. Stop computing and pull: what was pushed of it is taken back, and what is still pushed is
+ * not sent, with TALWEG_OK. 0: go on. It is meant to be asked between layers: it never waits, and
+ * costs a few microseconds. Whether it is asked changes no result of the run. */
 TALWEG_API int talweg_cancelled(struct talweg *talweg);
 
 /* Another metric of the evaluator, before talweg_report(): "top5", "auc" or "r2". NaN, or left out:

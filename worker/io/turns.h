@@ -2,8 +2,8 @@
  *
  * While the application is inside of a call, it runs the loop itself: a small push and
  * its answer need no switch of threads (60 us on two cores). While it computes, the
- * helper thread takes over when bytes are waiting to be sent, so that sending overlaps
- * with computing; and once per TW_HEARTBEAT_MS, to show that we live.
+ * helper thread takes over when bytes are waiting to be sent, or many weights to be received, so
+ * that both overlap with computing; and once per TW_HEARTBEAT_MS, to show that we live.
  *
  * Rules:
  *   1. Only the holder of `drive` touches loop, core and connections.
