@@ -96,9 +96,8 @@ static int64_t chunk_offset(const struct fake_server *server, uint32_t chunk) {
     return server->offset[server->layout.chunk[chunk].tensor] + server->layout.chunk[chunk].first;
 }
 
-static void send_weights(struct fake_server *server) {
-    memcpy(server->sending, server->weights, (size_t)server->layout.elements * sizeof(float));
-    for (uint32_t i = 0; i < server->layout.chunks; i++) {
+static void send_chunks(struct fake_server *server, uint32_t first, uint32_t end) {
+    for (uint32_t i = first; i < end; i++) {
         struct tw_frame frame = {.body = TW_BODY_WEIGHTS};
         frame.weights.position = server->position;
         frame.weights.version = server->step - 1;
@@ -108,6 +107,12 @@ static void send_weights(struct fake_server *server) {
         (void)tw_connection_send(server->bulk->connection, &frame,
                                  server->sending + chunk_offset(server, i), NULL);
     }
+}
+
+static void send_weights(struct fake_server *server) {
+    memcpy(server->sending, server->weights, (size_t)server->layout.elements * sizeof(float));
+    server->kept = server->script.keep_back;
+    send_chunks(server, 0, server->layout.chunks - server->kept);
 }
 
 static enum tw_status on_attach(struct fake_peer *peer, const struct tw_attach *attach,
@@ -214,6 +219,35 @@ static void on_push(struct fake_peer *peer, const struct tw_push *push, const vo
     }
 }
 
+static void on_go_on(uv_async_t *async) {
+    struct fake_server *server = async->data;
+    if (server->script.go_on == FAKE_SENDS_THE_REST) {
+        send_chunks(server, server->layout.chunks - server->kept, server->layout.chunks);
+        server->kept = 0;
+        tw_connection_flush(server->bulk->connection);
+        return;
+    }
+    server->script.keep_back = 0;
+    if (server->script.go_on == FAKE_LOSES_BULK) {
+        atomic_fetch_add(&server->losses, 1);
+        tw_connection_close(server->bulk->connection);
+        return;
+    }
+    if (server->script.go_on == FAKE_RELEASES_AGAIN) {
+        server->step++;
+        server->position += 2;
+        send_weights(server);
+    } else {
+        cancel(server);
+        tw_connection_flush(server->control->connection);
+    }
+    tw_connection_flush(server->bulk->connection);
+}
+
+void fake_server_go_on(struct fake_server *server) {
+    uv_async_send(&server->go_on);
+}
+
 /* ---- the evaluator ---- */
 
 static void on_ask(struct fake_server *server, const struct tw_ask *ask) {
@@ -270,7 +304,10 @@ static enum tw_status on_frame(struct tw_connection *connection, const struct tw
     }
 }
 
-static void on_released(struct tw_connection *connection, void *token) {}
+static void on_released(struct tw_connection *connection, void *token) {
+    struct fake_peer *peer = tw_connection_context(connection);
+    atomic_fetch_add(&peer->server->taken, 1);
+}
 
 static void on_closed(struct tw_connection *connection, const struct tw_error *error) {
     struct fake_peer *peer = tw_connection_context(connection);
@@ -328,6 +365,7 @@ static void on_quit(uv_async_t *quit) {
         if (server->peer[i].connection != NULL)
             tw_connection_close(server->peer[i].connection);
     uv_close((uv_handle_t *)&server->listener, NULL);
+    uv_close((uv_handle_t *)&server->go_on, NULL);
     uv_close((uv_handle_t *)quit, NULL);
 }
 
@@ -378,7 +416,8 @@ void fake_server_start(struct fake_server *server, const struct tw_tensor_list *
     any.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     uv_loop_init(&server->loop);
     uv_async_init(&server->loop, &server->quit, on_quit);
-    server->quit.data = server->listener.data = server;
+    uv_async_init(&server->loop, &server->go_on, on_go_on);
+    server->quit.data = server->go_on.data = server->listener.data = server;
     if (tw_listen(&server->listener, &server->loop, (struct sockaddr *)&any, 16, on_connection,
                   &initialised, &error) != TW_OK ||
         tw_listen_address(&server->listener, &bound, &error) != TW_OK)

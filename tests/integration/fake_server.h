@@ -12,6 +12,14 @@
 
 #define FAKE_CONNECTIONS 32
 
+/* What fake_server_go_on() makes of a set of weights that was kept back. */
+enum fake_go_on {
+    FAKE_SENDS_THE_REST,
+    FAKE_LOSES_BULK,     /* of the first set; later ones are sent whole */
+    FAKE_CANCELS_STEP,   /* likewise: the next one is released */
+    FAKE_RELEASES_AGAIN, /* likewise: newer weights, and no Cancel */
+};
+
 struct fake_script {
     uint32_t chunk_bytes;    /* 0: TW_CHUNK_BYTES_MIN */
     const char *token;       /* NULL: none */
@@ -21,6 +29,8 @@ struct fake_script {
     int cancel_after_pushes; /* Push frames after which it cancels the step, once; 0: never */
     bool cancel_late;        /* weights first, then the Cancel */
     int stop_after_steps;    /* then it says Stop; 0: never */
+    uint32_t keep_back;      /* chunks at the end of a set that wait for fake_server_go_on() */
+    enum fake_go_on go_on;
     enum tw_status stop_status;
     bool garbage;      /* answers Hello with bytes that are no frame */
     bool silent;       /* attaches and never sends weights */
@@ -46,7 +56,7 @@ struct fake_server {
 
     uv_loop_t loop;
     uv_tcp_t listener;
-    uv_async_t quit;
+    uv_async_t quit, go_on;
     struct tw_unpack_arena arena;
     pthread_t thread;
     int port;
@@ -57,9 +67,11 @@ struct fake_server {
     uint32_t incarnation;
     uint64_t position, read, step; /* of the outstanding RELEASE */
     uint64_t asked;
+    uint32_t kept; /* chunks of the last set that are kept back */
 
     /* Looked at by the test while the server runs. */
     atomic_int pushes, ends, pings, joins, byes, losses, asks, evaluations, duplicates, steps;
+    atomic_int taken; /* frames of weights that are with the kernel, or lost */
     atomic_uint joined_incarnation;
     _Atomic double accuracy, auc, last_loss;
 };
@@ -67,6 +79,9 @@ struct fake_server {
 /* Listens and starts the thread. `list` outlives it. */
 void fake_server_start(struct fake_server *server, const struct tw_tensor_list *list,
                        const struct fake_script *script);
+
+/* The client has seen enough of a part of the weights. */
+void fake_server_go_on(struct fake_server *server);
 
 /* Ends it; returns when nothing is left. */
 void fake_server_stop(struct fake_server *server);

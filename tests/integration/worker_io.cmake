@@ -1,6 +1,8 @@
 # Tests of worker/io.
 tw_test(test_libtalweg integration SOURCES integration/test_libtalweg.c integration/fake_server.c
         ROOMS tw_worker_io THREADS)
+tw_test(test_libtalweg_begin integration SOURCES integration/test_libtalweg_begin.c
+        integration/fake_server.c ROOMS tw_worker_io THREADS)
 tw_test(test_train integration SOURCES integration/test_train.c integration/fake_server.c
         ROOMS tw_worker_io THREADS)
 

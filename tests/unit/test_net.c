@@ -325,6 +325,46 @@ static void a_step_that_is_not_wanted_any_more_is_left_between_layers(void **sta
     drop(&fixture);
 }
 
+/* Which tensors a net has asked for, one bit each; it is told that number `left` is not there. */
+struct asked {
+    unsigned tensors;
+    int questions, left;
+};
+
+static bool are_there(void *context, int first, int tensors) {
+    struct asked *asked = context;
+    assert_true(tensors > 0);
+    assert_int_equal(asked->tensors & ((1u << first) - 1), (1u << first) - 1); /* in order */
+    asked->tensors |= ((1u << tensors) - 1) << first;
+    return asked->questions++ != asked->left;
+}
+
+static void a_layer_asks_for_its_weights_before_it_reads_them(void **state) {
+    static const char text[] = "  input: [6]\n  layers:\n    - dense: 5\n    - relu\n"
+                               "    - batch_norm\n    - skip\n    - dense: 5\n    - add\n"
+                               "    - dense: 3\n  loss: softmax_cross_entropy\n";
+    struct fixture fixture = make(text, ROWS, true);
+    const int tensors = fixture.model->list.count;
+    struct tw_score whole, score;
+    struct asked asked = {.left = -1};
+    int first, count;
+    assert_true(tw_net_forward(fixture.net, &whole));
+    tw_net_await(fixture.net, are_there, &asked);
+    set_batch(fixture.net, fixture.model);
+    assert_true(tw_net_forward(fixture.net, &score));
+    assert_true(score.loss == whole.loss);
+    assert_int_equal(asked.questions, 4);
+    assert_int_equal(asked.tensors, (1u << tensors) - 1); /* statistics, too */
+    for (int left = 0; left < 4; left++) {
+        asked = (struct asked){.left = left};
+        set_batch(fixture.net, fixture.model);
+        assert_false(tw_net_forward(fixture.net, &score));
+        assert_int_equal(asked.questions, left + 1);
+        assert_false(tw_net_backward_step(fixture.net, &first, &count));
+    }
+    drop(&fixture);
+}
+
 static void impossible_nets_are_refused(void **state) {
     struct fixture fixture = make(mlp, ROWS, true);
     struct tw_net *net;
@@ -368,6 +408,7 @@ int main(void) {
         cmocka_unit_test(weights_that_move_are_read_at_each_call),
         cmocka_unit_test(a_net_can_be_bound_to_other_weights),
         cmocka_unit_test(a_step_that_is_not_wanted_any_more_is_left_between_layers),
+        cmocka_unit_test(a_layer_asks_for_its_weights_before_it_reads_them),
         cmocka_unit_test(impossible_nets_are_refused),
     };
     return cmocka_run_group_tests(tests, start, NULL);

@@ -84,9 +84,29 @@ static bool unwanted(void *context) {
     return wanted_for >= 0 && wanted_for-- == 0;
 }
 
+/* Weights that come when they are asked for: until then nobody may read them. */
+static struct {
+    struct fixture *f; /* NULL: they are there */
+    float *value[4];
+    bool here[4];
+    int questions, last; /* the answer to question `last` is no */
+} late;
+
+static bool weights_come(void *context, int first, int tensors) {
+    assert_null(context);
+    for (int t = first; t < first + tensors; t++) {
+        size_t count = (size_t)late.f->model->list.tensors[t].elements;
+        if (!late.here[t])
+            memcpy(late.f->weights[t], late.value[t], count * sizeof(float));
+        late.here[t] = true;
+    }
+    return late.questions++ != late.last;
+}
+
 static struct tw_shares *make(struct fixture *f, uint32_t slot, uint32_t width) {
     wanted_for = -1;
     struct tw_shares_config config = {.unwanted = unwanted,
+                                      .there = late.f ? weights_come : NULL,
                                       .model = f->model,
                                       .weights = (const float *const *)f->weights,
                                       .data.all = &f->data,
@@ -387,6 +407,70 @@ static void a_step_that_is_given_up_leaves_no_trace(void **state) {
     fixture_fini(&f);
 }
 
+/* The weights of the next step are on their way. */
+static void weights_leave(struct fixture *f) {
+    late.questions = 0;
+    for (int t = 0; t < 4; t++) {
+        late.here[t] = false;
+        for (int64_t i = 0; i < f->model->list.tensors[t].elements; i++)
+            f->weights[t][i] = NAN;
+    }
+}
+
+static void weights_may_come_layer_by_layer(void **state) {
+    static const struct {
+        uint32_t width, parts;
+        struct tw_local_steps local;
+    } variants[] = {
+        {1, 1, {.steps = 1}},
+        {4, 1, {.steps = 1}},
+        {2, 2, {.steps = 1}},
+        {2, 1, {.steps = 3, .rate = .125}},
+        {2, 2, {.steps = 2, .rate = .125, .rho = .5}},
+    };
+    for (size_t v = 0; v < sizeof variants / sizeof *variants; v++) {
+        struct fixture f;
+        struct tw_error error;
+        fixture_init(&f);
+        f.parts = variants[v].parts;
+        f.local = variants[v].local;
+        size_t bytes = (size_t)f.elements * sizeof(float);
+        float *whole = malloc(bytes), *layers = malloc(bytes);
+        struct tw_shares *one = make(&f, 0, variants[v].width);
+        late.f = &f;
+        late.last = -1;
+        struct tw_shares *other = make(&f, 0, variants[v].width);
+        for (int t = 0; t < 4; t++) {
+            size_t count = (size_t)f.model->list.tensors[t].elements * sizeof(float);
+            late.value[t] = malloc(count);
+            memcpy(late.value[t], f.weights[t], count);
+        }
+        for (uint64_t step = 1; step <= 3; step++) {
+            step_of(&f, one, step, whole);
+            double loss = tw_shares_loss(one);
+            weights_leave(&f);
+            late.last = step == 2 ? (int)v % 2 : -1; /* some do not come; another time */
+            if (step == 2) {
+                assert_int_equal(tw_shares_begin(other, step, &error), TW_STALE);
+                assert_int_equal(late.questions, late.last + 1);
+                late.last = -1;
+                weights_leave(&f);
+            }
+            step_of(&f, other, step, layers);
+            assert_memory_equal(whole, layers, bytes);
+            assert_true(tw_shares_loss(other) == loss);
+        }
+        for (int t = 0; t < 4; t++)
+            free(late.value[t]);
+        late.f = NULL;
+        tw_shares_free(one);
+        tw_shares_free(other);
+        free(whole);
+        free(layers);
+        fixture_fini(&f);
+    }
+}
+
 static void what_cannot_be_is_refused(void **state) {
     struct fixture f;
     struct tw_error error;
@@ -430,6 +514,7 @@ int main(void) {
         cmocka_unit_test(a_step_may_be_computed_again),
         cmocka_unit_test(one_can_compute_for_all_ranks),
         cmocka_unit_test(a_step_that_is_given_up_leaves_no_trace),
+        cmocka_unit_test(weights_may_come_layer_by_layer),
         cmocka_unit_test(what_cannot_be_is_refused),
     };
     struct tw_error error;

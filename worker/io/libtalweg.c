@@ -290,7 +290,7 @@ static int pull(struct talweg *talweg, uint64_t *step, bool whole) {
             result = tell(talweg, (struct tw_client_event){.kind = TW_CLIENT_ON_BEGIN});
         take_set(talweg, whole);
         talweg->untaken = whole || result != TALWEG_OK ? 0 : talweg->list.count;
-        if (step != NULL)
+        if (step != NULL && result == TALWEG_OK)
             *step = tw_client_set(&talweg->shell.client)->step;
     }
     tw_turns_leave(&talweg->turns);

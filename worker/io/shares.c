@@ -136,8 +136,10 @@ static enum tw_status find_net(struct tw_shares *shares, uint32_t rows, struct t
     if (shares->net[i] == NULL)
         status =
             tw_net_new(&shares->net[i], config->model, (int)rows, true, config->weights, error);
-    if (status == TW_OK)
+    if (status == TW_OK) {
         tw_net_watch(shares->net[i], config->unwanted, config->context);
+        tw_net_await(shares->net[i], config->there, config->context);
+    }
     *out = shares->net[i];
     return status;
 }
@@ -409,14 +411,17 @@ static bool add_leaf(struct tw_shares *shares, float **partial, uint32_t i, uint
  * them. Where it has none yet it takes theirs. */
 static enum tw_status stretch(struct tw_shares *shares, const struct leaf *leaf,
                               struct tw_error *error) {
-    const struct tw_tensor_list *list = &shares->config.model->list;
-    float **own = &shares->own[shares->config.slot + leaf->share];
+    const struct tw_shares_config *config = &shares->config;
+    const struct tw_tensor_list *list = &config->model->list;
+    float **own = &shares->own[config->slot + leaf->share];
     const bool begins = *own == NULL;
+    if (config->there != NULL && !config->there(config->context, 0, list->count))
+        return TW_STALE;
     if (begins && (*own = new_plane(shares->elements)) == NULL)
         return out_of_memory(shares, error);
     point_local(shares, *own);
     for (int i = 0; i < list->count; i++) {
-        const float *center = shares->config.weights[i];
+        const float *center = config->weights[i];
         const size_t count = (size_t)list->tensors[i].elements, offset = shares->offset[i];
         if (begins)
             memcpy(*own + offset, center, count * sizeof(float));

@@ -23,7 +23,7 @@
  *
  * One step:
  *
- *     tw_shares_begin(shares, step, &error)
+ *     tw_shares_begin(shares, step, &error)     waits for weights, layer by layer (`there`)
  *     while (tw_shares_next(shares, &first, &tensors))
  *         gradients of tensors [first, first + tensors) are final: send them
  *
@@ -52,6 +52,9 @@ struct tw_shares_config {
     struct tw_local_steps local; /* at least 1 */
     /* Asked between layers: true, the step is not wanted any more. NULL: it always is. */
     bool (*unwanted)(void *context);
+    /* Asked before the weights of these tensors are read: as tw_net_await(). NULL: they are there
+     * when a step begins. */
+    bool (*there)(void *context, int first, int tensors);
     void *context;
 };
 

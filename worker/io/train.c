@@ -30,7 +30,8 @@ struct trainee {
     struct tw_shares *shares; /* a worker's */
     struct tw_scorer scorer;  /* an evaluator's */
     double slowed;            /* how many times as long our steps are made; 0: not */
-    uint64_t layer_begun;     /* by tw_straggler_begin() */
+    uint64_t layer_begun;     /* by tw_straggler_begin(), later by the time that it waited */
+    int waiting;              /* what the last wait for weights came to */
     uint64_t computed;        /* steps, to their end */
     uint64_t given_up;        /* steps that were cancelled before that */
 };
@@ -157,6 +158,7 @@ static enum tw_status told(const struct trainee *trainee, int result, struct tw_
         [TALWEG_E_FAILED] = TW_STOPPED,
         [TALWEG_E_MEMORY] = TW_NO_MEMORY,
         [TALWEG_E_INTERRUPTED] = TW_INTERRUPTED,
+        [TALWEG_E_AGAIN] = TW_STALE,
     };
     if (statuses[result] == TW_OK)
         return TW_OK;
@@ -210,6 +212,19 @@ static bool step_is_over(void *context) {
     return talweg_cancelled(trainee->talweg) != 0;
 }
 
+/* Before a layer: waits for its weights. A wait is not made longer by a straggler, who is slow to
+ * compute. */
+static bool weights_are_there(void *context, int first, int tensors) {
+    struct trainee *trainee = context;
+    uint64_t begun = trainee->slowed > 0 ? tw_straggler_begin() : 0;
+    trainee->waiting = TALWEG_OK;
+    for (int i = first; trainee->waiting == TALWEG_OK && i < first + tensors; i++)
+        trainee->waiting = talweg_pull_tensor(trainee->talweg, i);
+    if (trainee->slowed > 0)
+        trainee->layer_begun += tw_straggler_begin() - begun;
+    return trainee->waiting == TALWEG_OK;
+}
+
 static enum tw_status make_shares(struct trainee *trainee, struct tw_error *error) {
     const struct tw_job *job = trainee->config->job;
     const struct talweg_place *place = &trainee->place;
@@ -227,6 +242,7 @@ static enum tw_status make_shares(struct trainee *trainee, struct tw_error *erro
         .parts = (uint32_t)job->accumulate,
         .local = job->local,
         .unwanted = step_is_over,
+        .there = weights_are_there,
         .context = trainee,
     };
     if (tw_job_batch(job) < place->slots)
@@ -271,12 +287,15 @@ static int push(struct trainee *trainee) {
 static enum tw_status compute(struct trainee *trainee, uint64_t step, int *result,
                               struct tw_error *error) {
     trainee->layer_begun = tw_straggler_begin();
+    trainee->waiting = TALWEG_OK;
     enum tw_status status = tw_shares_begin(trainee->shares, step, error);
     if (status == TW_OK)
         *result = push(trainee);
     if (status != TW_STALE)
         return status;
     trainee->given_up++;
+    if (trainee->waiting != TALWEG_E_AGAIN)
+        *result = trainee->waiting;
     return TW_OK;
 }
 
@@ -297,7 +316,7 @@ static enum tw_status train(struct trainee *trainee, struct tw_error *error) {
         status = make_shares(trainee, error);
     slow_down(trainee);
     while (status == TW_OK) {
-        result = talweg_pull(trainee->talweg, &step);
+        result = talweg_pull_begin(trainee->talweg, &step);
         if (result != TALWEG_OK)
             break;
         status = compute(trainee, step, &result, error);

@@ -2,7 +2,8 @@
  * the evaluator, scores the weights of each epoch on the test data.
  *
  *     load data, build the net -> talweg_join ->
- *     [ talweg_pull -> forward -> backward, pushing each tensor as it is final ] ...
+ *     [ talweg_pull_begin -> forward, each layer when its weights are there
+ *                         -> backward, pushing each tensor as it is final ] ...
  *     -> talweg_leave
  *
  * Its only way to the servers is talweg.h, the same that users have; what it does,

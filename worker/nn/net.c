@@ -39,6 +39,8 @@ struct tw_net {
     void *memory;          /* all of it but the labels */
     bool (*unwanted)(void *context);
     void *context; /* of unwanted */
+    bool (*there)(void *context, int first, int tensors);
+    void *there_context;
 };
 
 /* Bytes of what is asked for, once to count and once to hand out. */
@@ -254,6 +256,12 @@ void tw_net_watch(struct tw_net *net, bool (*unwanted)(void *context), void *con
     net->context = context;
 }
 
+void tw_net_await(struct tw_net *net, bool (*there)(void *context, int first, int tensors),
+                  void *context) {
+    net->there = there;
+    net->there_context = context;
+}
+
 void tw_net_dice(struct tw_net *net, uint64_t seed, uint64_t slot, uint64_t step,
                  const struct tw_part *part) {
     assert(part->rows == (uint32_t)net->rows);
@@ -331,11 +339,17 @@ static void run_layer(struct tw_net *net, int layer, bool training) {
         kind->forward(&pass);
 }
 
+static bool are_there(const struct tw_net *net, int first, int tensors) {
+    return net->there == NULL || tensors == 0 || net->there(net->there_context, first, tensors);
+}
+
 bool tw_net_forward(struct tw_net *net, struct tw_score *score) {
     int last = net->model->layer_count;
     assert(net->training);
     *score = (struct tw_score){0};
     if (net->model->objective != NULL) {
+        if (!are_there(net, 0, net->model->list.count))
+            return false;
         tw_objective_add(net->model->objective, &net->model->objective_options, net->weights[0],
                          net->values[0], net->rows, net->gradients[0], score);
         net->next = 1;
@@ -343,6 +357,9 @@ bool tw_net_forward(struct tw_net *net, struct tw_score *score) {
     }
     net->next = 0;
     for (int i = 0; i < last; i++) {
+        const struct tw_model_layer *layer = &net->model->layers[i];
+        if (!are_there(net, layer->first_tensor, layer->tensors))
+            return false;
         run_layer(net, i, true);
         if (net->unwanted != NULL && net->unwanted(net->context))
             return false;

@@ -56,6 +56,12 @@ int tw_net_rows(const struct tw_net *net);
  * more. NULL, as at first: nobody. */
 void tw_net_watch(struct tw_net *net, bool (*unwanted)(void *context), void *context);
 
+/* Somebody to ask before each layer of tw_net_forward() that has weights, the `tensors` from `first`
+ * on, of which none was read before: it returns when they are there. False: they will not be, and
+ * the step is not wanted any more. NULL, as at first: they always are. */
+void tw_net_await(struct tw_net *net, bool (*there)(void *context, int first, int tensors),
+                  void *context);
+
 /* Names the random numbers of the next tw_net_forward(): `seed` of TW_STREAM_DROPOUT, the slot,
  * its step, and which rows of that step the net has (part->rows is tw_net_rows()). Without layers
  * that draw nothing depends on it; at first it is the whole of step 0 of slot 0, with seed 0. */
