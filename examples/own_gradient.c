@@ -109,7 +109,9 @@ static int train_step(struct talweg *talweg, const struct model *model, struct m
     double loss = 0;
 
     /* Waits until `model` holds the weights of one version. From here on `gradient`,
-     * which was on loan since the last push, is ours again. */
+     * which was on loan since the last push, is ours again. A model with layers would call
+     * talweg_pull_begin(), and talweg_pull_tensor() before each layer: it computes with the
+     * first ones' weights while the last are on their way. */
     int result = talweg_pull(talweg, &step);
     if (result != TALWEG_OK)
         return result;

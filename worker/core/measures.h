@@ -3,8 +3,10 @@
  * the Pings; pure, as all of it: times come in, nanoseconds of a clock of this process that
  * never goes back.
  *
- * A step is measured from its complete set of weights to the last byte of its gradient,
- * each once, also when bytes are sent again later. A step that is given up has no
+ * A step is measured from its weights to the last byte of its gradient, each once, also
+ * when bytes are sent again later. Of a worker that computes before its weights are complete
+ * `received` is when it began, later by what it waited for more of them: from there to
+ * `computed` is the time that it computed. A step that is given up has no
  * more times than it came to.
  *
  * The lead's clock: a Pong carries it, and was read by the lead at some moment between
@@ -47,7 +49,8 @@ void tw_measures_pinged(struct tw_measures *measures, uint64_t nonce, uint64_t n
 bool tw_measures_ponged(struct tw_measures *measures, uint64_t nonce, uint64_t time,
                         uint64_t now_ns);
 
-/* The weights of a step are complete; its push has ended; all of it is in the kernel. */
+/* The weights of a step are complete (now_ns: see above); its push has ended; all of it is in the
+ * kernel. */
 void tw_measures_received(struct tw_measures *measures, uint64_t step, uint64_t now_ns);
 void tw_measures_computed(struct tw_measures *measures, uint64_t now_ns);
 void tw_measures_sent(struct tw_measures *measures, uint64_t now_ns);
