@@ -10,7 +10,6 @@
 #include "tests/sim/cluster.h"
 
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -180,43 +179,6 @@ static void make_nodes(struct cluster *c) {
         tw_node_add_server(c->node[0].node, s, TW_NO_CONNECTION);
 }
 
-void cluster_start_worker(struct cluster *c, int index, int rank, bool evaluator) {
-    struct virtual_worker *w = &c->worker[index];
-    *w = (struct virtual_worker){.used = true, .rank = rank, .evaluator = evaluator};
-    for (int t = 0; t < TENSORS; t++) {
-        w->weights[t] = calloc((size_t)shapes[t].elements, sizeof(float));
-        w->gradient[t] = calloc((size_t)shapes[t].elements, sizeof(float));
-    }
-    struct tw_client_config config = {
-        .role = evaluator ? TW_ROLE_EVALUATOR : TW_ROLE_WORKER,
-        .rank = rank,
-        .server = "virtual:1",
-        .numerics = "virtual",
-        .list = &c->list,
-        .weights = w->weights,
-        .epoch_samples = c->config->epoch,
-        .test_samples = evaluator && c->scorers ? SCORERS_SAMPLES : 0,
-        .connect_ms = 1000000000,
-        .seed = c->config->seed + (uint64_t)index * 977,
-    };
-    if (c->config->token) {
-        config.token = CLUSTER_TOKEN;
-        config.token_bytes = strlen(CLUSTER_TOKEN);
-    }
-    w->memory = malloc(tw_client_memory_bytes(&c->list));
-    assert_int_equal(tw_client_init(&w->client, &config, w->memory, NULL), TW_OK);
-    cluster_tell_worker(c, w, (struct tw_client_event){.kind = TW_CLIENT_ON_START});
-}
-
-static void free_worker(struct cluster *c, struct virtual_worker *w) {
-    for (int t = 0; t < TENSORS; t++) {
-        free(w->weights[t]);
-        free(w->gradient[t]);
-    }
-    free(w->memory);
-    w->used = false;
-}
-
 /* ---- faults ---- */
 
 static int pick_worker(struct cluster *c, bool joined) {
@@ -235,7 +197,7 @@ static void kill_worker(struct cluster *c, int index) {
     for (int i = 0; i < CLUSTER_CONNECTIONS_ALL; i++)
         if (c->wire[i].used && c->wire[i].worker == index)
             wire_abandon(c, &c->wire[i]);
-    free_worker(c, &c->worker[index]);
+    cluster_free_worker(c, &c->worker[index]);
 }
 
 /* Whether a worker that is killed may be so for good: the others go on when it is evicted. */
@@ -302,63 +264,6 @@ static void restart_one(struct cluster *c) {
     fail_msg("no room for another worker");
 }
 
-/* ---- a worker's next thing ---- */
-
-static void compute(struct cluster *c, struct virtual_worker *w) {
-    if (c->arrivals) {
-        arrivals_gradient(&c->list, c->config->seed, w->client.slot, w->client.held.step,
-                          c->config->not_finite, w->gradient);
-        w->examples = ARRIVALS_SHARE;
-        w->loss = 1;
-    } else {
-        oracle_gradient(&c->list, c->config->seed, w->client.slot, w->client.width,
-                        w->client.held.step, c->config->not_finite,
-                        (const float *const *)w->weights, w->gradient, &w->examples, &w->loss);
-    }
-    if (isnan(w->gradient[TENSORS - 1][0]))
-        c->counters->not_finite++;
-    w->computed = w->client.held.position;
-    w->tensors = 0;
-    w->first_tensor = (int)cluster_below(c, TENSORS);
-}
-
-static void work_of_worker(struct cluster *c, struct virtual_worker *w) {
-    struct tw_client_event event = {0};
-    /* Some programs ask whether their step was cancelled, others push in vain. */
-    bool gives_up = tw_client_cancelled(&w->client) && cluster_below(c, 2);
-    c->counters->given_up += gives_up;
-    if (gives_up || w->client.work == TW_CLIENT_IDLE || w->client.work == TW_CLIENT_PUSHING) {
-        event.kind = TW_CLIENT_ON_PULL;
-    } else if (w->evaluator && c->scorers) {
-        event = scorers_score(c->scorers, &w->client, (double)w->weights[0][0]);
-    } else if (w->evaluator) {
-        event.kind = TW_CLIENT_ON_REPORT;
-        event.values = tw_metric_values_none();
-        event.values.loss = (double)w->weights[0][0];
-    } else {
-        if (w->computed != w->client.held.position)
-            compute(c, w);
-        if (w->tensors < TENSORS) { /* last layer first, as a backward pass does */
-            event.kind = TW_CLIENT_ON_PUSH;
-            event.tensor = TENSORS - 1 - w->tensors;
-            if (c->config->out_of_order)
-                event.tensor = (w->first_tensor + 2 * w->tensors) % TENSORS;
-            w->tensors++;
-            event.gradient = w->gradient[event.tensor];
-        } else {
-            event.kind = TW_CLIENT_ON_END;
-            event.examples = w->examples;
-            event.loss = w->loss;
-        }
-    }
-    cluster_tell_worker(c, w, event);
-}
-
-static bool has_work(const struct virtual_worker *w) {
-    return w->used && !tw_client_over(&w->client) && w->client.work != TW_CLIENT_WAITING &&
-           w->client.welcomed;
-}
-
 /* Whether a fenced process leaves a rank without anybody who would take it. */
 static bool too_few(const struct cluster *c) {
     uint32_t workers = (uint32_t)c->restarts;
@@ -415,7 +320,7 @@ static void list_actions(struct cluster *c) {
     act_wires(c);
     cluster_act_nodes(c);
     for (int i = 0; i < CLUSTER_WORKERS; i++)
-        if (i != c->frozen && has_work(&c->worker[i]))
+        if (i != c->frozen && cluster_worker_has_work(c, &c->worker[i]))
             c->action[c->actions++] = (struct action){ACT_WORKER, i};
     if (c->restarts)
         c->action[c->actions++] = (struct action){ACT_RESTART, 0};
@@ -450,7 +355,7 @@ static void act(struct cluster *c, struct action action) {
         cluster_hear(c, (uint32_t)action.index);
         break;
     case ACT_WORKER:
-        work_of_worker(c, &c->worker[action.index]);
+        cluster_worker_acts(c, &c->worker[action.index]);
         break;
     case ACT_RESTART:
         restart_one(c);
@@ -554,7 +459,7 @@ static void tear_down(struct cluster *c) {
         wire_free(&c->wire[i]);
     for (int i = 0; i < CLUSTER_WORKERS; i++)
         if (c->worker[i].used)
-            free_worker(c, &c->worker[i]);
+            cluster_free_worker(c, &c->worker[i]);
     for (uint32_t s = 0; s < c->config->servers; s++)
         free(c->node[s].node);
     cluster_unlink_servers(c);

@@ -43,6 +43,8 @@
     X(late_releases)                                                                               \
     X(cancels)                                                                                     \
     X(given_up)                                                                                    \
+    X(begun)                                                                                       \
+    X(begun_in_vain)                                                                               \
     X(not_finite)                                                                                  \
     X(blocked)                                                                                     \
     X(turns)                                                                                       \

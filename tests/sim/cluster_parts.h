@@ -1,5 +1,5 @@
 /* The insides of the virtual cluster, shared by cluster.c (the schedule), wire.c
- * (streams and connections) and servers.c (what nodes want). */
+ * (streams and connections), workers.c and servers.c (what these want). */
 #ifndef TW_TESTS_CLUSTER_PARTS_H
 #define TW_TESTS_CLUSTER_PARTS_H
 
@@ -54,9 +54,13 @@ struct virtual_worker {
     struct tw_client client;
     void *memory;
     float *weights[CLUSTER_TENSORS], *gradient[CLUSTER_TENSORS];
-    uint64_t computed; /* position whose gradient was computed */
-    int tensors;       /* pushed of it */
-    int first_tensor;  /* pushed first, where the order is any */
+    bool early;                   /* it begins on a part of the weights */
+    uint64_t begun;               /* position on which it did so last */
+    bool taken[CLUSTER_TENSORS];  /* of these; */
+    float *copy[CLUSTER_TENSORS]; /* what it computes on */
+    uint64_t computed;            /* position whose gradient was computed */
+    int tensors;                  /* pushed of it */
+    int first_tensor;             /* pushed first, where the order is any */
     uint64_t examples;
     double loss;
 };
@@ -135,8 +139,13 @@ struct cluster {
 /* Whether a lie explains what would be a failure; then the run is over. */
 bool cluster_blames_a_lie(struct cluster *c);
 uint64_t cluster_below(struct cluster *c, uint64_t n);
-void cluster_start_worker(struct cluster *c, int index, int rank, bool evaluator);
 void cluster_tell_worker(struct cluster *c, struct virtual_worker *w, struct tw_client_event event);
+
+/* workers.c */
+void cluster_start_worker(struct cluster *c, int index, int rank, bool evaluator);
+void cluster_free_worker(struct cluster *c, struct virtual_worker *w);
+bool cluster_worker_has_work(const struct cluster *c, const struct virtual_worker *w);
+void cluster_worker_acts(struct cluster *c, struct virtual_worker *w); /* its next thing */
 
 /* servers.c */
 void cluster_drain(struct cluster *c, uint32_t node);

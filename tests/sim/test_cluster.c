@@ -159,9 +159,9 @@ static void test_chunks_applied_as_they_come(void **state) {
 
 static void test_not_finite(void **state) {
     static const char *const except[] = {
-        "takeovers", "resumes",      "regathers", "pauses",  "duplicates", "cuts",
-        "kills",     "replacements", "fenced",    "refused", "blocked",    "cancels",
-        "given_up",  "turns",        "evictions", PERMITS,   NULL};
+        "takeovers", "resumes",      "regathers", "pauses",  "duplicates",    "cuts",
+        "kills",     "replacements", "fenced",    "refused", "blocked",       "cancels",
+        "given_up",  "turns",        "evictions", PERMITS,   "begun_in_vain", NULL};
     campaign("not finite", "sync", 0, 0.1, seeds(40), except);
     campaign("not finite, async", "async", 0, 0.1, seeds(40), except);
     campaign("not finite, accepted", "softsync:1", 0, 0.1, seeds(40), except);

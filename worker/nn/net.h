@@ -56,9 +56,9 @@ int tw_net_rows(const struct tw_net *net);
  * more. NULL, as at first: nobody. */
 void tw_net_watch(struct tw_net *net, bool (*unwanted)(void *context), void *context);
 
-/* Somebody to ask before each layer of tw_net_forward() that has weights, the `tensors` from `first`
- * on, of which none was read before: it returns when they are there. False: they will not be, and
- * the step is not wanted any more. NULL, as at first: they always are. */
+/* Somebody to ask before each layer of tw_net_forward() that has weights, `tensors` of them from
+ * `first` on, before anything of these is read: it returns when they are there. False: they will
+ * not be, and the step is not wanted any more. NULL, as at first: they always are. */
 void tw_net_await(struct tw_net *net, bool (*there)(void *context, int first, int tensors),
                   void *context);
 
