@@ -273,8 +273,8 @@ enum tw_status tw_sequencer_check_staleness(const struct tw_sequencer *s, struct
                         sums.applied, sums.in_flight, sums.dropped, sums.outstanding);
 }
 
-/* Whether the next update waits for this rank: its push is missing, an update is not
- * about to be formed without it, and no clock bound holds it back itself. */
+/* Whether the next update waits for this rank: its push is missing, and no clock bound holds it
+ * back itself. Between two events no update can be formed of what is there. */
 static bool is_wanted(const struct tw_sequencer *s, uint32_t rank) {
     const struct tw_slot_state *slot = &s->slot[rank];
     if (s->ending || s->holding || s->preparing || slot->waiting)
@@ -283,8 +283,6 @@ static bool is_wanted(const struct tw_sequencer *s, uint32_t rank) {
         return !s->member[rank].was_here;
     if (s->config.dial.imposed) /* those of others wait, too */
         return rank == s->next_slot;
-    if (s->ready_count >= tw_sequencer_gather(s))
-        return false;
     if (s->permitted)
         return slot->permitted;
     return s->config.dial.clock_bound < 0 || slot->clock <= s->clock_min;

@@ -336,6 +336,13 @@ static inline void desk_update(struct desk *desk) {
     desk_sums(desk, true);
 }
 
+/* Whether the next update waits for each of the first three. */
+static inline void desk_wants(const struct desk *desk, bool first, bool second, bool third) {
+    const bool wanted[3] = {first, second, third};
+    for (uint32_t i = 0; i < 3 && i < desk->config.workers; i++)
+        assert_int_equal(tw_sequencer_standing(desk->sequencer, i).wanted, wanted[i]);
+}
+
 static inline void desk_evaluator(struct desk *desk, bool present) {
     desk_step(desk, &(struct tw_sequencer_event){.kind = TW_SEQ_EVALUATOR, .present = present});
 }

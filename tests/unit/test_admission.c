@@ -31,8 +31,10 @@ static void answer_sums(struct desk *desk) {
 static void test_one_after_another_first_come_first_served(void **state) {
     struct desk desk;
     start(&desk, "async", 3);
+    desk_wants(&desk, true, true, true);
     desk_want(&desk, 2);
     assert_permit(&desk, 1, (uint32_t[]){2});
+    desk_wants(&desk, false, false, true);
     desk_want(&desk, 1);
     desk_want(&desk, 0);
     assert_false(desk_logs(&desk, TW_RECORD_PERMIT)); /* one at a time */

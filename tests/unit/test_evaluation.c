@@ -115,6 +115,7 @@ static void test_training_holds_while_the_evaluator_is_busy(void **state) {
     desk_update(&desk); /* the next border, and the first evaluation is not done */
     assert_true(tw_sequencer_holding(desk.sequencer));
     assert_false(workers_go_on(&desk));
+    desk_wants(&desk, false, false, false);
     assert_null(evaluator_release(&desk));
     desk_evaluated(&desk);
     assert_int_equal(desk.effects, 0);
@@ -419,6 +420,7 @@ static void test_the_last_evaluation_is_begun_again(void **state) {
     assert_non_null(evaluator_release(&desk));
     desk_evaluator(&desk, true);
     assert_false(desk_says(&desk, TW_SEQ_FINISHED));
+    desk_wants(&desk, false, false, false);
     desk_ask(&desk, 40);
     assert_int_equal(evaluator_release(&desk)->version, 2);
     desk_evaluated(&desk);

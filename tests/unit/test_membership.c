@@ -465,34 +465,62 @@ static void test_a_refused_join_leaves_no_mark(void **state) {
 
 /* ---- how ranks stand ---- */
 
-static void expect_wanted(const struct desk *desk, bool first, bool second, bool third) {
-    const bool wanted[3] = {first, second, third};
-    for (uint32_t i = 0; i < 3; i++)
-        assert_int_equal(tw_sequencer_standing(desk->sequencer, i).wanted, wanted[i]);
-}
-
 static void test_an_update_wants_those_whose_votes_are_missing(void **state) {
     struct desk desk;
     desk_started(&desk, "sync", 3, 1);
     desk_ready(&desk, 0);
-    expect_wanted(&desk, false, true, true);
+    desk_wants(&desk, false, true, true);
     assert_true(tw_sequencer_standing(desk.sequencer, 1).here);
     assert_true(tw_sequencer_standing(desk.sequencer, 1).reading);
     assert_false(tw_sequencer_standing(desk.sequencer, 0).reading);
     desk_lose(&desk, 1);
-    expect_wanted(&desk, false, true, true);
+    desk_wants(&desk, false, true, true);
     assert_false(tw_sequencer_standing(desk.sequencer, 1).here);
     assert_true(tw_sequencer_standing(desk.sequencer, 1).came);
     desk_ready(&desk, 1);
-    expect_wanted(&desk, false, false, true);
+    desk_wants(&desk, false, false, true);
     desk_ready(&desk, 2);
-    expect_wanted(&desk, false, false, false);
+    desk_wants(&desk, false, false, false);
+    desk_fini(&desk);
+}
+
+static void test_the_start_wants_those_who_have_never_come(void **state) {
+    struct desk desk;
+    init(&desk, "async", 3, 1);
+    desk_join(&desk, 1);
+    desk_attach_all(&desk, 1);
+    desk_wants(&desk, true, false, true);
+    desk_fini(&desk);
+}
+
+static void test_nobody_is_wanted_while_an_update_is_under_way(void **state) {
+    struct desk desk;
+    desk_started(&desk, "async", 3, 1);
+    desk_wants(&desk, true, true, true);
+    desk_ready(&desk, 0);
+    assert_true(desk.preparing);
+    desk_wants(&desk, false, false, false);
+    desk_sums(&desk, true);
+    desk_wants(&desk, true, true, true);
+    desk_fini(&desk);
+}
+
+static void test_who_is_ahead_is_not_wanted(void **state) {
+    struct desk desk;
+    desk_started(&desk, "ssp:1", 3, 1);
+    desk_ready(&desk, 0);
+    desk_sums(&desk, true);
+    assert_true(desk.slot[0].reading); /* it may go on */
+    desk_wants(&desk, false, true, true);
     desk_fini(&desk);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_an_update_wants_those_whose_votes_are_missing),
+        cmocka_unit_test(test_the_start_wants_those_who_have_never_come),
+        cmocka_unit_test(test_nobody_is_wanted_while_an_update_is_under_way),
+        cmocka_unit_test(test_who_is_ahead_is_not_wanted),
         cmocka_unit_test(test_any_rank_is_the_lowest_free),
         cmocka_unit_test(test_a_rank_never_held_goes_before_one_that_is_lost),
         cmocka_unit_test(test_a_rank_that_is_held_is_taken),
