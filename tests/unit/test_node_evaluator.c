@@ -331,15 +331,16 @@ static void begin_valued(struct party *p) {
     update(p);
 }
 
-/* Some outputs of its portion: targets 1 and -1 in turn, each predicted 0.5 beside. */
+/* Some outputs of its portion. Of four targets one is -1, the others are 1, so that an R^2 of 3/4
+ * comes only of all samples, each once: the sum of the targets counts as its square. */
 static enum tw_status say_fits(struct party *p, int i, uint32_t first, uint32_t count) {
     static uint8_t bytes[OUTPUTS * TW_TALLY_FIT_BYTES];
     struct tw_tally_fit fit[OUTPUTS], one = {.least = -1, .most = 1};
     struct tw_portion given = portion(p, i);
     for (uint64_t n = 0; n < given.samples; n++) {
-        tw_exact_sum_add(&one.residual, 0.25);
+        tw_exact_sum_add(&one.residual, 0.1875);
         tw_exact_sum_add(&one.square, 1);
-        tw_exact_sum_add(n % 2 ? &one.above : &one.below, 1);
+        tw_exact_sum_add(n % 4 ? &one.above : &one.below, 1);
     }
     for (uint32_t k = 0; k < count; k++)
         fit[k] = one;
@@ -376,6 +377,16 @@ static void test_fits_come_in_several_frames(void **state) {
         say_the_rest(&p);
         desk_fini(&p.desk);
     }
+}
+
+/* The same file, but another column. */
+static void test_targets_of_another_kind_are_refused(void **state) {
+    struct party p;
+    struct tw_frame other = join_frame(SAMPLES, "desk");
+    begin_valued(&p);
+    desk_closed(&p.desk, desk_join_with(&p.desk, &other), TW_WRONG_JOB,
+                "that of the evaluator that is there 1000 with real targets");
+    desk_fini(&p.desk);
 }
 
 static void test_fits_after_a_gap_are_refused(void **state) {
@@ -426,6 +437,7 @@ int main(void) {
         cmocka_unit_test(test_who_does_not_fit_beside_another_is_refused),
         cmocka_unit_test(test_more_than_can_be_put_together_takes_one),
         cmocka_unit_test(test_fits_come_in_several_frames),
+        cmocka_unit_test(test_targets_of_another_kind_are_refused),
         cmocka_unit_test(test_fits_after_a_gap_are_refused),
         cmocka_unit_test(test_an_ask_before_the_evaluation_is_refused),
         cmocka_unit_test(test_an_ask_before_the_answer_is_refused),

@@ -238,7 +238,7 @@ static void begin_scoring(struct tw_client *client) {
 
 static void complete_set(struct tw_client *client, uint64_t now_ns) {
     /* Weights that are evaluated once more are no other epoch. */
-    client->sets += client->held.position == 0 || client->arriving.version != client->held.version;
+    client->sets += client->arriving.version != client->held.version;
     client->held = client->arriving;
     tw_client_forget_set(client);
     client->fresh = false;
