@@ -3,7 +3,9 @@ bench/lenet do.
 
   Talweg, 1 worker + 1 server on two cores   beside   torch on one thread
   Talweg, 2 workers + 1 server on two cores  beside   torch DistributedDataParallel,
-                                                      gloo, two processes, 2 x 64
+                                                      gloo, two processes, 2 x 64, and a
+                                                      parameter server of torch.distributed.rpc,
+                                                      one server, two trainers, 2 x 64
 Every row is run once per round, in turn. The peers need python3-torch (Debian package);
 without it only Talweg is measured. How to read the table: bench/README.md.
 """
@@ -30,6 +32,7 @@ TALWEG_2 = "Talweg, 2 workers + 1 server"
 TORCH = "torch, 1 thread, data in memory"
 TORCH_LOADER = "torch, 1 thread, DataLoader"
 TORCH_DDP = "torch DDP, gloo, 2 processes"
+TORCH_RPC = "torch RPC, 2 trainers + 1 server"
 TUNED = ", tuned"
 
 
@@ -37,13 +40,14 @@ class Subject:
     """What is trained: a script's name, the job, torch's name of the model
     (peers/fashion.py), and what the project aims for."""
 
-    def __init__(self, name, job, model, aim_1, aim_2):
+    def __init__(self, name, job, model, aim_1, aim_ddp, aim_rpc=None):
         self.name = name
         self.job = os.path.join(bench.ROOT, "examples", job)
         self.model = model
         # ours, theirs, aim
         self.ratios = [(TALWEG_1, TORCH, aim_1), (TALWEG_1, TORCH + TUNED, None),
-                       (TALWEG_2, TORCH_DDP, aim_2), (TALWEG_2, TORCH_DDP + TUNED, None)]
+                       (TALWEG_2, TORCH_DDP, aim_ddp), (TALWEG_2, TORCH_DDP + TUNED, None),
+                       (TALWEG_2, TORCH_RPC, aim_rpc), (TALWEG_2, TORCH_RPC + TUNED, None)]
 
 
 def read_arguments(subject, description):
@@ -73,7 +77,7 @@ def read_arguments(subject, description):
 def environment(options):
     """The same for both sides: one BLAS thread per process, one kind of kernels."""
     out = dict(os.environ, OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1",
-               GLOO_SOCKET_IFNAME="lo")
+               GLOO_SOCKET_IFNAME="lo", TP_SOCKET_IFNAME="lo")
     if options.blas_core:
         out["OPENBLAS_CORETYPE"] = options.blas_core
     return out
@@ -164,16 +168,27 @@ def torch_single(options, *more):
     return measure
 
 
-def torch_ddp(options, *more):
+def torch_together(options, program, cores, reporter, *more):
+    """One process for each of `cores`, by rank; that of rank `reporter` says what all did."""
     def measure(number):
         with tempfile.TemporaryDirectory(prefix="talweg-bench-") as folder:
             meet = os.path.join(folder, "meet")
-            commands = [peer_command(options, core, "torch_ddp.py", number, "--rank", str(rank),
+            commands = [peer_command(options, core, program, number, "--rank", str(rank),
                                      "--meet", meet, *more)
-                        for rank, core in enumerate(options.cores)]
-            text = bench.run_together(commands, environment(options))[0]
-        return last_object(text, "torch_ddp.py")
+                        for rank, core in enumerate(cores)]
+            text = bench.run_together(commands, environment(options))[reporter]
+        return last_object(text, program)
     return measure
+
+
+def torch_ddp(options, *more):
+    return torch_together(options, "torch_ddp.py", options.cores, 0, *more)
+
+
+def torch_rpc(options, *more):
+    """As Talweg's: a trainer on each core, and the server, which is rank 0, where there is room."""
+    cores = [",".join(options.cores)] + options.cores
+    return torch_together(options, "torch_rpc.py", cores, 1, *more)
 
 
 def torch_is_here():
@@ -192,6 +207,8 @@ def make_rows(options):
                 (TORCH + TUNED, torch_single(options, "--tuned")),
                 (TORCH_DDP, torch_ddp(options)), rows[1],
                 (TORCH_DDP + TUNED, torch_ddp(options, "--tuned")),
+                (TORCH_RPC, torch_rpc(options)),
+                (TORCH_RPC + TUNED, torch_rpc(options, "--tuned")),
                 (TORCH_LOADER, torch_single(options, "--loader", "dataloader"))]
     else:
         bench.say(f"{options.subject.name}: torch is not installed (apt-get install python3-torch): "

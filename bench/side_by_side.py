@@ -70,7 +70,8 @@ def interleave(rows, rounds, figure):
         for name, measure in rows:
             result = measure(number)
             results[name].append(result)
-            say(f"round {number}/{rounds}  {name}: {result[figure]:,.0f}")
+            shown = f"{result[figure]:,.{0 if result[figure] >= 100 else 2}f}"
+            say(f"round {number}/{rounds}  {name}: {shown}")
     return results
 
 

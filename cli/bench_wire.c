@@ -260,18 +260,27 @@ static void say_memcpy(struct tw_json *json) {
     free(to);
 }
 
-static enum tw_status check_size(uint64_t bytes, struct tw_error *error) {
+static enum tw_status check(const struct tw_bench_options *options, struct tw_error *error) {
+    bool sized = options->bytes == 0, manned = options->workers == 0;
     for (int i = 0; i < SIZES; i++)
-        if (bytes == 0 || sizes[i] == bytes)
-            return TW_OK;
-    return tw_error_set(error, TW_USAGE,
-                        "--bytes %" PRIu64 ": no row has this size; there are 4096, 65536, 1048576,"
-                        " 10485760 and 104857600",
-                        bytes);
+        sized = sized || sizes[i] == options->bytes;
+    for (int i = 0; i < KINDS; i++)
+        manned = manned || kinds[i].workers == options->workers;
+    if (!sized)
+        return tw_error_set(error, TW_USAGE,
+                            "--bytes %" PRIu64 ": no row has this size; there are 4096, 65536,"
+                            " 1048576, 10485760 and 104857600",
+                            options->bytes);
+    if (!manned)
+        return tw_error_set(error, TW_USAGE, "--workers %d: no row has so many; there are 1 and 2",
+                            options->workers);
+    return TW_OK;
 }
 
 static bool is_asked_for(const struct wire_kind *kind, uint64_t bytes,
                          const struct tw_bench_options *options) {
+    if (options->workers && options->workers != kind->workers)
+        return false;
     if (options->bytes)
         return options->bytes == bytes;
     return options->all || kind->usual == EACH_SIZE || kind->usual == bytes;
@@ -280,7 +289,7 @@ static bool is_asked_for(const struct wire_kind *kind, uint64_t bytes,
 enum tw_status tw_bench_wire(const struct tw_bench_options *options, struct tw_json *json,
                              struct tw_error *error) {
     struct wire_trip trip = {0};
-    enum tw_status status = check_size(options->bytes, error);
+    enum tw_status status = check(options, error);
     struct wire_result *result = status ? NULL : malloc(sizeof *result);
     if (status)
         return status;

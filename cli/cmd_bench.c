@@ -12,6 +12,7 @@
 static const struct tw_bench_subject subjects[] = {
     {.name = "wire",
      .summary = "gradients and weights between processes, beside raw send() and recv()",
+     .by_workers = true,
      .by_encoding = true,
      .run = tw_bench_wire},
     {.name = "cluster",
@@ -34,7 +35,7 @@ enum { KEY_LONG = 0x200, KEY_BYTES, KEY_WORKERS, KEY_CORES, KEY_ENCODING };
 static const struct argp_option options[] = {
     {"long", KEY_LONG, NULL, 0, "All rows; the default leaves some out to end within 30 s", 1},
     {"bytes", KEY_BYTES, "N", 0, "Only the rows of this size", 1},
-    {"workers", KEY_WORKERS, "N", 0, "Only the rows with so many workers; for cluster", 1},
+    {"workers", KEY_WORKERS, "N", 0, "Only the rows with so many workers; for wire and cluster", 1},
     {"cores", KEY_CORES, "A,B", 0,
      "Two CPU cores: the server and receivers run on A, workers and senders on B. Default: the"
      " first two that this process may use",
@@ -172,7 +173,7 @@ static enum tw_status find_subject(const char *name, const struct tw_bench_subje
 static enum tw_status check_fit(const struct tw_bench_subject *subject,
                                 const struct tw_bench_options *asked, struct tw_error *error) {
     if (asked->workers && !subject->by_workers)
-        return tw_error_set(error, TW_USAGE, "--workers is for cluster; %s has rows of its own",
+        return tw_error_set(error, TW_USAGE, "--workers is for wire and cluster; %s has none",
                             subject->name);
     if (asked->encoding && !subject->by_encoding)
         return tw_error_set(error, TW_USAGE, "--encoding is for wire; %s has only float32",

@@ -56,9 +56,10 @@ class Bench(Case):
         self.assertIn("--encoding f8: it must be one of f32, bf16, f16", err)
 
     def test_several_chunks(self):
-        rows = self.object_of("wire", "--bytes", "1048576")["rows"]
-        ops = [row["op"] for row in rows if row["workers"] == 1 and row["optimizer"] == "none"]
-        self.assertEqual(ops, ["push", "pull", "pushpull"])
+        rows = self.object_of("wire", "--bytes", "1048576", "--workers", "1")["rows"]
+        self.assertEqual([(row["workers"], row["optimizer"], row["op"]) for row in rows],
+                         [(1, optimizer, op) for optimizer in ("none", "adam")
+                          for op in ("push", "pull", "pushpull")])
 
     def test_cluster(self):
         """Up to a thousand workers, all of whom join; each has its pushes applied, and the server
@@ -121,8 +122,8 @@ class Bench(Case):
                 (["cluster", "--workers", "some"], ["--workers some", "from 1 to 4096"]),
                 (["cluster", "--workers", "0"], ["--workers 0", "from 1 to 4096"]),
                 (["cluster", "--workers", "4294967297"], ["from 1 to 4096"]),
-                (["wire", "--workers", "2"], ["--workers is for cluster"]),
-                (["optimizer", "--workers", "2"], ["--workers is for cluster"]),
+                (["wire", "--workers", "7"], ["no row has so many", "1 and 2"]),
+                (["optimizer", "--workers", "2"], ["--workers is for wire and cluster"]),
                 (["cluster", "--encoding", "bf16"], ["--encoding is for wire"]),
                 (["wire", "--bytes", "many"], ["--bytes many", "a whole number above 0"]),
                 (["optimizer", "--bytes", "5"], ["no row has this size", "16384"]),
