@@ -1,8 +1,8 @@
 /* The folders below checkpoints/ of a run: made whole, kept few, removed.
  *
- * Used by saver.c. A folder that has its name is whole: it is written as NAME.tmp, everything in it
- * is flushed, then it is renamed, and checkpoints/ is flushed too. Only folders with names that
- * are ours are ever removed, with the files that we put there.
+ * Used by checkpoint_writer.c. A folder that has its name is whole: it is written as NAME.tmp,
+ * everything in it is flushed, then it is renamed, and checkpoints/ is flushed too. Only folders
+ * with names that are ours are ever removed, with the files that we put there.
  */
 #ifndef TW_IO_CHECKPOINT_FOLDER_H
 #define TW_IO_CHECKPOINT_FOLDER_H

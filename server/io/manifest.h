@@ -1,9 +1,9 @@
 /* manifest.json of a checkpoint: what it is of, where the run stood, and the checksums of its
  * files. docs/checkpoints.md explains the keys.
  *
- * Used by saver.c, which writes one, and restore.c, which trusts none: a manifest whose last line
- * is not the CRC-32C of what stands before it, or whose keys are not those that we write, in our
- * order, within limits, is TW_DATA with a sentence. Memory: in proportion to its bytes.
+ * Used by checkpoint_writer.c, which writes one, and restore.c, which trusts none: a manifest whose
+ * last line is not the CRC-32C of what stands before it, or whose keys are not those that we write,
+ * in our order, within limits, is TW_DATA with a sentence. Memory: in proportion to its bytes.
  */
 #ifndef TW_IO_MANIFEST_H
 #define TW_IO_MANIFEST_H

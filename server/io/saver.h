@@ -17,8 +17,7 @@
 
 #include <uv.h>
 
-#include "common/base/file.h"
-#include "server/io/manifest.h"
+#include "server/io/checkpoint_writer.h"
 
 struct tw_server;
 struct tw_link;
@@ -29,18 +28,8 @@ struct tw_saver {
     bool on; /* the job has checkpoints, and we are the lead */
     uint64_t period_ms, asked_ms;
     enum tw_saver_phase phase;
-    struct tw_manifest manifest;      /* of the one that is being written */
-    int fd[TW_SERVERS_MAX];           /* of its files; -1: none */
-    uint64_t tensors[TW_SERVERS_MAX]; /* bytes of the file before them */
-    struct {
-        uint32_t chunk, array; /* the next that is expected of each server */
-        uint64_t at;           /* bytes of its weights before that chunk */
-    } next[TW_SERVERS_MAX];
-    uint32_t unfinished; /* servers of which something is missing */
-    float **inbox;       /* [servers] where chunks of the others arrive, and leave (restorer.c) */
-    struct tw_error failed; /* of the one that is being written; TW_OK: nothing has */
-    char root[TW_PATH_MAX], draft[TW_PATH_MAX], folder[TW_PATH_MAX];
-    struct tw_text text; /* of manifest.json */
+    struct tw_checkpoint_writer writer;
+    float **inbox; /* [servers] where chunks of the others arrive, and leave (restorer.c) */
     uv_work_t work;
 };
 

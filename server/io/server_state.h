@@ -11,7 +11,8 @@
  *   losses.c          workers that are gone for too long
  *   operators.c       answers to those who ask how the run goes
  *   conclusion.c      the end of training: result, model, goodbye
- *   saver.c           checkpoints are written;   manifest.c, checkpoint_folder.c   their files
+ *   saver.c           checkpoints are written;   checkpoint_writer.c, checkpoint_folder.c,
+ *                     manifest.c   their files
  *   restorer.c        a run is begun again;   restore.c   checkpoints are read
  *   run_directory.c   files;   order_writer.c   order.log;   server_file.c   server.json;
  *   training_clock.c  time

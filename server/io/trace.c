@@ -66,7 +66,7 @@ enum tw_status tw_trace_open(struct tw_trace *trace, const struct tw_job *job,
         return status;
     trace->on = true;
     trace->tells_inputs = job->trace.inputs;
-    trace->inputs = 0;
+    trace->inputs = trace->hashed = trace->senseless = 0;
     add_header(trace, job, sequencer, now_ns);
     return TW_OK;
 }
