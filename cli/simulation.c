@@ -13,6 +13,7 @@
 #include "common/base/denormals.h"
 #include "common/tensor/safetensors.h"
 #include "server/io/borders.h"
+#include "server/io/checkpoint_writer.h"
 #include "server/io/order_writer.h"
 #include "server/io/run_directory.h"
 #include "server/io/trace.h"
@@ -43,11 +44,13 @@ struct simulating {
     struct tw_server_plan plan;
     struct tw_world *world;
     char numerics[TW_NUMERICS_MAX + 1];
+    uint8_t digest[TW_DIGEST_BYTES];
 
     bool has_directory, has_order;
     struct tw_run_directory directory;
     struct tw_order_writer order;
     struct tw_trace trace;
+    struct tw_checkpoint_writer writer;
 
     bool started;
     uint64_t started_ns; /* training, in virtual time */
@@ -151,6 +154,26 @@ static void on_record(void *context, const struct tw_record *record, uint64_t no
         tw_order_writer_flush(&s->order);
 }
 
+static void on_checkpoint(void *context, const struct tw_sequencer_snapshot *snapshot,
+                          uint64_t now_ns) {
+    struct simulating *s = context;
+    if (s->has_order)
+        tw_checkpoint_writer_begin(&s->writer, snapshot,
+                                   tw_node_generation(tw_world_lead(s->world)),
+                                   seconds_at(s, now_ns), s->counts.borders.seconds);
+}
+
+static void on_saves(void *context, uint32_t server, const float *array) {
+    struct simulating *s = context;
+    if (!s->has_order || !tw_checkpoint_writer_add(&s->writer, server, array))
+        return;
+    tw_order_writer_flush(&s->order);
+    tw_trace_flush(&s->trace);
+    tw_checkpoint_writer_seal(&s->writer);
+    tw_checkpoint_writer_keep(&s->writer, s->order.file, (size_t)s->job->checkpoint.keep);
+    tw_checkpoint_writer_tell(&s->writer);
+}
+
 static void on_input(void *context, const struct tw_sequencer_event *input, uint64_t now_ns) {
     struct simulating *s = context;
     if (s->has_order)
@@ -251,6 +274,7 @@ static void note_unwritten(struct simulating *s, const struct tw_error *failure)
 static enum tw_status open_again(struct simulating *s, uint32_t generation, uint64_t version,
                                  struct tw_error *error) {
     const char *out = s->of->out;
+    tw_checkpoint_writer_give_up(&s->writer);
     tw_run_directory_close(&s->directory);
     tw_trace_close(&s->trace);
     note_unwritten(s, &s->directory.failed);
@@ -368,6 +392,8 @@ static enum tw_status make_world(struct simulating *s, struct tw_error *error) {
                     .begins = begins,
                     .record = on_record,
                     .event = on_event,
+                    .checkpoint = on_checkpoint,
+                    .saves = on_saves,
                     .input = on_input,
                     .served = on_served,
                     .again = on_again,
@@ -377,10 +403,24 @@ static enum tw_status make_world(struct simulating *s, struct tw_error *error) {
     uint32_t connections = 4 * ((uint32_t)s->job->workers + 1);
     tw_server_node_config(&s->server, &s->plan.layout, &s->plan.memory[0], id, connections,
                           &config.node);
+    memcpy(s->digest, config.node.terms.digest, sizeof s->digest);
     config.node.tells_inputs = config.node.tells_inputs && of->out;
     if (!of->out)
         config.node.shard.hash_every = config.node.shard.sums_every = 0;
     return tw_world_new(&s->world, &config, error);
+}
+
+static enum tw_status open_writer(struct simulating *s, struct tw_error *error) {
+    static const uint8_t id[TW_JOB_ID_BYTES];
+    const struct tw_checkpoint_of of = {
+        .run = s->of->out,
+        .layout = &s->plan.layout,
+        .arrays = tw_shard_arrays_of(tw_node_shard(tw_world_lead(s->world))),
+        .workers = (uint32_t)s->job->workers,
+        .digest = s->digest,
+        .id = id,
+    };
+    return tw_checkpoint_writer_init(&s->writer, &of, error);
 }
 
 static enum tw_status open_directory(struct simulating *s, struct tw_error *error) {
@@ -393,6 +433,8 @@ static enum tw_status open_directory(struct simulating *s, struct tw_error *erro
     if (status == TW_OK)
         status = tw_order_writer_open(&s->order, out, width, -1, error);
     s->has_order = status == TW_OK;
+    if (status == TW_OK)
+        status = open_writer(s, error);
     return status == TW_OK ? tw_trace_open(&s->trace, s->job, tw_sequencer_config_of(sequencer(s)),
                                            out, 0, error)
                            : status;
@@ -410,6 +452,7 @@ static enum tw_status set_up(struct simulating *s, struct tw_error *error) {
 }
 
 static void tear_down(struct simulating *s) {
+    tw_checkpoint_writer_fini(&s->writer);
     if (s->has_order)
         tw_order_writer_close(&s->order);
     if (s->has_order)
@@ -447,6 +490,18 @@ static void blame_run(struct simulating *s, const struct tw_error *error) {
     blame(s->result, &told);
 }
 
+/* As the last entry of the trace has it. */
+static struct tw_sample hash_of(const struct simulating *s, const float *weights) {
+    const struct tw_tensor_list *list = &s->of->checked->model->list;
+    struct tw_sample sample = {.version = tw_sequencer_version(sequencer(s)), .hashed = true};
+    for (int i = 0; i < list->count; i++) {
+        size_t count = (size_t)list->tensors[i].elements;
+        tw_sample_hash(&sample, (uint32_t)i, 0, weights, count);
+        weights += count;
+    }
+    return sample;
+}
+
 /* To the run directory, or only to their SHA-256. */
 static enum tw_status save(struct simulating *s, struct tw_error *error) {
     struct tw_result *result = s->result;
@@ -457,6 +512,10 @@ static enum tw_status save(struct simulating *s, struct tw_error *error) {
     if (!weights)
         return tw_error_set(error, TW_NO_MEMORY, "no memory for the model");
     tw_world_weights(s->world, weights);
+    if (s->has_order) {
+        struct tw_sample sample = hash_of(s, weights);
+        tw_trace_end(&s->trace, &sample);
+    }
     const struct tw_tensor_list *list = &s->of->checked->model->list;
     enum tw_status status =
         tw_safetensors_save(path, list, weights, elements, result->model_sha256, error);

@@ -160,9 +160,7 @@ enum tw_status tw_world_new(struct tw_world **out, const struct tw_world_config 
     world->config = *config;
     world->workers = config->node.shard.slots;
     world->servers = config->node.servers;
-    world->saves = tw_again_is_wanted(config);
-    if (!world->saves)
-        world->config.node.sequencer.checkpoint_every = 0;
+    world->copies = tw_again_is_wanted(config);
     world->processes = world->workers + config->node.sequencer.evaluator;
     for (int i = 0; i < config->list->count; i++)
         world->elements += (size_t)config->list->tensors[i].elements;
@@ -337,7 +335,8 @@ enum tw_status tw_world_run(struct tw_world *world, struct tw_error *error) {
         world->events++;
         happen(world, &event);
         settle(world);
-        if (!world->down && program->stops && program->stops(program->context)) {
+        if (!world->down && !world->stopping && program->stops &&
+            program->stops(program->context)) {
             tw_world_server_stop(world);
             settle(world);
         }

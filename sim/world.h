@@ -51,6 +51,11 @@ struct tw_world_program {
      * and the lead hears of it behind this. */
     void (*again)(void *context, const struct tw_sequencer_snapshot *from, uint32_t generation,
                   uint64_t now_ns);
+    /* A CHECKPOINT has been logged, and this is what the run could begin again from; and then what
+     * is saved of each server: the arrays of its chunks, in their order. */
+    void (*checkpoint)(void *context, const struct tw_sequencer_snapshot *snapshot,
+                       uint64_t now_ns);
+    void (*saves)(void *context, uint32_t server, const float *array);
     /* After every event, unless all processes are dead; true: stop, as a signal would. */
     bool (*stops)(void *context);
 };
@@ -87,8 +92,7 @@ struct tw_world_config {
     size_t mishap_count;
     double loss_seconds; /* a worker that is gone for so long is lost; INFINITY: never */
     bool loss_fails;     /* then the run ends; else the worker is evicted */
-    /* Between two checkpoints, besides those of node.sequencer.checkpoint_every; 0: none. There are
-     * some only where a server dies and the run is begun again. */
+    /* Between two checkpoints, besides those of node.sequencer.checkpoint_every; 0: none. */
     double checkpoint_seconds;
     uint64_t seed;        /* of handshakes and back-offs */
     bool measures;        /* workers tell the lead what they measure of their steps */

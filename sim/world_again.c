@@ -1,11 +1,11 @@
 /* Servers that die, and what the run begins again from.
  *
  * Happy path: CHECKPOINT in the log -> every shard says its chunks, one after the other, which are
- * copied -> all of them are: it is the last whole one. A server dies -> nothing is left of any
- * process, nor of what was on its way -> AGAIN, as long after as the mishap says: new nodes,
- * ROLLBACK, their arrays are filled, and all workers start. Saving and loading take no time.
+ * shown to the program, and copied where a server is going to die -> all of them are: it is the
+ * last whole one. A server dies -> nothing is left of any process, nor of what was on its way ->
+ * AGAIN, as long after as the mishap says: new nodes, ROLLBACK, their arrays are filled, and all
+ * workers start. Saving and loading take no time.
  */
-#include <assert.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -39,7 +39,7 @@ static bool make_save(struct tw_world *world, struct tw_world_save *save) {
 enum tw_status tw_again_init(struct tw_world *world, struct tw_error *error) {
     const struct tw_layout *layout = world->config.node.shard.layout;
     size_t at = 0;
-    if (!world->saves)
+    if (!world->copies)
         return TW_OK;
     world->save_first = calloc(layout->chunks, sizeof(*world->save_first));
     if (!world->save_first || !make_save(world, &world->saved) || !make_save(world, &world->draft))
@@ -65,37 +65,57 @@ static void take_snapshot(struct tw_world *world, struct tw_sequencer_snapshot *
 }
 
 void tw_again_checkpoint(struct tw_world *world) {
-    assert(world->saves); /* or there would be none */
-    take_snapshot(world, &world->draft.snapshot);
+    const struct tw_world_program *program = &world->config.program;
+    const struct tw_node *lead = world->server[0].node;
+    if (program->checkpoint)
+        program->checkpoint(program->context, tw_sequencer_snapshot(tw_node_sequencer(lead)),
+                            world->now_ns);
+    if (world->copies)
+        take_snapshot(world, &world->draft.snapshot);
     world->draft.left = world->config.node.shard.layout->chunks;
 }
 
 /* All of it is there. The lead may take the next one. */
 static void keep(struct tw_world *world, uint32_t index) {
     struct tw_world_save saved = world->saved;
-    world->saved = world->draft;
-    world->draft = saved;
+    if (world->copies) {
+        world->saved = world->draft;
+        world->draft = saved;
+    }
     tw_node_checkpointed(world->server[0].node);
     if (index) /* else its effects are being carried out */
         tw_world_server_drain(world, 0);
 }
 
 void tw_again_save(struct tw_world *world, uint32_t index, uint32_t chunk) {
+    const struct tw_world_program *program = &world->config.program;
     struct tw_node *node = world->server[index].node;
     size_t count = world->config.node.shard.layout->chunk[chunk].count;
-    float *to = world->draft.block + world->save_first[chunk];
-    for (uint32_t a = 0; a < arrays_of(world); a++, to += count)
-        memcpy(to, tw_shard_array(tw_node_shard_to_fill(node), a, chunk), count * sizeof(float));
+    for (uint32_t a = 0; a < arrays_of(world); a++) {
+        const float *from = tw_shard_array(tw_node_shard(node), a, chunk);
+        if (world->copies)
+            memcpy(world->draft.block + world->save_first[chunk] + a * count, from,
+                   count * sizeof(float));
+        if (program->saves)
+            program->saves(program->context, index, from);
+    }
     tw_node_saved(node);
     if (--world->draft.left == 0)
         keep(world, index);
 }
 
 /* In whole milliseconds, as a server counts them. */
+static uint64_t period_ns(const struct tw_world *world) {
+    return (uint64_t)(world->config.checkpoint_seconds * 1e3) * 1000000;
+}
+
+bool tw_again_saves(const struct tw_world *world) {
+    return world->config.node.sequencer.checkpoint_every || period_ns(world);
+}
+
 void tw_again_plan_next(struct tw_world *world) {
-    uint64_t period_ns = (uint64_t)(world->config.checkpoint_seconds * 1e3) * 1000000;
-    if (world->saves && period_ns)
-        tw_world_put(world, world->now_ns + period_ns, TW_WORLD_SAVES, 0, 0);
+    if (period_ns(world))
+        tw_world_put(world, world->now_ns + period_ns(world), TW_WORLD_SAVES, 0, 0);
 }
 
 void tw_again_due(struct tw_world *world) {
@@ -187,7 +207,7 @@ void tw_again_begin(struct tw_world *world) {
         tw_node_add_server(world->server[0].node, s, TW_NO_CONNECTION);
     if (!from->position) /* none was taken: the start, whose weights are there */
         take_snapshot(world, from);
-    world->down = world->started = false;
+    world->down = world->started = world->stopping = false;
     if (program->again)
         program->again(program->context, from, world->generation, world->now_ns);
     tw_node_resume(world->server[0].node, &resume);

@@ -248,7 +248,8 @@ void tw_world_server_sent(struct tw_world *world, uint32_t index, uint32_t token
 }
 
 void tw_world_server_stop(struct tw_world *world) {
-    tw_node_stop(world->server[0].node, false);
+    world->stopping = true;
+    tw_node_stop(world->server[0].node, tw_again_saves(world));
     world->server[0].busy = true;
     tw_world_server_drain(world, 0);
 }

@@ -150,7 +150,9 @@ struct tw_world {
     uint64_t now_ns, events, letters; /* letters: on their way */
     uint64_t hopes;                   /* of what is on the agenda, all but TICKs */
     bool started, finished;
-    bool saves, down, broken; /* checkpoints are kept; all processes are dead; for good */
+    bool copies;       /* checkpoints are kept here, to begin again from */
+    bool stopping;     /* the lead was told so */
+    bool down, broken; /* all processes are dead; for good */
     uint32_t generation;
     struct tw_world_save saved, draft; /* the last whole one, and one that becomes one */
     size_t *save_first;                /* [chunks] where a chunk begins in their blocks */
@@ -228,11 +230,13 @@ void tw_world_worker_mishap(struct tw_world *world, const struct tw_mishap *mish
 void tw_world_worker_goes_on(struct tw_world *world, uint32_t index, uint64_t pause);
 
 /* world_again.c */
-/* Whether a server dies and the run is begun again: else nothing is saved. */
+/* Whether a server dies and the run is begun again: else nothing is kept. */
 bool tw_again_is_wanted(const struct tw_world_config *config);
 /* TW_NO_MEMORY. */
 enum tw_status tw_again_init(struct tw_world *world, struct tw_error *error);
 void tw_again_fini(struct tw_world *world);
+/* Whether there are checkpoints. */
+bool tw_again_saves(const struct tw_world *world);
 /* The next that is due by time, if any is. */
 void tw_again_plan_next(struct tw_world *world);
 /* A CHECKPOINT is in the log; this chunk is to be saved; one is due. */

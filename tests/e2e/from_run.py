@@ -253,9 +253,11 @@ class Fits(FromRun):
         self.assertAlmostEqual(delay["cv"]["value"], .3, delta=5 * delay["cv"]["standard_error"])
         self.assertAlmostEqual(delay["machine_cv"]["value"], spread, delta=.05)
 
-    def test_a_virtual_run_takes_no_checkpoint_whatever_its_job_says(self):
+    def test_a_virtual_run_with_checkpoints_too(self):
         self.simulate("--out", "out", "--mode", "async", "--set", "checkpoint.every=5")
-        self.assertEqual(self.records("out", "CHECKPOINT"), [])
+        versions = [record["version"] for record in self.records("out", "CHECKPOINT")]
+        self.assertEqual(versions, [5 * n for n in range(1, len(versions) + 1)])
+        self.assertGreater(len(versions), 3)
         self.assert_same_order()
 
     def test_what_if_there_were_more_workers(self):

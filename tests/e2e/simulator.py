@@ -7,7 +7,8 @@ import sys
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
-from talweg_e2e import Case  # noqa: E402
+import talweg_trace  # noqa: E402
+from talweg_e2e import WIDE, Case, signal  # noqa: E402
 
 RESULTS = ("updates", "samples", "train_loss", "test_loss", "test_accuracy", "model_sha256")
 
@@ -17,6 +18,12 @@ class Simulator(Case):
         found, out, err = self.talweg("sim", job, "--json", *arguments)
         self.assertEqual(found, code, err)
         return self.result(out), err
+
+    def entries(self, run):
+        """Those of trace.log."""
+        code, out, err = self.talweg("log", run, "--trace", "--json")
+        self.assertEqual(code, 0, err)
+        return list(map(json.loads, out.splitlines()))
 
     def assert_replays(self, run, simulated):
         code, out, err = self.talweg("replay", run, "--json")
@@ -90,6 +97,14 @@ class WhatItLeaves(Simulator):
         with open(self.path("run", "job.yaml")) as file:
             self.assertIn("simulated", file.read())
 
+    def test_the_last_hash_is_that_of_the_model(self):
+        simulated, _ = self.sim("--out", "run", "--mode", "async", "--servers", "2")
+        last = [entry for entry in self.entries("run") if entry["entry"] == "HASH"][-1]
+        model = self.path("run", "model.safetensors")
+        self.assertEqual(last["version"], simulated["updates"])
+        self.assertEqual(int(last["hash"], 16),
+                         talweg_trace.model_hash(model, talweg_trace.names(model)))
+
     def test_the_same_again_and_with_another_seed_of_delays(self):
         one, _ = self.sim("--out", "one", "--mode", "async", "--workers", "3")
         self.sim("--out", "two", "--mode", "async", "--workers", "3")
@@ -123,6 +138,74 @@ class WhatItLeaves(Simulator):
         simulated, _ = self.sim("--dry", "--set", "optimizer.lr=1e30", "--set", "clip={norm: 1e30}",
                                 code=1)
         self.assertNotIn("or clip the gradient", simulated["error"])
+
+
+class Checkpoints(Simulator):
+    EVERY = ("--servers", "2", "--set", "checkpoint.every=10")
+
+    def folders(self, run):
+        return sorted(os.listdir(self.path(run, "checkpoints")))
+
+    def test_they_are_those_of_the_real_run(self):
+        """Which may have missed some: it saves one at a time."""
+        every = (*self.EVERY, "--set", "checkpoint.keep=100")
+        self.train("real", *every)
+        self.sim("--out", "sim", *every)
+        self.assertEqual(self.folders("sim"), [f"v000000{n}0-g0" for n in (1, 2, 3, 4)])
+        self.assertEqual(len(self.records("sim", "CHECKPOINT")), 4)
+        self.assertIn("v00000010-g0", self.folders("real"))
+        for name in self.folders("real"):
+            for shard in "shard-0.safetensors", "shard-1.safetensors":
+                with open(self.path("real", "checkpoints", name, shard), "rb") as theirs, \
+                        open(self.path("sim", "checkpoints", name, shard), "rb") as ours:
+                    self.assertEqual(ours.read(), theirs.read(), name)
+
+    def test_a_real_run_goes_on_from_them(self):
+        plain = self.train("plain")
+        self.sim("--out", "run", *self.EVERY, "--fail-server", "0@25.5", code=1)
+        self.assertEqual(self.folders("run"), ["v00000010-g0", "v00000020-g0"])
+        code, out, err = self.talweg("run", "--resume", "run", "--json")
+        self.assertEqual(code, 0, err)
+        self.assertIn("going on from checkpoint v00000020-g0, after update 20 ", err)
+        self.assertEqual(self.result(out)["model_sha256"], plain["model_sha256"])
+        self.assert_replays("run", plain)
+
+    def test_as_many_are_kept_as_the_job_says_also_when_its_servers_died(self):
+        self.sim("--out", "run", *self.EVERY, "--fail-server", "0@25.5+1")
+        self.assertEqual(self.folders("run"), ["v00000030-g1", "v00000040-g1"])
+        self.assert_no_temporary_files()
+
+    def test_none_is_written_where_nothing_is_and_the_order_is_the_same(self):
+        kept, _ = self.sim("--out", "kept", *self.EVERY, "--mode", "async", "--net", "1ms")
+        dry, _ = self.sim("--dry", *self.EVERY, "--mode", "async", "--net", "1ms")
+        none, _ = self.sim("--out", "none", "--servers", "2", "--mode", "async", "--net", "1ms",
+                           "--set", "checkpoint.seconds=0")
+        for key in RESULTS + ("seconds",):
+            self.assertEqual((dry[key], none[key]), (kept[key], kept[key]), key)
+        self.assertFalse(os.path.exists(self.path("none", "checkpoints")))
+
+    def test_a_run_that_is_stopped_saves_a_last_one(self):
+        run = self.start("sim", "job.yaml", "--json", "--out", "run", "--servers", "2", "--net",
+                         "500ms", "--set", "epochs=1000000", "--set", "checkpoint.seconds=1e6")
+        run.wait_for("epoch 1")
+        run.process.send_signal(signal.SIGINT)
+        code, out, err = run.end()
+        self.assertEqual(code, 130, err)
+        updates = self.result(out)["updates"]
+        self.assertEqual(self.folders("run"), [f"v{updates:08d}-g0"])
+        stops = [entry for entry in self.entries("run")
+                 if entry["entry"] == "INPUT" and entry["kind"] == 16]
+        self.assertEqual(len(stops), 1)
+
+    def test_one_that_cannot_be_written_is_told_and_the_run_goes_on(self):
+        """Files of up to 500 KiB: the model is shorter, with what adam keeps it is not."""
+        self.write("wide.yaml", WIDE)
+        code, out, err = self.talweg("sim", "wide.yaml", "--json", "--out", "run", "--set",
+                                     "checkpoint.every=20", before=[
+                                         "sh", "-c", 'ulimit -f 1000; exec "$@"', "sh"])
+        self.assertEqual(code, 0, err)
+        self.assertIn("the checkpoint of update 20 could not be saved", err)
+        self.assertEqual(self.folders("run"), [])
 
 
 class Servers(Simulator):
@@ -170,10 +253,8 @@ class Servers(Simulator):
 
     def commits(self, run):
         """version -> when it was committed, in seconds."""
-        code, out, err = self.talweg("log", run, "--trace", "--json")
-        self.assertEqual(code, 0, err)
         return {entry["version"]: entry["committed"] * 1e-9
-                for entry in map(json.loads, out.splitlines()) if entry["entry"] == "UPDATE"}
+                for entry in self.entries(run) if entry["entry"] == "UPDATE"}
 
     def test_a_checkpoint_that_came_to_nothing_counts_for_nothing(self):
         """It is in the log, and the other server has not heard of it."""
