@@ -46,6 +46,8 @@ struct wire {
     int queue_first, queue_count, queue_room;
     struct tw_decoder *up_decoder, *down_decoder;
     bool up_paused, down_paused;
+    uint64_t weights_position; /* of the last weights that the node sent on it, */
+    uint32_t weights_chunk;    /* and which they were */
 };
 
 struct virtual_worker {

@@ -156,8 +156,24 @@ void wire_abandon(struct cluster *c, struct wire *wire) {
 
 /* ---- the node's side ---- */
 
+/* The first layers' weights leave first, in every mode and with any buffers: whoever gets them can
+ * begin to compute. */
+static void check_order(const struct cluster *c, struct wire *wire, const struct tw_weights *sent) {
+    uint32_t next = c->layout.shard_first[wire->node];
+    if (sent->position == wire->weights_position)
+        next = wire->weights_chunk + 1;
+    if (sent->chunk != next)
+        fail_msg("seed %llu: server %u sends chunk %u of position %llu before chunk %u",
+                 (unsigned long long)c->config->seed, wire->node, sent->chunk,
+                 (unsigned long long)sent->position, next);
+    wire->weights_position = sent->position;
+    wire->weights_chunk = sent->chunk;
+}
+
 void wire_queue(struct cluster *c, struct wire *wire, const struct tw_frame *frame,
                 const void *data, uint32_t token) {
+    if (frame->body == TW_BODY_WEIGHTS && c->config->lies == 0)
+        check_order(c, wire, &frame->weights);
     if (wire->queue_first && wire->queue_first == wire->queue_room - wire->queue_count) {
         memmove(wire->queue, wire->queue + wire->queue_first,
                 (size_t)wire->queue_count * sizeof(*wire->queue));
