@@ -286,7 +286,7 @@ static int pull(struct talweg *talweg, uint64_t *step, bool whole) {
     if (result == TALWEG_OK) {
         wait_to_begin(talweg, whole);
         result = outcome(talweg);
-        if (result == TALWEG_OK)
+        if (result == TALWEG_OK && talweg->shell.client.work == TW_CLIENT_WAITING)
             result = tell(talweg, (struct tw_client_event){.kind = TW_CLIENT_ON_BEGIN});
         take_set(talweg, whole);
         talweg->untaken = whole || result != TALWEG_OK ? 0 : talweg->list.count;
