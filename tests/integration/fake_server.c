@@ -100,7 +100,8 @@ static void send_chunks(struct fake_server *server, uint32_t first, uint32_t end
     for (uint32_t i = first; i < end; i++) {
         struct tw_frame frame = {.body = TW_BODY_WEIGHTS};
         frame.weights.position = server->position;
-        frame.weights.version = server->step - 1;
+        /* What is evaluated has had an update. */
+        frame.weights.version = server->asked > 0 ? server->step : server->step - 1;
         frame.weights.step = server->step;
         frame.weights.chunk = server->script.wrong_chunk ? server->layout.chunks : i;
         frame.data_bytes = 4 * (size_t)server->layout.chunk[i].count;
