@@ -4,6 +4,8 @@
 
 #include <unistd.h>
 
+#include "worker/io/link.h"
+
 static void begin(struct bench *bench, uint64_t expected) {
     uint64_t step = 0;
     if (talweg_pull_begin(bench->talweg, &step) != TALWEG_OK)
@@ -65,7 +67,26 @@ static void both_kinds_of_pull_may_take_turns(void **state) {
     bench_fini(&bench);
 }
 
-/* 16 MiB, far more than kernel buffers hold, while nobody is inside of the library. */
+/* The end is heard inside of the pull, or, in a `talweg_cancelled()`, before it. */
+static void after_a_pull_that_failed_no_tensor_is_there(void **state) {
+    for (int heard_before = 0; heard_before < 2; heard_before++) {
+        struct fake_script script = {.stop_after_steps = 2};
+        struct bench bench;
+        uint64_t step;
+        bench_init(&bench, &script);
+        assert_int_equal(join(&bench), TALWEG_OK);
+        train_steps(&bench, 2);
+        double give_up = seconds() + PATIENCE_S;
+        while (heard_before && !talweg_cancelled(bench.talweg))
+            assert_true(seconds() < give_up);
+        assert_int_equal(talweg_pull(bench.talweg, &step), TALWEG_E_STOP);
+        for (int i = 0; i < 2; i++)
+            assert_int_equal(talweg_pull_tensor(bench.talweg, i), TALWEG_E_STOP);
+        bench_fini(&bench);
+    }
+}
+
+/* 16 MiB, more than kernel buffers hold; nobody is inside of the library. */
 static void weights_arrive_while_the_program_computes(void **state) {
     struct fake_script script = {0};
     struct bench bench;
@@ -82,6 +103,54 @@ static void weights_arrive_while_the_program_computes(void **state) {
     push_step(&bench, 1);
     await(&bench.server.steps, 1);
     bench_fini(&bench);
+}
+
+static void shell_tell(struct tw_shell *shell, enum tw_client_event_kind kind) {
+    struct tw_error error;
+    assert_int_equal(tw_shell_step(shell, (struct tw_client_event){.kind = kind}, &error), TW_OK);
+}
+
+/* Whoever drives the loop goes on receiving as long as more is to come than sockets hold; not when
+ * it is little, or will not come. */
+static void a_shell_is_busy_while_much_is_to_come(void **state) {
+    const uint32_t kept[] = {1, 12}; /* chunks of 64 KiB */
+    for (int i = 0; i < 2; i++) {
+        struct fake_script script = {.keep_back = kept[i], .go_on = FAKE_LOSES_BULK};
+        struct bench bench;
+        struct tw_error error;
+        struct tw_shell shell;
+        uv_loop_t loop;
+        int64_t before = large;
+        large = 20 * (TW_CHUNK_BYTES_MIN / 4);
+        bench_init(&bench, &script);
+        large = before;
+        struct tw_client_config config = {.role = TW_ROLE_WORKER,
+                                          .rank = -1,
+                                          .server = bench.address,
+                                          .numerics = "test",
+                                          .list = &bench.list,
+                                          .weights = bench.weights,
+                                          .connect_ms = 1000 * PATIENCE_S};
+        assert_int_equal(uv_loop_init(&loop), 0);
+        assert_int_equal(tw_shell_init(&shell, &loop, &config, &error), TW_OK);
+        shell_tell(&shell, TW_CLIENT_ON_START);
+        shell_tell(&shell, TW_CLIENT_ON_PULL);
+        while (!tw_client_may_begin(&shell.client))
+            uv_run(&loop, UV_RUN_ONCE);
+        shell_tell(&shell, TW_CLIENT_ON_BEGIN);
+        const uint32_t all = bench.server.layout.chunks;
+        while (shell.client.arrived < all - kept[i])
+            uv_run(&loop, UV_RUN_ONCE);
+        assert_int_equal(tw_shell_busy(&shell), kept[i] > 8);
+        fake_server_go_on(&bench.server);
+        while (!tw_client_cancelled(&shell.client) || shell.client.phase != TW_CLIENT_JOINED)
+            uv_run(&loop, UV_RUN_ONCE);
+        assert_int_equal(shell.client.work, TW_CLIENT_BEGUN);
+        assert_false(tw_shell_busy(&shell));
+        tw_shell_fini(&shell);
+        assert_int_equal(uv_loop_close(&loop), 0);
+        bench_fini(&bench);
+    }
 }
 
 static void a_set_that_is_cut_off_is_begun_again(void **state) {
@@ -192,7 +261,9 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tensors_are_taken_over_one_by_one),
         cmocka_unit_test(both_kinds_of_pull_may_take_turns),
+        cmocka_unit_test(after_a_pull_that_failed_no_tensor_is_there),
         cmocka_unit_test(weights_arrive_while_the_program_computes),
+        cmocka_unit_test(a_shell_is_busy_while_much_is_to_come),
         cmocka_unit_test(a_set_that_is_cut_off_is_begun_again),
         cmocka_unit_test(a_step_that_is_cancelled_while_its_weights_arrive_is_left),
         cmocka_unit_test(newer_weights_leave_those_alone_that_are_in_use),

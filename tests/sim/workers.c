@@ -85,22 +85,26 @@ static int next_to_take(const struct cluster *c, const struct virtual_worker *w,
 static void go_on_taking(struct cluster *c, struct virtual_worker *w) {
     int from = (int)cluster_below(c, (uint64_t)c->list.count);
     int t = next_to_take(c, w, from);
-    cluster_tell_worker(
-        c, w, (struct tw_client_event){.kind = TW_CLIENT_ON_WANT, .tensor = t < 0 ? from : t});
-    if (t >= 0)
-        take(c, w, t);
+    cluster_tell_worker(c, w, (struct tw_client_event){.kind = TW_CLIENT_ON_WANT, .tensor = from});
+    take(c, w, t);
 }
 
-/* All of them are here: the rest is taken, and nobody has written to what was. */
-static float **take_the_rest(const struct cluster *c, struct virtual_worker *w) {
-    bool early = w->begun == w->client.held.position;
-    for (int t = 0; t < c->list.count; t++) {
-        if (!early || !w->taken[t])
-            take(c, w, t);
-        if (memcmp(w->copy[t], w->weights[t], tensor_bytes(c, t)) != 0)
+/* Nobody has written to what was taken. */
+static void expect_untouched(const struct cluster *c, const struct virtual_worker *w) {
+    for (int t = 0; t < c->list.count; t++)
+        if (w->taken[t] && memcmp(w->copy[t], w->weights[t], tensor_bytes(c, t)) != 0)
             fail_msg("seed %llu: tensor %d changed while it was in use",
                      (unsigned long long)c->config->seed, t);
-    }
+}
+
+/* All of them are here: the rest is taken. */
+static float **take_the_rest(const struct cluster *c, struct virtual_worker *w) {
+    if (w->begun != w->client.held.position)
+        memset(w->taken, 0, sizeof w->taken);
+    for (int t = 0; t < c->list.count; t++)
+        if (!w->taken[t])
+            take(c, w, t);
+    expect_untouched(c, w);
     return w->copy;
 }
 
@@ -165,6 +169,8 @@ void cluster_worker_acts(struct cluster *c, struct virtual_worker *w) {
         go_on_taking(c, w);
         return;
     }
+    if (w->client.work == TW_CLIENT_BEGUN) /* in vain, whatever it does now */
+        expect_untouched(c, w);
     if (!gives_up && w->client.work == TW_CLIENT_BEGUN)
         event.kind = TW_CLIENT_ON_END;
     else if (!gives_up && w->client.work == TW_CLIENT_COMPUTING)

@@ -271,7 +271,7 @@ static void a_set_that_is_cut_off_is_over(void **state) {
     desk_fini(&desk);
 }
 
-/* Until the push ends its predecessor's weights are what a Join tells of. */
+/* Until it is complete, its predecessor's weights are what a Join tells of. */
 static void a_join_does_not_tell_of_a_part_of_a_set(void **state) {
     struct desk desk;
     desk_begun(&desk, 1, 2);

@@ -99,6 +99,7 @@ struct world {
     uint64_t pulled;                        /* step of the last complete pull */
     uint64_t told;                          /* step of the last Cancel that was delivered */
     uint64_t begun;                         /* position that it has begun on; 0: none */
+    bool kept[DESK_TENSORS];                /* of these, tensors that have been here */
 };
 
 static bool chance(struct world *world, int percent) {
@@ -304,9 +305,9 @@ static void network_delivers(struct world *world) {
 static void go_on_in_vain(struct world *world) {
     struct desk *desk = &world->desk;
     counts[BEGUN_IN_VAIN] += desk->client.work == TW_CLIENT_BEGUN;
-    world->begun = 0;
     if (chance(world, 50)) {
         counts[GIVEN_UP]++;
+        world->begun = 0;
         CHECK(world, desk_pull(desk) == TW_OK);
         return;
     }
@@ -320,7 +321,8 @@ static void go_on_in_vain(struct world *world) {
 static void expect_untouched(struct world *world) {
     const struct desk *desk = &world->desk;
     for (int i = 0; world->begun != 0 && i < DESK_TENSORS; i++) {
-        if (!tw_client_has_tensor(&desk->client, i))
+        world->kept[i] = world->kept[i] || tw_client_has_tensor(&desk->client, i);
+        if (!world->kept[i])
             continue;
         CHECK(world, desk->weights[i][0] == (float)world->begun);
         CHECK(world, desk->weights[i][desk_elements[i] - 1] == (float)world->begun);
@@ -330,12 +332,14 @@ static void expect_untouched(struct world *world) {
 static void application_waits(struct world *world) {
     struct desk *desk = &world->desk;
     if (!tw_client_may_begin(&desk->client) || chance(world, 30)) {
+        world->begun = 0;
         CHECK(world, desk_pull(desk) == TW_OK);
         return;
     }
     struct tw_client_event begin = {.kind = TW_CLIENT_ON_BEGIN};
     CHECK(world, desk_step(desk, begin) == TW_OK);
     counts[BEGUN]++;
+    memset(world->kept, 0, sizeof(world->kept));
     world->begun = tw_client_set(&desk->client)->position;
 }
 

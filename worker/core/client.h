@@ -18,7 +18,7 @@
  * BEGUN: a worker computes on a set of which only some tensors are here. It is COMPUTING when all
  * are. The memory of its weights belongs to this one set until it pulls again: when that will never
  * be complete (newer weights, a lost connection) its step is over, as by a Cancel, and what comes
- * has to wait.
+ * has to wait. It pulls again, or ends a push in vain (PUSHING) and pulls then.
  *
  * A step is over when Cancel says so, when newer weights come, or when a Welcome names it
  * as settled: in any order, on connections that do not wait for each other. From then
@@ -128,7 +128,7 @@ struct tw_client_event {
     const struct tw_frame *frame;
     const void *data;
     int tensor;
-    const float *gradient; /* borrowed until the next set of weights is complete */
+    const float *gradient; /* borrowed until something of newer weights has come */
     uint64_t examples;
     double loss;
     uint64_t correct; /* as in tw_end */

@@ -107,13 +107,11 @@ static void begin_set(struct tw_client *client, const struct tw_weights *weights
     client->arriving = (struct tw_client_set){weights->position, weights->version, weights->step};
     client->newest = weights->position;
     client->arrived = 0;
-    client->left = 0;
+    client->left = (uint64_t)client->layout.elements;
     memset(client->chunk_here, 0, client->layout.chunks);
     memset(client->lacks, 0, (size_t)client->config.list->count * sizeof(client->lacks[0]));
-    for (uint32_t i = 0; i < client->layout.chunks; i++) {
+    for (uint32_t i = 0; i < client->layout.chunks; i++)
         client->lacks[client->layout.chunk[i].tensor]++;
-        client->left += client->layout.chunk[i].count;
-    }
 }
 
 void tw_client_forget_set(struct tw_client *client) {

@@ -293,6 +293,9 @@ static int pull(struct talweg *talweg, uint64_t *step, bool whole) {
         if (step != NULL && result == TALWEG_OK)
             *step = tw_client_set(&talweg->shell.client)->step;
     }
+    /* What is in memory then is nobody's set; but a call out of order changes nothing. */
+    if (result != TALWEG_OK && result != TALWEG_E_ARGUMENT)
+        memset(talweg->taken, 0, (size_t)talweg->list.count);
     tw_turns_leave(&talweg->turns);
     return result;
 }

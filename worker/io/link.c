@@ -116,8 +116,10 @@ static void close_if_over(struct tw_shell *shell, const struct tw_link *but) {
 /* What the application may know without going in. */
 static void note(struct tw_shell *shell) {
     const struct tw_client *client = &shell->client;
-    int here = client->work > TW_CLIENT_WAITING ? atomic_load(&shell->here) : 0;
-    while (here < client->config.list->count && tw_client_has_tensor(client, here))
+    bool computes = !tw_client_over(client) &&
+                    (client->work == TW_CLIENT_BEGUN || client->work == TW_CLIENT_COMPUTING);
+    int here = computes ? atomic_load(&shell->here) : 0;
+    while (computes && here < client->config.list->count && tw_client_has_tensor(client, here))
         here++;
     atomic_store(&shell->here, here);
     atomic_store(&shell->cancelled, tw_client_cancelled(client));

@@ -43,7 +43,7 @@ enum {
     TALWEG_E_AGAIN = 9,       /* only of talweg_pull_tensor(): begin again, see there */
 };
 
-/* One tensor: float32, row-major. `weights` is yours; talweg_pull() fills it. */
+/* One tensor: float32, row-major. `weights` is yours; a pull fills it. */
 struct talweg_tensor {
     const char *name;
     int dims;
@@ -64,7 +64,7 @@ struct talweg_config {
     const struct talweg_tensor *tensors; /* in the order of the job */
     int tensor_count;
     uint64_t epoch_samples; /* evaluator: examples of an epoch; it pulls once in each */
-    int stop_fd;            /* -1: none; readable: join and pull give TALWEG_E_INTERRUPTED */
+    int stop_fd;            /* -1: none; readable: join and pulls give TALWEG_E_INTERRUPTED */
     /* [tensor_count], or NULL. Not 0: a statistic of the examples (the job says so), of which
      * servers keep an average. The SUM over the examples is pushed like a gradient, but always
      * travels as float32, whatever encoding.push is. */
@@ -104,7 +104,7 @@ TALWEG_API struct talweg_place talweg_get_place(const struct talweg *talweg);
 TALWEG_API int talweg_pull(struct talweg *talweg, uint64_t *step);
 
 /* The same in parts, so that the next forward pass can begin with the first layers' weights while
- * the others are on their way. They come in the order of the tensors.
+ * the others are on their way. They come in the order of the tensors, from each server.
  *
  * talweg_pull_begin() returns as soon as something of the new weights has come: *step is known, and
  * gradient buffers of the previous push are yours again. Until talweg_pull_tensor() has said
@@ -118,7 +118,7 @@ TALWEG_API int talweg_pull(struct talweg *talweg, uint64_t *step);
  * as of talweg_pull().
  *
  * Push when every tensor was asked for: before, a push is a call out of order
- * (TALWEG_E_ARGUMENT). An evaluator may call them, too: all its weights are there at once. */
+ * (TALWEG_E_ARGUMENT), unless talweg_cancelled() says 1. An evaluator may call them, too: all its weights are there at once. */
 TALWEG_API int talweg_pull_begin(struct talweg *talweg, uint64_t *step);
 TALWEG_API int talweg_pull_tensor(struct talweg *talweg, int tensor);
 
