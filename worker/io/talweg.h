@@ -118,7 +118,8 @@ TALWEG_API int talweg_pull(struct talweg *talweg, uint64_t *step);
  * as of talweg_pull().
  *
  * Push when every tensor was asked for: before, a push is a call out of order
- * (TALWEG_E_ARGUMENT), unless talweg_cancelled() says 1. An evaluator may call them, too: all its weights are there at once. */
+ * (TALWEG_E_ARGUMENT), unless talweg_cancelled() says 1. An evaluator may call them, too: all its
+ * weights are there at once. */
 TALWEG_API int talweg_pull_begin(struct talweg *talweg, uint64_t *step);
 TALWEG_API int talweg_pull_tensor(struct talweg *talweg, int tensor);
 
