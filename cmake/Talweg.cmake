@@ -48,6 +48,27 @@ target_compile_options(
             -Wvla
             -Wno-unused-parameter
             $<$<BOOL:${TALWEG_WERROR}>:-Werror>)
+if(CMAKE_BUILD_TYPE STREQUAL Release AND CMAKE_C_COMPILER_ID STREQUAL GNU AND NOT TALWEG_SANITIZE)
+  # Events and effects are structs of some hundred bytes. gcc copies such ones by `rep movs`, which
+  # takes the time of thirty instructions to begin.
+  include(CheckCCompilerFlag)
+  set(copies vector_loop:1024:noalign,libcall:-1:noalign)
+  check_c_compiler_flag(-mmemcpy-strategy=${copies} TALWEG_HAS_STRATEGY)
+  if(TALWEG_HAS_STRATEGY)
+    target_compile_options(talweg_flags INTERFACE -mmemcpy-strategy=${copies}
+                                                  -mmemset-strategy=${copies})
+  endif()
+  # The program is optimised as a whole: the way of a push leads through a hundred small functions
+  # of many files. Objects hold both, code and what the whole is made of, so that libtalweg.a links
+  # anywhere; the tests, which are many and small, take the code.
+  include(CheckIPOSupported)
+  check_ipo_supported(RESULT TALWEG_HAS_LTO OUTPUT ignored LANGUAGES C)
+  if(TALWEG_HAS_LTO)
+    target_compile_options(talweg_flags INTERFACE -flto=auto -ffat-lto-objects)
+    target_link_options(talweg_flags INTERFACE
+                        $<IF:$<BOOL:$<TARGET_PROPERTY:TALWEG_WHOLE>>,-flto=auto,-fno-lto>)
+  endif()
+endif()
 if(TALWEG_SANITIZE)
   target_compile_options(talweg_flags INTERFACE -fsanitize=${TALWEG_SANITIZE}
                                                 -fno-sanitize-recover=all -fno-omit-frame-pointer)
