@@ -97,9 +97,9 @@ static enum tw_status on_frame(void *context, const struct tw_frame *frame, void
     if (mail->up || mail->kind == TW_MAIL_LETTER)
         return tw_world_server_hear(world, mail, frame, NULL, error);
     tw_world_worker_tell(world, mail->wire / (world->servers + 1),
-                         (struct tw_client_event){.kind = TW_CLIENT_ON_FRAME,
-                                                  .link = (int)(mail->wire % (world->servers + 1)),
-                                                  .frame = frame});
+                         &(struct tw_client_event){.kind = TW_CLIENT_ON_FRAME,
+                                                   .link = (int)(mail->wire % (world->servers + 1)),
+                                                   .frame = frame});
     return TW_OK;
 }
 

@@ -221,7 +221,8 @@ void tw_net_line(struct tw_world *world, struct tw_port *port);
 /* world_worker.c */
 void tw_world_worker_start(struct tw_world *world, uint32_t index);
 void tw_world_worker_stop(struct tw_world *world, uint32_t index);
-void tw_world_worker_tell(struct tw_world *world, uint32_t index, struct tw_client_event event);
+/* The time of the event is set here. */
+void tw_world_worker_tell(struct tw_world *world, uint32_t index, struct tw_client_event *event);
 void tw_world_worker_mail(struct tw_world *world, struct tw_mail *mail);
 void tw_world_worker_left(struct tw_world *world, uint32_t index);
 void tw_world_worker_computed(struct tw_world *world, uint32_t index, uint64_t which);

@@ -63,13 +63,13 @@ static void carry_out(struct tw_world *world, uint32_t index) {
     }
 }
 
-static enum tw_status step(struct tw_world *world, uint32_t index, struct tw_client_event event) {
+static enum tw_status step(struct tw_world *world, uint32_t index, struct tw_client_event *event) {
     struct tw_world_worker *worker = &world->worker[index];
     struct tw_error error;
-    event.now_ns = world->now_ns;
-    event.now_ms = world->now_ns / 1000000;
-    enum tw_status status = tw_client_step(&worker->client, &event, &world->effects, &error);
-    if (event.kind >= TW_CLIENT_ON_PULL && status != TW_OK && !tw_client_over(&worker->client))
+    event->now_ns = world->now_ns;
+    event->now_ms = world->now_ns / 1000000;
+    enum tw_status status = tw_client_step(&worker->client, event, &world->effects, &error);
+    if (event->kind >= TW_CLIENT_ON_PULL && status != TW_OK && !tw_client_over(&worker->client))
         fail_worker(world, index, error.text);
     carry_out(world, index);
     return status;
@@ -88,7 +88,7 @@ static void hand_out(struct tw_world *world, uint32_t index) {
                tw_client_next(&worker->client, (int)link, &frame, &data))
             tw_mail_frame(world, wire_at(world, index, link), true, &frame, data, 0);
     if (tw_client_awaits_sent(&worker->client))
-        step(world, index, (struct tw_client_event){.kind = TW_CLIENT_ON_SENT});
+        step(world, index, &(struct tw_client_event){.kind = TW_CLIENT_ON_SENT});
 }
 
 static void begin_computing(struct tw_world *world, uint32_t index) {
@@ -110,7 +110,7 @@ static void evaluate(struct tw_world *world, uint32_t index) {
                           &error) != TW_OK)
         tw_world_fail(world, error.status, error.text);
     else
-        step(world, index, event);
+        step(world, index, &event);
 }
 
 static void hear_held(struct tw_world *world, uint32_t index) {
@@ -133,7 +133,7 @@ static void watch_clock(struct tw_world *world, uint32_t index) {
 
 static void pull(struct tw_world *world, uint32_t index) {
     world->worker[index].computes = false;
-    step(world, index, (struct tw_client_event){.kind = TW_CLIENT_ON_PULL});
+    step(world, index, &(struct tw_client_event){.kind = TW_CLIENT_ON_PULL});
 }
 
 /* After any event of a client. */
@@ -165,7 +165,7 @@ static void follow(struct tw_world *world, uint32_t index) {
         fail_worker(world, index, client->error.text);
 }
 
-void tw_world_worker_tell(struct tw_world *world, uint32_t index, struct tw_client_event event) {
+void tw_world_worker_tell(struct tw_world *world, uint32_t index, struct tw_client_event *event) {
     step(world, index, event);
     follow(world, index);
 }
@@ -184,7 +184,7 @@ void tw_world_worker_tick(struct tw_world *world, uint32_t index) {
     if (!worker->lives || worker->stands_still || tw_client_over(&worker->client))
         return;
     if (tw_client_deadline(&worker->client) <= world->now_ns / 1000000)
-        tw_world_worker_tell(world, index, (struct tw_client_event){.kind = TW_CLIENT_ON_TICK});
+        tw_world_worker_tell(world, index, &(struct tw_client_event){.kind = TW_CLIENT_ON_TICK});
     else
         watch_clock(world, index);
 }
@@ -212,13 +212,13 @@ static void push(struct tw_world *world, uint32_t index) {
         at -= (size_t)list->tensors[i].elements;
         event.tensor = i;
         event.gradient = worker->gradient + at;
-        step(world, index, event);
+        step(world, index, &event);
     }
     event = (struct tw_client_event){.kind = TW_CLIENT_ON_END,
                                      .examples = sums.examples,
                                      .loss = sums.loss,
                                      .correct = sums.correct};
-    tw_world_worker_tell(world, index, event);
+    tw_world_worker_tell(world, index, &event);
 }
 
 void tw_world_worker_computed(struct tw_world *world, uint32_t index, uint64_t which) {
@@ -248,7 +248,7 @@ static enum tw_status hear(struct tw_world *world, uint32_t index, const struct 
     }
     tw_world_worker_tell(
         world, index,
-        (struct tw_client_event){
+        &(struct tw_client_event){
             .kind = TW_CLIENT_ON_FRAME, .link = link, .frame = &mail->frame, .data = place});
     return TW_OK;
 }
@@ -273,9 +273,9 @@ static void lose_link(struct tw_world *world, uint32_t index, uint32_t at) {
     struct tw_error cause = {.status = TW_CLOSED, .text = "closed by the server"};
     world->wire[at].client_open = false;
     tw_world_worker_tell(world, index,
-                         (struct tw_client_event){.kind = TW_CLIENT_ON_LOST,
-                                                  .link = (int)(at % (world->servers + 1)),
-                                                  .cause = &cause});
+                         &(struct tw_client_event){.kind = TW_CLIENT_ON_LOST,
+                                                   .link = (int)(at % (world->servers + 1)),
+                                                   .cause = &cause});
 }
 
 static void open_client(struct tw_world *world, uint32_t index, uint32_t at) {
@@ -283,9 +283,9 @@ static void open_client(struct tw_world *world, uint32_t index, uint32_t at) {
     for (size_t i = 0; i < sizeof(nonce); i++)
         nonce[i] = (uint8_t)tw_rng_next(&world->rng);
     tw_world_worker_tell(world, index,
-                         (struct tw_client_event){.kind = TW_CLIENT_ON_OPENED,
-                                                  .link = (int)(at % (world->servers + 1)),
-                                                  .nonce = nonce});
+                         &(struct tw_client_event){.kind = TW_CLIENT_ON_OPENED,
+                                                   .link = (int)(at % (world->servers + 1)),
+                                                   .nonce = nonce});
 }
 
 void tw_world_worker_mail(struct tw_world *world, struct tw_mail *mail) {
@@ -343,7 +343,7 @@ void tw_world_worker_start(struct tw_world *world, uint32_t index) {
     worker->computes = false;
     if (config->program.begins && !worker->evaluator)
         config->program.begins(config->program.context, index);
-    tw_world_worker_tell(world, index, (struct tw_client_event){.kind = TW_CLIENT_ON_START});
+    tw_world_worker_tell(world, index, &(struct tw_client_event){.kind = TW_CLIENT_ON_START});
 }
 
 void tw_world_worker_stop(struct tw_world *world, uint32_t index) {

@@ -346,7 +346,8 @@ static void apply(struct tw_sequencer *s, const struct tw_whole *whole, uint64_t
 
 /* By the tree that sums the gradients, so that a rank's slots may be added up before. */
 static double loss_of(const struct tw_contribution *contribution, uint32_t count) {
-    struct tw_tree_sum sum = {0};
+    struct tw_tree_sum sum;
+    tw_tree_sum_begin(&sum);
     for (uint32_t i = 0; i < count; i++)
         tw_tree_sum_add(&sum, contribution[i].loss);
     return tw_tree_sum_total(&sum);

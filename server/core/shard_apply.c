@@ -541,6 +541,8 @@ enum tw_shard_work tw_shard_sweep_next(struct tw_shard *s, struct tw_shard_effec
         tell_applied(s, effect);
         return TW_SHARD_EFFECT;
     }
+    if (!s->works)
+        return TW_SHARD_IDLE;
     if (!s->batch) {
         squeeze(s, 0); /* so that a batch holds one RELEASE per slot at most */
         s->batch = s->works;

@@ -178,10 +178,12 @@ static const void *encoded_chunk(struct tw_client *client, const struct tw_clien
 
 bool tw_client_next(struct tw_client *client, int link, struct tw_frame *frame, const void **data) {
     *data = NULL;
-    if (!tw_client_has_next(client, link))
+    if (!may_send(client, link))
         return false;
     struct tw_client_segment *segment = ready_segment(client, link);
     if (segment == NULL) {
+        if (!client->end)
+            return false;
         client->link[link].ended = true;
         fill_end(client, (uint32_t)link - 1, frame);
         return true;

@@ -384,7 +384,7 @@ static enum tw_status forward(struct tw_shares *shares, const struct leaf *leaf,
     shares->correct += (uint64_t)score.correct;
     if (leaf->walked + 1 == config->local.steps && leaf->part_number + 1 == config->parts) {
         tw_tree_sum_add(&shares->loss, tw_tree_sum_total(&shares->slot_loss));
-        shares->slot_loss = (struct tw_tree_sum){0};
+        tw_tree_sum_begin(&shares->slot_loss);
     }
     return TW_OK;
 }
@@ -518,7 +518,8 @@ static enum tw_status compute(struct tw_shares *shares, uint64_t i, uint64_t ste
 
 enum tw_status tw_shares_begin(struct tw_shares *shares, uint64_t step, struct tw_error *error) {
     enum tw_status status = tw_shares_ready(shares, step, error);
-    shares->loss = shares->slot_loss = (struct tw_tree_sum){0};
+    tw_tree_sum_begin(&shares->loss);
+    tw_tree_sum_begin(&shares->slot_loss);
     shares->examples = shares->correct = 0;
     shares->gathered = 0; /* the net uses its input up */
     for (uint64_t i = 0; status == TW_OK && i < shares->leaves; i++)
