@@ -101,14 +101,15 @@ static enum tw_status measure(struct cluster *cluster, double seconds, struct cl
         status = tw_party_await(&cluster->load[i], &cluster->server, error);
         if (!status)
             status = tw_load_end(&cluster->load[i], &seen, error);
-        if (!status)
-            add_seen(&out->seen, &seen);
+        if (status)
+            break;
+        add_seen(&out->seen, &seen);
+        out->pushes_per_s += (double)seen.pushes / seen.seconds; /* each has a window of its own */
     }
     if (status)
         return status;
     cpu_ns = tw_party_cpu_ns(&cluster->server) - cpu_ns;
-    out->pushes_per_s = (double)out->seen.pushes / out->seen.seconds;
-    out->cpu_us = 1e-3 * (double)cpu_ns / (double)out->seen.pushes;
+    out->cpu_us = 1e-3 * (double)cpu_ns / (out->pushes_per_s * out->seen.seconds);
     out->memory_kib = tw_party_peak_kib(&cluster->server);
     out->memory_bound_kib = memory_bound_kib();
     return TW_OK;
@@ -227,6 +228,7 @@ enum tw_status tw_bench_cluster(const struct tw_bench_options *options, struct t
             add_point(&growth, &cases[i], &result);
     }
     tw_json_end_array(json);
-    say_growth(&growth, json);
+    if (!status)
+        say_growth(&growth, json);
     return status;
 }

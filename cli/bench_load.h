@@ -38,8 +38,8 @@ enum tw_status tw_load_start(struct tw_party *load, const struct tw_load_plan *p
  * too. Seconds since the start into *out. */
 enum tw_status tw_load_joined(struct tw_party *load, double *out, struct tw_error *error);
 
-/* Measures for so long, and until each worker has had TW_LOAD_LEAST answers, while the workers go
- * on. They also do so before and afterwards. */
+/* Measures for so long, and until each worker has had TW_LOAD_LEAST answers, for a minute at most,
+ * while the workers go on. They also do so before and afterwards. */
 enum { TW_LOAD_LEAST = 3 };
 enum tw_status tw_load_begin(struct tw_party *load, double seconds, struct tw_error *error);
 enum tw_status tw_load_end(struct tw_party *load, struct tw_load_seen *out, struct tw_error *error);

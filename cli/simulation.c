@@ -169,7 +169,7 @@ static void on_saves(void *context, uint32_t server, const float *array) {
         return;
     tw_order_writer_flush(&s->order);
     tw_trace_flush(&s->trace);
-    tw_checkpoint_writer_seal(&s->writer);
+    tw_checkpoint_writer_seal(&s->writer, s->order.failed.status == TW_OK);
     tw_checkpoint_writer_keep(&s->writer, s->order.file, (size_t)s->job->checkpoint.keep);
     tw_checkpoint_writer_tell(&s->writer);
 }
@@ -318,7 +318,7 @@ static void on_again(void *context, const struct tw_sequencer_snapshot *from, ui
 
 static bool stops(void *context) {
     struct simulating *s = context;
-    if (s->failed.status != TW_OK)
+    if (s->failed.status != TW_OK || s->order.failed.status != TW_OK)
         return true;
     double now = s->of->progress && ++s->looks % LOOKS == 0 ? wall_s() : 0;
     if (now - s->told_s > PROGRESS_S) {

@@ -91,9 +91,10 @@ static void deliver_at(struct tw_world *world, struct tw_mail *mail, uint64_t ti
 
 /* Its connection is gone, at the worker's end at least, and takes with it what waits. */
 static bool is_stale(const struct tw_world *world, const struct tw_mail *mail) {
+    if (mail->kind == TW_MAIL_LETTER)
+        return false;
     const struct tw_wire *wire = &world->wire[mail->wire];
-    return mail->kind != TW_MAIL_LETTER &&
-           (mail->life != wire->life || (!mail->up && !wire->client_open));
+    return mail->life != wire->life || (!mail->up && !wire->client_open);
 }
 
 /* Both lines are done with it, or none will be. */

@@ -2,6 +2,7 @@
 #include "common/job/job_read.h"
 
 #define SECONDS_MAX 1e6 /* 11 days */
+#define SECONDS_MIN 1e-3
 #define KEEP_MAX 1000
 
 enum tw_status tw_read_checkpoint(const struct tw_job_reader *reader) {
@@ -18,6 +19,11 @@ enum tw_status tw_read_checkpoint(const struct tw_job_reader *reader) {
         status = tw_read_integer(reader, map, "every", 0, TW_JOB_EVERY_MAX, &job->checkpoint.every);
     if (status == TW_OK)
         status = tw_read_real(reader, map, "seconds", seconds, &job->checkpoint.seconds);
+    if (status == TW_OK && job->checkpoint.seconds > 0 && job->checkpoint.seconds < SECONDS_MIN)
+        return tw_node_error(
+            reader, tw_yaml_find(map, "seconds"),
+            "%g is too short; it must be 0, not by time, or a number from %g to %g",
+            job->checkpoint.seconds, SECONDS_MIN, SECONDS_MAX);
     if (status == TW_OK && job->checkpoint.every && !tw_yaml_find(map, "seconds"))
         job->checkpoint.seconds = 0; /* counted in updates instead */
     if (status == TW_OK)

@@ -3,6 +3,7 @@
 #include "common/job/job_read.h"
 
 #define SECONDS_MAX 1e6 /* 11 days */
+#define SILENT_MIN 3.0  /* who computes is heard once a second */
 
 const char *const tw_loss_actions[] = {
     [TW_LOSS_WAIT] = "wait", [TW_LOSS_EVICT] = "evict", [TW_LOSS_FAIL] = "fail", NULL};
@@ -25,6 +26,12 @@ enum tw_status tw_read_loss(const struct tw_job_reader *reader) {
         if (status == TW_OK)
             status =
                 tw_read_real(reader, map, "silent", seconds, &reader->job->on_worker_loss.silent);
+        double silent = reader->job->on_worker_loss.silent;
+        if (status == TW_OK && silent > 0 && silent < SILENT_MIN)
+            return tw_node_error(reader, tw_yaml_find(map, "silent"),
+                                 "%g is too short: who computes is heard once a second; it must be "
+                                 "0 for never, or a number from %g to %g",
+                                 silent, SILENT_MIN, SECONDS_MAX);
     }
     int action = TW_LOSS_WAIT;
     if (status == TW_OK)

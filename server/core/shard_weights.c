@@ -1,7 +1,6 @@
 /* The weights of a shard, the arrays that stand beside them, and their copies: which buffer has
  * them, who is being sent them, and one update of one chunk. */
 #include <assert.h>
-#include <stdio.h>
 
 #include "server/core/shard_pool.h"
 

@@ -203,7 +203,9 @@ bool tw_checkpoint_writer_add(struct tw_checkpoint_writer *writer, uint32_t serv
 
 /* ---- the end of one ---- */
 
-void tw_checkpoint_writer_seal(struct tw_checkpoint_writer *writer) {
+void tw_checkpoint_writer_seal(struct tw_checkpoint_writer *writer, bool logged) {
+    if (!logged && writer->failed.status == TW_OK)
+        tw_error_set(&writer->failed, TW_IO, "order.log does not have it");
     tw_text_clear(&writer->text);
     tw_manifest_write(&writer->text, &writer->manifest);
     if (writer->text.failed) {

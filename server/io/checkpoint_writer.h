@@ -56,8 +56,8 @@ void tw_checkpoint_writer_begin(struct tw_checkpoint_writer *writer,
 bool tw_checkpoint_writer_add(struct tw_checkpoint_writer *writer, uint32_t server,
                               const float *elements);
 
-/* Makes the manifest. */
-void tw_checkpoint_writer_seal(struct tw_checkpoint_writer *writer);
+/* Makes the manifest. `logged`: order.log has this checkpoint's record; if not it has failed. */
+void tw_checkpoint_writer_seal(struct tw_checkpoint_writer *writer, bool logged);
 
 /* What follows for the disk: it gets its name, and all but the newest `keep` are removed; or, after
  * a failure, it is. First its files are flushed to the disk, and the file `order`, unless that is

@@ -81,11 +81,9 @@ static void on_synced(uv_work_t *work, int code) {
 static void finish(struct tw_server *server) {
     struct tw_saver *saver = &server->saver;
     struct tw_error *failed = &saver->writer.failed;
-    tw_checkpoint_writer_seal(&saver->writer);
     tw_order_writer_flush(&server->order); /* the CHECKPOINT is in it */
     tw_trace_flush(&server->trace);        /* and what the sequencer was told until there */
-    if (server->order.failed.status != TW_OK && failed->status == TW_OK)
-        tw_error_set(failed, TW_IO, "order.log does not have it");
+    tw_checkpoint_writer_seal(&saver->writer, server->order.failed.status == TW_OK);
     saver->phase = TW_SAVER_SYNCING;
     saver->work.data = server;
     if (failed->status == TW_OK) {

@@ -52,7 +52,7 @@ static void check_evaluators(struct tw_server *server, double awake_ms, double m
             continue;
         struct tw_report report = {.kind = TW_REPORT_NOTE};
         snprintf(report.text, sizeof(report.text),
-                 "nothing was heard of an evaluator for %.0f s: training goes on without it",
+                 "nothing was heard of an evaluator for %.0f s: it counts as lost",
                  silent_ms * 1e-3);
         tw_narrator_tell(server, &report);
         let_go(link, "", silent_ms);

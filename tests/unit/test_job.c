@@ -88,7 +88,7 @@ static void every_key_is_read(void **state) {
                   "optimizer: sgd\n"
                   "consistency: {mode: ssp:3}\n"
                   "cluster: {servers: 2, workers: 4}\n"
-                  "on_worker_loss: {action: evict, after: 2.5, silent: 0.5}\n"
+                  "on_worker_loss: {action: evict, after: 2.5, silent: 30.5}\n"
                   "on_divergence: go_on\n"
                   "slots: 16\n"
                   "seed: 18446744073709551615\n"
@@ -118,7 +118,7 @@ static void every_key_is_read(void **state) {
     assert_true(job->slots_given);
     assert_int_equal(job->on_worker_loss.action, TW_LOSS_EVICT);
     assert_true(job->on_worker_loss.after == 2.5);
-    assert_true(job->on_worker_loss.silent == 0.5);
+    assert_true(job->on_worker_loss.silent == 30.5);
     assert_true(job->goes_on);
     assert_int_equal(job->slots_where.line, 20);
     assert_true(job->seed == UINT64_MAX);
@@ -176,6 +176,10 @@ static void a_loss_that_makes_no_sense_is_refused(void **state) {
          ":14: on_worker_loss.after: -1 is out of range; it must be a number from 0 to 1000000"},
         {"on_worker_loss: {action: evict, silent: 1e7}",
          ":14: on_worker_loss.silent: 1e7 is out of range; it must be a number from 0 to 1000000"},
+        {"on_worker_loss: {action: wait, silent: 2.9}",
+         ":14: on_worker_loss.silent: 2.9 is too short: who computes is heard once a second; it "
+         "must "
+         "be 0 for never, or a number from 3 to 1e+06"},
         {"on_worker_loss: {action: evict, before: 1}",
          ":14: on_worker_loss.before: unknown key; known: action, after, silent"},
     };
