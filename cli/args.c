@@ -99,6 +99,17 @@ error_t tw_args_whole(struct tw_args *args, const char *flag, const char *text, 
     return 0;
 }
 
+error_t tw_args_patience(struct tw_args *args, const char *text, double *seconds) {
+    enum { MOST = 24 * 60 * 60 };
+    char *end;
+    double value = strtod(text, &end);
+    if (end == text || *end || !(value > 0 && value <= MOST))
+        return tw_args_wrong(args, "--patience %s: seconds above 0, at most %d (a day), are right",
+                             text, MOST);
+    *seconds = value;
+    return 0;
+}
+
 error_t tw_args_straggler(struct tw_args *args, const char *text, struct tw_straggler *out) {
     char *colon, *end = NULL;
     errno = 0;

@@ -62,6 +62,9 @@ error_t tw_args_wrong(struct tw_args *args, const char *format, ...)
 error_t tw_args_whole(struct tw_args *args, const char *flag, const char *text, int least, int most,
                       int *out);
 
+/* For parsers: --patience SECONDS, of commands that look for a server. */
+error_t tw_args_patience(struct tw_args *args, const char *text, double *seconds);
+
 /* For parsers: --straggler RANK:FACTOR, of commands that start workers or are one. */
 error_t tw_args_straggler(struct tw_args *args, const char *text, struct tw_straggler *out);
 

@@ -2,6 +2,7 @@
  * reports, or by hand; then it shows its progress itself. */
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +25,7 @@
 struct server_options {
     const char *listen, *out, *token_file, *lead, *advertise;
     int index;
+    double patience; /* seconds; 0: as the server has it */
     bool insecure, inexact, resume;
 };
 
@@ -36,7 +38,8 @@ enum {
     KEY_INDEX,
     KEY_LEAD,
     KEY_ADVERTISE,
-    KEY_RESUME
+    KEY_RESUME,
+    KEY_PATIENCE
 };
 enum { ADDRESSES = 8 };
 
@@ -49,6 +52,8 @@ static const struct argp_option options[] = {
     {"lead", KEY_LEAD, "HOST:PORT", 0, "Where the lead listens; of the other servers", 1},
     {"advertise", KEY_ADVERTISE, "HOST:PORT", 0,
      "Where workers find this one, if not as it listens; not of the lead", 1},
+    {"patience", KEY_PATIENCE, "SECONDS", 0,
+     "How long to look for a lead that is not there yet; of the other servers; default: 30", 1},
     {"token-file", KEY_TOKEN_FILE, "FILE", 0,
      "Shared secret of 16 to 4096 bytes that workers must prove to have", 1},
     {"insecure", KEY_INSECURE, NULL, 0, "Listen beyond loopback without a secret", 1},
@@ -87,9 +92,11 @@ static error_t check_lead(struct tw_args *args, const struct server_options *own
     if (own->index && (own->out || own->resume))
         return tw_args_wrong(args, "%s: only server 0 keeps a run directory",
                              own->out ? "--out" : "--resume");
-    if (!own->index && (own->lead || own->advertise))
+    if (!own->index && (own->lead || own->advertise || own->patience > 0))
         return tw_args_wrong(args, "%s is of the other servers; give --index, from 1",
-                             own->lead ? "--lead" : "--advertise");
+                             own->lead        ? "--lead"
+                             : own->advertise ? "--advertise"
+                                              : "--patience");
     if (!own->index && !own->out)
         return tw_args_wrong(args, "--out DIR is missing: where the model is written");
     return 0;
@@ -113,6 +120,8 @@ static error_t parse(int key, char *text, struct argp_state *state) {
     case KEY_ADVERTISE:
         own->advertise = text;
         return 0;
+    case KEY_PATIENCE:
+        return tw_args_patience(args, text, &own->patience);
     case KEY_TOKEN_FILE:
         own->token_file = text;
         return 0;
@@ -221,6 +230,7 @@ static enum tw_status serve(const struct tw_args *args, const struct tw_checked_
     config.index = (uint32_t)own->index;
     config.lead = own->lead;
     config.advertise = own->advertise;
+    config.limits.lead_ms = (uint32_t)ceil(own->patience * 1000);
     /* By hand, an evaluator may come or not, unless something goes by what it says. */
     config.evaluator = (args->is_supervised || needs_evaluator(checked)) && checked->job->has_test;
     config.evaluators = args->is_supervised ? (uint32_t)checked->job->evaluators : 1;

@@ -27,8 +27,6 @@ struct worker_options {
 
 enum { KEY_SERVER = 0x200, KEY_RANK, KEY_EVALUATE, KEY_TOKEN_FILE, KEY_PATIENCE };
 
-#define PATIENCE_MAX 86400
-
 static const struct argp_option options[] = {
     {"server", KEY_SERVER, "HOST:PORT", 0, "The server to work for", 1},
     {"rank", KEY_RANK, "R", 0, "Which worker to be, from 0; default: the lowest free one", 1},
@@ -63,16 +61,6 @@ static error_t parse_rank(struct tw_args *args, const char *text, int *rank) {
     return 0;
 }
 
-static error_t parse_patience(struct tw_args *args, const char *text, double *patience) {
-    char *end;
-    double value = strtod(text, &end);
-    if (end == text || *end || !(value > 0 && value <= PATIENCE_MAX))
-        return tw_args_wrong(args, "--patience %s: seconds above 0, at most %d (a day), are right",
-                             text, PATIENCE_MAX);
-    *patience = value;
-    return 0;
-}
-
 static error_t parse(int key, char *text, struct argp_state *state) {
     struct tw_args *args = state->input;
     struct worker_options *own = args->own;
@@ -89,7 +77,7 @@ static error_t parse(int key, char *text, struct argp_state *state) {
         own->token_file = text;
         return 0;
     case KEY_PATIENCE:
-        return parse_patience(args, text, &own->patience);
+        return tw_args_patience(args, text, &own->patience);
     case TW_ARGS_KEY_STRAGGLER:
         return tw_args_straggler(args, text, &own->straggler);
     case ARGP_KEY_END:

@@ -333,18 +333,35 @@ class ByHand(Case):
         self.assertEqual(code, 130, err)
         self.assertNotIn("will be saved", err)
 
-    @unittest.skipUnless(os.environ.get("TALWEG_LONG"), "it is looked for for half a minute")
     def test_a_lead_that_is_not_there_is_named(self):
         with socket.socket() as holder:
             holder.bind(("127.0.0.1", 0))  # and does not listen
             address = "127.0.0.1:%d" % holder.getsockname()[1]
-            self.refused(self.other(address), address, "connection refused")
+            self.refused(self.other(address, "--patience", "0.3"), address, "connection refused",
+                         "after 1 s: start it, or check --lead")
+
+    def test_a_lead_that_comes_late_is_found(self):
+        with socket.create_server(("127.0.0.1", 0)) as door:
+            door.settimeout(60)
+            address = "127.0.0.1:%d" % door.getsockname()[1]
+            other = self.other(address, "--patience", "600")
+            door.accept()[0].close()
+        lead = self.start("server", "job.yaml", "--listen", address, "--out", "out")
+        other.wait_for("serving the lead")
+        workers = [self.start("worker", "job.yaml", "--server", address) for _ in range(2)]
+        for process in (lead, other, *workers):
+            code, _, err = process.end()
+            self.assertEqual(code, 0, err)
 
     def test_wrong_words(self):
         for words, complaint in (
                 (("--index", "1", "--listen", "127.0.0.1:0"), "--lead"),
                 (("--index", "2", "--lead", "127.0.0.1:1", "--listen", "127.0.0.1:0"), "2 servers"),
                 (("--index", "x", "--listen", "127.0.0.1:0"), "--index"),
+                (("--out", "o", "--listen", "127.0.0.1:0", "--patience", "1"),
+                 "--patience is of the other servers"),
+                (("--index", "1", "--lead", "127.0.0.1:1", "--listen", "127.0.0.1:0", "--patience",
+                  "0"), "--patience 0: seconds above 0"),
                 (("--index", "1", "--lead", "nowhere", "--listen", "127.0.0.1:0"), "--lead")):
             code, _, err = self.talweg("server", "job.yaml", *words)
             self.assertEqual(code, 2, err)
