@@ -8,13 +8,14 @@
 #include "tests/sim/arrivals.h"
 
 #include <inttypes.h>
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/base/rng.h"
 
-enum { SLOTS = 4, STEPS = 240, PERIOD = 997, STEP_OF_4 = 4 /* lr = 1/4 */ };
+enum { SLOTS = 4, STEPS = 240, PERIOD = 997, STEP_OF_4 = 4 /* lr = 1/4 */, NOT_THERE = INT_MIN };
 
 struct arrivals {
     const struct tw_layout *layout;
@@ -70,15 +71,16 @@ void arrivals_record(struct arrivals *a, const struct tw_record *record) {
     a->released[record->slot][record->step] = true;
 }
 
+/* NOT_THERE: the chunk is so small that it has no element of this key. */
 static int times(const struct arrivals *a, const struct tw_chunk *chunk, const float *weights,
                  const float *initial, int64_t key) {
-    int found = -1;
+    int found = NOT_THERE;
     for (int64_t i = 0; i < chunk->count; i++) {
         if ((chunk->first + i) % PERIOD != key)
             continue;
         double taken = ((double)initial[i] - (double)weights[i]) * STEP_OF_4;
         int here = (int)lround(taken);
-        if (fabs(taken - here) > 1e-3 || (found >= 0 && here != found))
+        if (fabs(taken - here) > 1e-3 || (found != NOT_THERE && here != found))
             fail_msg("seed %" PRIu64 ": element %" PRId64 " moved by %g steps, others by %d",
                      a->seed, chunk->first + i, taken, found);
         found = here;
@@ -93,6 +95,8 @@ void arrivals_check(const struct arrivals *a, const struct tw_chunk *chunk, cons
         for (uint64_t step = 1; step < STEPS; step++) {
             int n = times(a, chunk, weights, initial, key_of(slot, step));
             int least = a->applied[slot][step], most = a->released[slot][step];
+            if (n == NOT_THERE && chunk->count < PERIOD)
+                continue;
             if (n < least || n > most)
                 fail_msg("seed %" PRIu64 ": slot %u, step %" PRIu64
                          " was applied %d times to the chunk at %" PRId64 ", not %d to %d",

@@ -40,10 +40,13 @@ static inline void check(const struct cluster_config *config, const struct clust
         assert_int_equal(result->version, config->updates);
 }
 
-/* TALWEG_LONG=1: twenty times as many. */
-static inline int seeds(int usual) {
+/* TALWEG_LONG=1: more. */
+static inline int seeds_of(int usual, int more) {
     const char *is_long = getenv("TALWEG_LONG");
-    return is_long && strcmp(is_long, "1") == 0 ? 20 * usual : usual;
+    return is_long && strcmp(is_long, "1") == 0 ? more : usual;
+}
+static inline int seeds(int usual) {
+    return seeds_of(usual, 20 * usual);
 }
 
 /* Every kind of event must have happened, or the campaign tests less than it says. */
@@ -68,7 +71,11 @@ static inline struct tw_shaping draw_shaping(struct tw_rng *rng) {
         {.rate = 2, .decay = true},
         {.rate = 1, .update = TW_TENSOR_RUNNING, .keep = .875},
         {.update = TW_TENSOR_MEAN},
+        {.decay = true},
+        {.rate = 2},
+        {.update = TW_TENSOR_MEAN},
     };
+    static_assert(sizeof treatment / sizeof *treatment == CLUSTER_TENSORS, "one for each tensor");
     struct tw_shaping shaping = {.rates = 1, .rate = {1}};
     if (tw_rng_below(rng, 2))
         return shaping;
@@ -120,7 +127,29 @@ static inline void take_kernels_out(struct tw_corrections *stack) {
     stack->count = kept;
 }
 
-/* A configuration drawn from the seed. */
+/* Any that is allowed: the smallest, a few blocks, or up to the largest. */
+static inline uint32_t draw_chunk_bytes(struct tw_rng *rng) {
+    uint64_t most = 1ULL << 2 * tw_rng_below(rng, 4);
+    return (uint32_t)(tw_rng_below(rng, 2) ? most : 1 + tw_rng_below(rng, most)) * TW_BLOCK_BYTES;
+}
+
+/* At least so many tensors, from one number on to half a MiB, small ones as likely as large. */
+static inline struct cluster_model draw_model(struct tw_rng *rng, uint32_t least) {
+    struct cluster_model model = {.tensors = least};
+    model.tensors += (uint32_t)tw_rng_below(rng, CLUSTER_TENSORS - least + 1);
+    for (uint32_t t = 0; t < model.tensors; t++)
+        model.elements[t] = 1 + (int64_t)tw_rng_below(rng, 1ULL << tw_rng_below(rng, 18));
+    return model;
+}
+
+/* As many of 1, 2, 3 and 5 as there are chunks for. */
+static inline uint32_t draw_servers(struct tw_rng *rng, const struct cluster_config *config) {
+    static const uint32_t servers[] = {1, 2, 3, 5};
+    uint32_t drawn = servers[tw_rng_below(rng, 4)], chunks = cluster_chunks(config);
+    return drawn < chunks ? drawn : chunks;
+}
+
+/* A configuration drawn from the seed. It has chunks for five servers. */
 static inline struct cluster_config draw(uint64_t seed, const char *mode, double faults) {
     static const char *const optimizers[] = {
         "sgd lr=.05",
@@ -145,9 +174,8 @@ static inline struct cluster_config draw(uint64_t seed, const char *mode, double
     const int count = sizeof optimizers / sizeof optimizers[0];
     struct tw_rng rng;
     tw_rng_init(&rng, seed, TW_STREAM_JITTER, 1, 0);
-    struct cluster_config config = {.seed = seed, .mode = mode, .chunk_bytes = 64 << 10};
+    struct cluster_config config = {.seed = seed, .mode = mode};
     config.workers = 1 + (uint32_t)tw_rng_below(&rng, 4);
-    config.servers = 1 + (uint32_t)tw_rng_below(&rng, 3);
     config.optimizer = optimizers[tw_rng_below(&rng, (uint64_t)count)];
     config.updates = 4 + tw_rng_below(&rng, 8);
     config.epoch = tw_rng_below(&rng, 3) ? 0 : 20;
@@ -161,6 +189,11 @@ static inline struct cluster_config draw(uint64_t seed, const char *mode, double
     }
     if (strncmp(config.optimizer, "la", 2) == 0) /* their decay is their own */
         config.shaping.clip_norm = config.shaping.l2 = config.shaping.decoupled = 0;
+    tw_rng_init(&rng, seed, TW_STREAM_JITTER, 4, 0);
+    if (tw_rng_below(&rng, 4) == 0)
+        config.model = draw_model(&rng, 5);
+    config.chunk_bytes = draw_chunk_bytes(&rng);
+    config.servers = draw_servers(&rng, &config);
     return config;
 }
 

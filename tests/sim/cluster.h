@@ -61,11 +61,20 @@ struct cluster_counters {
 #undef X
 };
 
+#define CLUSTER_TENSORS 8
+
+/* How many elements its tensors have. */
+struct cluster_model {
+    uint32_t tensors;
+    int64_t elements[CLUSTER_TENSORS];
+};
+
 struct cluster_config {
     uint64_t seed;     /* of weights and gradients, and, unless set, of the schedule */
     uint64_t schedule; /* seed of what happens when; 0: seed */
     uint32_t workers, servers;
-    uint32_t width; /* slots of each worker; 0: 1 */
+    struct cluster_model model; /* all zeros: five tensors, of 160 KB together */
+    uint32_t width;             /* slots of each worker; 0: 1 */
     const char *mode;
     const char *optimizer;     /* "adam", "momentum lr=.05 momentum=.5" */
     struct tw_shaping shaping; /* zero: none */
@@ -85,6 +94,9 @@ struct cluster_config {
                           everything */
     bool out_of_order; /* workers push their tensors in any order */
 };
+
+/* Of its model: at least as many as servers. */
+uint32_t cluster_chunks(const struct cluster_config *config);
 
 struct cluster_result {
     enum tw_status status; /* of FINISHED; TW_AGAIN: it never finished (a bug) */

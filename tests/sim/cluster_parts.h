@@ -1,4 +1,4 @@
-/* The insides of the virtual cluster, shared by cluster.c (the schedule), wire.c
+/* The insides of the virtual cluster, shared by cluster.c (the schedule), cluster_make.c, wire.c
  * (streams and connections), workers.c and servers.c (what these want). */
 #ifndef TW_TESTS_CLUSTER_PARTS_H
 #define TW_TESTS_CLUSTER_PARTS_H
@@ -13,7 +13,6 @@
 #define CLUSTER_WORKERS 64          /* processes, dead ones included until reaped */
 #define CLUSTER_CONNECTIONS 128     /* per node */
 #define CLUSTER_CONNECTIONS_ALL 512 /* of the cluster */
-#define CLUSTER_TENSORS 8
 #define CLUSTER_TURNS 8
 #define CLUSTER_TOKEN "a virtual secret of enough bytes"
 
@@ -142,6 +141,11 @@ struct cluster {
 bool cluster_blames_a_lie(struct cluster *c);
 uint64_t cluster_below(struct cluster *c, uint64_t n);
 void cluster_tell_worker(struct cluster *c, struct virtual_worker *w, struct tw_client_event event);
+
+/* cluster_make.c */
+const struct cluster_model *cluster_model_of(const struct cluster_config *config);
+void cluster_make(struct cluster *c);
+void cluster_turn(struct cluster *c); /* an operator turns the dial */
 
 /* workers.c */
 void cluster_start_worker(struct cluster *c, int index, int rank, bool evaluator);

@@ -268,23 +268,34 @@ static void check_rate(const struct oracle *o, const struct tw_record *record) {
         fail_msg("update %" PRIu64 " has the learning rate %.17g", record->version, record->rate);
 }
 
+enum formula { ADAPTIVE, DANA, GAP_AWARE, DC_ASGD };
+
+static enum formula formula_of(const struct oracle *o, uint32_t k) {
+    static const char *const names[] = {"dc_asgd_adaptive", "dana", "gap_aware", "dc_asgd"};
+    for (int i = 0; i < 4; i++)
+        if (strcmp(o->shaping.corrections.at[k].kind->name, names[i]) == 0)
+            return (enum formula)i;
+    fail_msg("the oracle knows no %s", o->shaping.corrections.at[k].kind->name);
+    return DC_ASGD;
+}
+
 /* One correction of one element of a contribution, in the order of the paper's formula. */
-static float correct_element(const struct oracle *o, uint32_t k, const struct tw_contribution *c,
-                             float g, float moved, float *square, float *own) {
-    const char *name = o->shaping.corrections.at[k].kind->name;
+static float correct_element(const struct oracle *o, uint32_t k, enum formula formula,
+                             const struct tw_contribution *c, float g, float moved, float *square,
+                             float *own) {
     const struct tw_correction_options *options = &o->shaping.corrections.at[k].options;
-    if (strcmp(name, "dc_asgd_adaptive") == 0) {
+    if (formula == ADAPTIVE) {
         float mean = g / (float)c->examples;
         *square = (float)options->rho * *square + (float)(1 - options->rho) * mean * mean;
     }
-    if (strcmp(name, "dana") == 0) {
+    if (formula == DANA) {
         float momentum = (float)options->momentum;
         *own = momentum * *own + g / (float)c->examples;
         return g + (float)(options->momentum * (double)c->examples) * *own;
     }
     if (c->staleness == 0)
         return g;
-    if (strcmp(name, "gap_aware") == 0) {
+    if (formula == GAP_AWARE) {
         double left = 1;
         for (uint64_t t = 0; t < o->version; t++)
             left *= options->rho;
@@ -292,7 +303,7 @@ static float correct_element(const struct oracle *o, uint32_t k, const struct tw
         return g / (1 + fabsf(moved) / usual);
     }
     float strength = (float)(options->lambda / (double)c->examples);
-    if (strcmp(name, "dc_asgd_adaptive") == 0)
+    if (formula == ADAPTIVE)
         strength = strength / sqrtf(*square + (float)options->eps);
     return g + strength * g * g * moved;
 }
@@ -303,10 +314,11 @@ static void correct(struct oracle *o, const struct tw_contribution *c, const str
     for (uint32_t k = 0; k < corrections->count; k++) {
         if (!corrections->at[k].kind->correct)
             continue;
+        enum formula formula = formula_of(o, k);
         for (size_t i = 0; i < (size_t)o->list->tensors[t].elements; i++)
-            read->gradient[t][i] =
-                correct_element(o, k, c, read->gradient[t][i], o->weights[t][i] - read->exact[t][i],
-                                &o->square[k][t][i], &o->own[k][c->slot][t][i]);
+            read->gradient[t][i] = correct_element(o, k, formula, c, read->gradient[t][i],
+                                                   o->weights[t][i] - read->exact[t][i],
+                                                   &o->square[k][t][i], &o->own[k][c->slot][t][i]);
     }
 }
 
@@ -350,12 +362,12 @@ static double divisor_of(const struct oracle *o, float *const *sum,
     for (int t = 0; t < o->list->count; t++) {
         if (o->list->tensors[t].update != TW_TENSOR_TRAINED)
             continue;
-        double blocks[64];
         size_t n = (size_t)o->list->tensors[t].elements;
-        assert_true(tw_block_count(n) <= 64);
+        double *blocks = calloc(tw_block_count(n), sizeof *blocks);
         tw_block_sums_of_squares(sum[t], n, blocks);
         for (size_t b = 0; b < tw_block_count(n); b++)
             tw_exact_sum_add(&all, blocks[b]);
+        free(blocks);
     }
     double total = tw_exact_sum_value(&all);
     if (sqrt(total) / scale > o->shaping.clip_norm)

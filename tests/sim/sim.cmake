@@ -1,9 +1,10 @@
 # The virtual cluster, and the campaigns that run in it.
 set(sim ${CMAKE_CURRENT_LIST_DIR})
-add_library(virtual_cluster STATIC ${sim}/cluster.c ${sim}/wire.c ${sim}/servers.c ${sim}/workers.c ${sim}/lies.c ${sim}/oracle.c ${sim}/arrivals.c ${sim}/mirror.c ${sim}/scorers.c
+add_library(virtual_cluster STATIC ${sim}/cluster.c ${sim}/cluster_make.c ${sim}/wire.c ${sim}/servers.c ${sim}/workers.c ${sim}/lies.c ${sim}/oracle.c ${sim}/arrivals.c ${sim}/mirror.c ${sim}/scorers.c
             lib/frame_samples.c)
 target_link_libraries(virtual_cluster PUBLIC tw_server_core tw_worker_core tw_sim PkgConfig::CMOCKA)
 tw_test(test_bits sim SOURCES ${sim}/test_bits.c ROOMS virtual_cluster)
+tw_test(test_sizes sim SOURCES ${sim}/test_sizes.c ROOMS virtual_cluster)
 tw_test(test_cluster sim SOURCES ${sim}/test_cluster.c ROOMS virtual_cluster)
 tw_test(test_evaluators sim SOURCES ${sim}/test_evaluators.c ROOMS virtual_cluster)
 tw_test(test_tight sim SOURCES ${sim}/test_tight.c ROOMS virtual_cluster)

@@ -1,6 +1,6 @@
 /* `sync` has one result, to the bit: over a thousand schedules of one job (what arrives when,
  * connections cut, workers killed, one to three servers, chunks of two sizes), and over the
- * workers that own its slots.
+ * workers that own its slots. Over all sizes of chunks: test_sizes.c.
  *
  * TALWEG_LONG=1 runs twenty times as many. TALWEG_TEST=name runs one test. */
 #include "tests/sim/campaign.h"

@@ -1,5 +1,5 @@
 /* Campaigns of the virtual cluster: thousands of schedules, with and without
- * faults, in sync and async, on one to three servers. After each: the weights of
+ * faults, in sync and async, on one to five servers. After each: the weights of
  * all shards are exactly those that the order log gives (the oracle), and the
  * staleness identity holds. That sync gives one result: test_bits.c.
  *

@@ -1,6 +1,6 @@
 /* The virtual cluster with next to no memory for gradients: a home for every chunk, and as few
  * spare buffers as a shard can live with, or some more. All modes that can be had then, on one to
- * three servers, with faults, turns of the dial, evictions, and workers that send in any order:
+ * five servers, with faults, turns of the dial, evictions, and workers that send in any order:
  * every run must end, and what comes out must be what the log says.
  *
  * TALWEG_LONG=1 runs twenty times as many seeds. TALWEG_TEST=name TALWEG_SEED=n runs one

@@ -129,6 +129,15 @@ static void compute(struct cluster *c, struct virtual_worker *w) {
     w->first_tensor = (int)cluster_below(c, (uint64_t)c->list.count);
 }
 
+/* Last layer first, as a backward pass does; or from anywhere on, with a stride that comes to all
+ * of them. */
+static int tensor_to_push(const struct cluster *c, const struct virtual_worker *w) {
+    int count = c->list.count, stride = count % 2 ? 2 : count - 1;
+    if (c->config->out_of_order)
+        return (w->first_tensor + stride * w->tensors) % count;
+    return count - 1 - w->tensors;
+}
+
 static struct tw_client_event push(struct cluster *c, struct virtual_worker *w) {
     struct tw_client_event event = {.kind = TW_CLIENT_ON_END};
     if (w->computed != w->client.held.position)
@@ -137,10 +146,8 @@ static struct tw_client_event push(struct cluster *c, struct virtual_worker *w) 
     event.loss = w->loss;
     if (w->tensors == c->list.count)
         return event;
-    event.kind = TW_CLIENT_ON_PUSH; /* last layer first, as a backward pass does */
-    event.tensor = c->list.count - 1 - w->tensors;
-    if (c->config->out_of_order)
-        event.tensor = (w->first_tensor + 2 * w->tensors) % c->list.count;
+    event.kind = TW_CLIENT_ON_PUSH;
+    event.tensor = tensor_to_push(c, w);
     w->tensors++;
     event.gradient = w->gradient[event.tensor];
     return event;
