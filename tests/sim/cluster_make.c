@@ -16,12 +16,12 @@
 
 static const struct cluster_model usual = {5, {40000, 10, 300, 3, 1}};
 
-const struct cluster_model *cluster_model_of(const struct cluster_config *config) {
+static const struct cluster_model *model_of(const struct cluster_config *config) {
     return config->model.tensors ? &config->model : &usual;
 }
 
 uint32_t cluster_chunks(const struct cluster_config *config) {
-    const struct cluster_model *model = cluster_model_of(config);
+    const struct cluster_model *model = model_of(config);
     int64_t each = config->chunk_bytes / (int64_t)sizeof(float), chunks = 0;
     for (uint32_t t = 0; t < model->tensors; t++)
         chunks += (model->elements[t] + each - 1) / each;
@@ -31,7 +31,7 @@ uint32_t cluster_chunks(const struct cluster_config *config) {
 static void make_tensors(struct cluster *c) {
     const struct tw_init init = {TW_INIT_NORMAL, 1};
     const struct tw_treatment *own = c->config->shaping.treatment;
-    const struct cluster_model *model = cluster_model_of(c->config);
+    const struct cluster_model *model = model_of(c->config);
     c->list = (struct tw_tensor_list){(int)model->tensors,
                                       calloc(model->tensors, sizeof(struct tw_tensor))};
     for (int t = 0; t < c->list.count; t++) {

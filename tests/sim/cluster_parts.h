@@ -143,7 +143,6 @@ uint64_t cluster_below(struct cluster *c, uint64_t n);
 void cluster_tell_worker(struct cluster *c, struct virtual_worker *w, struct tw_client_event event);
 
 /* cluster_make.c */
-const struct cluster_model *cluster_model_of(const struct cluster_config *config);
 void cluster_make(struct cluster *c);
 void cluster_turn(struct cluster *c); /* an operator turns the dial */
 
