@@ -435,8 +435,15 @@ static void a_flood_is_not_even_answered(void **state) {
     finish();
 }
 
+static void control_is_answered(struct actor *actor, uint64_t nonce) {
+    struct tw_frame ping = {.body = TW_BODY_PING, .ping = {.nonce = nonce}};
+    peer_send(actor->control, &ping, NULL);
+    assert_int_equal(peer_expect(actor->control, TW_BODY_PONG)->frame.pong.nonce, nonce);
+}
+
 /* What is queued for a peer that does not read keeps its version: updates go into
- * spare copies. When the peer is lost the copies come back; there are three. */
+ * spare copies. When the peer is lost the copies come back; there are three. What is
+ * said on its control connection waits for none of this. */
 static void weights_that_nobody_takes_do_not_stop_the_others(void **state) {
     enum { TIMES = 8 };
     start(3 * TIMES + 1, (struct server_script){0});
@@ -445,8 +452,10 @@ static void weights_that_nobody_takes_do_not_stop_the_others(void **state) {
         server_await(&server, TW_REPORT_LEFT);
         bad.narrow = true;
         actor_join(&bad, server.port, 1); /* and takes nothing */
-        for (int update = 0; update < 3; update++)
+        for (int update = 0; update < 3; update++) {
             good_update();
+            control_is_answered(&bad, (uint64_t)(3 * i + update + 1));
+        }
     }
     actor_take(&bad); /* one version, although three updates came while it was queued */
     assert_in_range(bad.version, 3 * (TIMES - 1) - 1, 3 * (TIMES - 1));
