@@ -20,10 +20,10 @@ enum tw_status tw_read_checkpoint(const struct tw_job_reader *reader) {
     if (status == TW_OK)
         status = tw_read_real(reader, map, "seconds", seconds, &job->checkpoint.seconds);
     if (status == TW_OK && job->checkpoint.seconds > 0 && job->checkpoint.seconds < SECONDS_MIN)
-        return tw_node_error(
-            reader, tw_yaml_find(map, "seconds"),
-            "%g is too short; it must be 0, not by time, or a number from %g to %g",
-            job->checkpoint.seconds, SECONDS_MIN, SECONDS_MAX);
+        return tw_node_error(reader, tw_yaml_find(map, "seconds"),
+                             "%g is too short; it must be 0, not by time, or a number from %.10g "
+                             "to %.10g",
+                             job->checkpoint.seconds, SECONDS_MIN, SECONDS_MAX);
     if (status == TW_OK && job->checkpoint.every && !tw_yaml_find(map, "seconds"))
         job->checkpoint.seconds = 0; /* counted in updates instead */
     if (status == TW_OK)

@@ -30,7 +30,7 @@ enum tw_status tw_read_loss(const struct tw_job_reader *reader) {
         if (status == TW_OK && silent > 0 && silent < SILENT_MIN)
             return tw_node_error(reader, tw_yaml_find(map, "silent"),
                                  "%g is too short: who computes is heard once a second; it must be "
-                                 "0 for never, or a number from %g to %g",
+                                 "0 for never, or a number from %.10g to %.10g",
                                  silent, SILENT_MIN, SECONDS_MAX);
     }
     int action = TW_LOSS_WAIT;

@@ -179,7 +179,7 @@ static void a_loss_that_makes_no_sense_is_refused(void **state) {
         {"on_worker_loss: {action: wait, silent: 2.9}",
          ":14: on_worker_loss.silent: 2.9 is too short: who computes is heard once a second; it "
          "must "
-         "be 0 for never, or a number from 3 to 1e+06"},
+         "be 0 for never, or a number from 3 to 1000000"},
         {"on_worker_loss: {action: evict, before: 1}",
          ":14: on_worker_loss.before: unknown key; known: action, after, silent"},
     };

@@ -329,7 +329,7 @@ static void settings_are_named_as_they_were_typed(void **state) {
          "{every: 1000, keep: 2}"},
         {"checkpoint.seconds", "0.0009", "--set checkpoint.seconds",
          "--set checkpoint.seconds=0.0009: checkpoint.seconds: 0.0009 is too short; it must be 0, "
-         "not by time, or a number from 0.001 to 1e+06"},
+         "not by time, or a number from 0.001 to 1000000"},
         {"checkpoint.keep", "0", "--set checkpoint.keep",
          "--set checkpoint.keep=0: checkpoint.keep: 0 is out of range; it must be a whole number "
          "from 1 to 1000"},
