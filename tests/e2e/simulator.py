@@ -207,6 +207,24 @@ class Checkpoints(Simulator):
         self.assertIn("the checkpoint of update 20 could not be saved", err)
         self.assertEqual(self.folders("run"), [])
 
+    def test_none_is_kept_that_order_log_does_not_have(self):
+        """order.log comes to its limit on the way; the checkpoints are small."""
+        self.write("long.yaml", "model: {objective: {name: quadratic, spectrum: [1]}}\n"
+                                "optimizer: {name: sgd, lr: .1}\nbatch: 4\nupdates: 400\n"
+                                "checkpoint: {every: 10, keep: 1000}\n")
+        options = ["sim", "long.yaml", "--json", "--mode", "async", "--workers", "4"]
+        code, out, err = self.talweg(*options, "--out", "plain")
+        self.assertEqual(code, 0, err)
+        limit = os.path.getsize(self.path("plain", "order.log")) // 2 // 512
+        code, out, err = self.talweg(*options, "--out", "hit", before=[
+            "sh", "-c", f'ulimit -f {limit}; exec "$@"', "sh"])
+        self.assertEqual(code, 1, err)
+        self.assertIn("cannot write hit/order.log", self.result(out)["error"])
+        self.assertIn("order.log does not have it", err)
+        has = [f"v{record['version']:08}-g0" for record in self.records("hit", "CHECKPOINT")]
+        self.assertGreater(len(has), 1)
+        self.assertEqual(self.folders("hit"), has)
+
 
 class Servers(Simulator):
     def assert_made_again(self, run, simulated, rollbacks):
