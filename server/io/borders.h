@@ -3,7 +3,7 @@
  * complete one behind one that waits waits, too. And what the last ones say of the end of a run.
  *
  * Used by whoever drives a node and tells of it: the server (narrator.c) and the simulator
- * (cli/simulation.c). Never writes or tells anything itself.
+ * (cli/simulation_told.c). Never writes or tells anything itself.
  */
 #ifndef TW_IO_BORDERS_H
 #define TW_IO_BORDERS_H

@@ -1,9 +1,10 @@
 /* Writes the folders of checkpoints, one after the other: the arrays of all chunks into the files
  * of their servers, checksums on the way, the manifest at the end (docs/checkpoints.md).
  *
- * Used by saver.c, whose chunks come from the shard and over links, and by cli/simulation.c, whose
- * cluster is virtual. The caller says begin, then adds what the servers have, of each in the order
- * of its chunks, and of a chunk its arrays in theirs; the last add says so; then seal, and keep.
+ * Used by saver.c, whose chunks come from the shard and over links, and by
+ * cli/simulation_told.c, whose cluster is virtual. The caller says begin, then adds what the
+ * servers have, of each in the order of its chunks, and of a chunk its arrays in theirs; the last
+ * add says so; then seal, and keep.
  * Nothing is copied in memory. A failure stays in `failed` until the next begin: what follows does
  * nothing, and keep removes what was written. What is in checkpoints/ under its name is whole.
  */

@@ -150,6 +150,12 @@ void tw_server_conclude(struct tw_server *server) {
     tw_shards_collect(server);
 }
 
+static void tell_steps(struct tw_server *server) {
+    struct tw_report report = {.kind = TW_REPORT_STEPS};
+    if (tw_steps_words(&server->steps, report.text, sizeof(report.text)))
+        tw_narrator_tell(server, &report);
+}
+
 void tw_server_collected(struct tw_server *server, const struct tw_error *error) {
     if (error->status != TW_OK)
         blame(&server->result, error->status, error->text);
@@ -158,7 +164,7 @@ void tw_server_collected(struct tw_server *server, const struct tw_error *error)
     check_staleness(server);
     add_failures(server);
     tw_waits_conclude(server);
-    tw_steps_conclude(server);
+    tell_steps(server);
     tw_server_leave(server);
 }
 

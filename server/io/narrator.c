@@ -200,7 +200,7 @@ static void on_border(struct tw_server *server, const struct tw_node_event *even
     struct tw_border *border = tw_borders_begin(borders, event, server->config->train_samples,
                                                 tw_training_clock_seconds(&server->clock, now_ns));
     border->times = tw_waits_stretch(server, now_ns);
-    tw_steps_border(server, border);
+    tw_steps_border(&server->steps, border);
     tell_complete_borders(server);
 }
 
@@ -334,7 +334,7 @@ void tw_narrator_event(struct tw_server *server, const struct tw_node_event *eve
     case TW_EVENT_MEASURED:
         break; /* for the trace */
     case TW_EVENT_SAMPLED:
-        tw_steps_sampled(server, event);
+        tw_steps_sampled(&server->steps, event);
         break;
     case TW_EVENT_DROPPED:
         on_dropped(server, event);

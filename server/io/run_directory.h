@@ -17,14 +17,7 @@
 #include "common/base/text.h"
 #include "common/tensor/tensor.h"
 #include "proto/order_log.h"
-
-/* Where the time of all workers together went, in a stretch of updates: seconds. The
- * four add up to workers times the time that passed. */
-struct tw_border_times {
-    double computing, waiting, network, away;
-    int64_t culprit; /* rank for which the others waited most; -1: for nobody */
-    double culprit_seconds;
-};
+#include "server/core/timesheet.h"
 
 /* A border of epochs: a line of metrics.jsonl, and what the operator is told. */
 struct tw_border {

@@ -178,7 +178,7 @@ static enum tw_status set_up(struct tw_server *server, struct tw_error *error) {
     make_handles(server);
     server->link = calloc(server->link_room, sizeof(*server->link));
     if (!server->link || tw_narrator_init(server) != TW_OK || tw_waits_init(server) != TW_OK ||
-        tw_steps_init(server) != TW_OK || tw_losses_init(server) != TW_OK)
+        tw_steps_init(&server->steps, server->config) != TW_OK || tw_losses_init(server) != TW_OK)
         return tw_error_set(error, TW_NO_MEMORY, "no memory for %u connections", server->link_room);
     enum tw_status status = tw_server_make_node(server, error);
     if (status == TW_OK && !server->config->index)
@@ -211,7 +211,7 @@ static void tear_down(struct tw_server *server) {
     tw_run_directory_close(&server->directory);
     tw_narrator_fini(server);
     tw_waits_fini(server);
-    tw_steps_fini(server);
+    tw_steps_fini(&server->steps);
     tw_losses_fini(server);
     free(server->link);
 }

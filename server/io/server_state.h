@@ -33,7 +33,7 @@
 #include "server/core/absence.h"
 #include "server/core/node.h"
 #include "server/core/tempo.h"
-#include "server/core/waiting.h"
+#include "server/core/timesheet.h"
 #include "server/io/borders.h"
 #include "server/io/lead_link.h"
 #include "server/io/order_writer.h"
@@ -43,6 +43,7 @@
 #include "server/io/server.h"
 #include "server/io/server_file.h"
 #include "server/io/shards.h"
+#include "server/io/steps.h"
 #include "server/io/trace.h"
 #include "server/io/training_clock.h"
 
@@ -113,30 +114,18 @@ enum tw_waits_for {
 struct tw_rank_waits {
     uint64_t heard_ms;  /* when something came from it last */
     uint64_t told_step; /* of which it was said that it is slow */
-    uint64_t border_blamed_ns;
 };
 
 struct tw_waits {
-    struct tw_waiting *account;
-    void *memory;                   /* of the account */
+    struct tw_timesheet sheet;
+    void *memory;                   /* of the sheet */
     struct tw_rank_waits *rank;     /* [workers] */
     struct tw_tempo updates, steps; /* time between two updates; from RELEASE to End */
     double commit_seconds;          /* of training, at the last update */
     enum tw_waits_for whom;         /* at the last tick */
     uint64_t version, since_ms, told_ms;
-    bool is_told;                  /* of the present wait something was said */
-    uint64_t woke_ms;              /* this process was stopped, until then */
-    struct tw_waiting_view border; /* of all ranks together, at the last border */
-};
-
-struct tw_steps {
-    double
-        *last; /* [tensors] |change| / |weights| of the update that was sampled last; NaN: 0 / 0 */
-    double *sum;                    /* [tensors] of the logarithms of all; */
-    uint64_t samples;               /* so many */
-    uint64_t version, told_version; /* of `last`; of the last line of metrics.jsonl */
-    double *held;                   /* [TW_HELD_BORDERS][tensors] of the borders held, a ring */
-    unsigned borders;
+    bool is_told;     /* of the present wait something was said */
+    uint64_t woke_ms; /* this process was stopped, until then */
 };
 
 struct tw_losses {
@@ -262,15 +251,6 @@ struct tw_progress_now {
     double epoch, samples_per_second, train_loss;
 };
 struct tw_progress_now tw_narrator_now(const struct tw_server *server);
-
-/* steps.c */
-enum tw_status tw_steps_init(struct tw_server *server);
-void tw_steps_fini(struct tw_server *server);
-void tw_steps_sampled(struct tw_server *server, const struct tw_node_event *event);
-/* What was sampled since the border before, if anything was. */
-void tw_steps_border(struct tw_server *server, struct tw_border *border);
-/* Tells what was typical. */
-void tw_steps_conclude(struct tw_server *server);
 
 /* waits.c */
 enum tw_status tw_waits_init(struct tw_server *server);

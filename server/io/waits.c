@@ -1,5 +1,5 @@
 /* Waiting, as the lead sees it: what happens to each rank is told to the account of
- * server/core/waiting.h, with the time; and whoever holds up the others is named.
+ * server/core/timesheet.h, with the time; and whoever holds up the others is named.
  *
  * "waiting for ..." is said when an update takes ten times as long as the last ones did
  * (but a second at least), and again every ten seconds; and every ten seconds before
@@ -18,11 +18,11 @@
 enum tw_status tw_waits_init(struct tw_server *server) {
     uint32_t workers = (uint32_t)server->config->job->workers;
     struct tw_waits *waits = &server->waits;
-    waits->memory = calloc(1, tw_waiting_bytes(workers));
+    waits->memory = calloc(1, tw_timesheet_bytes(workers));
     waits->rank = calloc(workers, sizeof(*waits->rank));
     if (!waits->memory || !waits->rank)
         return TW_NO_MEMORY;
-    waits->account = tw_waiting_init(waits->memory, workers);
+    tw_timesheet_init(&waits->sheet, waits->memory, workers);
     return TW_OK;
 }
 
@@ -33,56 +33,27 @@ void tw_waits_fini(struct tw_server *server) {
 
 /* ---- the account ---- */
 
-/* What a worker says of its own time is taken for what it is worth: it can only move time
- * of its own steps between computing and network. */
-static void on_measured(struct tw_waiting *account, const struct tw_node_event *event) {
-    for (size_t i = 0; i < event->measures; i++) {
-        const struct tw_measure *measure = &event->measure[i];
-        if (measure->received && measure->computed >= measure->received)
-            tw_waiting_measured(account, event->rank, measure->step,
-                                measure->computed - measure->received);
-    }
-}
-
 void tw_waits_event(struct tw_server *server, const struct tw_node_event *event, uint64_t now_ns) {
-    struct tw_waiting *account = server->waits.account;
-    switch (event->kind) {
-    case TW_EVENT_STARTED:
-        tw_waiting_start(account, now_ns);
-        break;
-    case TW_EVENT_LEFT:
-        tw_waiting_gone(account, event->rank, now_ns);
-        break;
-    case TW_EVENT_MEASURED:
-        on_measured(account, event);
-        break;
-    case TW_EVENT_FINISHED:
-        tw_waiting_stop(account, now_ns);
-        break;
-    default:
-        break;
-    }
+    tw_timesheet_event(&server->waits.sheet, event, now_ns);
 }
 
 static void on_commit(struct tw_server *server, const struct tw_record *record, uint64_t now_ns) {
     struct tw_waits *waits = &server->waits;
     double seconds = tw_training_clock_seconds(&server->clock, now_ns);
-    tw_waiting_committed(waits->account, record->contributions, record->count, now_ns);
     if (record->version > 1) /* the first has all the beginnings in it */
         tw_tempo_add(&waits->updates, seconds - waits->commit_seconds);
     waits->commit_seconds = seconds;
 }
 
 void tw_waits_record(struct tw_server *server, const struct tw_record *record, uint64_t now_ns) {
+    tw_timesheet_record(&server->waits.sheet, record, now_ns);
     if (record->kind == TW_RECORD_COMMIT)
         on_commit(server, record, now_ns);
-    else if (record->kind == TW_RECORD_RELEASE && record->slot != TW_SLOT_EVALUATOR)
-        tw_waiting_released(server->waits.account, record->slot, record->step, now_ns);
 }
 
 void tw_waits_hold(struct tw_server *server) {
     bool holds = tw_sequencer_holding(tw_node_sequencer(server->node));
-    tw_waiting_hold(server->waits.account, holds, uv_hrtime());
+    tw_waiting_hold(server->waits.sheet.account, holds, uv_hrtime());
 }
 
 void tw_waits_heard(struct tw_link *link, const struct tw_frame *frame) {
@@ -92,24 +63,24 @@ void tw_waits_heard(struct tw_link *link, const struct tw_frame *frame) {
         return;
     waits->rank[rank].heard_ms = uv_now(&link->server->loop);
     if (frame->body == TW_BODY_PUSH) {
-        if (!tw_waiting_is_arriving(waits->account, rank)) /* a clock read for each push */
-            tw_waiting_arriving(waits->account, rank, uv_hrtime());
+        if (!tw_waiting_is_arriving(waits->sheet.account, rank)) /* a clock read for each push */
+            tw_waiting_arriving(waits->sheet.account, rank, uv_hrtime());
     } else if (frame->body == TW_BODY_END) {
-        uint64_t before_ns = tw_waiting_last_step_ns(waits->account, rank);
-        tw_waiting_arrived(waits->account, rank, frame->end.step, uv_hrtime());
-        uint64_t step_ns = tw_waiting_last_step_ns(waits->account, rank);
+        uint64_t before_ns = tw_waiting_last_step_ns(waits->sheet.account, rank);
+        tw_waiting_arrived(waits->sheet.account, rank, frame->end.step, uv_hrtime());
+        uint64_t step_ns = tw_waiting_last_step_ns(waits->sheet.account, rank);
         if (step_ns != before_ns)
             tw_tempo_add(&waits->steps, (double)step_ns * 1e-9);
     }
 }
 
 void tw_waits_served(struct tw_server *server, uint32_t rank, uint64_t now_ns) {
-    tw_waiting_served(server->waits.account, rank, now_ns);
+    tw_waiting_served(server->waits.sheet.account, rank, now_ns);
 }
 
 struct tw_waiting_view tw_waits_view(const struct tw_server *server, uint32_t rank,
                                      uint64_t now_ns) {
-    return tw_waiting_view(server->waits.account, rank, now_ns);
+    return tw_waiting_view(server->waits.sheet.account, rank, now_ns);
 }
 
 double tw_waits_silent_seconds(const struct tw_server *server, uint32_t rank) {
@@ -353,7 +324,7 @@ static void tick_ranks(struct tw_server *server) {
         struct tw_standing standing = tw_sequencer_standing(sequencer, rank);
         if (!standing.here)
             continue;
-        tw_waiting_here(server->waits.account, rank, standing.reading, now_ns);
+        tw_waiting_here(server->waits.sheet.account, rank, standing.reading, now_ns);
         if (server->narrator.started)
             check_straggler(server, rank, usual_s > limit_s ? usual_s : limit_s, now_ns);
     }
@@ -369,119 +340,17 @@ void tw_waits_tick(struct tw_server *server, uint64_t passed_ms) {
 
 /* ---- sums ---- */
 
-static struct tw_waiting_view sum_all(const struct tw_server *server, uint64_t now_ns) {
-    struct tw_waiting_view sum = {.culprit = TW_NOBODY};
-    for (uint32_t rank = 0; rank < (uint32_t)server->config->job->workers; rank++) {
-        struct tw_waiting_view view = tw_waits_view(server, rank, now_ns);
-        sum.sums.computing_ns += view.sums.computing_ns;
-        sum.sums.waiting_ns += view.sums.waiting_ns;
-        sum.sums.network_ns += view.sums.network_ns;
-        sum.sums.away_ns += view.sums.away_ns;
-        sum.elapsed_ns += view.elapsed_ns;
-        sum.evaluator_ns += view.evaluator_ns;
-        if (view.blamed_ns > sum.blamed_ns) {
-            sum.blamed_ns = view.blamed_ns;
-            sum.culprit = rank;
-        }
-    }
-    return sum;
-}
-
-/* Since the last border others waited for this rank most; -1: for none. */
-static int64_t find_culprit(struct tw_server *server, uint64_t now_ns, double *seconds) {
-    int64_t culprit = -1;
-    uint64_t most_ns = 0;
-    for (uint32_t rank = 0; rank < (uint32_t)server->config->job->workers; rank++) {
-        struct tw_rank_waits *own = &server->waits.rank[rank];
-        uint64_t blamed_ns = tw_waits_view(server, rank, now_ns).blamed_ns;
-        if (blamed_ns - own->border_blamed_ns > most_ns) {
-            most_ns = blamed_ns - own->border_blamed_ns;
-            culprit = rank;
-        }
-        own->border_blamed_ns = blamed_ns;
-    }
-    *seconds = (double)most_ns * 1e-9;
-    return culprit;
-}
-
-/* A measure that came late may take back what was counted before the border. */
-static double since(uint64_t now_ns, uint64_t before_ns) {
-    return (double)(int64_t)(now_ns - before_ns) * 1e-9;
-}
-
 struct tw_border_times tw_waits_stretch(struct tw_server *server, uint64_t now_ns) {
-    struct tw_waiting_view now = sum_all(server, now_ns), before = server->waits.border;
-    struct tw_border_times times = {
-        .computing = since(now.sums.computing_ns, before.sums.computing_ns),
-        .waiting = since(now.sums.waiting_ns, before.sums.waiting_ns),
-        .network = since(now.sums.network_ns, before.sums.network_ns),
-        .away = since(now.sums.away_ns, before.sums.away_ns),
-    };
-    times.culprit = find_culprit(server, now_ns, &times.culprit_seconds);
-    server->waits.border = now;
-    return times;
-}
-
-/* ---- the end ---- */
-
-/* "83 % computing, 12 % waiting (9 % for worker 0), 5 % network". What a wait was for is said
- * when it explains most of it; what is left is the server's own work. */
-static void say_shares(const struct tw_waiting_view *view, char *text, size_t room) {
-    double all = (double)view->elapsed_ns / 100;
-    double away = (double)view->sums.away_ns / all;
-    char most[64] = "";
-    if (2 * view->evaluator_ns > view->sums.waiting_ns)
-        snprintf(most, sizeof(most), " (%.0f %% for the evaluator)",
-                 (double)view->evaluator_ns / all);
-    else if (view->culprit != TW_NOBODY && 2 * view->culprit_ns > view->sums.waiting_ns)
-        snprintf(most, sizeof(most), " (%.0f %% for worker %u)", (double)view->culprit_ns / all,
-                 view->culprit);
-    int used = snprintf(text, room, "%.0f %% computing, %.0f %% waiting%s, %.0f %% network",
-                        (double)view->sums.computing_ns / all, (double)view->sums.waiting_ns / all,
-                        most, (double)view->sums.network_ns / all);
-    if (away >= 0.5)
-        snprintf(text + used, room - (size_t)used, ", %.0f %% away", away);
-}
-
-static void tell_shares(struct tw_server *server, uint32_t rank) {
-    struct tw_waiting_view view = tw_waits_view(server, rank, uv_hrtime());
-    struct tw_report report = {.kind = TW_REPORT_TIMES, .rank = rank};
-    char shares[256];
-    say_shares(&view, shares, sizeof(shares));
-    snprintf(report.text, sizeof(report.text), "worker %u: %s", rank, shares);
-    tw_narrator_tell(server, &report);
-}
-
-/* Of many workers all together, and the one that cost the others most. */
-static void tell_together(struct tw_server *server) {
-    struct tw_waiting_view sum = sum_all(server, uv_hrtime());
-    struct tw_report report = {.kind = TW_REPORT_TIMES};
-    char shares[256];
-    uint32_t worst = sum.culprit;
-    sum.culprit = TW_NOBODY;
-    say_shares(&sum, shares, sizeof(shares));
-    snprintf(report.text, sizeof(report.text), "%d workers together: %s",
-             server->config->job->workers, shares);
-    tw_narrator_tell(server, &report);
-    if (worst == TW_NOBODY)
-        return;
-    double others = (double)(server->config->job->workers - 1);
-    snprintf(report.text, sizeof(report.text),
-             "most was waited for worker %u: %.3g s by each of the others", worst,
-             (double)sum.blamed_ns * 1e-9 / others);
-    tw_narrator_tell(server, &report);
-    tell_shares(server, worst);
+    return tw_timesheet_stretch(&server->waits.sheet, now_ns);
 }
 
 void tw_waits_conclude(struct tw_server *server) {
-    enum { FEW = 8 };
-    uint32_t workers = (uint32_t)server->config->job->workers;
+    struct tw_report report = {.kind = TW_REPORT_TIMES};
+    uint64_t now_ns = uv_hrtime();
     if (!tw_sequencer_version(tw_node_sequencer(server->node)))
         return;
-    if (workers > FEW) {
-        tell_together(server);
-        return;
-    }
-    for (uint32_t rank = 0; rank < workers; rank++)
-        tell_shares(server, rank);
+    for (uint32_t line = 0; tw_timesheet_line(&server->waits.sheet, now_ns, line, &report.rank,
+                                              report.text, sizeof(report.text));
+         line++)
+        tw_narrator_tell(server, &report);
 }
