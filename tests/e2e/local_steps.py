@@ -92,7 +92,8 @@ class Laws(Case):
 
     def test_on_a_quadratic_the_mean_goes_as_without_local_steps(self):
         """With the same draws: x_H - x_0 is linear in where the slots start, so averaging commutes
-        with it. What differs is float32's rounding, 6e-8 of weights of order 1 at each step."""
+        with it. What differs is float32's rounding, 6e-8 of weights of order 1 at each step; where
+        nothing is rounded, nothing does (tests/sim/test_laws_of_local_steps.c)."""
         self.write("job.yaml", QUADRATIC)
         plain = self.final("plain")
         for steps in 8, 64:

@@ -44,7 +44,7 @@ static enum tw_status gradient(void *context, uint32_t slot, uint32_t width, uin
         out[i] = (float)(desk->curvature * x + noise);
         push->loss += desk->curvature * x * x / 2;
     }
-    push->examples = 1;
+    push->examples = desk->examples;
     if (desk->on_gradient)
         desk->on_gradient(desk, weights[0]);
     return TW_OK;
@@ -95,7 +95,10 @@ static void set_rule(struct world_desk *desk, struct tw_node_config *node) {
     assert_int_equal(tw_optimizer_find(&rule, &options, tw_test_variant(line), NULL), TW_OK);
     node->sequencer.optimizer = node->shard.optimizer = rule;
     node->sequencer.options = node->shard.options = options;
-    node->sequencer.shaping.corrections = node->shard.shaping.corrections = desk->corrections;
+    if (desk->shaping)
+        node->sequencer.shaping = node->shard.shaping = *desk->shaping;
+    else
+        node->sequencer.shaping.corrections = node->shard.shaping.corrections = desk->corrections;
 }
 
 static void set_node(struct world_desk *desk, const struct tw_tensor_list *list,
@@ -118,7 +121,7 @@ static void set_node(struct world_desk *desk, const struct tw_tensor_list *list,
         TW_OK);
     node->shard.members_known = node->sequencer.dial.members_known;
     node->shard.on_arrival = node->sequencer.dial.on_arrival;
-    node->shard.batch = desk->workers; /* an example each */
+    node->shard.batch = (int64_t)(desk->workers * desk->examples);
     set_rule(desk, node);
 }
 
@@ -140,6 +143,7 @@ static void conclude(struct world_desk *desk, const struct tw_layout *layout) {
 static void fill(struct world_desk *desk) {
     desk->workers = desk->workers ? desk->workers : 1;
     desk->servers = desk->servers ? desk->servers : 1;
+    desk->examples = desk->examples ? desk->examples : 1;
     desk->log = desk->data = desk->evictions = desk->rollbacks = 0;
 }
 
@@ -165,6 +169,7 @@ enum tw_status world_desk_run(struct world_desk *desk) {
     struct tw_delay service = law(desk->service ? desk->service : "constant", desk->delay_seed);
     config.service = desk->service ? &service : NULL;
     config.latency = desk->latency;
+    config.local_steps = desk->shaping ? desk->shaping->local_steps : 0;
     config.stands_for = desk->stands_for;
     config.bandwidth = desk->bandwidth > 0 ? desk->bandwidth : (double)INFINITY;
     config.mishaps = desk->mishaps;

@@ -17,7 +17,9 @@ struct world_desk {
     double rate;                        /* of sgd */
     const char *optimizer;              /* NULL: sgd with that rate */
     struct tw_corrections corrections;
-    int64_t elements; /* of x; 0: 1 */
+    const struct tw_shaping *shaping; /* of a job, with corrections of its own; NULL: none */
+    uint64_t examples;                /* of each push; 0: 1 */
+    int64_t elements;                 /* of x; 0: 1 */
     double curvature, noise, start;
     const double *target; /* [workers]; NULL: 0 */
     /* The gradient of a step into out, where it is not that of f; NULL: it is. */

@@ -32,12 +32,15 @@ static inline void identity(const struct world_desk *desk) {
 
 /* Seeds are fixed, so that a pass is a pass every time. TALWEG_SEED=n makes others of them all:
  * tests/sim/any-seed asks whether the bounds hold for them, too. */
-static inline void run(struct world_desk *desk) {
+static inline uint64_t seed_of(uint64_t seed) {
     const char *other = getenv("TALWEG_SEED");
+    return seed + (other ? strtoull(other, NULL, 10) * 1000000007 : 0);
+}
+
+static inline void run(struct world_desk *desk) {
     uint64_t seed = desk->seed, delay_seed = desk->delay_seed;
-    uint64_t shift = other ? strtoull(other, NULL, 10) * 1000000007 : 0;
-    desk->seed = seed + shift;
-    desk->delay_seed = delay_seed + shift;
+    desk->seed = seed_of(seed);
+    desk->delay_seed = seed_of(delay_seed);
     enum tw_status status = world_desk_run(desk);
     desk->seed = seed;
     desk->delay_seed = delay_seed;

@@ -13,3 +13,4 @@ tw_test(test_laws_of_moments sim SOURCES ${sim}/test_laws_of_moments.c ROOMS wor
 tw_test(test_laws_of_staleness sim SOURCES ${sim}/test_laws_of_staleness.c ROOMS world_desk LIBRARIES m)
 tw_test(test_corrections sim SOURCES ${sim}/test_corrections.c ROOMS world_desk LIBRARIES m)
 tw_test(test_laws_of_time sim SOURCES ${sim}/test_laws_of_time.c ROOMS world_desk LIBRARIES m)
+tw_test(test_laws_of_local_steps sim SOURCES ${sim}/test_laws_of_local_steps.c ${sim}/walkers.c ROOMS world_desk tw_worker_io LIBRARIES m)
