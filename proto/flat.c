@@ -1,155 +1,136 @@
 #include "proto/flat.h"
 
-#include <string.h>
-
-#include "proto/varint.h"
-
-enum { WIRE_VARINT = 0, WIRE_FIXED64 = 1 };
+#include "proto/frame.h"
 
 /* ---- packing ---- */
 
-/* What a field adds to a message, behind `out`. */
-struct piece {
-    uint32_t number;
-    int wire; /* -1: nothing */
-    uint64_t value;
-};
-
-static size_t put_piece(const struct piece *piece, unsigned char *out) {
-    uint64_t key = (uint64_t)piece->number << 3 | (unsigned)piece->wire;
-    bool fixed = piece->wire == WIRE_FIXED64;
-    if (out == NULL)
-        return tw_varint_bytes(key) + (fixed ? sizeof piece->value : tw_varint_bytes(piece->value));
-    size_t size = tw_varint_put(out, key);
-    if (!fixed)
-        return size + tw_varint_put(out + size, piece->value);
-    for (int i = 0; i < 8; i++)
-        out[size++] = (unsigned char)(piece->value >> 8 * i);
-    return size;
-}
-
-/* False: the field is of another kind. Zeros are not written, as in any proto3 message. */
-static bool take_number(const ProtobufCFieldDescriptor *field, const void *at,
-                        struct piece *piece) {
-    piece->wire = WIRE_VARINT;
-    switch (field->type) {
-    case PROTOBUF_C_TYPE_UINT32:
-        piece->value = *(const uint32_t *)at;
-        break;
-    case PROTOBUF_C_TYPE_ENUM:
-        if (*(const int32_t *)at < 0)
-            return false;
-        piece->value = *(const uint32_t *)at;
-        break;
-    case PROTOBUF_C_TYPE_UINT64:
-        piece->value = *(const uint64_t *)at;
-        break;
-    case PROTOBUF_C_TYPE_BOOL:
-        piece->value = *(const protobuf_c_boolean *)at != 0;
-        break;
-    case PROTOBUF_C_TYPE_FIXED64:
-        piece->wire = WIRE_FIXED64;
-        piece->value = *(const uint64_t *)at;
-        break;
-    case PROTOBUF_C_TYPE_DOUBLE: /* -0 is a zero, too */
-        piece->wire = *(const double *)at == 0 ? -1 : WIRE_FIXED64;
-        memcpy(&piece->value, at, sizeof piece->value);
-        return true;
-    case PROTOBUF_C_TYPE_BYTES:
-        piece->value = 0;
-        if (((const ProtobufCBinaryData *)at)->len)
-            return false;
-        break;
-    default:
-        return false;
-    }
-    if (piece->value == 0)
-        piece->wire = -1;
-    return true;
-}
-
-/* An empty list, or a choice of which this field is not the one. */
-static bool is_absent(const ProtobufCFieldDescriptor *field, const ProtobufCMessage *message) {
-    const void *quantifier = (const char *)message + field->quantifier_offset;
-    if (field->label == PROTOBUF_C_LABEL_REPEATED)
-        return *(const size_t *)quantifier == 0;
-    return (field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) != 0 &&
-           *(const uint32_t *)quantifier != field->id;
-}
-
-size_t tw_flat_pack(const ProtobufCMessage *message, unsigned char *out) {
-    const ProtobufCMessageDescriptor *descriptor = message->descriptor;
+size_t tw_put_numbers(unsigned char *out, size_t at, unsigned number, const uint64_t *list,
+                      size_t count) {
     size_t size = 0;
-    for (unsigned i = 0; i < descriptor->n_fields; i++) {
-        const ProtobufCFieldDescriptor *field = &descriptor->fields[i];
-        struct piece piece = {.number = field->id};
-        if (is_absent(field, message))
-            continue;
-        if (field->label != PROTOBUF_C_LABEL_NONE ||
-            !take_number(field, (const char *)message + field->offset, &piece))
-            return out != NULL ? protobuf_c_message_pack(message, out)
-                               : protobuf_c_message_get_packed_size(message);
-        if (piece.wire >= 0)
-            size += put_piece(&piece, out != NULL ? out + size : NULL);
+    if (count == 0)
+        return at;
+    for (size_t i = 0; i < count; i++)
+        size += tw_varint_bytes(list[i]);
+    at = tw_put_head(out, at, number, size);
+    for (size_t i = 0; i < count; i++)
+        at = tw_put_varint(out, at, list[i]);
+    return at;
+}
+
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "doubles lie in memory as they travel");
+
+size_t tw_put_reals(unsigned char *out, size_t at, unsigned number, const double *list,
+                    size_t count) {
+    return tw_put_bytes(out, at, number, list, count * sizeof *list);
+}
+
+static size_t put_view(const struct tw_flat_field *field, const struct tw_view *view,
+                       size_t text_max, unsigned char *out, size_t at) {
+    if (field->kind == TW_FLAT_BYTES)
+        return tw_put_bytes(out, at, field->number, view->bytes, view->size);
+    return tw_put_text(out, at, field->number, view->bytes,
+                       view->size < text_max ? view->size : text_max);
+}
+
+size_t tw_flat_pack(const struct tw_flat_field *field, size_t count, const void *from,
+                    size_t text_max, unsigned char *out, size_t at) {
+    for (const struct tw_flat_field *end = field + count; field < end; field++) {
+        const void *value = (const char *)from + field->offset;
+        switch ((enum tw_flat_kind)field->kind) {
+        case TW_FLAT_U32:
+            at = tw_put_number(out, at, field->number, *(const uint32_t *)value);
+            break;
+        case TW_FLAT_U64:
+            at = tw_put_number(out, at, field->number, *(const uint64_t *)value);
+            break;
+        case TW_FLAT_FLAG:
+            at = tw_put_number(out, at, field->number, *(const bool *)value);
+            break;
+        case TW_FLAT_REAL:
+            at = tw_put_real(out, at, field->number, *(const double *)value);
+            break;
+        case TW_FLAT_BYTES:
+        case TW_FLAT_TEXT:
+            at = put_view(field, value, text_max, out, at);
+            break;
+        }
     }
-    return size;
+    return at;
 }
 
 /* ---- unpacking ---- */
 
-/* Returns the bytes that were read; 0: they are no such number. */
-static size_t get_number(const ProtobufCFieldDescriptor *field, unsigned wire,
-                         const unsigned char *bytes, size_t size, void *to) {
-    uint64_t value = 0;
-    if (field->type == PROTOBUF_C_TYPE_DOUBLE || field->type == PROTOBUF_C_TYPE_FIXED64) {
-        if (wire != WIRE_FIXED64 || size < sizeof value)
-            return 0;
-        for (int i = 0; i < 8; i++)
-            value |= (uint64_t)bytes[i] << 8 * i;
-        memcpy(to, &value, sizeof value);
-        return sizeof value;
-    }
-    int used = wire == WIRE_VARINT ? tw_varint_get(bytes, size, TW_VARINT_MAX, &value) : 0;
-    if (used <= 0)
-        return 0;
-    switch (field->type) {
-    case PROTOBUF_C_TYPE_UINT32:
-    case PROTOBUF_C_TYPE_ENUM:
-        *(uint32_t *)to = (uint32_t)value;
-        return value <= INT32_MAX || (value <= UINT32_MAX && field->type == PROTOBUF_C_TYPE_UINT32)
-                   ? (size_t)used
-                   : 0;
-    case PROTOBUF_C_TYPE_UINT64:
-        *(uint64_t *)to = value;
-        return (size_t)used;
-    case PROTOBUF_C_TYPE_BOOL:
-        *(protobuf_c_boolean *)to = value != 0;
-        return value <= 1 ? (size_t)used : 0;
-    default:
-        return 0;
+static void put_zero(const struct tw_flat_field *field, void *to) {
+    void *value = (char *)to + field->offset;
+    switch ((enum tw_flat_kind)field->kind) {
+    case TW_FLAT_U32:
+        *(uint32_t *)value = 0;
+        break;
+    case TW_FLAT_U64:
+        *(uint64_t *)value = 0;
+        break;
+    case TW_FLAT_FLAG:
+        *(bool *)value = false;
+        break;
+    case TW_FLAT_REAL:
+        *(double *)value = 0;
+        break;
+    case TW_FLAT_BYTES:
+    case TW_FLAT_TEXT:
+        *(struct tw_view *)value = (struct tw_view){0};
+        break;
     }
 }
 
-bool tw_flat_unpack(const ProtobufCMessageDescriptor *descriptor, const unsigned char *bytes,
-                    size_t size, void *message) {
+static size_t get_real(const unsigned char *bytes, size_t size, double *to) {
+    if (size < sizeof *to)
+        return 0;
+    memcpy(to, bytes, sizeof *to);
+    return sizeof *to;
+}
+
+/* Returns the bytes that were read; 0: they are no such number. */
+static size_t get_number(const struct tw_flat_field *field, unsigned wire,
+                         const unsigned char *bytes, size_t size, void *to) {
+    uint64_t value = 0;
+    if (field->kind == TW_FLAT_REAL)
+        return wire == TW_WIRE_FIXED64 ? get_real(bytes, size, to) : 0;
+    int used = wire == TW_WIRE_VARINT ? tw_varint_get(bytes, size, TW_VARINT_MAX, &value) : 0;
+    if (used <= 0)
+        return 0;
+    if (field->kind == TW_FLAT_U64)
+        *(uint64_t *)to = value;
+    else if (field->kind == TW_FLAT_U32 && value <= UINT32_MAX)
+        *(uint32_t *)to = (uint32_t)value;
+    else if (field->kind == TW_FLAT_FLAG && value <= 1)
+        *(bool *)to = value != 0;
+    else
+        return 0;
+    return (size_t)used;
+}
+
+size_t tw_flat_unpack(const struct tw_flat_field *field, size_t count, const unsigned char *bytes,
+                      size_t size, void *to) {
+    const struct tw_flat_field *end = field + count; /* `field`: the next; they come in order */
     size_t at = 0;
-    unsigned i = 0; /* the next field: they come in the order of their numbers */
-    protobuf_c_message_init(descriptor, message);
     while (at < size) {
         uint64_t key;
         int used = tw_varint_get(bytes + at, size - at, 5, &key);
-        while (used > 0 && i < descriptor->n_fields && descriptor->fields[i].id < key >> 3)
-            i++;
-        if (used <= 0 || i == descriptor->n_fields || descriptor->fields[i].id != key >> 3 ||
-            descriptor->fields[i].label != PROTOBUF_C_LABEL_NONE)
-            return false;
-        const ProtobufCFieldDescriptor *field = &descriptor->fields[i++];
-        at += (size_t)used;
+        if (used <= 0)
+            break;
+        for (; field < end && field->number < key >> 3; field++)
+            put_zero(field, to);
+        if (field == end || field->number != key >> 3)
+            break;
+        size_t first = at + (size_t)used;
         size_t taken =
-            get_number(field, key & 7, bytes + at, size - at, (char *)message + field->offset);
+            get_number(field, key & 7, bytes + first, size - first, (char *)to + field->offset);
         if (taken == 0)
-            return false;
-        at += taken;
+            break;
+        at = first + taken;
+        field++;
     }
-    return true;
+    for (; field < end; field++)
+        put_zero(field, to);
+    return at;
 }

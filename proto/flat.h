@@ -1,22 +1,106 @@
-/* Messages made of single numbers, packed and unpacked without the detours of protobuf-c:
- * what every push and its answer consist of. Private to proto/.
+/* Messages, packed without the detours of protobuf-c: straight from C values, field by field. And
+ * unpacked so, where they are made of single numbers: what every push and its answer consist of.
+ * Private to proto/.
  *
- * Same bytes and same values as protobuf-c, in a fifth of its time, for the messages that
- * it makes itself; for all others it is asked.
+ * Same bytes and same values as protobuf-c.
  */
 #ifndef TW_PROTO_FLAT_H
 #define TW_PROTO_FLAT_H
 
-#include <protobuf-c/protobuf-c.h>
 #include <stdbool.h>
+#include <string.h>
 
-/* As protobuf_c_message_pack(); with `out` NULL only counts. Returns the bytes. */
-size_t tw_flat_pack(const ProtobufCMessage *message, unsigned char *out);
+#include "proto/varint.h"
 
-/* Reads the fields of a message into `message`, the generated struct of that descriptor.
- * False: it is not plain (a text, a list, a field twice, out of order, unknown, or not of its
- * type); then protobuf-c says what it means. */
-bool tw_flat_unpack(const ProtobufCMessageDescriptor *descriptor, const unsigned char *bytes,
-                    size_t size, void *message);
+/* ---- packing, field by field ---- */
+
+/* All of these write one field at `at` bytes behind `out`, and return the bytes until then with it.
+ * With `out` NULL they only count. Zeros and what is empty are not written, as in any proto3
+ * message. */
+
+enum { TW_WIRE_VARINT = 0, TW_WIRE_FIXED64 = 1, TW_WIRE_BYTES = 2 };
+
+static inline size_t tw_put_varint(unsigned char *out, size_t at, uint64_t value) {
+    return at + (out != NULL ? tw_varint_put(out + at, value) : tw_varint_bytes(value));
+}
+
+static inline size_t tw_put_key(unsigned char *out, size_t at, unsigned number, unsigned wire) {
+    return tw_put_varint(out, at, (uint64_t)number << 3 | wire);
+}
+
+static inline size_t tw_put_number(unsigned char *out, size_t at, unsigned number, uint64_t value) {
+    return value == 0 ? at : tw_put_varint(out, tw_put_key(out, at, number, TW_WIRE_VARINT), value);
+}
+
+/* Eight bytes as they are. */
+static inline size_t tw_put_fixed(unsigned char *out, size_t at, unsigned number, uint64_t bits) {
+    if (bits == 0)
+        return at;
+    at = tw_put_key(out, at, number, TW_WIRE_FIXED64);
+    for (int i = 0; i < 8 && out != NULL; i++)
+        out[at + (size_t)i] = (unsigned char)(bits >> 8 * i);
+    return at + 8;
+}
+
+/* -0 is a zero, too. */
+static inline size_t tw_put_real(unsigned char *out, size_t at, unsigned number, double value) {
+    uint64_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return value == 0 ? at : tw_put_fixed(out, at, number, bits);
+}
+
+/* What stands before a value of so many bytes, also before an empty one. */
+static inline size_t tw_put_head(unsigned char *out, size_t at, unsigned number, size_t size) {
+    return tw_put_varint(out, tw_put_key(out, at, number, TW_WIRE_BYTES), size);
+}
+
+static inline size_t tw_put_bytes(unsigned char *out, size_t at, unsigned number, const void *bytes,
+                                  size_t size) {
+    if (size == 0)
+        return at;
+    at = tw_put_head(out, at, number, size);
+    if (out != NULL)
+        memcpy(out + at, bytes, size);
+    return at + size;
+}
+
+/* Text ends at `room`, or with a zero before. */
+static inline size_t tw_put_text(unsigned char *out, size_t at, unsigned number, const char *text,
+                                 size_t room) {
+    return tw_put_bytes(out, at, number, text, text != NULL ? strnlen(text, room) : 0);
+}
+
+/* A list, packed. */
+size_t tw_put_numbers(unsigned char *out, size_t at, unsigned number, const uint64_t *list,
+                      size_t count);
+size_t tw_put_reals(unsigned char *out, size_t at, unsigned number, const double *list,
+                    size_t count);
+
+/* ---- structs that a table describes ---- */
+
+enum tw_flat_kind {
+    TW_FLAT_U32, /* uint32_t, or an enumeration of its size */
+    TW_FLAT_U64,
+    TW_FLAT_REAL,  /* double */
+    TW_FLAT_FLAG,  /* bool */
+    TW_FLAT_BYTES, /* struct tw_view */
+    TW_FLAT_TEXT,  /* struct tw_view */
+};
+
+struct tw_flat_field {
+    uint8_t number, kind;
+    uint16_t offset; /* in our struct */
+    uint16_t wire;   /* in the struct that protobuf-c generates, for who asks it */
+};
+
+/* The fields of `from`, in the order of the table; texts are cut to `text_max` bytes. */
+size_t tw_flat_pack(const struct tw_flat_field *field, size_t count, const void *from,
+                    size_t text_max, unsigned char *out, size_t at);
+
+/* Reads the fields of a message into `to`; those that it does not have are zeros. Returns how many
+ * of its bytes it got through: at the first field that is no plain number of the table (bytes,
+ * twice, out of order, unknown, or not of its type) it stops. */
+size_t tw_flat_unpack(const struct tw_flat_field *field, size_t count, const unsigned char *bytes,
+                      size_t size, void *to);
 
 #endif

@@ -1,12 +1,10 @@
 /* See frame_pack.h. The only file that includes the generated protobuf-c code.
  *
  * One table says which field of struct tw_frame is which field of the message;
- * packing and unpacking both walk it. Packing needs no memory: a body is a
- * protobuf-c message on the stack whose bytes point into the caller's views. Two
- * things of protobuf-c stand in the way and are worked around here: its text
- * ends with a zero (short copies on the stack), and a repeated message is an
- * array of pointers (Join is packed in parts: head, tensors one by one, tail; so is
- * Ping with its measures; the parts of a message laid end to end are that message).
+ * packing and unpacking both walk it. Packing, and unpacking of what every push and its
+ * answer consist of, go straight between bytes and struct tw_frame (flat.h); whatever else
+ * comes, and whatever is not made as we make it, protobuf-c reads. Bodies with a list are packed in
+ * parts: the fields before it, its elements one by one, the fields behind it.
  */
 #include "proto/frame_pack.h"
 
@@ -17,173 +15,212 @@
 #include "proto/talweg.pb-c.h"
 #include "proto/varint.h"
 
-enum kind { KIND_U32, KIND_U64, KIND_REAL, KIND_FLAG, KIND_BYTES, KIND_TEXT };
-
-struct field {
-    enum kind kind;
-    size_t ours, theirs; /* offsets in struct tw_frame and in the message */
-};
-
 #define OURS(body, name) (((struct tw_frame *)0)->body.name)
 #define THEIRS(message, name) (((Talweg__##message *)0)->name)
 
 /* An enumeration is a uint32_t on both sides. */
 #define KIND_OF(theirs)                                                                            \
     _Generic((theirs),                                                                 \
-        uint64_t: KIND_U64,                                                            \
-        double: KIND_REAL,                                                             \
-        protobuf_c_boolean: KIND_FLAG,                                                 \
-        ProtobufCBinaryData: KIND_BYTES,                                               \
-        char *: KIND_TEXT,                                                             \
-        default: KIND_U32)
+        uint64_t: TW_FLAT_U64,                                                            \
+        double: TW_FLAT_REAL,                                                             \
+        protobuf_c_boolean: TW_FLAT_FLAG,                                                 \
+        ProtobufCBinaryData: TW_FLAT_BYTES,                                               \
+        char *: TW_FLAT_TEXT,                                                             \
+        default: TW_FLAT_U32)
 
-#define FIELD(body, message, name)                                                                 \
+#define FIELD(number, body, message, name)                                                         \
     {                                                                                              \
-        KIND_OF(THEIRS(message, name)), offsetof(struct tw_frame, body.name),                      \
+        number, KIND_OF(THEIRS(message, name)), offsetof(struct tw_frame, body.name),              \
             offsetof(Talweg__##message, name)                                                      \
     }
 
-static const struct field hello[] = {FIELD(hello, Hello, protocol_min),
-                                     FIELD(hello, Hello, protocol_max), FIELD(hello, Hello, nonce),
-                                     FIELD(hello, Hello, software)};
-static const struct field challenge[] = {
-    FIELD(challenge, Challenge, protocol), FIELD(challenge, Challenge, nonce),
-    FIELD(challenge, Challenge, proof), FIELD(challenge, Challenge, token)};
-static const struct field proof[] = {FIELD(proof, Proof, proof)};
-static const struct field join[] = {
-    FIELD(join, Join, role),        FIELD(join, Join, any_rank), FIELD(join, Join, rank),
-    FIELD(join, Join, incarnation), FIELD(join, Join, session),  FIELD(join, Join, job),
-    FIELD(join, Join, digest),      FIELD(join, Join, numerics), FIELD(join, Join, read),
-    FIELD(join, Join, encodings),   FIELD(join, Join, samples),  FIELD(join, Join, valued),
+static const struct tw_flat_field hello[] = {
+    FIELD(1, hello, Hello, protocol_min), FIELD(2, hello, Hello, protocol_max),
+    FIELD(3, hello, Hello, nonce), FIELD(4, hello, Hello, software)};
+static const struct tw_flat_field challenge[] = {
+    FIELD(1, challenge, Challenge, protocol), FIELD(2, challenge, Challenge, nonce),
+    FIELD(3, challenge, Challenge, proof), FIELD(4, challenge, Challenge, token)};
+static const struct tw_flat_field proof[] = {FIELD(1, proof, Proof, proof)};
+static const struct tw_flat_field join[] = {
+    FIELD(1, join, Join, role),     FIELD(2, join, Join, any_rank),
+    FIELD(3, join, Join, rank),     FIELD(4, join, Join, incarnation),
+    FIELD(5, join, Join, session),  FIELD(6, join, Join, job),
+    FIELD(7, join, Join, digest),   FIELD(9, join, Join, numerics),
+    FIELD(10, join, Join, read),    FIELD(11, join, Join, encodings),
+    FIELD(12, join, Join, samples), FIELD(13, join, Join, valued),
 };
-static const struct field welcome[] = {
-    FIELD(welcome, Welcome, job),        FIELD(welcome, Welcome, session),
-    FIELD(welcome, Welcome, rank),       FIELD(welcome, Welcome, incarnation),
-    FIELD(welcome, Welcome, generation), FIELD(welcome, Welcome, epoch),
-    FIELD(welcome, Welcome, workers),    FIELD(welcome, Welcome, slots),
-    FIELD(welcome, Welcome, slot),       FIELD(welcome, Welcome, width),
-    FIELD(welcome, Welcome, last_step),  FIELD(welcome, Welcome, chunk_bytes),
-    FIELD(welcome, Welcome, servers),    FIELD(welcome, Welcome, attempt),
-    FIELD(welcome, Welcome, push),       FIELD(welcome, Welcome, pull),
-    FIELD(welcome, Welcome, portions),
+static const struct tw_flat_field welcome[] = {
+    FIELD(1, welcome, Welcome, job),        FIELD(2, welcome, Welcome, session),
+    FIELD(3, welcome, Welcome, rank),       FIELD(4, welcome, Welcome, incarnation),
+    FIELD(5, welcome, Welcome, generation), FIELD(6, welcome, Welcome, epoch),
+    FIELD(7, welcome, Welcome, workers),    FIELD(8, welcome, Welcome, slots),
+    FIELD(9, welcome, Welcome, slot),       FIELD(10, welcome, Welcome, width),
+    FIELD(11, welcome, Welcome, last_step), FIELD(12, welcome, Welcome, chunk_bytes),
+    FIELD(13, welcome, Welcome, servers),   FIELD(14, welcome, Welcome, attempt),
+    FIELD(16, welcome, Welcome, push),      FIELD(17, welcome, Welcome, pull),
+    FIELD(18, welcome, Welcome, portions),
 };
-static const struct field attach[] = {
-    FIELD(attach, Attach, role),        FIELD(attach, Attach, rank),
-    FIELD(attach, Attach, incarnation), FIELD(attach, Attach, session),
-    FIELD(attach, Attach, attempt),
+static const struct tw_flat_field attach[] = {
+    FIELD(1, attach, Attach, role),        FIELD(2, attach, Attach, rank),
+    FIELD(3, attach, Attach, incarnation), FIELD(4, attach, Attach, session),
+    FIELD(5, attach, Attach, attempt),
 };
-static const struct field refuse[] = {FIELD(refuse, Refuse, status), FIELD(refuse, Refuse, name),
-                                      FIELD(refuse, Refuse, text)};
-static const struct field push[] = {
-    FIELD(push, Push, slot),  FIELD(push, Push, incarnation), FIELD(push, Push, generation),
-    FIELD(push, Push, epoch), FIELD(push, Push, step),        FIELD(push, Push, chunk),
+static const struct tw_flat_field refuse[] = {FIELD(1, refuse, Refuse, status),
+                                              FIELD(2, refuse, Refuse, name),
+                                              FIELD(3, refuse, Refuse, text)};
+static const struct tw_flat_field push[] = {
+    FIELD(1, push, Push, slot),       FIELD(2, push, Push, incarnation),
+    FIELD(3, push, Push, generation), FIELD(4, push, Push, epoch),
+    FIELD(5, push, Push, step),       FIELD(6, push, Push, chunk),
 };
-static const struct field end[] = {
-    FIELD(end, End, slot),    FIELD(end, End, incarnation), FIELD(end, End, generation),
-    FIELD(end, End, epoch),   FIELD(end, End, step),        FIELD(end, End, read),
-    FIELD(end, End, frames),  FIELD(end, End, examples),    FIELD(end, End, loss),
-    FIELD(end, End, correct),
+static const struct tw_flat_field end[] = {
+    FIELD(1, end, End, slot),     FIELD(2, end, End, incarnation), FIELD(3, end, End, generation),
+    FIELD(4, end, End, epoch),    FIELD(5, end, End, step),        FIELD(6, end, End, read),
+    FIELD(7, end, End, frames),   FIELD(8, end, End, examples),    FIELD(9, end, End, loss),
+    FIELD(10, end, End, correct),
 };
-static const struct field weights[] = {
-    FIELD(weights, Weights, position),   FIELD(weights, Weights, version),
-    FIELD(weights, Weights, generation), FIELD(weights, Weights, epoch),
-    FIELD(weights, Weights, step),       FIELD(weights, Weights, chunk),
-    FIELD(weights, Weights, array),
+static const struct tw_flat_field weights[] = {
+    FIELD(1, weights, Weights, position),   FIELD(2, weights, Weights, version),
+    FIELD(3, weights, Weights, generation), FIELD(4, weights, Weights, epoch),
+    FIELD(5, weights, Weights, step),       FIELD(6, weights, Weights, chunk),
+    FIELD(9, weights, Weights, array),
 };
-static const struct field ask[] = {FIELD(ask, Ask, samples)};
-static const struct field evaluation[] = {
-    FIELD(evaluation, Evaluation, position), FIELD(evaluation, Evaluation, samples),
-    FIELD(evaluation, Evaluation, loss),     FIELD(evaluation, Evaluation, accuracy),
-    FIELD(evaluation, Evaluation, metrics),  FIELD(evaluation, Evaluation, top5),
-    FIELD(evaluation, Evaluation, auc),      FIELD(evaluation, Evaluation, r2),
+static const struct tw_flat_field ask[] = {FIELD(1, ask, Ask, samples)};
+static const struct tw_flat_field evaluation[] = {
+    FIELD(1, evaluation, Evaluation, position), FIELD(2, evaluation, Evaluation, samples),
+    FIELD(3, evaluation, Evaluation, loss),     FIELD(4, evaluation, Evaluation, accuracy),
+    FIELD(5, evaluation, Evaluation, metrics),  FIELD(6, evaluation, Evaluation, top5),
+    FIELD(7, evaluation, Evaluation, auc),      FIELD(8, evaluation, Evaluation, r2),
 };
-static const struct field regather[] = {FIELD(regather, Regather, version)};
-static const struct field stop[] = {FIELD(stop, Stop, status), FIELD(stop, Stop, text)};
-static const struct field ping[] = {FIELD(ping, Ping, step), FIELD(ping, Ping, nonce)};
-static const struct field pong[] = {FIELD(pong, Pong, nonce), FIELD(pong, Pong, time)};
-static const struct field query[] = {FIELD(query, Query, first), FIELD(query, Query, ranks)};
-static const struct field status[] = {
-    FIELD(status, Status, mode),           FIELD(status, Status, phase),
-    FIELD(status, Status, workers),        FIELD(status, Status, ranks),
-    FIELD(status, Status, version),        FIELD(status, Status, samples),
-    FIELD(status, Status, samples_total),  FIELD(status, Status, epoch),
-    FIELD(status, Status, seconds),        FIELD(status, Status, samples_per_second),
-    FIELD(status, Status, train_loss),     FIELD(status, Status, staleness_mean),
-    FIELD(status, Status, staleness_max),  FIELD(status, Status, dropped),
-    FIELD(status, Status, update_seconds), FIELD(status, Status, since_update),
-    FIELD(status, Status, waiting),
+static const struct tw_flat_field regather[] = {FIELD(1, regather, Regather, version)};
+static const struct tw_flat_field stop[] = {FIELD(1, stop, Stop, status),
+                                            FIELD(2, stop, Stop, text)};
+static const struct tw_flat_field ping[] = {FIELD(1, ping, Ping, step),
+                                            FIELD(2, ping, Ping, nonce)};
+static const struct tw_flat_field pong[] = {FIELD(1, pong, Pong, nonce),
+                                            FIELD(2, pong, Pong, time)};
+static const struct tw_flat_field query[] = {FIELD(1, query, Query, first),
+                                             FIELD(2, query, Query, ranks)};
+static const struct tw_flat_field status[] = {
+    FIELD(1, status, Status, mode),
+    FIELD(2, status, Status, phase),
+    FIELD(3, status, Status, workers),
+    FIELD(4, status, Status, ranks),
+    FIELD(5, status, Status, version),
+    FIELD(6, status, Status, samples),
+    FIELD(7, status, Status, samples_total),
+    FIELD(8, status, Status, epoch),
+    FIELD(9, status, Status, seconds),
+    FIELD(10, status, Status, samples_per_second),
+    FIELD(11, status, Status, train_loss),
+    FIELD(12, status, Status, staleness_mean),
+    FIELD(13, status, Status, staleness_max),
+    FIELD(14, status, Status, dropped),
+    FIELD(15, status, Status, update_seconds),
+    FIELD(16, status, Status, since_update),
+    FIELD(17, status, Status, waiting),
 };
-static const struct field rank_status[] = {
-    FIELD(rank_status, RankStatus, rank),      FIELD(rank_status, RankStatus, state),
-    FIELD(rank_status, RankStatus, step),      FIELD(rank_status, RankStatus, since),
-    FIELD(rank_status, RankStatus, computing), FIELD(rank_status, RankStatus, waiting),
-    FIELD(rank_status, RankStatus, network),   FIELD(rank_status, RankStatus, away),
-    FIELD(rank_status, RankStatus, culprit),   FIELD(rank_status, RankStatus, culprit_seconds),
-    FIELD(rank_status, RankStatus, peer),      FIELD(rank_status, RankStatus, blamed),
-    FIELD(rank_status, RankStatus, silent),
+static const struct tw_flat_field rank_status[] = {
+    FIELD(1, rank_status, RankStatus, rank),
+    FIELD(2, rank_status, RankStatus, state),
+    FIELD(3, rank_status, RankStatus, step),
+    FIELD(4, rank_status, RankStatus, since),
+    FIELD(5, rank_status, RankStatus, computing),
+    FIELD(6, rank_status, RankStatus, waiting),
+    FIELD(7, rank_status, RankStatus, network),
+    FIELD(8, rank_status, RankStatus, away),
+    FIELD(9, rank_status, RankStatus, culprit),
+    FIELD(10, rank_status, RankStatus, culprit_seconds),
+    FIELD(11, rank_status, RankStatus, peer),
+    FIELD(12, rank_status, RankStatus, blamed),
+    FIELD(13, rank_status, RankStatus, silent),
 };
-static const struct field turn[] = {FIELD(turn, Turn, mode)};
-static const struct field turned[] = {FIELD(turned, Turned, mode), FIELD(turned, Turned, position),
-                                      FIELD(turned, Turned, version)};
-static const struct field cancel[] = {FIELD(cancel, Cancel, step)};
+static const struct tw_flat_field turn[] = {FIELD(1, turn, Turn, mode)};
+static const struct tw_flat_field turned[] = {FIELD(1, turned, Turned, mode),
+                                              FIELD(2, turned, Turned, position),
+                                              FIELD(3, turned, Turned, version)};
+static const struct tw_flat_field cancel[] = {FIELD(1, cancel, Cancel, step)};
 
-static const struct field serve[] = {
-    FIELD(serve, Serve, index),  FIELD(serve, Serve, servers), FIELD(serve, Serve, digest),
-    FIELD(serve, Serve, layout), FIELD(serve, Serve, address), FIELD(serve, Serve, pooled),
-    FIELD(serve, Serve, ahead),
+static const struct tw_flat_field serve[] = {
+    FIELD(1, serve, Serve, index),  FIELD(2, serve, Serve, servers), FIELD(3, serve, Serve, digest),
+    FIELD(4, serve, Serve, layout), FIELD(5, serve, Serve, address), FIELD(6, serve, Serve, pooled),
+    FIELD(7, serve, Serve, ahead),
 };
-static const struct field served[] = {FIELD(served, Served, job)};
-static const struct field ready[] = {
-    FIELD(ready, Ready, slot),    FIELD(ready, Ready, incarnation), FIELD(ready, Ready, step),
-    FIELD(ready, Ready, read),    FIELD(ready, Ready, examples),    FIELD(ready, Ready, regather),
-    FIELD(ready, Ready, loss),    FIELD(ready, Ready, finite),      FIELD(ready, Ready, bad_tensor),
-    FIELD(ready, Ready, correct), FIELD(ready, Ready, chunks),      FIELD(ready, Ready, ages),
-    FIELD(ready, Ready, oldest),
+static const struct tw_flat_field served[] = {FIELD(1, served, Served, job)};
+static const struct tw_flat_field ready[] = {
+    FIELD(1, ready, Ready, slot),       FIELD(2, ready, Ready, incarnation),
+    FIELD(3, ready, Ready, step),       FIELD(4, ready, Ready, read),
+    FIELD(5, ready, Ready, examples),   FIELD(6, ready, Ready, regather),
+    FIELD(7, ready, Ready, loss),       FIELD(8, ready, Ready, finite),
+    FIELD(9, ready, Ready, bad_tensor), FIELD(10, ready, Ready, correct),
+    FIELD(11, ready, Ready, chunks),    FIELD(12, ready, Ready, ages),
+    FIELD(13, ready, Ready, oldest),
 };
-static const struct field sums[] = {FIELD(sums, Sums, version), FIELD(sums, Sums, finite),
-                                    FIELD(sums, Sums, squares)};
-static const struct field collect[] = {FIELD(collect, Collect, average)};
-static const struct field reach[] = {FIELD(reach, Reach, rank), FIELD(reach, Reach, attempt),
-                                     FIELD(reach, Reach, attached)};
-static const struct field order[] = {FIELD(order, Order, record), FIELD(order, Order, more),
-                                     FIELD(order, Order, prepare), FIELD(order, Order, evaluators)};
-static const struct field member[] = {
-    FIELD(member, Member, role),        FIELD(member, Member, rank),
-    FIELD(member, Member, incarnation), FIELD(member, Member, attempt),
-    FIELD(member, Member, session),
+static const struct tw_flat_field sums[] = {
+    FIELD(1, sums, Sums, version), FIELD(2, sums, Sums, finite), FIELD(3, sums, Sums, squares)};
+static const struct tw_flat_field collect[] = {FIELD(1, collect, Collect, average)};
+static const struct tw_flat_field reach[] = {FIELD(1, reach, Reach, rank),
+                                             FIELD(2, reach, Reach, attempt),
+                                             FIELD(3, reach, Reach, attached)};
+static const struct tw_flat_field order[] = {
+    FIELD(1, order, Order, record), FIELD(2, order, Order, more), FIELD(3, order, Order, prepare),
+    FIELD(4, order, Order, evaluators)};
+static const struct tw_flat_field member[] = {
+    FIELD(1, member, Member, role),        FIELD(2, member, Member, rank),
+    FIELD(3, member, Member, incarnation), FIELD(4, member, Member, attempt),
+    FIELD(5, member, Member, session),
 };
 
-static const struct field squares[] = {
-    FIELD(squares, Squares, version), FIELD(squares, Squares, tensor),
-    FIELD(squares, Squares, applied), FIELD(squares, Squares, sums)};
-static const struct field sample[] = {FIELD(sample, Sample, version), FIELD(sample, Sample, hashed),
-                                      FIELD(sample, Sample, summed), FIELD(sample, Sample, hash),
-                                      FIELD(sample, Sample, sums)};
+static const struct tw_flat_field squares[] = {
+    FIELD(1, squares, Squares, version), FIELD(2, squares, Squares, tensor),
+    FIELD(3, squares, Squares, applied), FIELD(4, squares, Squares, sums)};
+static const struct tw_flat_field sample[] = {
+    FIELD(1, sample, Sample, version), FIELD(2, sample, Sample, hashed),
+    FIELD(3, sample, Sample, summed), FIELD(4, sample, Sample, hash),
+    FIELD(5, sample, Sample, sums)};
 
-static const struct field portion[] = {FIELD(portion, Portion, position),
-                                       FIELD(portion, Portion, first),
-                                       FIELD(portion, Portion, samples)};
-static const struct field tally[] = {
-    FIELD(tally, Tally, position), FIELD(tally, Tally, first),      FIELD(tally, Tally, samples),
-    FIELD(tally, Tally, correct),  FIELD(tally, Tally, among_five), FIELD(tally, Tally, loss),
-    FIELD(tally, Tally, output),   FIELD(tally, Tally, fits),       FIELD(tally, Tally, scores),
+static const struct tw_flat_field portion[] = {FIELD(1, portion, Portion, position),
+                                               FIELD(2, portion, Portion, first),
+                                               FIELD(3, portion, Portion, samples)};
+static const struct tw_flat_field tally[] = {
+    FIELD(1, tally, Tally, position),   FIELD(2, tally, Tally, first),
+    FIELD(3, tally, Tally, samples),    FIELD(4, tally, Tally, correct),
+    FIELD(5, tally, Tally, among_five), FIELD(6, tally, Tally, loss),
+    FIELD(7, tally, Tally, output),     FIELD(8, tally, Tally, fits),
+    FIELD(9, tally, Tally, scores),
+};
+
+static const struct tw_flat_field measure[] = {
+#define MEASURE(number, name)                                                                      \
+    { number, TW_FLAT_U64, offsetof(struct tw_measure, name), offsetof(Talweg__Measure, name) }
+    MEASURE(1, step),
+    MEASURE(2, received),
+    MEASURE(3, computed),
+    MEASURE(4, sent),
+#undef MEASURE
+};
+
+/* Lists of messages and of texts, which the tables do not have. */
+enum {
+    MEASURE_FIELDS = sizeof measure / sizeof measure[0],
+    JOIN_TENSORS = 8,
+    WELCOME_ADDRESSES = 15,
+    PING_MEASURES = 3,
 };
 
 static const struct body {
     const char *name;
-    const ProtobufCMessageDescriptor *descriptor;
-    const struct field *fields;
+    const struct tw_flat_field *fields;
     size_t count;
 } bodies[] = {
-#define BODY(number, Name, fields)                                                                 \
-    [number] = {#Name, &talweg__##fields##__descriptor, fields, sizeof fields / sizeof fields[0]}
+#define BODY(number, Name, fields) [number] = {#Name, fields, sizeof fields / sizeof fields[0]}
     BODY(TW_BODY_HELLO, Hello, hello),
     BODY(TW_BODY_CHALLENGE, Challenge, challenge),
     BODY(TW_BODY_PROOF, Proof, proof),
     BODY(TW_BODY_JOIN, Join, join),
     BODY(TW_BODY_WELCOME, Welcome, welcome),
     BODY(TW_BODY_ATTACH, Attach, attach),
-    [TW_BODY_ATTACHED] = {"Attached", &talweg__attached__descriptor, NULL, 0},
+    [TW_BODY_ATTACHED] = {"Attached", NULL, 0},
     BODY(TW_BODY_REFUSE, Refuse, refuse),
     BODY(TW_BODY_PUSH, Push, push),
     BODY(TW_BODY_END, End, end),
@@ -194,7 +231,7 @@ static const struct body {
     BODY(TW_BODY_STOP, Stop, stop),
     BODY(TW_BODY_PING, Ping, ping),
     BODY(TW_BODY_PONG, Pong, pong),
-    [TW_BODY_BYE] = {"Bye", &talweg__bye__descriptor, NULL, 0},
+    [TW_BODY_BYE] = {"Bye", NULL, 0},
     BODY(TW_BODY_QUERY, Query, query),
     BODY(TW_BODY_STATUS, Status, status),
     BODY(TW_BODY_RANK_STATUS, RankStatus, rank_status),
@@ -236,126 +273,38 @@ const char *tw_body_name(enum tw_body number) {
 
 /* ---- from tw_frame ---- */
 
-/* Room for any body, and for the terminated copies of its texts. */
-struct message {
-    union {
-        ProtobufCMessage base;
-        Talweg__Join join;
-        Talweg__Welcome welcome;
-        Talweg__End end;
-        Talweg__Status status;
-        unsigned char room[256];
-    };
-    size_t texts;
-    char text[2][TW_ERROR_TEXT + 1];
-};
-
-/* A terminated copy, cut to `room` - 1 bytes. */
-static char *text_copy(struct tw_view view, char *copy, size_t room) {
-    size_t size = view.size < room ? view.size : room - 1;
-    if (size > 0) {
-        memcpy(copy, view.bytes, size);
+static size_t pack_tensors(const struct tw_join *from, unsigned char *out, size_t at) {
+    for (size_t i = 0; i < from->tensors; i++) {
+        const struct tw_tensor_shape *tensor = &from->tensor[i];
+        size_t room = tensor->name.size < TW_NAME_MAX ? tensor->name.size : TW_NAME_MAX;
+        size_t name = tw_put_text(NULL, 0, 1, tensor->name.bytes, room);
+        at = tw_put_head(out, at, JOIN_TENSORS,
+                         tw_put_numbers(NULL, name, 2, tensor->shape, tensor->dims));
+        at = tw_put_text(out, at, 1, tensor->name.bytes, room);
+        at = tw_put_numbers(out, at, 2, tensor->shape, tensor->dims);
     }
-    copy[size] = '\0';
-    return copy;
+    return at;
 }
 
-static ProtobufCBinaryData bytes_of(struct tw_view view) {
-    return (ProtobufCBinaryData){.len = view.size, .data = (uint8_t *)(uintptr_t)view.bytes};
-}
-
-static void put_field(struct message *message, const struct field *field,
-                      const struct tw_frame *frame) {
-    const void *from = (const char *)frame + field->ours;
-    void *to = (char *)&message->base + field->theirs;
-    switch (field->kind) {
-    case KIND_U32:
-        *(uint32_t *)to = *(const uint32_t *)from;
-        break;
-    case KIND_U64:
-        *(uint64_t *)to = *(const uint64_t *)from;
-        break;
-    case KIND_REAL:
-        *(double *)to = *(const double *)from;
-        break;
-    case KIND_FLAG:
-        *(protobuf_c_boolean *)to = *(const bool *)from;
-        break;
-    case KIND_BYTES:
-        *(ProtobufCBinaryData *)to = bytes_of(*(const struct tw_view *)from);
-        break;
-    case KIND_TEXT:
-        *(char **)to = text_copy(*(const struct tw_view *)from, message->text[message->texts++],
-                                 sizeof message->text[0]);
-        break;
+/* Their lengths are single bytes (at most 44), which are known afterwards. */
+static size_t pack_measures(const struct tw_ping *from, unsigned char *out, size_t at) {
+    for (size_t i = 0; i < from->measures; i++) {
+        size_t behind = tw_flat_pack(measure, MEASURE_FIELDS, &from->measure[i], 0, out, at + 2);
+        tw_put_head(out, at, PING_MEASURES, behind - at - 2);
+        at = behind;
     }
+    return at;
 }
 
-/* Fills in the fields [from, to) of the body's row. */
-static void put_fields(struct message *message, const struct body *body, size_t from, size_t to,
-                       const struct tw_frame *frame) {
-    protobuf_c_message_init(body->descriptor, message->room);
-    message->texts = 0;
-    for (size_t i = from; i < to; i++) {
-        put_field(message, &body->fields[i], frame);
-    }
-}
-
-static size_t pack_tensor(const struct tw_tensor_shape *from, unsigned char *out) {
-    const unsigned char key = 8 << 3 | 2; /* Join.tensors */
-    char name[TW_NAME_MAX + 1];
-    Talweg__Tensor tensor = TALWEG__TENSOR__INIT;
-    tensor.name = text_copy(from->name, name, sizeof name);
-    tensor.n_shape = from->dims;
-    tensor.shape = (uint64_t *)(uintptr_t)from->shape;
-    size_t bytes = tw_flat_pack(&tensor.base, NULL);
-    size_t head = 1 + tw_varint_bytes(bytes);
-    if (out != NULL) {
-        out[0] = key;
-        tw_varint_put(out + 1, bytes);
-        tw_flat_pack(&tensor.base, out + head);
-    }
-    return head + bytes;
-}
-
-static size_t pack_measure(const struct tw_measure *from, unsigned char *out) {
-    const unsigned char key = 3 << 3 | 2; /* Ping.measures */
-    Talweg__Measure measure = TALWEG__MEASURE__INIT;
-    measure.step = from->step;
-    measure.received = from->received;
-    measure.computed = from->computed;
-    measure.sent = from->sent;
-    size_t bytes = tw_flat_pack(&measure.base, NULL);
-    if (out != NULL) {
-        out[0] = key;
-        out[1] = (unsigned char)bytes; /* at most 44 */
-        tw_flat_pack(&measure.base, out + 2);
-    }
-    return 2 + bytes;
-}
-
-static size_t pack_measures(const struct tw_ping *from, unsigned char *out) {
-    size_t size = 0;
-    for (size_t i = 0; i < from->measures; i++)
-        size += pack_measure(&from->measure[i], out != NULL ? out + size : NULL);
-    return size;
-}
-
-static size_t pack_addresses(const struct tw_welcome *from, unsigned char *out) {
-    const unsigned char key = 15 << 3 | 2; /* Welcome.addresses */
-    size_t size = 0;
+static size_t pack_addresses(const struct tw_welcome *from, unsigned char *out, size_t at) {
     for (size_t i = 0; i < from->addresses; i++) {
         const struct tw_view *text = &from->address[i];
-        if (out != NULL) {
-            out[size] = key;
-            tw_varint_put(out + size + 1, text->size);
-        }
-        size += 1 + tw_varint_bytes(text->size);
+        at = tw_put_head(out, at, WELCOME_ADDRESSES, text->size);
         if (out != NULL && text->size > 0)
-            memcpy(out + size, text->bytes, text->size);
-        size += text->size;
+            memcpy(out + at, text->bytes, text->size);
+        at += text->size;
     }
-    return size;
+    return at;
 }
 
 /* How many fields of the row come before the body's list, in the order of their numbers. */
@@ -370,33 +319,25 @@ static size_t fields_before_list(const struct tw_frame *frame, const struct body
     }
 }
 
-static size_t pack_list(const struct tw_frame *frame, unsigned char *out) {
-    size_t size = 0;
+static size_t pack_list(const struct tw_frame *frame, unsigned char *out, size_t at) {
     switch (frame->body) {
     case TW_BODY_JOIN:
-        for (size_t i = 0; i < frame->join.tensors; i++)
-            size += pack_tensor(&frame->join.tensor[i], out != NULL ? out + size : NULL);
-        return size;
+        return pack_tensors(&frame->join, out, at);
     case TW_BODY_WELCOME:
-        return pack_addresses(&frame->welcome, out);
+        return pack_addresses(&frame->welcome, out, at);
     case TW_BODY_PING:
-        return pack_measures(&frame->ping, out);
+        return pack_measures(&frame->ping, out, at);
     default:
-        return 0;
+        return at;
     }
 }
 
 size_t tw_frame_pack_fields(const struct tw_frame *frame, unsigned char *out) {
     const struct body *body = body_row(frame->body);
     size_t before = fields_before_list(frame, body);
-    struct message message;
-    put_fields(&message, body, 0, before, frame);
-    size_t size = tw_flat_pack(&message.base, out);
-    size += pack_list(frame, out != NULL ? out + size : NULL);
-    if (before == body->count)
-        return size;
-    put_fields(&message, body, before, body->count, frame);
-    return size + tw_flat_pack(&message.base, out != NULL ? out + size : NULL);
+    size_t at = tw_flat_pack(body->fields, before, frame, TW_ERROR_TEXT, out, 0);
+    at = pack_list(frame, out, at);
+    return tw_flat_pack(body->fields + before, body->count - before, frame, TW_ERROR_TEXT, out, at);
 }
 
 /* ---- to tw_frame ---- */
@@ -428,29 +369,29 @@ static struct tw_view text_view(const char *text) {
     return (struct tw_view){.bytes = text, .size = strlen(text)};
 }
 
-static void get_field(struct tw_frame *frame, const struct field *field,
+static void get_field(struct tw_frame *frame, const struct tw_flat_field *field,
                       const ProtobufCMessage *message) {
-    const void *from = (const char *)message + field->theirs;
-    void *to = (char *)frame + field->ours;
-    switch (field->kind) {
-    case KIND_U32:
+    const void *from = (const char *)message + field->wire;
+    void *to = (char *)frame + field->offset;
+    switch ((enum tw_flat_kind)field->kind) {
+    case TW_FLAT_U32:
         *(uint32_t *)to = *(const uint32_t *)from;
         break;
-    case KIND_U64:
+    case TW_FLAT_U64:
         *(uint64_t *)to = *(const uint64_t *)from;
         break;
-    case KIND_REAL:
+    case TW_FLAT_REAL:
         *(double *)to = *(const double *)from;
         break;
-    case KIND_FLAG:
+    case TW_FLAT_FLAG:
         *(bool *)to = *(const protobuf_c_boolean *)from != 0;
         break;
-    case KIND_BYTES: {
+    case TW_FLAT_BYTES: {
         const ProtobufCBinaryData *bytes = from;
         *(struct tw_view *)to = (struct tw_view){.bytes = bytes->data, .size = bytes->len};
         break;
     }
-    case KIND_TEXT:
+    case TW_FLAT_TEXT:
         *(struct tw_view *)to = text_view(*(char *const *)from);
         break;
     }
@@ -515,25 +456,56 @@ static bool get_body(struct budget *budget, struct tw_frame *frame, const Talweg
     return frame->body != TW_BODY_JOIN || get_tensors(budget, &frame->join, from->join);
 }
 
-/* A body of nothing but numbers, as those of every push and its answer are. False: it is
- * none, or not made as we make it. */
-static bool unpack_flat(const unsigned char *bytes, size_t size, struct tw_frame *frame) {
-    struct message message;
+/* The length of the next of a Ping's measures, and with it its bytes; 0: there is none. */
+static size_t next_measure(const unsigned char *bytes, size_t size, size_t *body) {
+    if (size < 2 || bytes[0] != (PING_MEASURES << 3 | TW_WIRE_BYTES) || bytes[1] > 0x7f ||
+        bytes[1] > size - 2)
+        return 0;
+    *body = bytes[1];
+    return 2 + *body;
+}
+
+/* The measures of a Ping, as workers send one for every few pushes. False: they are something
+ * else. */
+static bool unpack_measures(struct tw_unpack_arena *arena, const unsigned char *bytes, size_t size,
+                            struct tw_ping *to) {
+    size_t count = 0, at = 0, taken, body = 0;
+    for (; at < size && (taken = next_measure(bytes + at, size - at, &body)) > 0; at += taken)
+        count++;
+    struct tw_measure *list = NULL;
+    if (at == size && count > 0)
+        list = tw_unpack_arena_take(arena, count * sizeof *list);
+    if (at != size || (count > 0 && list == NULL))
+        return false;
+    for (size_t i = 0; i < count; i++, bytes += 2 + body) {
+        next_measure(bytes, size, &body);
+        if (tw_flat_unpack(measure, MEASURE_FIELDS, bytes + 2, body, &list[i]) != body)
+            return false;
+    }
+    to->measures = count;
+    to->measure = list;
+    return true;
+}
+
+/* A body of nothing but numbers, as those of every push and its answer are, or of a Ping. False:
+ * it is none, or not made as we make it. */
+static bool unpack_flat(struct tw_unpack_arena *arena, const unsigned char *bytes, size_t size,
+                        struct tw_frame *frame) {
     uint64_t key, length;
     int used = tw_varint_get(bytes, size, 2, &key);
     int more = used > 0 ? tw_varint_get(bytes + used, size - (size_t)used, 2, &length) : 0;
-    if (more <= 0 || (key & 7) != 2 || length != size - (size_t)(used + more))
+    if (more <= 0 || (key & 7) != TW_WIRE_BYTES || length != size - (size_t)(used + more))
         return false;
     const struct body *body = body_row((enum tw_body)(key >> 3));
-    bool has_list =
-        key >> 3 == TW_BODY_JOIN || key >> 3 == TW_BODY_WELCOME || key >> 3 == TW_BODY_PING;
-    if (body == NULL || has_list ||
-        !tw_flat_unpack(body->descriptor, bytes + used + more, (size_t)length, &message))
+    bool has_list = key >> 3 == TW_BODY_JOIN || key >> 3 == TW_BODY_WELCOME;
+    if (body == NULL || has_list)
         return false;
+    bytes += used + more;
+    size_t taken = tw_flat_unpack(body->fields, body->count, bytes, length, frame);
     frame->body = (enum tw_body)(key >> 3);
-    for (size_t i = 0; i < body->count; i++)
-        get_field(frame, &body->fields[i], &message.base);
-    return true;
+    return frame->body == TW_BODY_PING
+               ? unpack_measures(arena, bytes + taken, length - taken, &frame->ping)
+               : taken == length;
 }
 
 /* In proto3 a number outside an enumeration arrives as it is. */
@@ -549,10 +521,12 @@ enum tw_status tw_frame_unpack(struct tw_unpack_arena *arena, const unsigned cha
                                size_t size, const char *name, struct tw_frame *frame,
                                struct tw_error *error) {
     struct budget budget = {.arena = arena};
+    size_t used = arena->used;
     ProtobufCAllocator allocator = {
         .alloc = budget_alloc, .free = budget_free, .allocator_data = &budget};
-    bool complete = unpack_flat(bytes, size, frame);
+    bool complete = unpack_flat(arena, bytes, size, frame);
     if (!complete) {
+        arena->used = used;
         Talweg__Frame *parsed = talweg__frame__unpack(&allocator, size, bytes);
         complete = parsed != NULL && get_body(&budget, frame, parsed);
     }

@@ -1,8 +1,6 @@
 /* See order_log_pack.h. Includes the generated protobuf-c code of order_log.proto.
  *
- * Packing needs no memory: a message whose parts are laid end to end is that
- * message, so the contributions of a COMMIT are packed one by one between the
- * record's head and the commit's tail. */
+ * Packing needs neither that nor memory (flat.h). */
 #include "proto/order_log_pack.h"
 
 #include <assert.h>
@@ -11,7 +9,6 @@
 #include "proto/arena.h"
 #include "proto/flat.h"
 #include "proto/order_log.pb-c.h"
-#include "proto/varint.h"
 
 #define CONTRIBUTIONS_KEY (1 << 3 | 2) /* of Commit, Drop and Permit */
 #define CONTRIBUTION_MAX 61            /* bytes, with key and length */
@@ -31,52 +28,49 @@ static_assert((int)TW_RECORD_JOIN == (int)TALWEG__LOG__RECORD__BODY_JOIN &&
 
 /* ---- packing ---- */
 
-static size_t pack_contribution(const struct tw_contribution *from, unsigned char *out) {
-    Talweg__Log__Contribution message = TALWEG__LOG__CONTRIBUTION__INIT;
-    message.slot = from->slot;
-    message.step = from->step;
-    message.read = from->read;
-    message.staleness = from->staleness;
-    message.examples = from->examples;
-    message.loss = from->loss;
-    size_t bytes = tw_flat_pack(&message.base, out != NULL ? out + 2 : NULL);
-    assert(bytes + 2 <= CONTRIBUTION_MAX);
-    if (out != NULL) {
-        out[0] = CONTRIBUTIONS_KEY;
-        out[1] = (unsigned char)bytes;
+static size_t put_contribution(const struct tw_contribution *from, unsigned char *out, size_t at) {
+    at = tw_put_number(out, at, 1, from->slot);
+    at = tw_put_number(out, at, 2, from->step);
+    at = tw_put_number(out, at, 3, from->read);
+    at = tw_put_number(out, at, 4, from->staleness);
+    at = tw_put_number(out, at, 5, from->examples);
+    return tw_put_real(out, at, 6, from->loss);
+}
+
+/* Their lengths are single bytes, which are known afterwards. */
+static size_t put_contributions(const struct tw_record *record, unsigned char *out) {
+    size_t at = 0;
+    for (uint32_t i = 0; i < record->count; i++) {
+        size_t end = put_contribution(&record->contributions[i], out, at + 2);
+        assert(end - at <= CONTRIBUTION_MAX);
+        if (out != NULL) {
+            out[at] = CONTRIBUTIONS_KEY;
+            out[at + 1] = (unsigned char)(end - at - 2);
+        }
+        at = end;
     }
-    return 2 + bytes;
+    return at;
 }
 
-static size_t pack_contributions(const struct tw_record *record, unsigned char *out) {
-    size_t size = 0;
-    for (uint32_t i = 0; i < record->count; i++)
-        size += pack_contribution(&record->contributions[i], out != NULL ? out + size : NULL);
-    return size;
+static size_t put_scalars(const struct tw_record *record, unsigned char *out, size_t at) {
+    return tw_put_reals(out, at, 4, record->scalars, tw_record_scalar_count(record));
 }
 
-static size_t pack_commit(const struct tw_record *record, unsigned char *out) {
-    Talweg__Log__Commit tail = TALWEG__LOG__COMMIT__INIT;
-    tail.examples = record->examples;
-    tail.loss = record->loss;
-    tail.rate = record->rate;
-    tail.divisor = record->divisor;
-    tail.n_scalars = tw_record_scalar_count(record);
-    tail.scalars = (double *)(uintptr_t)record->scalars;
-    tail.n_ratios = record->ratio_count;
-    tail.ratios = (double *)(uintptr_t)record->ratios;
-    tail.chunks = record->chunks.chunks;
-    tail.chunk_staleness = record->chunks.sum;
-    tail.chunk_staleness_max = record->chunks.most;
-    size_t size = pack_contributions(record, out);
-    return size + tw_flat_pack(&tail.base, out != NULL ? out + size : NULL);
+static size_t put_commit(const struct tw_record *record, unsigned char *out) {
+    size_t at = put_contributions(record, out);
+    at = tw_put_number(out, at, 2, record->examples);
+    at = tw_put_real(out, at, 3, record->loss);
+    at = put_scalars(record, out, at);
+    at = tw_put_real(out, at, 5, record->rate);
+    at = tw_put_real(out, at, 6, record->divisor);
+    at = tw_put_reals(out, at, 7, record->ratios, record->ratio_count);
+    at = tw_put_number(out, at, 8, record->chunks.chunks);
+    at = tw_put_number(out, at, 9, record->chunks.sum);
+    return tw_put_number(out, at, 10, record->chunks.most);
 }
 
-static size_t pack_drop(const struct tw_record *record, unsigned char *out) {
-    Talweg__Log__Drop tail = TALWEG__LOG__DROP__INIT;
-    tail.not_finite = record->not_finite;
-    size_t size = pack_contributions(record, out);
-    return size + tw_flat_pack(&tail.base, out != NULL ? out + size : NULL);
+static size_t put_drop(const struct tw_record *record, unsigned char *out) {
+    return tw_put_number(out, put_contributions(record, out), 2, record->not_finite);
 }
 
 /* All text that we write is. */
@@ -84,109 +78,89 @@ static bool is_printable(char c) {
     return c >= 0x20 && c < 0x7f;
 }
 
-static size_t pack_join(const struct tw_record *record, unsigned char *out) {
+static size_t put_join(const struct tw_record *record, unsigned char *out) {
     char numerics[TW_NUMERICS_MAX + 1] = "";
     for (size_t i = 0; record->numerics && record->numerics[i] && i < TW_NUMERICS_MAX; i++) {
         char c = record->numerics[i];
         numerics[i] = is_printable(c) ? c : '?';
     }
-    Talweg__Log__Join message = TALWEG__LOG__JOIN__INIT;
-    message.rank = record->rank;
-    message.incarnation = record->incarnation;
-    message.slot = record->slot;
-    message.numerics = numerics;
-    return tw_flat_pack(&message.base, out);
+    size_t at = tw_put_number(out, 0, 1, record->rank);
+    at = tw_put_number(out, at, 2, record->incarnation);
+    at = tw_put_number(out, at, 3, record->slot);
+    return tw_put_text(out, at, 4, numerics, TW_NUMERICS_MAX);
 }
 
-static size_t pack_dial(const struct tw_record *record, unsigned char *out) {
-    Talweg__Log__Dial message = TALWEG__LOG__DIAL__INIT;
-    message.mode = (char *)(uintptr_t)record->mode;
-    return tw_flat_pack(&message.base, out);
+static size_t put_mode(const struct tw_record *record, unsigned char *out, size_t at,
+                       unsigned number) {
+    return tw_put_text(out, at, number, record->mode, TW_MODE_MAX);
 }
 
-static size_t pack_evict(const struct tw_record *record, unsigned char *out) {
-    Talweg__Log__Evict message = TALWEG__LOG__EVICT__INIT;
-    message.rank = record->rank;
-    message.slot = record->slot;
-    return tw_flat_pack(&message.base, out);
+static size_t put_evict(const struct tw_record *record, unsigned char *out) {
+    return tw_put_number(out, tw_put_number(out, 0, 1, record->rank), 2, record->slot);
 }
 
-static size_t pack_verdict(const struct tw_record *record, unsigned char *out) {
-    Talweg__Log__Verdict message = TALWEG__LOG__VERDICT__INIT;
-    message.loss = record->verdict.loss;
-    message.best = record->verdict.best;
-    message.bad = record->verdict.bad;
-    message.cooldown = record->verdict.cooldown;
-    message.reductions = record->verdict.reductions;
-    message.on = record->verdict.on;
-    message.stop = record->verdict.stop;
-    return tw_flat_pack(&message.base, out);
+static size_t put_verdict(const struct tw_verdict *verdict, unsigned char *out) {
+    size_t at = tw_put_real(out, 0, 1, verdict->loss);
+    at = tw_put_real(out, at, 2, verdict->best);
+    at = tw_put_number(out, at, 3, verdict->bad);
+    at = tw_put_number(out, at, 4, verdict->cooldown);
+    at = tw_put_number(out, at, 5, verdict->reductions);
+    at = tw_put_number(out, at, 6, verdict->on);
+    return tw_put_number(out, at, 7, verdict->stop);
 }
 
-static size_t pack_rollback(const struct tw_record *record, unsigned char *out) {
-    Talweg__Log__Rollback message = TALWEG__LOG__ROLLBACK__INIT;
-    message.generation = record->generation;
-    message.to = record->to;
-    message.n_steps = record->ranks;
-    message.steps = (uint64_t *)(uintptr_t)record->steps;
-    message.mode = (char *)(uintptr_t)record->mode;
-    return tw_flat_pack(&message.base, out);
+static size_t put_rollback(const struct tw_record *record, unsigned char *out) {
+    size_t at = tw_put_number(out, 0, 1, record->generation);
+    at = tw_put_number(out, at, 2, record->to);
+    at = tw_put_numbers(out, at, 3, record->steps, record->ranks);
+    return put_mode(record, out, at, 4);
 }
 
-static size_t pack_release(const struct tw_record *record, unsigned char *out) {
-    Talweg__Log__Release message = TALWEG__LOG__RELEASE__INIT;
-    message.slot = record->slot;
-    message.step = record->step;
-    message.rate = record->rate;
-    message.n_scalars = tw_record_scalar_count(record);
-    message.scalars = (double *)(uintptr_t)record->scalars;
-    return tw_flat_pack(&message.base, out);
+static size_t put_release(const struct tw_record *record, unsigned char *out) {
+    size_t at = tw_put_number(out, 0, 1, record->slot);
+    at = tw_put_number(out, at, 2, record->step);
+    at = tw_put_real(out, at, 3, record->rate);
+    return put_scalars(record, out, at);
 }
 
 /* The fields of the body; with `out` NULL only counts. */
-static size_t pack_body(const struct tw_record *record, unsigned char *out) {
+static size_t put_body(const struct tw_record *record, unsigned char *out) {
     switch (record->kind) {
     case TW_RECORD_JOIN:
-        return pack_join(record, out);
+        return put_join(record, out);
     case TW_RECORD_RELEASE:
-        return pack_release(record, out);
+        return put_release(record, out);
     case TW_RECORD_COMMIT:
-        return pack_commit(record, out);
+        return put_commit(record, out);
     case TW_RECORD_DROP:
-        return pack_drop(record, out);
+        return put_drop(record, out);
     case TW_RECORD_PERMIT:
-        return pack_contributions(record, out);
+        return put_contributions(record, out);
     case TW_RECORD_REGATHER:
     case TW_RECORD_CHECKPOINT:
         break;
     case TW_RECORD_ROLLBACK:
-        return pack_rollback(record, out);
+        return put_rollback(record, out);
     case TW_RECORD_DIAL:
-        return pack_dial(record, out);
+        return put_mode(record, out, 0, 1);
     case TW_RECORD_EVICT:
-        return pack_evict(record, out);
+        return put_evict(record, out);
     case TW_RECORD_VERDICT:
-        return pack_verdict(record, out);
+        return put_verdict(&record->verdict, out);
     }
     return 0;
 }
 
 /* Position and version, key and length of the body. */
-static size_t pack_head(const struct tw_record *record, size_t body, unsigned char *out) {
-    Talweg__Log__Record message = TALWEG__LOG__RECORD__INIT;
-    message.position = record->position;
-    message.version = record->version;
-    size_t size = tw_flat_pack(&message.base, out);
-    if (out != NULL) {
-        out[size] = (unsigned char)(record->kind << 3 | 2);
-        tw_varint_put(out + size + 1, body);
-    }
-    return size + 1 + tw_varint_bytes(body);
+static size_t put_head(const struct tw_record *record, size_t body, unsigned char *out) {
+    size_t at = tw_put_number(out, 0, 1, record->position);
+    at = tw_put_number(out, at, 2, record->version);
+    return tw_put_head(out, at, (unsigned)record->kind, body);
 }
 
 size_t tw_record_message_bytes(const struct tw_record *record) {
-    size_t body = pack_body(record, NULL);
-    return pack_head(record, body, NULL) + body;
+    size_t body = put_body(record, NULL);
+    return put_head(record, body, NULL) + body;
 }
 
 size_t tw_record_message_room(const struct tw_record *record) {
@@ -197,8 +171,8 @@ size_t tw_record_message_room(const struct tw_record *record) {
 
 /* The body goes behind the longest head that there is, and is then moved up to its own. */
 size_t tw_record_message_pack(const struct tw_record *record, unsigned char *out) {
-    size_t body = pack_body(record, out + HEAD_MAX);
-    size_t head = pack_head(record, body, out);
+    size_t body = put_body(record, out + HEAD_MAX);
+    size_t head = put_head(record, body, out);
     assert(head <= HEAD_MAX && HEAD_MAX + body <= tw_record_message_room(record));
     memmove(out + head, out + HEAD_MAX, body);
     return head + body;

@@ -10,7 +10,6 @@
 #include "proto/arena.h"
 #include "proto/flat.h"
 #include "proto/trace_log.pb-c.h"
-#include "proto/varint.h"
 
 static_assert((int)TW_TRACE_HEADER == (int)TALWEG__TRACE__ENTRY__BODY_HEADER &&
                   (int)TW_TRACE_INPUT == (int)TALWEG__TRACE__ENTRY__BODY_INPUT,
@@ -86,76 +85,72 @@ const struct tw_trace_shape *tw_trace_shape(enum tw_trace_kind kind) {
     return known ? &shapes[kind] : NULL;
 }
 
-static bool copy_data(struct tw_trace_data *ours, ProtobufCBinaryData *theirs, bool pack) {
-    if (pack) {
-        *theirs = (ProtobufCBinaryData){.len = ours->size, .data = ours->at};
-        return true;
+/* ---- packing ---- */
+
+/* The fields of every kind are numbered from 1 on, without gaps. */
+static size_t put_field(const struct tw_trace_field *field, unsigned number,
+                        const struct tw_trace_entry *entry, unsigned char *out, size_t at) {
+    const void *value = (const char *)entry + field->offset;
+    switch (field->type) {
+    case TW_TRACE_COUNT32:
+        return tw_put_number(out, at, number, *(const uint32_t *)value);
+    case TW_TRACE_COUNT:
+    case TW_TRACE_TIME:
+        return tw_put_number(out, at, number, *(const uint64_t *)value);
+    case TW_TRACE_BITS:
+        return tw_put_fixed(out, at, number, *(const uint64_t *)value);
+    case TW_TRACE_REAL:
+        return tw_put_real(out, at, number, *(const double *)value);
+    case TW_TRACE_BYTES: {
+        const struct tw_trace_data *data = value;
+        return tw_put_bytes(out, at, number, data->at, data->size);
     }
-    if (theirs->len > TW_TRACE_DATA_MAX)
-        return false;
-    ours->size = (uint32_t)theirs->len;
-    if (ours->size)
-        memcpy(ours->at, theirs->data, ours->size);
-    return true;
+    }
+    return at;
 }
 
-/* Copies the fields of a kind, in one of two directions. False: it has too much data. */
-static bool copy_fields(enum tw_trace_kind kind, struct tw_trace_entry *entry, void *message,
-                        bool pack) {
-    const struct tw_trace_shape *shape = tw_trace_shape(kind);
-    for (size_t i = 0; i < shape->count; i++) {
-        const struct tw_trace_field *field = &shape->field[i];
-        void *ours = (char *)entry + field->offset, *theirs = (char *)message + field->wire;
-        size_t size = field->type == TW_TRACE_COUNT32 ? sizeof(uint32_t) : sizeof(uint64_t);
-        if (field->type != TW_TRACE_BYTES)
-            memcpy(pack ? theirs : ours, pack ? ours : theirs, size);
-        else if (!copy_data(ours, theirs, pack))
-            return false;
-    }
+/* An Entry has nothing but its body: key, length, fields. Nearly all are so short that their length
+ * is one byte; the others are moved on. */
+size_t tw_trace_message_pack(const struct tw_trace_entry *entry, unsigned char *out) {
+    const struct tw_trace_shape *shape = tw_trace_shape(entry->kind);
+    size_t body = 0;
+    for (unsigned i = 0; i < shape->count; i++)
+        body = put_field(&shape->field[i], i + 1, entry, out + 2, body);
+    size_t head = 1 + tw_varint_bytes(body);
+    assert(head + body <= TW_TRACE_ENTRY_MAX - 2);
+    if (head != 2)
+        memmove(out + head, out + 2, body);
+    tw_put_head(out, 0, (unsigned)entry->kind, body);
+    return head + body;
+}
+
+/* ---- unpacking ---- */
+
+static bool copy_data(struct tw_trace_data *to, const ProtobufCBinaryData *from) {
+    if (from->len > TW_TRACE_DATA_MAX)
+        return false;
+    to->size = (uint32_t)from->len;
+    if (to->size)
+        memcpy(to->at, from->data, to->size);
     return true;
 }
 
 static_assert(sizeof(double) == sizeof(uint64_t), "a real is as large as a count");
 
-/* ---- packing ---- */
-
-union message {
-    ProtobufCMessage base;
-    Talweg__Trace__Header header;
-    Talweg__Trace__Worker worker;
-    Talweg__Trace__Slot slot;
-    Talweg__Trace__Update update;
-    Talweg__Trace__Sums sums;
-    Talweg__Trace__Hash hash;
-    Talweg__Trace__Input input;
-};
-
-static const ProtobufCMessageDescriptor *const descriptors[] = {
-    [TW_TRACE_HEADER] = &talweg__trace__header__descriptor,
-    [TW_TRACE_WORKER] = &talweg__trace__worker__descriptor,
-    [TW_TRACE_SLOT] = &talweg__trace__slot__descriptor,
-    [TW_TRACE_UPDATE] = &talweg__trace__update__descriptor,
-    [TW_TRACE_SUMS] = &talweg__trace__sums__descriptor,
-    [TW_TRACE_HASH] = &talweg__trace__hash__descriptor,
-    [TW_TRACE_INPUT] = &talweg__trace__input__descriptor,
-};
-
-/* An Entry has nothing but its body: key, length, fields. Nearly all are so short that their length
- * is one byte; the others are moved on. */
-size_t tw_trace_message_pack(const struct tw_trace_entry *entry, unsigned char *out) {
-    union message message;
-    protobuf_c_message_init(descriptors[entry->kind], &message);
-    copy_fields(entry->kind, (struct tw_trace_entry *)(uintptr_t)entry, &message, true);
-    size_t body = tw_flat_pack(&message.base, out + 2), head = 1 + tw_varint_bytes(body);
-    assert(head + body <= TW_TRACE_ENTRY_MAX - 2);
-    if (head != 2)
-        memmove(out + head, out + 2, body);
-    out[0] = (unsigned char)(entry->kind << 3 | 2);
-    tw_varint_put(out + 1, body);
-    return head + body;
+/* False: it has too much data. */
+static bool copy_fields(struct tw_trace_entry *entry, const void *message) {
+    const struct tw_trace_shape *shape = tw_trace_shape(entry->kind);
+    for (size_t i = 0; i < shape->count; i++) {
+        const struct tw_trace_field *field = &shape->field[i];
+        void *to = (char *)entry + field->offset;
+        const void *from = (const char *)message + field->wire;
+        if (field->type != TW_TRACE_BYTES)
+            memcpy(to, from, field->type == TW_TRACE_COUNT32 ? sizeof(uint32_t) : sizeof(uint64_t));
+        else if (!copy_data(to, from))
+            return false;
+    }
+    return true;
 }
-
-/* ---- unpacking ---- */
 
 static void *arena_alloc(void *context, size_t size) {
     struct tw_trace_arena *arena = context;
@@ -178,7 +173,7 @@ enum tw_status tw_trace_message_unpack(struct tw_trace_arena *arena, const unsig
         return tw_error_set(error, TW_DATA, "its %zu bytes are not a valid message", size);
     *entry = (struct tw_trace_entry){.kind = (enum tw_trace_kind)parsed->body_case};
     *known = tw_trace_shape(entry->kind) != NULL;
-    if (*known && !copy_fields(entry->kind, entry, parsed->header, false))
+    if (*known && !copy_fields(entry, parsed->header))
         return tw_error_set(error, TW_DATA, "data of more than %u bytes", TW_TRACE_DATA_MAX);
     return TW_OK;
 }
