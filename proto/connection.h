@@ -22,6 +22,9 @@
 struct tw_connection;
 
 struct tw_connection_events {
+    /* Bytes have come, or those that had to wait are looked at again; what they begin and complete
+     * follows. May be NULL. */
+    void (*on_bytes)(struct tw_connection *connection);
     /* As tw_decoder_sink. After TW_AGAIN from on_data nothing more is read until
      * tw_connection_resume(). A final status sends a Refuse and closes. */
     enum tw_status (*on_data)(struct tw_connection *connection, const struct tw_frame *frame,

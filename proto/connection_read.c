@@ -96,6 +96,17 @@ static void settle(struct tw_connection *connection, enum tw_status status,
     }
 }
 
+static void tell_bytes(struct tw_connection *connection) {
+    if (connection->events.on_bytes != NULL)
+        connection->events.on_bytes(connection);
+}
+
+/* Not all of its text, which is long. */
+static void clear(struct tw_error *error) {
+    error->status = TW_OK;
+    error->text[0] = '\0';
+}
+
 static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffer) {
     struct tw_connection *connection = stream->data;
     if (count < 0) {
@@ -109,7 +120,9 @@ static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffer) 
     if (connection->state != TW_CONNECTION_OPEN) {
         return;
     }
-    struct tw_error error = {.status = TW_OK};
+    tell_bytes(connection);
+    struct tw_error error;
+    clear(&error);
     settle(connection, tw_decoder_advance(&connection->decoder, (size_t)count, &error), &error);
     connection->turn_bytes += (size_t)count;
     if (connection->reading && connection->turn_bytes >= TW_READ_TURN_BYTES) {
@@ -139,8 +152,10 @@ void tw_connection_read_turn(struct tw_connection *connection) {
     connection->turn_bytes = 0;
     connection->read_owed = false;
     if (connection->resuming && connection->waiting && connection->state == TW_CONNECTION_OPEN) {
-        struct tw_error error = {.status = TW_OK};
+        struct tw_error error;
+        clear(&error);
         connection->waiting = false;
+        tell_bytes(connection);
         settle(connection, tw_decoder_resume(&connection->decoder, &error), &error);
     }
     tw_connection_read(connection);

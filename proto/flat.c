@@ -60,28 +60,6 @@ size_t tw_flat_pack(const struct tw_flat_field *field, size_t count, const void 
 
 /* ---- unpacking ---- */
 
-static void put_zero(const struct tw_flat_field *field, void *to) {
-    void *value = (char *)to + field->offset;
-    switch ((enum tw_flat_kind)field->kind) {
-    case TW_FLAT_U32:
-        *(uint32_t *)value = 0;
-        break;
-    case TW_FLAT_U64:
-        *(uint64_t *)value = 0;
-        break;
-    case TW_FLAT_FLAG:
-        *(bool *)value = false;
-        break;
-    case TW_FLAT_REAL:
-        *(double *)value = 0;
-        break;
-    case TW_FLAT_BYTES:
-    case TW_FLAT_TEXT:
-        *(struct tw_view *)value = (struct tw_view){0};
-        break;
-    }
-}
-
 static size_t get_real(const unsigned char *bytes, size_t size, double *to) {
     if (size < sizeof *to)
         return 0;
@@ -118,8 +96,8 @@ size_t tw_flat_unpack(const struct tw_flat_field *field, size_t count, const uns
         int used = tw_varint_get(bytes + at, size - at, 5, &key);
         if (used <= 0)
             break;
-        for (; field < end && field->number < key >> 3; field++)
-            put_zero(field, to);
+        while (field < end && field->number < key >> 3)
+            field++;
         if (field == end || field->number != key >> 3)
             break;
         size_t first = at + (size_t)used;
@@ -130,7 +108,5 @@ size_t tw_flat_unpack(const struct tw_flat_field *field, size_t count, const uns
         at = first + taken;
         field++;
     }
-    for (; field < end; field++)
-        put_zero(field, to);
     return at;
 }

@@ -97,9 +97,9 @@ struct tw_flat_field {
 size_t tw_flat_pack(const struct tw_flat_field *field, size_t count, const void *from,
                     size_t text_max, unsigned char *out, size_t at);
 
-/* Reads the fields of a message into `to`; those that it does not have are zeros. Returns how many
- * of its bytes it got through: at the first field that is no plain number of the table (bytes,
- * twice, out of order, unknown, or not of its type) it stops. */
+/* Reads the fields of a message into `to`; those that it does not have are left as they are.
+ * Returns how many of its bytes it got through: at the first field that is no plain number of the
+ * table (bytes, twice, out of order, unknown, or not of its type) it stops. */
 size_t tw_flat_unpack(const struct tw_flat_field *field, size_t count, const unsigned char *bytes,
                       size_t size, void *to);
 

@@ -479,6 +479,7 @@ static bool unpack_measures(struct tw_unpack_arena *arena, const unsigned char *
         return false;
     for (size_t i = 0; i < count; i++, bytes += 2 + body) {
         next_measure(bytes, size, &body);
+        list[i] = (struct tw_measure){0};
         if (tw_flat_unpack(measure, MEASURE_FIELDS, bytes + 2, body, &list[i]) != body)
             return false;
     }
@@ -501,6 +502,7 @@ static bool unpack_flat(struct tw_unpack_arena *arena, const unsigned char *byte
     if (body == NULL || has_list)
         return false;
     bytes += used + more;
+    memset(frame, 0, offsetof(struct tw_frame, data_bytes));
     size_t taken = tw_flat_unpack(body->fields, body->count, bytes, length, frame);
     frame->body = (enum tw_body)(key >> 3);
     return frame->body == TW_BODY_PING

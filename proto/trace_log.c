@@ -16,12 +16,13 @@ struct tw_trace_reader {
     unsigned char window[WINDOW];
 };
 
+/* Most are so short that their length is one byte. */
 size_t tw_trace_pack(const struct tw_trace_entry *entry, unsigned char *out) {
-    unsigned char message[TW_TRACE_ENTRY_MAX];
-    size_t size = tw_trace_message_pack(entry, message);
-    size_t head = tw_varint_put(out, size);
+    size_t size = tw_trace_message_pack(entry, out + 1), head = tw_varint_bytes(size);
     assert(head + size <= TW_TRACE_ENTRY_MAX);
-    memcpy(out + head, message, size);
+    if (head != 1)
+        memmove(out + head, out + 1, size);
+    tw_varint_put(out, size);
     return head + size;
 }
 

@@ -1,7 +1,7 @@
 /* See trace_log_pack.h. Includes the generated protobuf-c code of trace_log.proto.
  *
  * One table says which field of struct tw_trace_entry is which field of the message;
- * packing, unpacking and printing (cli) walk it. */
+ * unpacking and printing (cli) walk it. */
 #include "proto/trace_log_pack.h"
 
 #include <assert.h>
@@ -87,36 +87,100 @@ const struct tw_trace_shape *tw_trace_shape(enum tw_trace_kind kind) {
 
 /* ---- packing ---- */
 
-/* The fields of every kind are numbered from 1 on, without gaps. */
-static size_t put_field(const struct tw_trace_field *field, unsigned number,
-                        const struct tw_trace_entry *entry, unsigned char *out, size_t at) {
-    const void *value = (const char *)entry + field->offset;
-    switch (field->type) {
-    case TW_TRACE_COUNT32:
-        return tw_put_number(out, at, number, *(const uint32_t *)value);
-    case TW_TRACE_COUNT:
-    case TW_TRACE_TIME:
-        return tw_put_number(out, at, number, *(const uint64_t *)value);
-    case TW_TRACE_BITS:
-        return tw_put_fixed(out, at, number, *(const uint64_t *)value);
-    case TW_TRACE_REAL:
-        return tw_put_real(out, at, number, *(const double *)value);
-    case TW_TRACE_BYTES: {
-        const struct tw_trace_data *data = value;
-        return tw_put_bytes(out, at, number, data->at, data->size);
+/* By hand, not by the table above: several entries are written for every push. */
+
+static size_t put_header(const struct tw_trace_header *from, unsigned char *out) {
+    size_t at = tw_put_number(out, 0, 1, from->format);
+    at = tw_put_number(out, at, 2, from->unix_ns);
+    at = tw_put_number(out, at, 3, from->workers);
+    at = tw_put_number(out, at, 4, from->slots);
+    at = tw_put_number(out, at, 5, from->servers);
+    at = tw_put_number(out, at, 6, from->hash_every);
+    at = tw_put_number(out, at, 7, from->sums_every);
+    at = tw_put_number(out, at, 8, from->inexact);
+    at = tw_put_number(out, at, 9, from->evaluator);
+    at = tw_put_number(out, at, 10, from->admission);
+    return tw_put_number(out, at, 11, from->checkpoint_every);
+}
+
+static size_t put_worker(const struct tw_trace_worker *from, unsigned char *out) {
+    size_t at = tw_put_number(out, 0, 1, from->slot);
+    at = tw_put_number(out, at, 2, from->step);
+    at = tw_put_number(out, at, 3, from->received);
+    at = tw_put_number(out, at, 4, from->computed);
+    return tw_put_number(out, at, 5, from->sent);
+}
+
+static size_t put_slot(const struct tw_trace_slot *from, unsigned char *out) {
+    size_t at = tw_put_number(out, 0, 1, from->slot);
+    at = tw_put_number(out, at, 2, from->step);
+    at = tw_put_number(out, at, 3, from->read);
+    at = tw_put_number(out, at, 4, from->asked);
+    at = tw_put_number(out, at, 5, from->served);
+    return tw_put_number(out, at, 6, from->arrived);
+}
+
+static size_t put_update(const struct tw_trace_update *from, unsigned char *out) {
+    size_t at = tw_put_number(out, 0, 1, from->version);
+    at = tw_put_number(out, at, 2, from->prepared);
+    at = tw_put_number(out, at, 3, from->committed);
+    return tw_put_number(out, at, 4, from->applied);
+}
+
+static size_t put_sums(const struct tw_trace_sums *from, unsigned char *out) {
+    size_t at = tw_put_number(out, 0, 1, from->version);
+    at = tw_put_real(out, at, 2, from->gradient);
+    at = tw_put_real(out, at, 3, from->update);
+    return tw_put_real(out, at, 4, from->weights);
+}
+
+static size_t put_hash(const struct tw_trace_hash *from, unsigned char *out) {
+    return tw_put_fixed(out, tw_put_number(out, 0, 1, from->version), 2, from->hash);
+}
+
+static size_t put_input(const struct tw_trace_input *from, unsigned char *out) {
+    size_t at = tw_put_number(out, 0, 1, from->sequence);
+    at = tw_put_number(out, at, 2, from->time);
+    at = tw_put_number(out, at, 3, from->kind);
+    at = tw_put_number(out, at, 4, from->rank);
+    at = tw_put_number(out, at, 5, from->shard);
+    at = tw_put_number(out, at, 6, from->incarnation);
+    at = tw_put_number(out, at, 7, from->step);
+    at = tw_put_number(out, at, 8, from->read);
+    at = tw_put_number(out, at, 9, from->examples);
+    at = tw_put_number(out, at, 10, from->correct);
+    at = tw_put_number(out, at, 11, from->regather);
+    at = tw_put_real(out, at, 12, from->loss);
+    at = tw_put_number(out, at, 13, from->flag);
+    at = tw_put_number(out, at, 14, from->tensor);
+    at = tw_put_number(out, at, 15, from->number);
+    return tw_put_bytes(out, at, 16, from->data.at, from->data.size);
+}
+
+static size_t put_body(const struct tw_trace_entry *entry, unsigned char *out) {
+    switch (entry->kind) {
+    case TW_TRACE_HEADER:
+        return put_header(&entry->header, out);
+    case TW_TRACE_WORKER:
+        return put_worker(&entry->worker, out);
+    case TW_TRACE_SLOT:
+        return put_slot(&entry->slot, out);
+    case TW_TRACE_UPDATE:
+        return put_update(&entry->update, out);
+    case TW_TRACE_SUMS:
+        return put_sums(&entry->sums, out);
+    case TW_TRACE_HASH:
+        return put_hash(&entry->hash, out);
+    case TW_TRACE_INPUT:
+        return put_input(&entry->input, out);
     }
-    }
-    return at;
+    return 0;
 }
 
 /* An Entry has nothing but its body: key, length, fields. Nearly all are so short that their length
  * is one byte; the others are moved on. */
 size_t tw_trace_message_pack(const struct tw_trace_entry *entry, unsigned char *out) {
-    const struct tw_trace_shape *shape = tw_trace_shape(entry->kind);
-    size_t body = 0;
-    for (unsigned i = 0; i < shape->count; i++)
-        body = put_field(&shape->field[i], i + 1, entry, out + 2, body);
-    size_t head = 1 + tw_varint_bytes(body);
+    size_t body = put_body(entry, out + 2), head = 1 + tw_varint_bytes(body);
     assert(head + body <= TW_TRACE_ENTRY_MAX - 2);
     if (head != 2)
         memmove(out + head, out + 2, body);

@@ -30,6 +30,10 @@ enum tw_varint_result { TW_VARINT_SHORT = 0, TW_VARINT_OVERLONG = -1 };
 static inline int tw_varint_get(const unsigned char *at, size_t size, int longest,
                                 uint64_t *value) {
     uint64_t sum = 0;
+    if (size > 0 && at[0] < 0x80) { /* most are */
+        *value = at[0];
+        return 1;
+    }
     for (int i = 0; i < longest; i++) {
         if ((size_t)i >= size) {
             return TW_VARINT_SHORT;

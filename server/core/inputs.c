@@ -87,7 +87,8 @@ static void put_join(const struct tw_sequencer_join *join, struct tw_trace_input
 }
 
 void tw_input_of_event(const struct tw_sequencer_event *event, struct tw_trace_input *input) {
-    *input = (struct tw_trace_input){.kind = (uint32_t)event->kind + 1};
+    memset(input, 0, offsetof(struct tw_trace_input, data.at)); /* nearly all have no data */
+    input->kind = (uint32_t)event->kind + 1;
     switch (event->kind) {
     case TW_SEQ_JOIN:
         put_join(&event->join, input);

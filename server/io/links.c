@@ -206,7 +206,7 @@ static void on_released(struct tw_connection *connection, void *token) {
     if (number == link->weights_last && link->number != TW_NO_CONNECTION) {
         link->weights_last = UINT32_MAX;
         if (link->weights_rank != TW_SLOT_EVALUATOR) {
-            uint64_t now_ns = uv_hrtime();
+            uint64_t now_ns = tw_server_now(link->server);
             tw_trace_served(&link->server->trace, link->weights_rank, link->weights_position,
                             now_ns);
             tw_waits_served(link->server, link->weights_rank, now_ns);
@@ -215,8 +215,16 @@ static void on_released(struct tw_connection *connection, void *token) {
     tw_pump_sent(link->server, number);
 }
 
-static const struct tw_connection_events events = {
-    .on_data = on_data, .on_frame = on_frame, .on_released = on_released, .on_closed = on_closed};
+static void on_bytes(struct tw_connection *connection) {
+    const struct tw_link *link = tw_connection_context(connection);
+    tw_server_end_moment(link->server);
+}
+
+static const struct tw_connection_events events = {.on_bytes = on_bytes,
+                                                   .on_data = on_data,
+                                                   .on_frame = on_frame,
+                                                   .on_released = on_released,
+                                                   .on_closed = on_closed};
 
 /* ---- accepting ---- */
 

@@ -69,13 +69,17 @@ static bool name_slots(struct tw_order_writer *writer, struct tw_record *record)
 }
 
 void tw_order_writer_add(struct tw_order_writer *writer, const struct tw_record *of_core) {
-    struct tw_record named = *of_core;
-    const struct tw_record *record = &named;
+    const struct tw_record *record = of_core;
+    struct tw_record named;
     if (writer->failed.status != TW_OK)
         return;
-    if (writer->width > 1 && !name_slots(writer, &named)) {
-        fail(writer, TW_NO_MEMORY, "out of memory");
-        return;
+    if (writer->width > 1) {
+        named = *of_core;
+        record = &named;
+        if (!name_slots(writer, &named)) {
+            fail(writer, TW_NO_MEMORY, "out of memory");
+            return;
+        }
     }
     size_t bytes = tw_order_log_room(record);
     if (bytes > writer->room - writer->used) {

@@ -12,6 +12,8 @@
 
 #define SLICE_NS 200000u
 #define SLICE_PIECES 64
+#define SMALL_ELEMENTS (4 << 10) /* a piece of work on such a model takes a microsecond or two, */
+#define SMALL_PIECES 8           /* and so many share a moment */
 #define FLUSH_BYTES (256u << 10)
 
 static void on_idle(uv_idle_t *idle) {
@@ -95,19 +97,18 @@ static void note_last_chunk(const struct tw_server *server, struct tw_link *link
     link->weights_last = effect->token;
 }
 
-static void queue_frame(struct tw_server *server, const struct tw_node_effect *effect) {
+static void queue_frame(struct tw_server *server, struct tw_node_effect *effect) {
     struct tw_link *link = server->link[effect->connection];
-    struct tw_frame frame = effect->frame;
-    if (frame.body == TW_BODY_PONG)
-        frame.pong.time = tw_trace_time(&server->trace, uv_hrtime());
+    struct tw_frame *frame = &effect->frame;
+    if (frame->body == TW_BODY_PONG)
+        frame->pong.time = tw_trace_time(&server->trace, tw_server_now(server));
     if (link) {
-        replace_older_weights(link, &frame);
+        replace_older_weights(link, frame);
         note_last_chunk(server, link, effect);
     }
     size_t bytes = effect->frame.data_bytes;
     void *token = (void *)(uintptr_t)effect->token;
-    bool queued =
-        link && tw_connection_send(link->connection, &frame, effect->data, token) == TW_OK;
+    bool queued = link && tw_connection_send(link->connection, frame, effect->data, token) == TW_OK;
     if (queued)
         note_queued(server, link, bytes);
     else if (bytes)
@@ -124,8 +125,7 @@ void tw_pump_queue(struct tw_server *server, struct tw_link *link, const struct 
     note_queued(server, link, 0);
 }
 
-static void carry_out(struct tw_server *server, const struct tw_node_effect *effect,
-                      uint64_t now_ns) {
+static void carry_out(struct tw_server *server, struct tw_node_effect *effect, uint64_t now_ns) {
     struct tw_link *link;
     switch (effect->kind) {
     case TW_NODE_SEND:
@@ -177,42 +177,45 @@ static void set_clock(struct tw_server *server) {
                 !tw_sequencer_holding(tw_node_sequencer(server->node));
     if (runs == server->clock.runs)
         return;
-    tw_training_clock_set(&server->clock, runs, uv_hrtime());
+    tw_training_clock_set(&server->clock, runs, tw_server_moment(server));
     tw_waits_hold(server);
 }
 
-uint64_t tw_pump_drain(struct tw_server *server) {
-    const struct tw_node_effect *effect;
-    uint64_t now_ns = 0;
-    while ((effect = tw_node_effect(server->node)) != NULL) {
-        now_ns = now_ns ? now_ns : uv_hrtime();
-        carry_out(server, effect, now_ns);
-    }
-    if (now_ns)
-        set_clock(server);
-    return now_ns;
+void tw_pump_drain(struct tw_server *server) {
+    struct tw_node_effect *effect = tw_node_effect(server->node);
+    if (effect == NULL)
+        return;
+    for (; effect != NULL; effect = tw_node_effect(server->node))
+        carry_out(server, effect, tw_server_moment(server));
+    set_clock(server);
 }
 
 /* ---- work ---- */
 
 static void work(struct tw_server *server) {
-    uint64_t end = uv_hrtime() + SLICE_NS;
-    for (int pieces = 0; pieces < SLICE_PIECES && server->pump.awake; pieces++) {
+    uint64_t end = tw_server_now(server) + SLICE_NS;
+    int together = server->layout.elements <= SMALL_ELEMENTS ? SMALL_PIECES : 1;
+    for (int pieces = 1; pieces <= SLICE_PIECES && server->pump.awake; pieces++) {
         enum tw_shard_work result = tw_node_work(server->node);
         if (result == TW_SHARD_IDLE || result == TW_SHARD_BLOCKED)
             sleep_until_woken(server, result == TW_SHARD_BLOCKED);
         if (result == TW_SHARD_IDLE)
             tw_lead_idle(server);
-        uint64_t now_ns = tw_pump_drain(server); /* may wake it again */
-        if (!server->pump.awake || (now_ns ? now_ns : uv_hrtime()) >= end)
+        tw_pump_drain(server); /* may wake it again */
+        if (pieces % together)
+            continue;
+        if (tw_server_moment(server) >= end)
             break;
+        tw_server_end_moment(server);
     }
 }
 
 static void on_check(uv_check_t *check) {
     struct tw_server *server = check->data;
+    tw_server_end_moment(server);
     if (server->pump.awake)
         work(server);
+    tw_server_end_moment(server);
     tw_order_writer_flush(&server->order); /* before what follows from it leaves */
     flush(server);
     tw_lead_flush(server);

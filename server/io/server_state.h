@@ -159,6 +159,8 @@ struct tw_server {
     uv_signal_t signals[2]; /* SIGINT, SIGTERM */
     uv_poll_t stop_poll;
     uint64_t tick_ms;
+    uint64_t moment_ns; /* as the clock was read last */
+    bool moment_lasts;
     int stop_signal; /* that came; 0: none */
     bool stopping;
 
@@ -222,9 +224,8 @@ void tw_links_close(struct tw_server *server);
 
 /* pump.c */
 void tw_pump_init(struct tw_server *server);
-/* Carries out what followed from an input. Returns the moment in which that was, by
- * uv_hrtime(); 0: nothing followed, no clock was read. */
-uint64_t tw_pump_drain(struct tw_server *server);
+/* Carries out what followed from an input. */
+void tw_pump_drain(struct tw_server *server);
 /* A frame to another server; it leaves with the next flush. on_released() gets the token when its
  * data (NULL: it has none) has left. */
 void tw_pump_queue(struct tw_server *server, struct tw_link *link, const struct tw_frame *frame,
@@ -301,6 +302,20 @@ void tw_server_leave(struct tw_server *server);
 void tw_server_stop(struct tw_server *server);
 /* Closes everything; the loop ends. */
 void tw_server_close(struct tw_server *server);
+
+/* By uv_hrtime(). Reading a clock takes as long as a hundred instructions, so what follows from one
+ * read of a socket, or from one piece of work, has one moment, in which the clock is read once, if
+ * at all. What is given to an account never goes back, since all of it comes from here. */
+static inline uint64_t tw_server_now(struct tw_server *server) {
+    server->moment_lasts = true;
+    return server->moment_ns = uv_hrtime();
+}
+static inline uint64_t tw_server_moment(struct tw_server *server) {
+    return server->moment_lasts ? server->moment_ns : tw_server_now(server);
+}
+static inline void tw_server_end_moment(struct tw_server *server) {
+    server->moment_lasts = false;
+}
 
 static inline double tw_server_seconds(const struct tw_server *server) {
     return tw_training_clock_seconds(&server->clock, uv_hrtime());

@@ -16,9 +16,8 @@ static uint64_t unix_ns(void) {
 
 static void add_header(struct tw_trace *trace, const struct tw_job *job,
                        const struct tw_sequencer_config *sequencer, uint64_t now_ns) {
-    struct tw_trace_entry entry = {.kind = TW_TRACE_HEADER};
     trace->origin_ns = now_ns;
-    entry.header = (struct tw_trace_header){
+    tw_trace_writer_add(&trace->writer, TW_TRACE_HEADER)->header = (struct tw_trace_header){
         .format = TW_TRACE_FORMAT,
         .unix_ns = unix_ns(),
         .workers = sequencer->workers,
@@ -31,7 +30,6 @@ static void add_header(struct tw_trace *trace, const struct tw_job *job,
         .admission = sequencer->admission,
         .checkpoint_every = sequencer->checkpoint_every,
     };
-    tw_trace_writer_add(&trace->writer, &entry);
 }
 
 enum tw_status tw_trace_put_by(const char *folder, uint32_t generation, struct tw_error *error) {
@@ -102,13 +100,12 @@ uint64_t tw_trace_time(const struct tw_trace *trace, uint64_t now_ns) {
 
 void tw_trace_input(struct tw_trace *trace, const struct tw_sequencer_event *event,
                     uint64_t now_ns) {
-    struct tw_trace_entry entry = {.kind = TW_TRACE_INPUT};
     if (!trace->on || !trace->tells_inputs)
         return;
-    tw_input_of_event(event, &entry.input);
-    entry.input.sequence = ++trace->inputs;
-    entry.input.time = since_origin(trace, now_ns);
-    tw_trace_writer_add(&trace->writer, &entry);
+    struct tw_trace_input *input = &tw_trace_writer_add(&trace->writer, TW_TRACE_INPUT)->input;
+    tw_input_of_event(event, input);
+    input->sequence = ++trace->inputs;
+    input->time = since_origin(trace, now_ns);
 }
 
 /* ---- steps ---- */
@@ -118,14 +115,13 @@ static void close_step(struct tw_trace *trace, uint32_t rank, uint64_t arrived) 
     if (!at->open)
         return;
     at->open = false;
-    struct tw_trace_entry entry = {.kind = TW_TRACE_SLOT,
-                                   .slot = {.slot = rank * trace->width,
-                                            .step = at->step,
-                                            .read = at->read,
-                                            .asked = at->asked,
-                                            .served = at->served,
-                                            .arrived = arrived}};
-    tw_trace_writer_add(&trace->writer, &entry);
+    tw_trace_writer_add(&trace->writer, TW_TRACE_SLOT)->slot =
+        (struct tw_trace_slot){.slot = rank * trace->width,
+                               .step = at->step,
+                               .read = at->read,
+                               .asked = at->asked,
+                               .served = at->served,
+                               .arrived = arrived};
 }
 
 /* A second RELEASE for the same step takes the place of the first: the slot has waited
@@ -176,30 +172,27 @@ static void on_commit(struct tw_trace *trace, uint64_t version, uint64_t now) {
 
 static void on_applied(struct tw_trace *trace, uint64_t version, uint64_t now) {
     const struct tw_update_trace *update = update_of(trace, version);
-    struct tw_trace_entry entry = {.kind = TW_TRACE_UPDATE,
-                                   .update = {.version = version,
-                                              .prepared = update->prepared,
-                                              .committed = update->committed,
-                                              .applied = now}};
-    tw_trace_writer_add(&trace->writer, &entry);
+    tw_trace_writer_add(&trace->writer, TW_TRACE_UPDATE)->update =
+        (struct tw_trace_update){.version = version,
+                                 .prepared = update->prepared,
+                                 .committed = update->committed,
+                                 .applied = now};
 }
 
 static void add_hash(struct tw_trace *trace, uint64_t version, uint64_t hash) {
-    struct tw_trace_entry entry = {.kind = TW_TRACE_HASH,
-                                   .hash = {.version = version, .hash = hash}};
-    tw_trace_writer_add(&trace->writer, &entry);
+    tw_trace_writer_add(&trace->writer, TW_TRACE_HASH)->hash =
+        (struct tw_trace_hash){.version = version, .hash = hash};
     trace->hashed = version;
 }
 
 /* Sums that are not finite are left out. */
 static void on_sampled(struct tw_trace *trace, const struct tw_sample *sample) {
-    struct tw_trace_entry entry = {.kind = TW_TRACE_SUMS,
-                                   .sums = {.version = sample->version,
-                                            .gradient = tw_exact_sum_value(&sample->gradient),
-                                            .update = tw_exact_sum_value(&sample->update),
-                                            .weights = tw_exact_sum_value(&sample->weights)}};
-    if (sample->summed && isfinite(entry.sums.gradient + entry.sums.update + entry.sums.weights))
-        tw_trace_writer_add(&trace->writer, &entry);
+    struct tw_trace_sums sums = {.version = sample->version,
+                                 .gradient = tw_exact_sum_value(&sample->gradient),
+                                 .update = tw_exact_sum_value(&sample->update),
+                                 .weights = tw_exact_sum_value(&sample->weights)};
+    if (sample->summed && isfinite(sums.gradient + sums.update + sums.weights))
+        tw_trace_writer_add(&trace->writer, TW_TRACE_SUMS)->sums = sums;
     if (sample->hashed)
         add_hash(trace, sample->version, sample->hash);
 }
@@ -237,13 +230,12 @@ static void on_measured(struct tw_trace *trace, const struct tw_node_event *even
             continue;
         }
         at->measured = measure->step;
-        struct tw_trace_entry entry = {.kind = TW_TRACE_WORKER,
-                                       .worker = {.slot = event->rank * trace->width,
-                                                  .step = measure->step,
-                                                  .received = not_after(measure->received, now),
-                                                  .computed = not_after(measure->computed, now),
-                                                  .sent = not_after(measure->sent, now)}};
-        tw_trace_writer_add(&trace->writer, &entry);
+        tw_trace_writer_add(&trace->writer, TW_TRACE_WORKER)->worker =
+            (struct tw_trace_worker){.slot = event->rank * trace->width,
+                                     .step = measure->step,
+                                     .received = not_after(measure->received, now),
+                                     .computed = not_after(measure->computed, now),
+                                     .sent = not_after(measure->sent, now)};
     }
 }
 

@@ -64,10 +64,13 @@ void tw_trace_writer_settle(struct tw_trace_writer *writer) {
     writer->unpacked = 0;
 }
 
-void tw_trace_writer_add(struct tw_trace_writer *writer, const struct tw_trace_entry *entry) {
+struct tw_trace_entry *tw_trace_writer_add(struct tw_trace_writer *writer,
+                                           enum tw_trace_kind kind) {
     if (writer->unpacked == TW_TRACE_UNPACKED_MAX)
         tw_trace_writer_settle(writer);
-    writer->entry[writer->unpacked++] = *entry;
+    struct tw_trace_entry *entry = &writer->entry[writer->unpacked++];
+    entry->kind = kind;
+    return entry;
 }
 
 void tw_trace_writer_flush(struct tw_trace_writer *writer) {

@@ -31,8 +31,9 @@ struct tw_trace_writer {
 enum tw_status tw_trace_writer_open(struct tw_trace_writer *writer, const char *folder,
                                     struct tw_error *error);
 
+/* A new entry of this kind, which the caller fills in before anything else is done here. */
+struct tw_trace_entry *tw_trace_writer_add(struct tw_trace_writer *writer, enum tw_trace_kind kind);
 /* After a failure these do nothing. */
-void tw_trace_writer_add(struct tw_trace_writer *writer, const struct tw_trace_entry *entry);
 void tw_trace_writer_settle(struct tw_trace_writer *writer);
 void tw_trace_writer_flush(struct tw_trace_writer *writer);
 

@@ -53,21 +53,22 @@ void tw_waits_record(struct tw_server *server, const struct tw_record *record, u
 
 void tw_waits_hold(struct tw_server *server) {
     bool holds = tw_sequencer_holding(tw_node_sequencer(server->node));
-    tw_waiting_hold(server->waits.sheet.account, holds, uv_hrtime());
+    tw_waiting_hold(server->waits.sheet.account, holds, tw_server_moment(server));
 }
 
 void tw_waits_heard(struct tw_link *link, const struct tw_frame *frame) {
-    struct tw_waits *waits = &link->server->waits;
-    uint32_t rank = tw_node_rank(link->server->node, link->number);
+    struct tw_server *server = link->server;
+    struct tw_waits *waits = &server->waits;
+    uint32_t rank = tw_node_rank(server->node, link->number);
     if (rank == TW_NOBODY)
         return;
-    waits->rank[rank].heard_ms = uv_now(&link->server->loop);
+    waits->rank[rank].heard_ms = uv_now(&server->loop);
     if (frame->body == TW_BODY_PUSH) {
-        if (!tw_waiting_is_arriving(waits->sheet.account, rank)) /* a clock read for each push */
-            tw_waiting_arriving(waits->sheet.account, rank, uv_hrtime());
+        if (!tw_waiting_is_arriving(waits->sheet.account, rank))
+            tw_waiting_arriving(waits->sheet.account, rank, tw_server_moment(server));
     } else if (frame->body == TW_BODY_END) {
         uint64_t before_ns = tw_waiting_last_step_ns(waits->sheet.account, rank);
-        tw_waiting_arrived(waits->sheet.account, rank, frame->end.step, uv_hrtime());
+        tw_waiting_arrived(waits->sheet.account, rank, frame->end.step, tw_server_moment(server));
         uint64_t step_ns = tw_waiting_last_step_ns(waits->sheet.account, rank);
         if (step_ns != before_ns)
             tw_tempo_add(&waits->steps, (double)step_ns * 1e-9);
