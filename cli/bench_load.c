@@ -51,8 +51,8 @@ static void fail(struct load *load, const struct tw_error *error) {
 
 /* False: it is over with it. */
 static bool tell(struct load_worker *worker, struct tw_client_event event) {
-    struct tw_error error = {.status = TW_OK};
-    if (tw_shell_step(&worker->shell, event, &error) == TW_OK)
+    struct tw_error error;
+    if (tw_shell_step(&worker->shell, &event, &error) == TW_OK)
         return true;
     fail(worker->load, &error);
     return false;

@@ -107,7 +107,7 @@ static void weights_arrive_while_the_program_computes(void **state) {
 
 static void shell_tell(struct tw_shell *shell, enum tw_client_event_kind kind) {
     struct tw_error error;
-    assert_int_equal(tw_shell_step(shell, (struct tw_client_event){.kind = kind}, &error), TW_OK);
+    assert_int_equal(tw_shell_step(shell, &(struct tw_client_event){.kind = kind}, &error), TW_OK);
 }
 
 /* Whoever drives the loop goes on receiving as long as more is to come than sockets hold; not when

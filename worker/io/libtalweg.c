@@ -88,8 +88,8 @@ static int outcome(struct talweg *talweg) {
 
 /* An event of the application: the core's answer as a result. */
 static int tell(struct talweg *talweg, struct tw_client_event event) {
-    struct tw_error error = {.status = TW_OK};
-    enum tw_status status = tw_shell_step(&talweg->shell, event, &error);
+    struct tw_error error;
+    enum tw_status status = tw_shell_step(&talweg->shell, &event, &error);
     if (status == TW_OK)
         return TALWEG_OK;
     if (tw_client_over(&talweg->shell.client))

@@ -30,9 +30,8 @@ struct tw_link {
     bool pumping;
 };
 
-static uint64_t now_ms(void) {
-    return uv_hrtime() / 1000000;
-}
+static enum tw_status step_at(struct tw_shell *shell, struct tw_client_event *event,
+                              uint64_t now_ns, struct tw_error *error);
 
 /* ---- sending ---- */
 
@@ -93,7 +92,7 @@ static void on_drained(struct tw_connection *connection) {
     for (int i = 1; i < link_end(shell); i++)
         if (shell->link[i] != NULL && tw_connection_queued(shell->link[i]->connection) > 0)
             return;
-    tw_shell_step(shell, (struct tw_client_event){.kind = TW_CLIENT_ON_SENT}, NULL);
+    tw_shell_step(shell, &(struct tw_client_event){.kind = TW_CLIENT_ON_SENT}, NULL);
 }
 
 /* ---- receiving ---- */
@@ -121,8 +120,20 @@ static void note(struct tw_shell *shell) {
     int here = computes ? atomic_load(&shell->here) : 0;
     while (computes && here < client->config.list->count && tw_client_has_tensor(client, here))
         here++;
-    atomic_store(&shell->here, here);
-    atomic_store(&shell->cancelled, tw_client_cancelled(client));
+    atomic_store_explicit(&shell->here, here, memory_order_release);
+    atomic_store_explicit(&shell->cancelled, tw_client_cancelled(client), memory_order_release);
+}
+
+static void on_bytes(struct tw_connection *connection) {
+    const struct tw_link *link = tw_connection_context(connection);
+    link->shell->bytes_ns = 0;
+}
+
+/* When the bytes came that are looked at. */
+static uint64_t bytes_ns(struct tw_shell *shell) {
+    if (shell->bytes_ns == 0)
+        shell->bytes_ns = uv_hrtime();
+    return shell->bytes_ns;
 }
 
 static enum tw_status on_data(struct tw_connection *connection, const struct tw_frame *frame,
@@ -135,7 +146,7 @@ static enum tw_status on_data(struct tw_connection *connection, const struct tw_
         tw_client_place(&link->shell->client, link->number, frame, place, error);
     if (*place != NULL && frame->weights.position != link->shell->answer_position) {
         link->shell->answer_position = frame->weights.position;
-        link->shell->answered_ns = uv_hrtime();
+        link->shell->answered_ns = bytes_ns(link->shell);
     }
     link->held = status == TW_AGAIN;
     note(link->shell);
@@ -151,11 +162,9 @@ static enum tw_status on_frame(struct tw_connection *connection, const struct tw
     enum tw_body body = frame->body;
     if (link->detached)
         return TW_OK;
-    enum tw_status status = tw_shell_step(
-        shell,
-        (struct tw_client_event){
-            .kind = TW_CLIENT_ON_FRAME, .link = link->number, .frame = frame, .data = data},
-        error);
+    struct tw_client_event event = {
+        .kind = TW_CLIENT_ON_FRAME, .link = link->number, .frame = frame, .data = data};
+    enum tw_status status = step_at(shell, &event, bytes_ns(shell), error);
     if (body == TW_BODY_ATTACHED && status == TW_OK)
         tw_connection_limit(connection, TW_FRAME_BYTES_MAX, true);
     if (status != TW_OK)
@@ -174,7 +183,7 @@ static void on_closed(struct tw_connection *connection, const struct tw_error *c
     if (!link->detached) {
         shell->link[link->number] = NULL;
         tw_shell_step(shell,
-                      (struct tw_client_event){
+                      &(struct tw_client_event){
                           .kind = TW_CLIENT_ON_LOST, .link = link->number, .cause = cause},
                       NULL);
         close_if_over(shell, NULL);
@@ -195,13 +204,14 @@ static void on_open(struct tw_connection *connection, enum tw_status status,
         tw_connection_close(connection);
         return;
     }
-    tw_shell_step(
-        link->shell,
-        (struct tw_client_event){.kind = TW_CLIENT_ON_OPENED, .link = link->number, .nonce = nonce},
-        NULL);
+    tw_shell_step(link->shell,
+                  &(struct tw_client_event){
+                      .kind = TW_CLIENT_ON_OPENED, .link = link->number, .nonce = nonce},
+                  NULL);
 }
 
-static const struct tw_connection_events events = {.on_data = on_data,
+static const struct tw_connection_events events = {.on_bytes = on_bytes,
+                                                   .on_data = on_data,
                                                    .on_frame = on_frame,
                                                    .on_released = on_released,
                                                    .on_drained = on_drained,
@@ -298,7 +308,7 @@ static void carry_out(struct tw_shell *shell, const struct tw_client_effects *ef
     if (failed >= 0)
         tw_shell_step(
             shell,
-            (struct tw_client_event){.kind = TW_CLIENT_ON_LOST, .link = failed, .cause = &error},
+            &(struct tw_client_event){.kind = TW_CLIENT_ON_LOST, .link = failed, .cause = &error},
             NULL);
 }
 
@@ -307,12 +317,12 @@ static void carry_out(struct tw_shell *shell, const struct tw_client_effects *ef
 static void on_timer(uv_timer_t *timer) {
     struct tw_shell *shell = timer->data;
     shell->timer_at_ms = UINT64_MAX;
-    tw_shell_step(shell, (struct tw_client_event){.kind = TW_CLIENT_ON_TICK}, NULL);
+    tw_shell_step(shell, &(struct tw_client_event){.kind = TW_CLIENT_ON_TICK}, NULL);
     close_if_over(shell, NULL);
 }
 
-static void set_timer(struct tw_shell *shell) {
-    uint64_t at = tw_client_deadline(&shell->client), now = now_ms();
+static void set_timer(struct tw_shell *shell, uint64_t now_ms) {
+    uint64_t at = tw_client_deadline(&shell->client);
     if (at == shell->timer_at_ms)
         return;
     shell->timer_at_ms = at;
@@ -320,21 +330,26 @@ static void set_timer(struct tw_shell *shell) {
     if (at == UINT64_MAX)
         return;
     uv_update_time(shell->loop);
-    uv_timer_start(&shell->timer, on_timer, at > now ? at - now : 0, 0);
+    uv_timer_start(&shell->timer, on_timer, at > now_ms ? at - now_ms : 0, 0);
 }
 
-enum tw_status tw_shell_step(struct tw_shell *shell, struct tw_client_event event,
-                             struct tw_error *error) {
+static enum tw_status step_at(struct tw_shell *shell, struct tw_client_event *event,
+                              uint64_t now_ns, struct tw_error *error) {
     struct tw_client_effects effects; /* not in the shell: a step may lead to another */
 
-    event.now_ns = uv_hrtime();
-    event.now_ms = event.now_ns / 1000000;
-    enum tw_status status = tw_client_step(&shell->client, &event, &effects, error);
+    event->now_ns = now_ns;
+    event->now_ms = now_ns / 1000000;
+    enum tw_status status = tw_client_step(&shell->client, event, &effects, error);
     note(shell);
     carry_out(shell, &effects);
     pump_all(shell);
-    set_timer(shell);
+    set_timer(shell, event->now_ms);
     return status;
+}
+
+enum tw_status tw_shell_step(struct tw_shell *shell, struct tw_client_event *event,
+                             struct tw_error *error) {
+    return step_at(shell, event, uv_hrtime(), error);
 }
 
 void tw_shell_resume(struct tw_shell *shell) {

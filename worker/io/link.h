@@ -45,6 +45,7 @@ struct tw_shell {
     atomic_int here;
     /* The newest weights of which something has come: which, and since when. */
     uint64_t answer_position, answered_ns;
+    uint64_t bytes_ns; /* when the bytes came that are looked at; 0: nobody has asked */
 };
 
 /* Makes timer and core; `config` as in talweg.h. TW_USAGE: a server, token or numerics id
@@ -53,9 +54,9 @@ struct tw_shell {
 enum tw_status tw_shell_init(struct tw_shell *shell, uv_loop_t *loop,
                              const struct tw_client_config *config, struct tw_error *error);
 
-/* An event of the core (now_ms is filled in here), its effects, and whatever the
+/* An event of the core (the time is filled in here), its effects, and whatever the
  * push may send then. Returns what tw_client_step() did. */
-enum tw_status tw_shell_step(struct tw_shell *shell, struct tw_client_event event,
+enum tw_status tw_shell_step(struct tw_shell *shell, struct tw_client_event *event,
                              struct tw_error *error);
 
 /* Lets connections go on whose weights had to wait for a pull. */
