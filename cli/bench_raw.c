@@ -2,7 +2,6 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,7 +24,7 @@ struct raw_head {
     uint64_t there, back;
 };
 
-static void set_options(int fd) {
+void tw_raw_set_options(int fd) {
     int on = 1;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "reno", 4);
@@ -74,8 +73,7 @@ static bool receive_message(int fd, struct raw_head *head, char *bytes, uint64_t
     return head->there <= room && receive_all(fd, bytes + done, head->there - done);
 }
 
-/* Warm: every page is there before it is measured. */
-static char *make_buffer(uint64_t bytes) {
+char *tw_raw_buffer(uint64_t bytes) {
     char *buffer = malloc(bytes);
     if (buffer)
         memset(buffer, 1, bytes);
@@ -84,11 +82,11 @@ static char *make_buffer(uint64_t bytes) {
 
 static int respond(int commands, int answers, void *context) {
     const struct raw_context *raw = context;
-    char *buffer = make_buffer(raw->bytes);
+    char *buffer = tw_raw_buffer(raw->bytes);
     int fd = accept(raw->listener, NULL, NULL);
     if (fd < 0 || !buffer)
         return 1;
-    set_options(fd);
+    tw_raw_set_options(fd);
     struct raw_head head;
     while (receive_message(fd, &head, buffer, raw->bytes) && send_all(fd, buffer, head.back))
         ;
@@ -101,12 +99,12 @@ static bool exchange(int fd, const struct raw_head *head, char *buffer) {
 
 static int request(int commands, int answers, void *context) {
     const struct raw_context *raw = context;
-    char *buffer = make_buffer(raw->bytes);
+    char *buffer = tw_raw_buffer(raw->bytes);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0 || !buffer ||
         connect(fd, (const struct sockaddr *)&raw->address, sizeof raw->address) != 0)
         return 1;
-    set_options(fd);
+    tw_raw_set_options(fd);
     struct raw_command command;
     while (tw_party_read(commands, &command, sizeof command)) {
         const struct raw_head heads[TW_RAW_WAYS] = {
@@ -126,30 +124,29 @@ static int request(int commands, int answers, void *context) {
     return 0;
 }
 
-static enum tw_status open_listener(struct raw_context *context, struct tw_error *error) {
-    context->address =
+int tw_raw_listen(struct sockaddr_in *address, struct tw_error *error) {
+    *address =
         (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof context->address;
-    context->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (context->listener >= 0 &&
-        bind(context->listener, (const struct sockaddr *)&context->address, size) == 0 &&
-        listen(context->listener, 1) == 0 &&
-        getsockname(context->listener, (struct sockaddr *)&context->address, &size) == 0)
-        return TW_OK;
+    socklen_t size = sizeof *address;
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (listener >= 0 && bind(listener, (const struct sockaddr *)address, size) == 0 &&
+        listen(listener, SOMAXCONN) == 0 &&
+        getsockname(listener, (struct sockaddr *)address, &size) == 0)
+        return listener;
     tw_error_set(error, TW_IO, "no listening socket on loopback: %s", strerror(errno));
-    if (context->listener >= 0)
-        close(context->listener);
-    return TW_IO;
+    if (listener >= 0)
+        close(listener);
+    return -1;
 }
 
 enum tw_status tw_raw_start(struct tw_raw *raw, uint64_t bytes,
                             const struct tw_bench_options *options, struct tw_error *error) {
     struct raw_context context = {.bytes = bytes};
     *raw = (struct tw_raw){0};
-    enum tw_status status = open_listener(&context, error);
-    if (status)
-        return status;
-    status =
+    context.listener = tw_raw_listen(&context.address, error);
+    if (context.listener < 0)
+        return TW_IO;
+    enum tw_status status =
         tw_party_start(&raw->responder, "raw receiver", options->core[0], respond, &context, error);
     if (!status)
         status = tw_party_start(&raw->requester, "raw sender", options->core[1], request, &context,

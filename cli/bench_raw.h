@@ -1,8 +1,10 @@
 /* The yardstick of `talweg bench wire`: two processes that do nothing but blocking send()
  * and recv() between warm buffers, over loopback, with the socket options of a Talweg
- * connection. Pinned as Talweg's processes are. Used by bench_wire.c only. */
+ * connection. Pinned as Talweg's processes are. Used by bench_*.c only. */
 #ifndef TW_CLI_BENCH_RAW_H
 #define TW_CLI_BENCH_RAW_H
+
+#include <netinet/in.h>
 
 #include "cli/bench.h"
 #include "cli/party.h"
@@ -27,5 +29,16 @@ enum tw_status tw_raw_measure(struct tw_raw *raw, enum tw_raw_way way, uint64_t 
                               double *out, struct tw_error *error);
 
 void tw_raw_end(struct tw_raw *raw);
+
+/* ---- what all yardsticks stand on ---- */
+
+/* A listening socket on loopback, for the caller to close, and where it listens; -1: TW_IO. */
+int tw_raw_listen(struct sockaddr_in *address, struct tw_error *error);
+
+/* Those of a Talweg connection. */
+void tw_raw_set_options(int fd);
+
+/* Warm: every page is there before it is measured. For the caller to free; NULL: out of memory. */
+char *tw_raw_buffer(uint64_t bytes);
 
 #endif

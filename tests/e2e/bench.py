@@ -74,26 +74,37 @@ class Bench(Case):
             self.assertEqual(row["server_bound_bytes"], 64 * MIB + 3 * row["bytes"])
             self.assertLessEqual(row["server_peak_bytes"], most_memory(row["server_bound_bytes"]))
             for name in ("join_seconds", "pushes_per_s", "server_cpu_us_per_push",
+                         "raw_messages_per_s", "raw_cpu_us_per_message",
                          "server_peak_bytes", "wait_mean_us"):
                 self.assertGreater(row[name], 0)
                 self.assertTrue(math.isfinite(row[name]))
+            self.assertAlmostEqual(
+                row["cpu_ratio"] * row["raw_cpu_us_per_message"] / row["server_cpu_us_per_push"],
+                1, delta=1e-6)
             self.assertLessEqual(row["wait_mean_us"], row["wait_worst_worker_us"])
             self.assertLessEqual(row["wait_worst_worker_us"], row["wait_longest_us"])
         self.check_growth(found)
         self.assertEqual(os.listdir(self.temporary), [])
 
     def check_growth(self, found):
-        update_us = {row["workers"]: row["workers"] * row["server_cpu_us_per_push"]
-                     for row in found["rows"] if row["mode"] == "sync"}
-        steps = found["sync_update"]["between"]
+        rows = {row["workers"]: row for row in found["rows"] if row["mode"] == "sync"}
+        line = found["sync_update"]
+        steps = line["between"]
         self.assertEqual([(step["from_workers"], step["to_workers"]) for step in steps],
                          [(1, 10), (10, 100), (100, 1000)])
-        slopes = [(update_us[step["to_workers"]] - update_us[step["from_workers"]])
-                  / (step["to_workers"] - step["from_workers"]) for step in steps]
-        for step, slope in zip(steps, slopes):
-            self.assertAlmostEqual(step["cpu_us_per_worker"], slope, delta=1e-6 * abs(slope))
-        self.assertGreaterEqual(found["sync_update"]["cpu_us_per_worker"], min(slopes))
-        self.assertLessEqual(found["sync_update"]["cpu_us_per_worker"], max(slopes))
+        for slope, of_row in [("cpu_us_per_worker", "server_cpu_us_per_push"),
+                              ("raw_cpu_us_per_worker", "raw_cpu_us_per_message")]:
+            update_us = {workers: workers * row[of_row] for workers, row in rows.items()}
+            slopes = [(update_us[step["to_workers"]] - update_us[step["from_workers"]])
+                      / (step["to_workers"] - step["from_workers"]) for step in steps]
+            for step, expected in zip(steps, slopes):
+                self.assertAlmostEqual(step[slope], expected, delta=1e-6 * abs(expected))
+            self.assertGreaterEqual(line[slope], min(slopes))
+            self.assertLessEqual(line[slope], max(slopes))
+        for step in [line] + steps:
+            self.assertAlmostEqual(step["ratio"] * step["raw_cpu_us_per_worker"],
+                                   step["cpu_us_per_worker"],
+                                   delta=1e-6 * abs(step["cpu_us_per_worker"]))
 
     def test_a_line_needs_two_points(self):
         found = self.object_of("cluster", "--workers", "10")
