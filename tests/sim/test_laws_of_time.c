@@ -10,6 +10,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "tests/sim/laws.h"
 
@@ -127,12 +128,87 @@ static void ssp_does_not_help_a_permanent_straggler(void **state) {
     }
 }
 
+/* ---- who waits ---- */
+
+#define STEP_NS UINT64_C(1000000000)
+
+/* A push has ended when its gradient was computed, where the network takes no time for bytes; the
+ * weights were complete a step before the next one. */
+struct waits {
+    uint64_t ended_ns[DESK_WORKERS], sum_ns[DESK_WORKERS], count[DESK_WORKERS];
+};
+
+static void count_wait(struct world_desk *desk, uint32_t slot, uint64_t step, const float *weights,
+                       float *out) {
+    struct waits *w = desk->context;
+    uint64_t now_ns = tw_world_now_ns(desk->world);
+    memset(out, 0, (size_t)desk->elements * sizeof *out);
+    if (w->ended_ns[slot]) {
+        w->sum_ns[slot] += now_ns - STEP_NS - w->ended_ns[slot];
+        w->count[slot]++;
+    }
+    w->ended_ns[slot] = now_ns;
+}
+
+/* Who still waits for the first time has waited so far. */
+static double mean_wait_ns(const struct world_desk *desk, const struct waits *w, uint32_t worker) {
+    double open_ns = desk->seconds * 1e9 - (double)w->ended_ns[worker];
+    return w->count[worker] ? (double)w->sum_ns[worker] / (double)w->count[worker] : open_ns;
+}
+
+static void nobody_waits_longer(struct world_desk *desk, uint64_t rounds) {
+    struct waits w = {0};
+    double sum_ns = 0, worst_ns = 0;
+    uint64_t count = 0, fewest = rounds;
+    desk->gradient = count_wait;
+    desk->context = &w;
+    run(desk);
+    for (uint32_t i = 0; i < desk->workers; i++) {
+        worst_ns = fmax(worst_ns, mean_wait_ns(desk, &w, i));
+        fewest = w.count[i] < fewest ? w.count[i] : fewest;
+        sum_ns += (double)w.sum_ns[i];
+        count += w.count[i];
+    }
+    double mean_ns = sum_ns / (double)count;
+    if (worst_ns > 2 * mean_ns)
+        fail_msg("%s, %u servers: a worker waits %.3f s on average, all together %.3f", desk->mode,
+                 desk->servers, worst_ns * 1e-9, mean_ns * 1e-9);
+    assert_true(fewest >= rounds / 2);
+    assert_true(mean_ns > 0.5e9); /* there is something to wait for */
+}
+
+/* All take as long for a step, and there is more to do than can be done in that time: the server is
+ * busy with each push (first), or each update has to be agreed upon between two servers. Nobody's
+ * mean wait, from the end of a push to complete weights, is more than twice the mean of all. */
+static void nobody_waits_twice_as_long_as_all(void **state) {
+    static const char *const modes[] = {"sync", "async", "ssp:2", "k-async:8", "k-batch-async:8"};
+    enum { ROUNDS = 8 };
+    uint32_t workers = longer(1) > 1 ? 1000 : 200;
+    char service[64];
+    snprintf(service, sizeof service, "constant mean=%.17g", 2.0 / workers);
+    for (size_t i = 0; i < sizeof modes / sizeof *modes; i++) {
+        uint64_t gather = strcmp(modes[i], "sync") == 0 ? workers : i > 2 ? 8 : 1;
+        struct world_desk desk = {.workers = workers,
+                                  .mode = modes[i],
+                                  .service = service,
+                                  .elements = 1,
+                                  .updates = ROUNDS * workers / gather};
+        nobody_waits_longer(&desk, ROUNDS);
+        desk.servers = 2;
+        desk.elements = 16385; /* two chunks */
+        desk.service = NULL;
+        desk.latency = gather < workers ? 2.0 * (double)gather / workers : .2;
+        nobody_waits_longer(&desk, ROUNDS);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_round_waits_for_its_slowest),
         cmocka_unit_test(asynchrony_loses_no_time),
         cmocka_unit_test(ssp_waits_less_the_wider_its_bound),
         cmocka_unit_test(ssp_does_not_help_a_permanent_straggler),
+        cmocka_unit_test(nobody_waits_twice_as_long_as_all),
     };
     cmocka_set_test_filter(getenv("TALWEG_TEST"));
     return cmocka_run_group_tests(tests, NULL, NULL);

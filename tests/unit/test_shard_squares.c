@@ -1,5 +1,5 @@
 /* What a shard says of whole tensors: of steps before an update, of changes behind it; against
- * plain loops. */
+ * plain loops, and with numbers that show what is rounded, and when. */
 #include <math.h>
 
 #include "tests/unit/shard_desk.h"
@@ -151,11 +151,69 @@ static void what_is_not_sampled_is_not_told(void **state) {
     desk_fini(&desk);
 }
 
+/* ---- where it is rounded ---- */
+
+/* Tensor a has three blocks; these are the first elements of each, and all else is 0. */
+struct numbers {
+    float of_block[3][2];
+};
+
+static void push_numbers(struct desk *desk, uint32_t slot, const struct numbers *numbers) {
+    for (uint32_t c = desk->layout.shard_first[1]; c-- > 0;) {
+        const struct tw_chunk *chunk = &desk->chunk[c];
+        float *at = desk_begin(desk, slot, c);
+        memset(at, 0, chunk->count * sizeof *at);
+        for (uint32_t i = 0; chunk->tensor == 0 && i < chunk->count; i += TW_BLOCK_FLOATS)
+            memcpy(at + i, numbers->of_block[(chunk->first + i) / TW_BLOCK_FLOATS],
+                   sizeof numbers->of_block[0]);
+        desk_arrived(desk, slot, c);
+    }
+    desk_end(desk, slot);
+}
+
+/* What clipping by norm goes by: the squares of the sum over all slots, over the whole model. */
+static double squares_of(const struct numbers *numbers, uint32_t slots, uint32_t chunk_bytes) {
+    struct desk desk;
+    desk_init_shard(&desk, true, slots, chunk_bytes, 1, 0, "sgd");
+    desk.config.shaping.clip_norm = 1;
+    free(desk.memory);
+    struct tw_shard_config config = desk.config;
+    desk_init_as(&desk, &config);
+    desk_start(&desk);
+    for (uint32_t slot = 0; slot < slots; slot++)
+        push_numbers(&desk, slot, &numbers[slot]);
+    desk_work(&desk);
+    desk_prepare(&desk, 0, slots);
+    desk_work(&desk);
+    double told = tw_exact_sum_value(&desk_said(&desk, TW_SHARD_SUMS, 0)->sums.squares);
+    desk_fini(&desk);
+    return told;
+}
+
+/* 1 + 2^-53 + 2^-53. A double has no 1 + 2^-53: whoever rounds the sum of the first two blocks, or
+ * of a chunk that has them both, has lost the last, too. */
+static void squares_are_rounded_once_whatever_the_chunks(void **state) {
+    static const struct numbers one = {{{1}, {0x1p-27F, 0x1p-27F}, {0x1p-27F, 0x1p-27F}}};
+    for (uint32_t blocks = 1; blocks <= 3; blocks++)
+        assert_true(squares_of(&one, 1, blocks * TW_CHUNK_BYTES_MIN) == 1 + 0x1p-52);
+}
+
+/* In float32 (1 + 2^-24) + 2^-24 is 1: both are ties, and 1 is even. In a wider sum it is more, or
+ * when the two small ones are added to each other first, as the last two of four are. */
+static void gradients_are_summed_by_the_tree_in_float32(void **state) {
+    static const struct numbers three[] = {{{{1}}}, {{{0x1p-24F}}}, {{{0x1p-24F}}}};
+    static const struct numbers four[] = {{{{1}}}, {{{0x1p-24F}}}, {{{0x1p-24F}}}, {{{0x1p-24F}}}};
+    assert_true(squares_of(three, 3, TW_CHUNK_BYTES_MIN) == 1);
+    assert_true(squares_of(four, 4, TW_CHUNK_BYTES_MIN) == (1 + 0x1p-23) * (1 + 0x1p-23));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(steps_are_measured_before_an_update),
         cmocka_unit_test(changes_are_told_behind_it),
         cmocka_unit_test(what_is_not_sampled_is_not_told),
+        cmocka_unit_test(squares_are_rounded_once_whatever_the_chunks),
+        cmocka_unit_test(gradients_are_summed_by_the_tree_in_float32),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
