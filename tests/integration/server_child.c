@@ -43,10 +43,12 @@ static struct tw_job *make_job(const struct server_script *script) {
              "optimizer: {name: sgd, lr: 0.5}\n"
              "consistency: {mode: \"%s\"}\n"
              "cluster: {servers: 1, workers: %d}\n"
-             "encoding: %s\n",
+             "encoding: %s\n"
+             "%s%s\n",
              MODEL_W, MODEL_B, script->updates, script->mode ? script->mode : "sync",
              script->workers ? script->workers : 1,
-             script->encoding ? script->encoding : "{push: f32}");
+             script->encoding ? script->encoding : "{push: f32}", script->memory ? "memory: " : "",
+             script->memory ? script->memory : "");
     if (tw_job_parse(&job, "job.yaml", text, strlen(text), NULL, 0, &error) != TW_OK ||
         tw_job_resolve(job, &book, &error) != TW_OK)
         fail_msg("%s", error.text);

@@ -15,6 +15,7 @@
 struct server_script {
     const char *mode;     /* NULL: sync */
     const char *encoding; /* "{push: bf16}"; NULL: float32 */
+    const char *memory;   /* "{inflight: 2MiB}"; NULL: what there is by itself */
     int workers;          /* 0: 1 */
     int updates;
     uint64_t train_samples; /* borders of epochs; 0: none */

@@ -1,5 +1,5 @@
 # Tests of server/io: a server in a child process, peers with a script.
-foreach(name server server_end server_hostile)
+foreach(name server server_end server_hostile server_blocked)
   tw_test(test_${name} integration SOURCES integration/test_${name}.c integration/server_child.c
           integration/scripted_peer.c ROOMS tw_server_io)
 endforeach()
