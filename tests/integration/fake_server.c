@@ -184,6 +184,9 @@ static enum tw_status on_data(struct tw_connection *connection, const struct tw_
     struct fake_server *server = peer->server;
     uint32_t chunk = frame->push.chunk;
     *place = NULL;
+    if (server->script.full_after_pushes > 0 &&
+        atomic_load(&server->pushes) >= server->script.full_after_pushes)
+        return TW_AGAIN;
     if (frame->body != TW_BODY_PUSH || chunk >= server->layout.chunks ||
         frame->data_bytes != 4 * (size_t)server->layout.chunk[chunk].count)
         return tw_error_set(error, TW_UNEXPECTED, "a Push that makes no sense");
@@ -229,6 +232,11 @@ static void on_go_on(uv_async_t *async) {
         return;
     }
     server->script.keep_back = 0;
+    if (server->script.go_on == FAKE_TAKES_PUSHES) {
+        server->script.full_after_pushes = 0;
+        tw_connection_resume(server->bulk->connection);
+        return;
+    }
     if (server->script.go_on == FAKE_LOSES_BULK) {
         atomic_fetch_add(&server->losses, 1);
         tw_connection_close(server->bulk->connection);

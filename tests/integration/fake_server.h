@@ -12,12 +12,13 @@
 
 #define FAKE_CONNECTIONS 32
 
-/* What fake_server_go_on() makes of a set of weights that was kept back. */
+/* What fake_server_go_on() makes of a set of weights that was kept back, or of pushes. */
 enum fake_go_on {
     FAKE_SENDS_THE_REST,
     FAKE_LOSES_BULK,     /* of the first set; later ones are sent whole */
     FAKE_CANCELS_STEP,   /* likewise: the next one is released */
     FAKE_RELEASES_AGAIN, /* likewise: newer weights, and no Cancel */
+    FAKE_TAKES_PUSHES,   /* which it did not (full_after_pushes) */
 };
 
 struct fake_script {
@@ -28,6 +29,8 @@ struct fake_script {
     int regather_after_ends; /* Ends after which it says Regather before it applies; 0: never */
     int cancel_after_pushes; /* Push frames after which it cancels the step, once; 0: never */
     bool cancel_late;        /* weights first, then the Cancel */
+    int full_after_pushes;   /* Push frames after which it reads no more of them, until
+                                fake_server_go_on(); 0: never */
     int stop_after_steps;    /* then it says Stop; 0: never */
     uint32_t keep_back;      /* chunks at the end of a set that wait for fake_server_go_on() */
     enum fake_go_on go_on;

@@ -56,6 +56,67 @@ static void heartbeats_leave_while_the_program_computes(void **state) {
     bench_fini(&bench);
 }
 
+/* Far more than kernel buffers hold, of which the server takes the first chunk. */
+static void begin_a_push_that_is_stuck(struct bench *bench, struct fake_script *script) {
+    uint64_t step;
+    int64_t before = large;
+    large = 4 << 20; /* 16 MiB */
+    script->full_after_pushes = 1;
+    bench_init(bench, script);
+    large = before;
+    assert_int_equal(join(bench), TALWEG_OK);
+    assert_int_equal(talweg_pull(bench->talweg, &step), TALWEG_OK);
+    push_step(bench, 1);
+    await(&bench->server.pushes, 1);
+}
+
+/* More than those that were on their way before. */
+static void await_heartbeats(struct bench *bench) {
+    await(&bench->server.pings, atomic_load(&bench->server.pings) + 2);
+    assert_int_equal(atomic_load(&bench->server.ends), 0);
+}
+
+static void *let_it_go_on(void *argument) {
+    struct bench *bench = argument;
+    int pings = atomic_load(&bench->server.pings);
+    double give_up = seconds() + PATIENCE_S;
+    while (atomic_load(&bench->server.pings) < pings + 2 && seconds() < give_up)
+        nanosleep(&(struct timespec){0, 1000000}, NULL);
+    bool heard = atomic_load(&bench->server.pings) >= pings + 2;
+    fake_server_go_on(&bench->server);
+    return heard ? bench : NULL;
+}
+
+/* While the program computes, and while it waits in a call. */
+static void heartbeats_pass_a_push_that_is_stuck(void **state) {
+    struct fake_script script = {.go_on = FAKE_TAKES_PUSHES};
+    struct bench bench;
+    pthread_t other;
+    void *heard;
+    uint64_t step;
+    begin_a_push_that_is_stuck(&bench, &script);
+    await_heartbeats(&bench);
+    assert_int_equal(pthread_create(&other, NULL, let_it_go_on, &bench), 0);
+    assert_int_equal(talweg_pull(bench.talweg, &step), TALWEG_OK);
+    pthread_join(other, &heard);
+    assert_non_null(heard);
+    assert_int_equal(step, 2);
+    assert_int_equal(atomic_load(&bench.server.joins), 1);
+    expect_weights(&bench, 2);
+    bench_fini(&bench);
+}
+
+static void who_is_stuck_can_leave(void **state) {
+    struct fake_script script = {0};
+    struct bench bench;
+    begin_a_push_that_is_stuck(&bench, &script);
+    talweg_leave(bench.talweg);
+    bench.talweg = NULL;
+    await(&bench.server.byes, 1);
+    assert_int_equal(atomic_load(&bench.server.ends), 0);
+    bench_fini(&bench);
+}
+
 static void a_lost_connection_is_made_again_and_nothing_is_lost_or_doubled(void **state) {
     for (int pushes = 1; pushes <= 9; pushes += 2) {
         struct fake_script script = {.lose_after_pushes = pushes, .stop_after_steps = 5};
@@ -349,6 +410,8 @@ int main(void) {
         cmocka_unit_test(weights_move_as_the_gradients_say),
         cmocka_unit_test(a_push_leaves_while_the_program_computes),
         cmocka_unit_test(heartbeats_leave_while_the_program_computes),
+        cmocka_unit_test(heartbeats_pass_a_push_that_is_stuck),
+        cmocka_unit_test(who_is_stuck_can_leave),
         cmocka_unit_test(a_lost_connection_is_made_again_and_nothing_is_lost_or_doubled),
         cmocka_unit_test(regather_sends_the_push_again),
         cmocka_unit_test(a_program_that_asks_leaves_a_cancelled_step),

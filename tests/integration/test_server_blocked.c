@@ -154,5 +154,6 @@ int main(void) {
         TEST(heartbeats_pass_a_push_that_is_stuck),
         TEST(who_is_stuck_can_leave),
     };
+    cmocka_set_test_filter(getenv("TALWEG_TEST"));
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
