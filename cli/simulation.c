@@ -39,7 +39,7 @@ static enum tw_status make_world(struct tw_simulating *s, struct tw_error *error
         .program.context = s,
     };
     tw_simulating_computes(&config.program);
-    tw_simulating_listens(&config.program);
+    tw_simulating_listens(s, &config.program);
     /* Two connections of everybody, twice: of a process that dies, and of the next. */
     uint32_t connections = 4 * ((uint32_t)s->job->workers + 1);
     tw_server_node_config(&s->server, &s->plan.layout, &s->plan.memory[0], id, connections,
@@ -152,6 +152,9 @@ static void write_end(struct tw_simulating *s) {
         blame(s->result, &error);
     if (!s->has_order)
         return;
+    if (!tw_world_is_broken(s->world))
+        tw_simulating_tell_times(s);
+    tw_world_goodbye(s->world);
     tw_order_writer_flush(&s->order);
     tw_trace_flush(&s->trace);
     const struct tw_error *failures[] = {&s->unwritten, &s->directory.failed, &s->order.failed,

@@ -15,7 +15,9 @@
 #include "server/io/checkpoint_writer.h"
 #include "server/io/order_writer.h"
 #include "server/io/run_directory.h"
+#include "server/io/steps.h"
 #include "server/io/trace.h"
+#include "server/io/training_clock.h"
 #include "worker/data/datasets.h"
 #include "worker/io/score.h"
 #include "worker/io/shares.h"
@@ -40,14 +42,17 @@ struct tw_simulating {
     char numerics[TW_NUMERICS_MAX + 1];
     uint8_t digest[TW_DIGEST_BYTES];
 
-    bool has_directory, has_order;
+    bool has_directory, has_order; /* with the latter there is all that follows, too */
     struct tw_run_directory directory;
     struct tw_order_writer order;
     struct tw_trace trace;
     struct tw_checkpoint_writer writer;
+    struct tw_timesheet sheet;
+    void *sheet_memory;
+    struct tw_steps steps;
 
-    bool started;
-    uint64_t started_ns; /* training, in virtual time */
+    bool started, finished;
+    struct tw_training_clock clock; /* in virtual time */
     double start_s, told_s;
     unsigned looks;
     struct tw_simulated_counts counts;
@@ -62,7 +67,7 @@ struct tw_simulating {
 
 /* Of training, in virtual time. */
 static inline double tw_simulating_seconds(const struct tw_simulating *s, uint64_t now_ns) {
-    return (double)(now_ns - s->started_ns) * 1e-9;
+    return tw_training_clock_seconds(&s->clock, now_ns);
 }
 
 static inline const struct tw_sequencer *tw_simulating_sequencer(const struct tw_simulating *s) {
@@ -80,8 +85,10 @@ void tw_simulating_computes(struct tw_world_program *program);
 /* The files of the run directory, if there is to be one. TW_IO, TW_NO_MEMORY, TW_LIMIT. */
 enum tw_status tw_simulating_open(struct tw_simulating *s, struct tw_error *error);
 void tw_simulating_close(struct tw_simulating *s);
-/* What of a program listens. */
-void tw_simulating_listens(struct tw_world_program *program);
+/* What of a program listens; to less where nothing is written. */
+void tw_simulating_listens(const struct tw_simulating *s, struct tw_world_program *program);
+/* At the end: where the time went, how far updates moved the weights. */
+void tw_simulating_tell_times(struct tw_simulating *s);
 /* Evaluations that have not come will not come. */
 void tw_simulating_let_go(struct tw_simulating *s);
 double tw_wall_seconds(void);

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -39,32 +40,44 @@ static void take_back_counts(struct tw_simulating *s, uint64_t position) {
     s->counts = s->saved[1] = *saved;
 }
 
+/* It stands still while training is held for the evaluator, and does not after the end. */
+static void set_clock(struct tw_simulating *s, uint64_t now_ns) {
+    bool holds = tw_sequencer_holding(tw_simulating_sequencer(s));
+    tw_training_clock_set(&s->clock, s->started && !s->finished && !holds, now_ns);
+    if (s->has_order)
+        tw_waiting_hold(s->sheet.account, holds, now_ns);
+}
+
 static void on_record(void *context, const struct tw_record *record, uint64_t now_ns) {
     struct tw_simulating *s = context;
     if (record->kind == TW_RECORD_COMMIT)
         add_staleness(s, record);
-    if (record->kind == TW_RECORD_CHECKPOINT)
+    else if (record->kind == TW_RECORD_CHECKPOINT)
         note_counts(s, record->position);
-    if (!s->has_order)
-        return;
+    else if (record->kind == TW_RECORD_RELEASE && record->slot == TW_SLOT_EVALUATOR)
+        set_clock(s, now_ns);
+}
+
+static void write_record(void *context, const struct tw_record *record, uint64_t now_ns) {
+    struct tw_simulating *s = context;
     tw_order_writer_add(&s->order, record);
     tw_trace_record(&s->trace, record, now_ns);
+    tw_timesheet_record(&s->sheet, record, now_ns);
     if (s->order.used > ORDER_BYTES)
         tw_order_writer_flush(&s->order);
+    on_record(s, record, now_ns);
 }
 
 static void on_checkpoint(void *context, const struct tw_sequencer_snapshot *snapshot,
                           uint64_t now_ns) {
     struct tw_simulating *s = context;
-    if (s->has_order)
-        tw_checkpoint_writer_begin(&s->writer, snapshot,
-                                   tw_node_generation(tw_world_lead(s->world)),
-                                   tw_simulating_seconds(s, now_ns), s->counts.borders.seconds);
+    tw_checkpoint_writer_begin(&s->writer, snapshot, tw_node_generation(tw_world_lead(s->world)),
+                               tw_simulating_seconds(s, now_ns), s->counts.borders.seconds);
 }
 
 static void on_saves(void *context, uint32_t server, const float *array) {
     struct tw_simulating *s = context;
-    if (!s->has_order || !tw_checkpoint_writer_add(&s->writer, server, array))
+    if (!tw_checkpoint_writer_add(&s->writer, server, array))
         return;
     tw_order_writer_flush(&s->order);
     tw_trace_flush(&s->trace);
@@ -75,14 +88,21 @@ static void on_saves(void *context, uint32_t server, const float *array) {
 
 static void on_input(void *context, const struct tw_sequencer_event *input, uint64_t now_ns) {
     struct tw_simulating *s = context;
-    if (s->has_order)
-        tw_trace_input(&s->trace, input, now_ns);
+    tw_trace_input(&s->trace, input, now_ns);
 }
 
 static void on_served(void *context, uint32_t rank, uint64_t position, uint64_t now_ns) {
     struct tw_simulating *s = context;
-    if (s->has_order)
-        tw_trace_served(&s->trace, rank, position, now_ns);
+    tw_trace_served(&s->trace, rank, position, now_ns);
+    tw_waiting_served(s->sheet.account, rank, now_ns);
+}
+
+static void on_heard(void *context, uint32_t rank, const struct tw_frame *frame, uint64_t now_ns) {
+    struct tw_simulating *s = context;
+    if (frame->body == TW_BODY_END)
+        tw_waiting_arrived(s->sheet.account, rank, frame->end.step, now_ns);
+    else
+        tw_waiting_arriving(s->sheet.account, rank, now_ns);
 }
 
 static struct tw_report report_of(const struct tw_simulating *s, enum tw_report_kind kind) {
@@ -127,42 +147,76 @@ void tw_simulating_let_go(struct tw_simulating *s) {
 static void on_border(struct tw_simulating *s, const struct tw_node_event *event, uint64_t now_ns) {
     if (s->counts.borders.holds == TW_HELD_BORDERS)
         tw_simulating_let_go(s);
-    tw_borders_begin(&s->counts.borders, event, s->server.train_samples,
-                     tw_simulating_seconds(s, now_ns));
+    struct tw_border *border = tw_borders_begin(&s->counts.borders, event, s->server.train_samples,
+                                                tw_simulating_seconds(s, now_ns));
+    if (s->has_order) {
+        border->times = tw_timesheet_stretch(&s->sheet, now_ns);
+        tw_steps_border(&s->steps, border);
+    }
     tell_complete_borders(s);
+    set_clock(s, now_ns);
 }
 
-static void on_evaluated(struct tw_simulating *s, const struct tw_node_event *event) {
+static void on_evaluated(struct tw_simulating *s, const struct tw_node_event *event,
+                         uint64_t now_ns) {
     tw_borders_evaluated(&s->counts.borders, event);
     tell_complete_borders(s);
+    set_clock(s, now_ns);
+}
+
+static void on_verdict(struct tw_simulating *s, const struct tw_node_event *event) {
+    if (event->verdict.on == TW_VERDICT_END)
+        snprintf(s->result->stopped, sizeof s->result->stopped, "%s",
+                 tw_stop_name(event->verdict.stop));
 }
 
 static void on_event(void *context, const struct tw_node_event *event, uint64_t now_ns) {
     struct tw_simulating *s = context;
-    if (s->has_order)
-        tw_trace_event(&s->trace, event, now_ns);
     switch (event->kind) {
-    case TW_EVENT_STARTED: /* once more where the run was begun again: its seconds go on */
-        s->started_ns = s->started ? s->started_ns : now_ns;
-        s->started = true;
-        break;
     case TW_EVENT_BORDER:
         on_border(s, event, now_ns);
         break;
     case TW_EVENT_EVALUATED:
-        on_evaluated(s, event);
+        on_evaluated(s, event, now_ns);
+        break;
+    case TW_EVENT_STARTED: /* once more where the run was begun again: its seconds go on */
+    case TW_EVENT_EVALUATOR:
+    case TW_EVENT_FINISHED:
+        s->started |= event->kind == TW_EVENT_STARTED;
+        s->finished |= event->kind == TW_EVENT_FINISHED;
+        set_clock(s, now_ns);
         break;
     case TW_EVENT_EVICTED:
         s->evicted++;
         break;
     case TW_EVENT_VERDICT:
-        if (event->verdict.on == TW_VERDICT_END)
-            snprintf(s->result->stopped, sizeof s->result->stopped, "%s",
-                     tw_stop_name(event->verdict.stop));
+        on_verdict(s, event);
         break;
     default:
         break;
     }
+}
+
+/* What goes to files, and what counts for them. */
+static void write_event(void *context, const struct tw_node_event *event, uint64_t now_ns) {
+    struct tw_simulating *s = context;
+    tw_trace_event(&s->trace, event, now_ns);
+    tw_timesheet_event(&s->sheet, event, now_ns);
+    if (event->kind == TW_EVENT_SAMPLED)
+        tw_steps_sampled(&s->steps, event);
+    if (event->kind == TW_EVENT_JOINED)
+        tw_waiting_here(s->sheet.account, event->rank,
+                        tw_sequencer_standing(tw_simulating_sequencer(s), event->rank).reading,
+                        now_ns);
+    on_event(s, event, now_ns);
+}
+
+/* As in a process that is begun: nothing is known of how the time before was spent. */
+static void open_sheet(struct tw_simulating *s) {
+    uint32_t workers = (uint32_t)s->job->workers;
+    memset(s->sheet_memory, 0, tw_timesheet_bytes(workers));
+    tw_timesheet_init(&s->sheet, s->sheet_memory, workers);
+    tw_steps_forget(&s->steps);
 }
 
 static void note_unwritten(struct tw_simulating *s, const struct tw_error *failure) {
@@ -212,7 +266,10 @@ static void on_again(void *context, const struct tw_sequencer_snapshot *from, ui
     borders->samples = from->total.examples - from->stretch.examples;
     s->evicted = 0;
     s->result->stopped[0] = '\0';
+    set_clock(s, now_ns);
     tell_again(s, from, generation);
+    if (s->has_order)
+        open_sheet(s);
     if (s->has_order && s->failed.status == TW_OK)
         open_again(s, generation, from->version, &s->failed);
 }
@@ -230,15 +287,31 @@ static bool stops(void *context) {
     return *s->of->stop != 0;
 }
 
-void tw_simulating_listens(struct tw_world_program *program) {
-    program->record = on_record;
-    program->event = on_event;
+void tw_simulating_listens(const struct tw_simulating *s, struct tw_world_program *program) {
+    program->record = s->of->out ? write_record : on_record;
+    program->event = s->of->out ? write_event : on_event;
+    program->again = on_again;
+    program->stops = stops;
+    if (!s->of->out)
+        return;
     program->checkpoint = on_checkpoint;
     program->saves = on_saves;
     program->input = on_input;
     program->served = on_served;
-    program->again = on_again;
-    program->stops = stops;
+    program->heard = on_heard;
+}
+
+void tw_simulating_tell_times(struct tw_simulating *s) {
+    struct tw_report report = {.kind = TW_REPORT_TIMES};
+    uint64_t now_ns = tw_world_now_ns(s->world);
+    bool any = s->of->progress && tw_sequencer_version(tw_simulating_sequencer(s));
+    for (uint32_t line = 0; any && tw_timesheet_line(&s->sheet, now_ns, line, &report.rank,
+                                                     report.text, sizeof report.text);
+         line++)
+        tw_progress_report(s->of->progress, &report, tw_now_ms());
+    report = (struct tw_report){.kind = TW_REPORT_STEPS};
+    if (any && tw_steps_words(&s->steps, report.text, sizeof report.text))
+        tw_progress_report(s->of->progress, &report, tw_now_ms());
 }
 
 /* ---- files ---- */
@@ -256,10 +329,23 @@ static enum tw_status open_writer(struct tw_simulating *s, struct tw_error *erro
     return tw_checkpoint_writer_init(&s->writer, &of, error);
 }
 
+/* The accounts of what is written. */
+static enum tw_status make_accounts(struct tw_simulating *s, struct tw_error *error) {
+    s->sheet_memory = malloc(tw_timesheet_bytes((uint32_t)s->job->workers));
+    if (!s->sheet_memory || tw_steps_init(&s->steps, &s->server) != TW_OK)
+        return tw_error_set(error, TW_NO_MEMORY, "no memory for the account of %d workers",
+                            s->job->workers);
+    open_sheet(s);
+    return TW_OK;
+}
+
 enum tw_status tw_simulating_open(struct tw_simulating *s, struct tw_error *error) {
     const char *out = s->of->out;
     if (!out)
         return TW_OK;
+    enum tw_status made = make_accounts(s, error);
+    if (made != TW_OK)
+        return made;
     uint32_t width = (uint32_t)(s->job->slots / s->job->workers);
     enum tw_status status = tw_run_directory_open(&s->directory, out, -1, error);
     s->has_directory = status == TW_OK;
@@ -282,4 +368,6 @@ void tw_simulating_close(struct tw_simulating *s) {
         tw_trace_close(&s->trace);
     if (s->has_directory)
         tw_run_directory_close(&s->directory);
+    tw_steps_fini(&s->steps);
+    free(s->sheet_memory);
 }

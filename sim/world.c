@@ -318,20 +318,29 @@ static bool has_hope(const struct tw_world *world) {
     return world->hopes > 0;
 }
 
-static bool is_over(const struct tw_world *world) {
-    return (world->finished && !world->letters) || world->failed.status != TW_OK;
+/* At the end, also those that nobody hears of any more are let go. */
+static bool has_left(struct tw_world *world) {
+    while (world->left < world->processes && world->now_ns <= world->until_ns) {
+        uint32_t control = world->left * (world->servers + 1);
+        if (world->wire[control].connection != TW_NO_CONNECTION)
+            return false;
+        world->left++;
+    }
+    return true;
 }
 
-enum tw_status tw_world_run(struct tw_world *world, struct tw_error *error) {
+static bool is_over(struct tw_world *world) {
+    return (world->finished && (world->leaves ? has_left(world) : !world->letters)) ||
+           world->failed.status != TW_OK;
+}
+
+/* From one event to the next, until it is over; false: nothing can ever happen again. */
+static bool live(struct tw_world *world) {
     const struct tw_world_program *program = &world->config.program;
     struct tw_agenda_event event;
-    tw_world_start_workers(world);
-    tw_world_put_mishaps(world);
     while (!is_over(world)) {
-        if (!has_hope(world) || !tw_agenda_take(&world->agenda, &event)) {
-            stand_still(world);
-            break;
-        }
+        if (!has_hope(world) || !tw_agenda_take(&world->agenda, &event))
+            return false;
         world->events++;
         happen(world, &event);
         settle(world);
@@ -341,6 +350,26 @@ enum tw_status tw_world_run(struct tw_world *world, struct tw_error *error) {
             settle(world);
         }
     }
+    return true;
+}
+
+void tw_world_goodbye(struct tw_world *world) {
+    enum tw_status status = world->finished_status;
+    if (!world->finished || world->failed.status != TW_OK)
+        return;
+    world->stopping = world->leaves = true;
+    world->until_ns = world->now_ns + (uint64_t)TW_GOODBYE_MS * 1000000;
+    tw_node_goodbye(world->server[0].node, status, tw_status_text((int)status));
+    tw_world_server_drain(world, 0);
+    settle(world);
+    live(world);
+}
+
+enum tw_status tw_world_run(struct tw_world *world, struct tw_error *error) {
+    tw_world_start_workers(world);
+    tw_world_put_mishaps(world);
+    if (!live(world))
+        stand_still(world);
     if (world->failed.status != TW_OK) {
         *error = world->failed;
         return error->status;

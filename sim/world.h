@@ -42,11 +42,12 @@ struct tw_world_program {
     void (*begins)(void *context, uint32_t rank);
     /* A record of the order log; an event of the lead; what its sequencer is told, where the node
      * tells its inputs; the weights of this position have reached the wire that takes them to a
-     * rank. */
+     * rank; a push begins to arrive at the lead, or its End is heard there. */
     void (*record)(void *context, const struct tw_record *record, uint64_t now_ns);
     void (*event)(void *context, const struct tw_node_event *event, uint64_t now_ns);
     void (*input)(void *context, const struct tw_sequencer_event *input, uint64_t now_ns);
     void (*served)(void *context, uint32_t rank, uint64_t position, uint64_t now_ns);
+    void (*heard)(void *context, uint32_t rank, const struct tw_frame *frame, uint64_t now_ns);
     /* The run begins again from this CHECKPOINT (position 0: from its start): all nodes are new,
      * and the lead hears of it behind this. */
     void (*again)(void *context, const struct tw_sequencer_snapshot *from, uint32_t generation,
@@ -116,6 +117,11 @@ void tw_world_free(struct tw_world *world);
  * its end; TW_UNEXPECTED: nothing can ever happen again, and the run is not over (it waits for
  * somebody who never comes); TW_NO_MEMORY. */
 enum tw_status tw_world_run(struct tw_world *world, struct tw_error *error);
+
+/* After a run that has come to its end, when all is saved and nobody asks for its time any more:
+ * the lead lets everybody go, and hears what they have measured of their last steps, as a real one
+ * does (and no longer than that waits). It takes virtual time. */
+void tw_world_goodbye(struct tw_world *world);
 
 /* Virtual time since the start. */
 uint64_t tw_world_now_ns(const struct tw_world *world);

@@ -70,9 +70,11 @@ static void put_on(struct tw_world *world, struct tw_port *port, struct tw_mail 
 /* The last chunk of the lead's weights for a rank. */
 static void note_served(struct tw_world *world, const struct tw_mail *mail) {
     const struct tw_world_config *config = &world->config;
+    if (!config->program.served || mail->kind != TW_MAIL_FRAME ||
+        mail->frame.body != TW_BODY_WEIGHTS)
+        return;
     uint32_t rank = worker_of(world, mail);
-    if (mail->kind != TW_MAIL_FRAME || mail->frame.body != TW_BODY_WEIGHTS ||
-        rank >= world->workers || !config->program.served ||
+    if (rank >= world->workers ||
         mail->frame.weights.chunk + 1 != config->node.shard.layout->shard_first[1])
         return;
     config->program.served(config->program.context, rank, mail->frame.weights.position,
@@ -116,6 +118,8 @@ void tw_net_arrives(struct tw_world *world, struct tw_mail *mail) {
     }
     flow->coming = mail;
     put_on(world, receiver(world, mail), mail);
+    if (world->config.program.heard && mail->up && mail->frame.body == TW_BODY_PUSH)
+        tw_world_server_heard(world, mail); /* the first bytes of it */
 }
 
 static void begin_to_leave(struct tw_world *world, struct tw_mail *mail) {

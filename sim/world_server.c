@@ -293,6 +293,15 @@ enum tw_status tw_world_server_hear(struct tw_world *world, const struct tw_mail
                          data, error);
 }
 
+void tw_world_server_heard(struct tw_world *world, const struct tw_mail *mail) {
+    const struct tw_world_program *program = &world->config.program;
+    enum tw_body body = mail->frame.body;
+    if (mail->kind == TW_MAIL_FRAME && mail->to == 0 &&
+        (body == TW_BODY_PUSH || body == TW_BODY_END))
+        program->heard(program->context, mail->wire / (world->servers + 1), &mail->frame,
+                       world->now_ns);
+}
+
 /* The data first, into its place. */
 static enum tw_status hear(struct tw_world *world, const struct tw_mail *mail,
                            struct tw_error *error) {
@@ -301,6 +310,8 @@ static enum tw_status hear(struct tw_world *world, const struct tw_mail *mail,
     void *place = NULL;
     if (mail->kind == TW_MAIL_BYTES)
         return tw_mail_decode(world, mail, error);
+    if (world->config.program.heard)
+        tw_world_server_heard(world, mail);
     if (mail->data) {
         enum tw_status status = tw_node_data(node, connection, &mail->frame, &place, error);
         if (status != TW_OK)

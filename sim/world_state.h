@@ -152,10 +152,13 @@ struct tw_world {
     bool started, finished;
     bool copies;       /* checkpoints are kept here, to begin again from */
     bool stopping;     /* the lead was told so */
+    bool leaves;       /* everybody was told that it is over */
     bool down, broken; /* all processes are dead; for good */
     uint32_t generation;
     struct tw_world_save saved, draft; /* the last whole one, and one that becomes one */
     size_t *save_first;                /* [chunks] where a chunk begins in their blocks */
+    uint32_t left;                     /* the first so many processes have left since; */
+    uint64_t until_ns;                 /* nobody is waited for longer */
     enum tw_status finished_status;
     struct tw_error lost; /* whom the run was stopped for */
     struct tw_error failed;
@@ -261,6 +264,8 @@ enum tw_status tw_world_server_hear(struct tw_world *world, const struct tw_mail
 void tw_world_server_served(struct tw_world *world, uint32_t server);
 void tw_world_server_sent(struct tw_world *world, uint32_t server, uint32_t token);
 void tw_world_server_drain(struct tw_world *world, uint32_t server);
+/* The program is told, if it is a push or its End that this is. */
+void tw_world_server_heard(struct tw_world *world, const struct tw_mail *mail);
 /* One piece of work; false: there is none now. */
 bool tw_world_server_work(struct tw_world *world, uint32_t server);
 /* A worker has been gone for too long, unless this was another absence. */

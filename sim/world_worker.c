@@ -66,7 +66,7 @@ static void carry_out(struct tw_world *world, uint32_t index) {
 static enum tw_status step(struct tw_world *world, uint32_t index, struct tw_client_event *event) {
     struct tw_world_worker *worker = &world->worker[index];
     struct tw_error error;
-    event->now_ns = world->now_ns;
+    event->now_ns = world->now_ns + 1; /* 0 is no time to what it measures */
     event->now_ms = world->now_ns / 1000000;
     enum tw_status status = tw_client_step(&worker->client, event, &world->effects, &error);
     if (event->kind >= TW_CLIENT_ON_PULL && status != TW_OK && !tw_client_over(&worker->client))

@@ -89,13 +89,13 @@ static int64_t find_culprit(struct tw_timesheet *sheet, uint64_t now_ns, double 
         }
         *before_ns = blamed_ns;
     }
-    *seconds = (double)most_ns * 1e-9;
+    *seconds = (double)most_ns / 1e9;
     return culprit;
 }
 
 /* A measure that came late may take back what was counted before the border. */
 static double since(uint64_t now_ns, uint64_t before_ns) {
-    return (double)(int64_t)(now_ns - before_ns) * 1e-9;
+    return (double)(int64_t)(now_ns - before_ns) / 1e9;
 }
 
 struct tw_border_times tw_timesheet_stretch(struct tw_timesheet *sheet, uint64_t now_ns) {

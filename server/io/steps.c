@@ -22,6 +22,12 @@ void tw_steps_fini(struct tw_steps *steps) {
     free(steps->held);
 }
 
+void tw_steps_forget(struct tw_steps *steps) {
+    steps->samples = steps->version = steps->told_version = 0;
+    for (int t = 0; t < steps->config->tensors->count; t++)
+        steps->sum[t] = 0;
+}
+
 void tw_steps_sampled(struct tw_steps *steps, const struct tw_node_event *event) {
     if (!event->steps)
         return;

@@ -29,6 +29,9 @@ struct tw_steps {
 enum tw_status tw_steps_init(struct tw_steps *steps, const struct tw_server_config *config);
 void tw_steps_fini(struct tw_steps *steps);
 
+/* The run is begun again: nothing was sampled yet. */
+void tw_steps_forget(struct tw_steps *steps);
+
 /* TW_EVENT_SAMPLED. */
 void tw_steps_sampled(struct tw_steps *steps, const struct tw_node_event *event);
 

@@ -20,6 +20,7 @@ foreach(
   simulator
   timeline
   training
+  twin
   usage
 )
   add_test(NAME e2e/${name} COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/e2e/${name}.py)

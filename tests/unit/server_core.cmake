@@ -1,6 +1,7 @@
 # Tests of server/core; its update rules are in optimizer.cmake.
 foreach(what dial imposed sequencer clocks membership evaluation shard shard_weights session node node_work
         node_operator late cancel checkpoint shard_checkpoint shard_turn shard_encoding turn waiting
+        timesheet
         tempo absence order_check letters clip ratios shard_squares admission shard_pool stop
         goes_on correction stale shard_arrival shard_correct portions node_evaluator
         arrays)
