@@ -152,7 +152,8 @@ void tw_connection_finish(struct tw_connection *connection, enum tw_status statu
                        .name = {name, strlen(name)},
                        .text = {text, strlen(text)}},
         };
-        (void)tw_send_queue_put(&connection->queue, &refuse, tw_frame_measure(&refuse), NULL, NULL);
+        (void)tw_send_queue_put(&connection->queue, &refuse, tw_frame_measure(&refuse), NULL, NULL,
+                                NULL);
     }
     connection->state = TW_CONNECTION_FINISHING;
     uv_update_time(connection->host.loop);

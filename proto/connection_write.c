@@ -187,7 +187,11 @@ enum tw_status tw_connection_send(struct tw_connection *connection, const struct
     if (connection->state > TW_CONNECTION_OPEN) {
         return TW_CLOSED;
     }
-    struct tw_frame_bytes bytes = tw_frame_measure(frame);
+    unsigned char room[TW_PLAIN_MAX];
+    const unsigned char *written = NULL;
+    struct tw_frame_bytes bytes = {.prefix = tw_frame_write_plain(frame, room, &written)};
+    if (bytes.prefix == 0)
+        bytes = tw_frame_measure(frame);
     size_t cost = tw_send_queue_cost(&connection->queue, bytes.prefix + frame->data_bytes);
     if (cost > connection->host.send_queue_bytes_max) {
         tw_connection_fail(connection, TW_LIMIT,
@@ -195,7 +199,8 @@ enum tw_status tw_connection_send(struct tw_connection *connection, const struct
                            connection->host.send_queue_bytes_max);
         return TW_LIMIT;
     }
-    enum tw_status status = tw_send_queue_put(&connection->queue, frame, bytes, data, token);
+    enum tw_status status =
+        tw_send_queue_put(&connection->queue, frame, bytes, written, data, token);
     if (status != TW_OK) {
         tw_connection_fail(connection, status, "cannot queue a %s frame: %s",
                            tw_body_name(frame->body), tw_status_text(status));

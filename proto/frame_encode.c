@@ -5,9 +5,13 @@
  *     FA 7F, length                 only with data: key 2047, wire type 2
  *     tensor bytes                  not written here
  */
+#include <string.h>
+
 #include "proto/frame_pack.h"
 #include "proto/frame_scan.h"
 #include "proto/varint.h"
+
+#define HEAD_MAX 16 /* the frame's length, the body's key and length: 5, 2 and 5 bytes at most */
 
 static uint64_t body_key(const struct tw_frame *frame) {
     return (uint64_t)frame->body << 3 | 2;
@@ -28,17 +32,38 @@ struct tw_frame_bytes tw_frame_measure(const struct tw_frame *frame) {
                                    .prefix = tw_varint_bytes(bytes) + bytes - frame->data_bytes};
 }
 
+/* What stands before the fields. */
+static size_t write_head(const struct tw_frame *frame, size_t fields, unsigned char *to) {
+    size_t at = tw_varint_put(to, frame_bytes(frame, fields));
+    at += tw_varint_put(to + at, body_key(frame));
+    return at + tw_varint_put(to + at, fields);
+}
+
+/* And behind them. */
+static size_t write_data_head(const struct tw_frame *frame, unsigned char *to) {
+    if (frame->data_bytes == 0)
+        return 0;
+    size_t at = tw_varint_put(to, TW_DATA_KEY);
+    return at + tw_varint_put(to + at, frame->data_bytes);
+}
+
 size_t tw_frame_write(const struct tw_frame *frame, struct tw_frame_bytes bytes, void *out) {
     unsigned char *to = out;
-    size_t at = tw_varint_put(to, frame_bytes(frame, bytes.fields));
-    at += tw_varint_put(to + at, body_key(frame));
-    at += tw_varint_put(to + at, bytes.fields);
+    size_t at = write_head(frame, bytes.fields, to);
     at += tw_frame_pack_fields(frame, to + at);
-    if (frame->data_bytes > 0) {
-        at += tw_varint_put(to + at, TW_DATA_KEY);
-        at += tw_varint_put(to + at, frame->data_bytes);
-    }
-    return at;
+    return at + write_data_head(frame, to + at);
+}
+
+size_t tw_frame_write_plain(const struct tw_frame *frame, unsigned char room[TW_PLAIN_MAX],
+                            const unsigned char **start) {
+    if (!tw_frame_is_plain(frame))
+        return 0;
+    unsigned char head[HEAD_MAX], *to = room + HEAD_MAX;
+    size_t fields = tw_frame_pack_fields(frame, to);
+    size_t before = write_head(frame, fields, head);
+    size_t behind = write_data_head(frame, to + fields);
+    *start = memcpy(to - before, head, before);
+    return before + fields + behind;
 }
 
 size_t tw_frame_prefix_bytes(const struct tw_frame *frame) {

@@ -212,26 +212,30 @@ static const struct body {
     const char *name;
     const struct tw_flat_field *fields;
     size_t count;
+    bool plain; /* nothing but few numbers: what pushes and their answers consist of */
 } bodies[] = {
-#define BODY(number, Name, fields) [number] = {#Name, fields, sizeof fields / sizeof fields[0]}
+#define BODY(number, Name, fields)                                                                 \
+    [number] = {#Name, fields, sizeof fields / sizeof fields[0], false}
+#define PLAIN(number, Name, fields)                                                                \
+    [number] = {#Name, fields, sizeof fields / sizeof fields[0], true}
     BODY(TW_BODY_HELLO, Hello, hello),
     BODY(TW_BODY_CHALLENGE, Challenge, challenge),
     BODY(TW_BODY_PROOF, Proof, proof),
     BODY(TW_BODY_JOIN, Join, join),
     BODY(TW_BODY_WELCOME, Welcome, welcome),
     BODY(TW_BODY_ATTACH, Attach, attach),
-    [TW_BODY_ATTACHED] = {"Attached", NULL, 0},
+    [TW_BODY_ATTACHED] = {"Attached", NULL, 0, false},
     BODY(TW_BODY_REFUSE, Refuse, refuse),
-    BODY(TW_BODY_PUSH, Push, push),
-    BODY(TW_BODY_END, End, end),
-    BODY(TW_BODY_WEIGHTS, Weights, weights),
+    PLAIN(TW_BODY_PUSH, Push, push),
+    PLAIN(TW_BODY_END, End, end),
+    PLAIN(TW_BODY_WEIGHTS, Weights, weights),
     BODY(TW_BODY_ASK, Ask, ask),
     BODY(TW_BODY_EVALUATION, Evaluation, evaluation),
     BODY(TW_BODY_REGATHER, Regather, regather),
     BODY(TW_BODY_STOP, Stop, stop),
     BODY(TW_BODY_PING, Ping, ping),
     BODY(TW_BODY_PONG, Pong, pong),
-    [TW_BODY_BYE] = {"Bye", NULL, 0},
+    [TW_BODY_BYE] = {"Bye", NULL, 0, false},
     BODY(TW_BODY_QUERY, Query, query),
     BODY(TW_BODY_STATUS, Status, status),
     BODY(TW_BODY_RANK_STATUS, RankStatus, rank_status),
@@ -251,6 +255,7 @@ static const struct body {
     BODY(TW_BODY_PORTION, Portion, portion),
     BODY(TW_BODY_TALLY, Tally, tally),
 #undef BODY
+#undef PLAIN
 };
 
 static_assert(sizeof bodies / sizeof bodies[0] == TW_BODY_LAST + 1, "a row for every body");
@@ -272,6 +277,14 @@ const char *tw_body_name(enum tw_body number) {
 }
 
 /* ---- from tw_frame ---- */
+
+static_assert(sizeof end / sizeof end[0] * (1 + TW_VARINT_MAX) <= TW_PLAIN_FIELDS_MAX &&
+                  sizeof end >= sizeof push && sizeof end >= sizeof weights,
+              "keys of one byte, and numbers");
+
+bool tw_frame_is_plain(const struct tw_frame *frame) {
+    return body_row(frame->body)->plain;
+}
 
 static size_t pack_tensors(const struct tw_join *from, unsigned char *out, size_t at) {
     for (size_t i = 0; i < from->tensors; i++) {

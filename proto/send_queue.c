@@ -2,6 +2,7 @@
 #include "proto/send_queue.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* A prefix of a frame with data is at most 84 bytes long; with it most others fit. One that does
  * not has a piece of the heap, which a spare entry keeps for the next unless it is larger. */
@@ -82,7 +83,8 @@ size_t tw_send_queue_cost(const struct tw_send_queue *queue, size_t frame_bytes)
 }
 
 enum tw_status tw_send_queue_put(struct tw_send_queue *queue, const struct tw_frame *frame,
-                                 struct tw_frame_bytes bytes, const void *data, void *token) {
+                                 struct tw_frame_bytes bytes, const unsigned char *written,
+                                 const void *data, void *token) {
     if (bytes.prefix > TW_SMALL_FIELDS_MAX) {
         return TW_LIMIT;
     }
@@ -91,7 +93,11 @@ enum tw_status tw_send_queue_put(struct tw_send_queue *queue, const struct tw_fr
         return TW_NO_MEMORY;
     }
     entry->next = NULL;
-    entry->prefix_bytes = tw_frame_write(frame, bytes, entry->prefix);
+    if (written != NULL)
+        memcpy(entry->prefix, written, bytes.prefix);
+    else
+        tw_frame_write(frame, bytes, entry->prefix);
+    entry->prefix_bytes = bytes.prefix;
     entry->data = data;
     entry->data_bytes = frame->data_bytes;
     entry->taken = 0;

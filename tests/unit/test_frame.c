@@ -11,6 +11,7 @@
 
 #include "common/base/file.h"
 #include "common/base/rng.h"
+#include "proto/frame_pack.h"
 #include "proto/varint.h"
 #include "tests/lib/frame_recorder.h"
 #include "tests/lib/frame_samples.h"
@@ -98,6 +99,36 @@ static void encodes_the_golden_bytes(void **state) {
         free(golden);
         tw_text_fini(&encoded);
     }
+}
+
+/* Returns whether it is plain. */
+static bool expect_plain_is_the_same(const struct tw_frame *frame) {
+    unsigned char *room = malloc(TW_PLAIN_MAX), expected[1024];
+    const unsigned char *start;
+    size_t size = tw_frame_write_plain(frame, room, &start);
+    if (size > 0) {
+        assert_true(start >= room && start + size <= room + TW_PLAIN_MAX);
+        assert_int_equal(tw_frame_encode(frame, expected, sizeof expected), size);
+        assert_memory_equal(start, expected, size);
+    }
+    free(room);
+    return size > 0;
+}
+
+/* Also with the largest numbers that there are. */
+static void plain_frames_have_the_same_bytes_without_being_counted(void **state) {
+    int plain = 0;
+    for (size_t i = 0; i < FRAME_SAMPLES; i++) {
+        struct tw_frame frame = frame_samples[i].frame;
+        if (!expect_plain_is_the_same(&frame))
+            continue;
+        plain++;
+        memset(&frame, 0xff, sizeof frame);
+        frame.body = frame_samples[i].frame.body;
+        frame.data_bytes = TW_CHUNK_BYTES_MAX;
+        assert_true(expect_plain_is_the_same(&frame));
+    }
+    assert_int_equal(plain, 3);
 }
 
 static void every_sample_is_another_kind(void **state) {
@@ -360,6 +391,7 @@ static void names_of_bodies(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(encodes_the_golden_bytes),
+        cmocka_unit_test(plain_frames_have_the_same_bytes_without_being_counted),
         cmocka_unit_test(every_sample_is_another_kind),
         cmocka_unit_test(decodes_what_it_encodes),
         cmocka_unit_test(decodes_byte_by_byte),

@@ -22,9 +22,9 @@ static const char data[100];
 static void put(struct tw_send_queue *queue, char token, size_t data_bytes) {
     struct tw_frame frame = {.body = data_bytes ? TW_BODY_WEIGHTS : TW_BODY_ATTACHED,
                              .data_bytes = data_bytes};
-    assert_int_equal(
-        tw_send_queue_put(queue, &frame, tw_frame_measure(&frame), data, (void *)(intptr_t)token),
-        TW_OK);
+    assert_int_equal(tw_send_queue_put(queue, &frame, tw_frame_measure(&frame), NULL, data,
+                                       (void *)(intptr_t)token),
+                     TW_OK);
 }
 
 static size_t gathered(const struct tw_send_queue *queue) {
