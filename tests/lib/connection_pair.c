@@ -18,11 +18,18 @@ static void must(bool holds, const char *what) {
 
 /* ---- the owner of an end ---- */
 
+static void on_bytes(struct tw_connection *connection) {
+    struct end *end = tw_connection_context(connection);
+    end->bytes++;
+}
+
 static enum tw_status on_data(struct tw_connection *connection, const struct tw_frame *frame,
                               void **place, struct tw_error *error) {
     struct end *end = tw_connection_context(connection);
+    must(end->bytes > 0, "bytes are told of before what they begin");
     if (end->blocked > 0) {
         end->again++;
+        end->bytes = 0; /* they are told of once more when they are looked at again */
         return TW_AGAIN;
     }
     free(end->place);
@@ -46,6 +53,7 @@ static enum tw_status on_frame(struct tw_connection *connection, const struct tw
                                void *data, struct tw_error *error) {
     struct end *end = tw_connection_context(connection);
     must(end->closed == 0, "no frame comes after on_closed");
+    must(end->bytes > 0, "bytes are told of before what they complete");
     end->frames++;
     note(&end->record, frame, data);
     if (end->when_frame != NULL) {
@@ -82,6 +90,7 @@ static void on_closed(struct tw_connection *connection, const struct tw_error *e
 }
 
 static const struct tw_connection_events events = {
+    .on_bytes = on_bytes,
     .on_data = on_data,
     .on_frame = on_frame,
     .on_released = on_released,

@@ -18,7 +18,7 @@ struct end {
     struct tw_text record; /* every frame, encoded again, with its data */
     unsigned frames, opened, closed, again;
     unsigned released[PAIR_TOKENS]; /* by token */
-    unsigned releases, drained;
+    unsigned releases, drained, bytes;
     enum tw_status open_status;
     struct tw_error error; /* of on_closed, or of on_open */
     void *place;
