@@ -32,9 +32,10 @@ void tw_send_queue_fini(struct tw_send_queue *queue);
 /* What the queue would use with so many bytes more: its bytes, and memory for entries. */
 size_t tw_send_queue_cost(const struct tw_send_queue *queue, size_t frame_bytes);
 
-/* Puts a frame at the end. `bytes` is tw_frame_measure(), or `written` has bytes.prefix bytes of it
- * already; else that is NULL. `data` is borrowed until tw_send_queue_take() hands out `token`. TW_NO_MEMORY: nothing was queued; TW_LIMIT: its
- * small fields are more than TW_SMALL_FIELDS_MAX, nothing was queued. */
+/* Puts a frame at the end. `bytes` is tw_frame_measure(); or `written` has bytes.prefix bytes of it
+ * already, else that is NULL. `data` is borrowed until tw_send_queue_take() hands out `token`.
+ * TW_NO_MEMORY: nothing was queued; TW_LIMIT: its small fields are more than TW_SMALL_FIELDS_MAX,
+ * nothing was queued. */
 enum tw_status tw_send_queue_put(struct tw_send_queue *queue, const struct tw_frame *frame,
                                  struct tw_frame_bytes bytes, const unsigned char *written,
                                  const void *data, void *token);
