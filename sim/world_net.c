@@ -70,11 +70,9 @@ static void put_on(struct tw_world *world, struct tw_port *port, struct tw_mail 
 /* The last chunk of the lead's weights for a rank. */
 static void note_served(struct tw_world *world, const struct tw_mail *mail) {
     const struct tw_world_config *config = &world->config;
-    if (!config->program.served || mail->kind != TW_MAIL_FRAME ||
-        mail->frame.body != TW_BODY_WEIGHTS)
-        return;
     uint32_t rank = worker_of(world, mail);
-    if (rank >= world->workers ||
+    if (mail->kind != TW_MAIL_FRAME || mail->frame.body != TW_BODY_WEIGHTS ||
+        rank >= world->workers ||
         mail->frame.weights.chunk + 1 != config->node.shard.layout->shard_first[1])
         return;
     config->program.served(config->program.context, rank, mail->frame.weights.position,
@@ -138,7 +136,8 @@ static void has_left(struct tw_world *world, struct tw_mail *mail) {
     struct tw_flow *flow = flow_of(world, mail);
     uint32_t worker = worker_of(world, mail);
     bool of_worker = mail->kind != TW_MAIL_LETTER && mail->up;
-    note_served(world, mail);
+    if (world->config.program.served)
+        note_served(world, mail);
     mail->there_ns = world->now_ns + tw_world_ns(world->config.latency);
     if (mail->is_in)
         deliver_at(world, mail, mail->there_ns);
@@ -178,7 +177,8 @@ void tw_net_line(struct tw_world *world, struct tw_port *port) {
 
 void tw_net_post(struct tw_world *world, struct tw_mail *mail) {
     if (!world->flow) {
-        note_served(world, mail);
+        if (world->config.program.served)
+            note_served(world, mail);
         deliver_at(world, mail, world->now_ns + tw_world_ns(world->config.latency));
         return;
     }
