@@ -69,13 +69,14 @@ const char *tw_status_text(int status);
 
 /* Sets the message and returns `status`, so that `return tw_error_set(...)`
  * is the whole error path. `error` may be NULL. A message that does not fit is
- * cut. Control characters, which may come from a peer, become '?'. */
+ * cut. Control characters, which may come from a peer, become '?'. Cold: the compiler keeps
+ * what leads here out of the way of what goes well. */
 enum tw_status tw_error_set(struct tw_error *error, enum tw_status status, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
+    __attribute__((cold, format(printf, 3, 4)));
 
 /* Puts "prefix: " before the message that is there; returns its status. Here
  * `error` may not be NULL: nobody else would know the status. */
 enum tw_status tw_error_wrap(struct tw_error *error, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+    __attribute__((cold, format(printf, 2, 3)));
 
 #endif

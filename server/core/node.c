@@ -463,10 +463,11 @@ static void tell_arrived(struct tw_node *n, const struct tw_ready *ready) {
 }
 
 static void on_applied(struct tw_node *n, const struct tw_applied *applied) {
-    struct tw_node_vote vote = {.kind = TW_VOTE_SAMPLE};
+    struct tw_node_vote vote;
     tw_node_tell(n, TW_EVENT_APPLIED)->version = applied->version;
     if (!applied->sample)
         return;
+    vote.kind = TW_VOTE_SAMPLE;
     vote.sample = *applied->sample;
     tw_node_vote(n, &vote);
 }

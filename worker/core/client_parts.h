@@ -27,7 +27,7 @@ enum tw_status tw_client_fail(struct tw_client *client, enum tw_client_ending en
 /* Sets the message ("SERVER: text") and fails with VIOLATION; also into `error`. */
 enum tw_status tw_client_violation(struct tw_client *client, struct tw_error *error,
                                    enum tw_status status, const char *format, ...)
-    __attribute__((format(printf, 4, 5)));
+    __attribute__((cold, format(printf, 4, 5)));
 
 /* For the next weights, or the next portion; nothing unless JOINED. */
 void tw_client_send_ask(struct tw_client_turn *turn);
