@@ -29,13 +29,19 @@ void tw_record_name_slots(struct tw_record *record, uint32_t width, struct tw_co
 }
 
 size_t tw_record_scalar_count(const struct tw_record *record) {
-    static const double zero, zeros[TW_RULE_SCALARS]; /* most have few, or none */
-    size_t count = TW_RECORD_SCALARS;
-    while (count > 0 && memcmp(&record->scalars[count - TW_RULE_SCALARS], zeros, sizeof zeros) == 0)
-        count -= TW_RULE_SCALARS;
+    static const double zero;
+    size_t count = record->scalar_count;
     while (count > 0 && memcmp(&record->scalars[count - 1], &zero, sizeof zero) == 0)
         count--;
     return count;
+}
+
+void tw_scalars_take(double *out, size_t room, const double *scalars, size_t count) {
+    count = count < room ? count : room;
+    for (size_t i = 0; i < count; i++)
+        out[i] = scalars[i];
+    for (size_t i = count; i < room; i++)
+        out[i] = 0;
 }
 
 const char *tw_record_name(enum tw_record_kind kind) {

@@ -103,7 +103,9 @@ struct tw_record {
     double divisor;                              /* COMMIT: of the sum of the gradients, where it is
                                                     not the number of examples; 0: it is */
     struct tw_verdict verdict;                   /* VERDICT */
-    double scalars[TW_RECORD_SCALARS];           /* with `rate`: of the rule, for each of them */
+    uint32_t scalar_count;                       /* with `rate`, at most TW_RECORD_SCALARS */
+    const double *scalars;                       /* [scalar_count] of the rule, for each of its
+                                                    rates; zeros behind them; borrowed */
     struct tw_chunk_staleness chunks;            /* COMMIT, where they are applied as they come */
     uint32_t ratio_count;                        /* COMMIT, of layer-wise rules: tensors; else 0 */
     const double *ratios;                        /* [ratio_count] of their steps; borrowed */
@@ -126,6 +128,9 @@ void tw_record_name_slots(struct tw_record *record, uint32_t width, struct tw_co
 
 /* Scalars without the zeros at the end, which the rule does not have. */
 size_t tw_record_scalar_count(const struct tw_record *record);
+
+/* Of scalars [count] as many as there are into out[room], and zeros behind them. */
+void tw_scalars_take(double *out, size_t room, const double *scalars, size_t count);
 
 /* No record has more bytes, its length in front included. */
 #define TW_ORDER_LOG_RECORD_MAX (512u << 10)

@@ -217,8 +217,8 @@ static enum tw_status get_scalars(size_t count, const double *scalars, struct tw
     if (count > TW_RECORD_SCALARS)
         return tw_error_set(error, TW_DATA, "%zu scalars; there are at most %d", count,
                             TW_RECORD_SCALARS);
-    if (count > 0)
-        memcpy(record->scalars, scalars, count * sizeof *scalars);
+    record->scalar_count = (uint32_t)count;
+    record->scalars = scalars;
     return TW_OK;
 }
 

@@ -12,13 +12,11 @@ void tw_replay_expect(struct tw_replay *replay, const struct tw_replay_expected 
 
 bool tw_replay_begin_sample(struct tw_replay *replay, uint64_t version) {
     const struct tw_replay_expected *expected = &replay->expected;
-    struct tw_sample *sample = &replay->sample;
-    tw_sample_begin(sample, version, 0, replay->config.sums_every);
-    if (expected->version == version) {
-        sample->hashed = expected->hashed;
-        sample->summed = sample->summed || expected->summed;
-    }
-    return sample->hashed || sample->summed;
+    bool told = expected->version == version;
+    bool due = tw_sample_is_due(version, replay->config.sums_every);
+    bool hashed = told && expected->hashed, summed = due || (told && expected->summed);
+    tw_sample_begin(&replay->sample, version, hashed, summed);
+    return hashed || summed;
 }
 
 /* Over whole tensors: it is the same as over the chunks of shards. */

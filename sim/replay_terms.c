@@ -59,19 +59,19 @@ enum tw_status tw_replay_terms(const struct tw_replay *replay, const struct tw_r
                                       .examples = replay->total.samples - samples_before,
                                       .divisor = record->divisor,
                                       .rate = record->rate,
-                                      .scalars = record->scalars};
+                                      .scalars = own->scalars};
     double divisor =
         tw_shaping_divisor(&config->shaping, terms->examples, replay->weighted, squares);
     enum tw_status status = TW_OK;
     if (config->own_scalars) {
         terms->divisor = divisor;
-        terms->scalars = own->scalars;
         terms->rate =
             tw_shaping_prepare(&config->shaping, &config->pace, config->optimizer, &config->options,
                                tw_shaping_lateness(&config->shaping, replay->freshest,
                                                    terms->examples, replay->weighted),
                                record->version - 1, samples_before, own->scalars);
     } else {
+        tw_scalars_take(own->scalars, TW_RECORD_SCALARS, record->scalars, record->scalar_count);
         status = compare_divisor(replay, record, divisor, error);
     }
     return status == TW_OK ? find_ratios(replay, record, terms, own->ratios, error) : status;

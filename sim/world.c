@@ -124,8 +124,7 @@ static enum tw_status make_workers(struct tw_world *world, struct tw_error *erro
         good = make_worker(world, &world->worker[i]);
         tw_delay_begin(&world->config.delay, i, &world->worker[i].delay);
     }
-    for (uint32_t i = 0; i < world->processes * (world->servers + 1); i++)
-        world->wire[i].connection = TW_NO_CONNECTION;
+    tw_mail_cut_wires(world);
     return good ? TW_OK
                 : tw_error_set(error, TW_NO_MEMORY, "no memory for %u workers with %zu weights",
                                world->workers, world->elements);
@@ -160,6 +159,7 @@ enum tw_status tw_world_new(struct tw_world **out, const struct tw_world_config 
     world->config = *config;
     world->workers = config->node.shard.slots;
     world->servers = config->node.servers;
+    world->latency_ns = tw_world_ns(config->latency);
     world->copies = tw_again_is_wanted(config);
     world->processes = world->workers + config->node.sequencer.evaluator;
     for (int i = 0; i < config->list->count; i++)

@@ -142,13 +142,10 @@ static void fail(struct tw_world *world, uint32_t server) {
 }
 
 static void stop_all(struct tw_world *world) {
-    size_t wires = (size_t)world->processes * (world->servers + 1);
     tw_net_clear(world);
     tw_mail_fini(world);
     tw_mail_init(world);
-    memset(world->wire, 0, wires * sizeof(*world->wire));
-    for (size_t i = 0; i < wires; i++)
-        world->wire[i].connection = TW_NO_CONNECTION;
+    tw_mail_cut_wires(world);
     for (uint32_t i = 0; i < world->processes; i++) {
         struct tw_world_worker *worker = &world->worker[i];
         worker->lives = worker->computes = worker->stands_still = false;

@@ -96,9 +96,9 @@ static enum tw_status on_frame(void *context, const struct tw_frame *frame, void
     const struct tw_mail *mail = world->decoding;
     if (mail->up || mail->kind == TW_MAIL_LETTER)
         return tw_world_server_hear(world, mail, frame, NULL, error);
-    tw_world_worker_tell(world, mail->wire / (world->servers + 1),
+    tw_world_worker_tell(world, world->wire[mail->wire].process,
                          &(struct tw_client_event){.kind = TW_CLIENT_ON_FRAME,
-                                                   .link = (int)(mail->wire % (world->servers + 1)),
+                                                   .link = (int)world->wire[mail->wire].link,
                                                    .frame = frame});
     return TW_OK;
 }
@@ -114,6 +114,13 @@ static void *grow_decoder(void *context, size_t bytes) {
 void tw_mail_init(struct tw_world *world) {
     tw_decoder_init(&world->decoder, &sink, world, &world->arena, grow_decoder);
     tw_decoder_limit(&world->decoder, TW_FRAME_BYTES_MAX, false);
+}
+
+void tw_mail_cut_wires(struct tw_world *world) {
+    uint32_t links = world->servers + 1;
+    for (uint32_t i = 0; i < world->processes * links; i++)
+        world->wire[i] = (struct tw_wire){
+            .process = i / links, .link = i % links, .connection = TW_NO_CONNECTION};
 }
 
 void tw_mail_fini(struct tw_world *world) {
@@ -168,7 +175,7 @@ static bool holds_views(enum tw_body body) {
 
 /* The server at the other end of a wire. */
 static uint32_t server_of(const struct tw_world *world, uint32_t wire) {
-    uint32_t link = wire % (world->servers + 1);
+    uint32_t link = world->wire[wire].link;
     return link ? link - 1 : 0;
 }
 

@@ -18,7 +18,7 @@
 /* ---- who ---- */
 
 static uint32_t worker_of(const struct tw_world *world, const struct tw_mail *mail) {
-    return mail->kind == TW_MAIL_LETTER ? 0 : mail->wire / (world->servers + 1);
+    return mail->kind == TW_MAIL_LETTER ? 0 : world->wire[mail->wire].process;
 }
 
 static struct tw_flow *flow_of_wire(const struct tw_world *world, uint32_t wire, bool up) {
@@ -126,7 +126,7 @@ static void begin_to_leave(struct tw_world *world, struct tw_mail *mail) {
     mail->is_in = false;
     put_on(world, sender(world, mail), mail);
     if (world->config.latency > 0)
-        tw_world_put(world, world->now_ns + tw_world_ns(world->config.latency), TW_WORLD_ARRIVES,
+        tw_world_put(world, world->now_ns + world->latency_ns, TW_WORLD_ARRIVES,
                      worker_of(world, mail), (uint64_t)(uintptr_t)mail);
     else
         tw_net_arrives(world, mail);
@@ -138,7 +138,7 @@ static void has_left(struct tw_world *world, struct tw_mail *mail) {
     bool of_worker = mail->kind != TW_MAIL_LETTER && mail->up;
     if (world->config.program.served)
         note_served(world, mail);
-    mail->there_ns = world->now_ns + tw_world_ns(world->config.latency);
+    mail->there_ns = world->now_ns + world->latency_ns;
     if (mail->is_in)
         deliver_at(world, mail, mail->there_ns);
     flow->leaving = NULL;
@@ -179,7 +179,7 @@ void tw_net_post(struct tw_world *world, struct tw_mail *mail) {
     if (!world->flow) {
         if (world->config.program.served)
             note_served(world, mail);
-        deliver_at(world, mail, world->now_ns + tw_world_ns(world->config.latency));
+        deliver_at(world, mail, world->now_ns + world->latency_ns);
         return;
     }
     struct tw_flow *flow = flow_of(world, mail);

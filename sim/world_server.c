@@ -298,7 +298,7 @@ void tw_world_server_heard(struct tw_world *world, const struct tw_mail *mail) {
     enum tw_body body = mail->frame.body;
     if (mail->kind == TW_MAIL_FRAME && mail->to == 0 &&
         (body == TW_BODY_PUSH || body == TW_BODY_END))
-        program->heard(program->context, mail->wire / (world->servers + 1), &mail->frame,
+        program->heard(program->context, world->wire[mail->wire].process, &mail->frame,
                        world->now_ns);
 }
 
@@ -400,7 +400,7 @@ static void receive(struct tw_world *world, struct tw_mail *mail) {
 /* Between two pieces of a push control is heard. */
 void tw_world_server_mail(struct tw_world *world, struct tw_mail *mail) {
     struct tw_world_server *server = &world->server[mail->to];
-    bool bulk = mail->wire % (world->servers + 1) != 0;
+    bool bulk = world->wire[mail->wire].link != 0;
     if (server->stands_still)
         tw_mail_add(&server->not_heard, mail);
     else if (server->serving && bulk)

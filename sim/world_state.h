@@ -73,7 +73,8 @@ struct tw_mail_block {
 
 /* A place for one connection at a time: worker w's link l has number w * (servers + 1) + l. */
 struct tw_wire {
-    uint32_t life; /* counts connections; what belongs to an earlier one is thrown away */
+    uint32_t process, link; /* whose it is */
+    uint32_t life;          /* counts connections; what belongs to an earlier one is thrown away */
     bool client_open;
     uint32_t connection; /* number in the node; TW_NO_CONNECTION: none */
     uint32_t node_life;  /* of that connection */
@@ -147,6 +148,7 @@ struct tw_world {
     struct tw_mail *free_mail; /* list */
     struct tw_mail_list now;   /* what takes no time */
     struct tw_agenda agenda;
+    uint64_t latency_ns;              /* of every frame */
     uint64_t now_ns, events, letters; /* letters: on their way */
     uint64_t hopes;                   /* of what is on the agenda, all but TICKs */
     bool started, finished;
@@ -206,6 +208,8 @@ void tw_mail_deliver(struct tw_world *world, struct tw_mail *mail);
 enum tw_status tw_mail_decode(struct tw_world *world, const struct tw_mail *mail,
                               struct tw_error *error);
 void tw_mail_init(struct tw_world *world);
+/* None of the wires has a connection, or ever had one. */
+void tw_mail_cut_wires(struct tw_world *world);
 void tw_mail_fini(struct tw_world *world);
 
 /* world_net.c */

@@ -104,13 +104,14 @@ static void begin_computing(struct tw_world *world, uint32_t index) {
 static void evaluate(struct tw_world *world, uint32_t index) {
     const struct tw_world_program *program = &world->config.program;
     const struct tw_world_worker *worker = &world->worker[index];
-    struct tw_client_event event = {.kind = TW_CLIENT_ON_REPORT};
+    struct tw_metric_values values;
     struct tw_error error;
-    if (program->evaluate(program->context, (const float *const *)worker->weights, &event.values,
+    if (program->evaluate(program->context, (const float *const *)worker->weights, &values,
                           &error) != TW_OK)
         tw_world_fail(world, error.status, error.text);
     else
-        step(world, index, &event);
+        step(world, index,
+             &(struct tw_client_event){.kind = TW_CLIENT_ON_REPORT, .values = &values});
 }
 
 static void hear_held(struct tw_world *world, uint32_t index) {
@@ -234,7 +235,7 @@ void tw_world_worker_computed(struct tw_world *world, uint32_t index, uint64_t w
 static enum tw_status hear(struct tw_world *world, uint32_t index, const struct tw_mail *mail,
                            struct tw_error *error) {
     struct tw_world_worker *worker = &world->worker[index];
-    int link = (int)(mail->wire % (world->servers + 1));
+    int link = (int)world->wire[mail->wire].link;
     void *place = NULL;
     if (mail->kind == TW_MAIL_BYTES)
         return tw_mail_decode(world, mail, error);
@@ -274,7 +275,7 @@ static void lose_link(struct tw_world *world, uint32_t index, uint32_t at) {
     world->wire[at].client_open = false;
     tw_world_worker_tell(world, index,
                          &(struct tw_client_event){.kind = TW_CLIENT_ON_LOST,
-                                                   .link = (int)(at % (world->servers + 1)),
+                                                   .link = (int)world->wire[at].link,
                                                    .cause = &cause});
 }
 
@@ -284,12 +285,12 @@ static void open_client(struct tw_world *world, uint32_t index, uint32_t at) {
         nonce[i] = (uint8_t)tw_rng_next(&world->rng);
     tw_world_worker_tell(world, index,
                          &(struct tw_client_event){.kind = TW_CLIENT_ON_OPENED,
-                                                   .link = (int)(at % (world->servers + 1)),
+                                                   .link = (int)world->wire[at].link,
                                                    .nonce = nonce});
 }
 
 void tw_world_worker_mail(struct tw_world *world, struct tw_mail *mail) {
-    uint32_t at = mail->wire, index = at / (world->servers + 1);
+    uint32_t at = mail->wire, index = world->wire[at].process;
     struct tw_world_worker *worker = &world->worker[index];
     struct tw_wire *wire = &world->wire[at];
     if (!worker->lives || !wire->client_open) {

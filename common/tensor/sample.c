@@ -96,15 +96,12 @@ void tw_block_sums_of_squared_changes(const float *before, const float *after, s
 
 /* ---- samples ---- */
 
-static bool is_due(uint64_t version, uint64_t every) {
-    return every != 0 && version % every == 0;
-}
-
-void tw_sample_begin(struct tw_sample *sample, uint64_t version, uint64_t hash_every,
-                     uint64_t sums_every) {
-    *sample = (struct tw_sample){.version = version,
-                                 .hashed = is_due(version, hash_every),
-                                 .summed = is_due(version, sums_every)};
+void tw_sample_begin(struct tw_sample *sample, uint64_t version, bool hashed, bool summed) {
+    if (hashed || summed)
+        *sample = (struct tw_sample){0};
+    sample->version = version;
+    sample->hashed = hashed;
+    sample->summed = summed;
 }
 
 void tw_sample_hash(struct tw_sample *sample, uint32_t tensor, int64_t first, const float *weights,
@@ -146,9 +143,9 @@ void tw_sample_gradient(struct tw_sample *sample, const float *gradient, size_t 
 void tw_sample_change(struct tw_sample *sample, struct tw_tensor_squares *tensor,
                       const float *before, const float *after, size_t count) {
     double blocks[BLOCKS];
-    struct tw_tensor_squares part = {0};
     if (!sample->summed)
         return;
+    struct tw_tensor_squares part = {0};
     tw_add_squares(&part.weights, after, count);
     for (size_t at = 0; at < count; at += BLOCKS * TW_BLOCK_FLOATS) {
         size_t size = piece(count - at);

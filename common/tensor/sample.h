@@ -29,10 +29,14 @@ struct tw_sample {
     struct tw_exact_sum gradient, update, weights; /* of squares */
 };
 
-/* An empty one; whether this version has a hash and sums: every `hash_every` updates, every
- * `sums_every`; 0: never. */
-void tw_sample_begin(struct tw_sample *sample, uint64_t version, uint64_t hash_every,
-                     uint64_t sums_every);
+/* Whether this version has what comes every so many updates; 0: never. */
+static inline bool tw_sample_is_due(uint64_t version, uint64_t every) {
+    return every != 0 && version % every == 0;
+}
+
+/* An empty one, which is to have a hash, sums, both or neither. Where it has neither, what was
+ * there before may stay: nobody looks. */
+void tw_sample_begin(struct tw_sample *sample, uint64_t version, bool hashed, bool summed);
 
 /* A run of whole blocks of a tensor, from element `first` on: the last block of the tensor may
  * be partial. The second is of the gradient that the update rule got, the third of the

@@ -290,7 +290,7 @@ static bool take(struct tw_sequencer *s) {
         s->prepared[i] = *tw_sequencer_ready(s, i);
         finite = finite && s->prepared[i].finite;
     }
-    s->ready_first = (s->ready_first + s->prepared_count) % s->ready_room;
+    s->ready_first = tw_ring_at(s->ready_first, s->prepared_count, s->ready_room);
     s->ready_count -= s->prepared_count;
     tw_sequencer_sort(s->prepared, s->prepared_count);
     return finite;
@@ -303,7 +303,8 @@ static void prepare(struct tw_sequencer *s) {
     s->sums = 0;
     s->sums_finite = true;
     s->squares = (struct tw_exact_sum){0};
-    memset(s->tensor, 0, s->tensors * sizeof(*s->tensor));
+    if (s->tensors)
+        memset(s->tensor, 0, s->tensors * sizeof(*s->tensor));
     prepare->version = s->version + 1;
     prepare->count = s->prepared_count;
     prepare->contributions = contributions_prepared(s);
@@ -315,9 +316,12 @@ static void prepare(struct tw_sequencer *s) {
     double lateness = tw_shaping_lateness(
         shaping, tw_contributions_freshest(prepare->contributions, prepare->count),
         prepare->examples, s->weighted);
+    double *scalars = tw_sequencer_take_scalars(s);
     prepare->rate =
         tw_shaping_prepare(shaping, &s->config.pace, s->config.optimizer, &s->config.options,
-                           lateness, s->version, s->total.examples, prepare->scalars);
+                           lateness, s->version, s->total.examples, scalars);
+    prepare->scalar_count = (uint32_t)tw_shaping_scalars(shaping);
+    prepare->scalars = scalars;
     s->terms = *prepare;
 }
 
@@ -357,6 +361,8 @@ static void commit(struct tw_sequencer *s) {
     const struct tw_contribution *contribution = contributions_prepared(s);
     uint32_t count = s->prepared_count;
     uint64_t before_examples = s->total.examples;
+    bool measured = tw_shaping_needs_norm(&s->config.shaping);
+    double squares = measured ? tw_exact_sum_value(&s->squares) : 0;
     s->not_finite_in_a_row = 0;
     s->staleness.outstanding += s->reads_out - count;
     s->version++;
@@ -364,11 +370,11 @@ static void commit(struct tw_sequencer *s) {
     record->count = count;
     record->contributions = contribution;
     record->rate = s->rate = s->terms.rate;
-    memcpy(record->scalars, s->terms.scalars,
-           tw_shaping_scalars(&s->config.shaping) * sizeof *record->scalars);
+    record->scalar_count = s->terms.scalar_count;
+    record->scalars = s->terms.scalars;
     record->examples = s->terms.examples;
-    record->divisor = tw_shaping_divisor(&s->config.shaping, record->examples, s->weighted,
-                                         tw_exact_sum_value(&s->squares));
+    record->divisor =
+        tw_shaping_divisor(&s->config.shaping, record->examples, s->weighted, squares);
     record->ratio_count = s->tensors;
     record->ratios = s->ratio;
     if (s->config.dial.on_arrival)
@@ -384,9 +390,8 @@ static void commit(struct tw_sequencer *s) {
     if (s->config.dial.imposed)
         tw_sequencer_pass_on(s);
     tw_sequencer_spend_permits(s);
-    tw_sequencer_judge(
-        s, before_examples, record->loss / (double)record->examples,
-        tw_shaping_norm(&s->config.shaping, s->weighted, tw_exact_sum_value(&s->squares)));
+    tw_sequencer_judge(s, before_examples, record->loss / (double)record->examples,
+                       tw_shaping_norm(&s->config.shaping, s->weighted, squares));
     if (!tw_sequencer_turn_if_due(s)) /* a turn leaves nothing */
         leave_behind(s);
     tw_sequencer_after_commit(s, before_examples);
@@ -465,7 +470,8 @@ void tw_sequencer_on_sums(struct tw_sequencer *s, const struct tw_sums *sums) {
     if (!s->preparing || sums->version != s->version + 1 || sums->shard >= s->config.shards ||
         s->sums >> sums->shard & 1)
         return;
-    tw_exact_sum_merge(&s->squares, &sums->squares);
+    if (tw_shaping_needs_norm(&s->config.shaping))
+        tw_exact_sum_merge(&s->squares, &sums->squares);
     s->sums |= UINT64_C(1) << sums->shard;
     s->sums_finite = s->sums_finite && sums->finite;
     if (s->sums != UINT64_MAX >> (64 - s->config.shards))

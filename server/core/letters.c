@@ -161,7 +161,8 @@ void tw_order_put(struct tw_order_outbox *outbox, const struct tw_node_order *or
         commit_to_be.contributions = order->prepare.contributions;
         commit_to_be.examples = order->prepare.examples;
         commit_to_be.rate = order->prepare.rate;
-        memcpy(commit_to_be.scalars, order->prepare.scalars, sizeof commit_to_be.scalars);
+        commit_to_be.scalar_count = order->prepare.scalar_count;
+        commit_to_be.scalars = order->prepare.scalars;
         record = &commit_to_be;
     }
     assert(tw_record_message_room(record) <= sizeof(outbox->bytes));
@@ -257,7 +258,8 @@ enum tw_status tw_order_take(struct tw_order_inbox *inbox, const struct tw_frame
                                          .count = record.count,
                                          .contributions = record.contributions,
                                          .examples = record.examples,
-                                         .rate = record.rate};
-    memcpy(order->prepare.scalars, record.scalars, sizeof record.scalars);
+                                         .rate = record.rate,
+                                         .scalar_count = record.scalar_count,
+                                         .scalars = record.scalars};
     return TW_OK;
 }

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "common/base/ring.h"
 #include "server/core/node_state.h"
 
 static size_t aligned(size_t bytes) {
@@ -68,7 +69,7 @@ struct tw_node *tw_node_init(void *memory, const struct tw_node_config *config) 
 
 struct tw_node_effect *tw_node_emit(struct tw_node *n, enum tw_node_effect_kind kind) {
     assert(n->effects < n->effect_room);
-    uint32_t at = (n->effect_first + n->effects++) % n->effect_room;
+    uint32_t at = tw_ring_at(n->effect_first, n->effects++, n->effect_room);
     struct tw_node_effect *effect = &n->effect[at];
     /* Votes and orders are large, and given whole. */
     effect->kind = kind;
@@ -85,7 +86,7 @@ struct tw_node_effect *tw_node_effect(struct tw_node *n) {
         n->taken = false;
         n->effects--;
         /* From the start again: what a thousand workers may need at once is seldom touched. */
-        n->effect_first = n->effects ? (n->effect_first + 1) % n->effect_room : 0;
+        n->effect_first = n->effects ? tw_ring_at(n->effect_first, 1, n->effect_room) : 0;
     }
     if (!n->effects)
         return NULL;

@@ -77,7 +77,7 @@ struct tw_optimizer {
      * others, such as nesterov's lookup form. Never in tw_optimizers[]. */
     const struct tw_optimizer *(*form)(const struct tw_optimizer_options *options);
     /* Scalars of update t (t = 1, 2, ...) at learning rate `lr`, into
-     * out[TW_OPTIMIZER_SCALARS]. */
+     * out[TW_OPTIMIZER_SCALARS], all of them. */
     void (*prepare)(const struct tw_optimizer_options *options, uint64_t t, double lr, double *out);
     void (*apply_float)(const struct tw_optimizer_options *options,
                         const struct tw_optimizer_float *work);

@@ -60,7 +60,9 @@ struct tw_prepare {
     uint32_t count;
     const struct tw_contribution *contributions; /* [count], in slot order */
     uint64_t examples;
-    double rate, scalars[TW_RECORD_SCALARS];
+    double rate;
+    uint32_t scalar_count;
+    const double *scalars; /* [scalar_count] */
 };
 
 #endif

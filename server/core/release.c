@@ -115,6 +115,17 @@ void tw_sequencer_owe_release(struct tw_sequencer *s, uint32_t slot, bool due) {
     s->look = s->look || due;
 }
 
+/* What its push will be applied with: that of the update that would be next now. */
+static void give_terms(struct tw_sequencer *s, struct tw_slot_state *slot,
+                       struct tw_record *record) {
+    double *scalars = tw_sequencer_take_scalars(s);
+    record->rate = slot->read.rate =
+        tw_shaping_prepare(&s->config.shaping, &s->config.pace, s->config.optimizer,
+                           &s->config.options, 1, s->version, s->total.examples, scalars);
+    record->scalar_count = (uint32_t)tw_shaping_scalars(&s->config.shaping);
+    record->scalars = scalars;
+}
+
 /* Gives the slot the weights as they are, if it may have them now. A member that is
  * gone gets its RELEASE when it is back. */
 void tw_sequencer_release(struct tw_sequencer *s, uint32_t index) {
@@ -141,9 +152,7 @@ void tw_sequencer_release(struct tw_sequencer *s, uint32_t index) {
                                    .finite = true};
     s->reads_out++;
     if (s->config.dial.on_arrival)
-        record->rate = slot->read.rate = tw_shaping_prepare(
-            &s->config.shaping, &s->config.pace, s->config.optimizer, &s->config.options, 1,
-            s->version, s->total.examples, record->scalars);
+        give_terms(s, slot, record);
 }
 
 /* Those that were held back, and may go on now. */

@@ -236,12 +236,14 @@ double tw_pace_rate(const struct tw_pace *pace, const struct tw_optimizer_option
 double tw_pace_prepare(const struct tw_pace *pace, const struct tw_optimizer *optimizer,
                        const struct tw_optimizer_options *options, double multiple,
                        uint64_t updates, uint64_t samples, double *out) {
-    struct tw_optimizer_options now = *options;
     double rate = multiple * tw_pace_rate(pace, options, updates, samples);
     if (pace->momentum.kind != NULL) {
+        struct tw_optimizer_options now = *options;
         double *momentum = momentum_of(optimizer, &now);
         *momentum = at(pace, &pace->momentum, *momentum, updates, samples);
+        optimizer->prepare(&now, updates + 1, rate, out);
+    } else {
+        optimizer->prepare(options, updates + 1, rate, out);
     }
-    optimizer->prepare(&now, updates + 1, rate, out);
     return rate;
 }

@@ -27,6 +27,17 @@ static uint32_t contribution_room(const struct tw_sequencer_config *config) {
     return 16 * config->workers;
 }
 
+/* Where chunks are applied as they come, a step has a RELEASE with scalars for each slot at most;
+ * and as above there may be two steps. */
+static size_t scalar_room(const struct tw_sequencer_config *config) {
+    return (2 * (size_t)config->workers + 4) * tw_shaping_scalars(&config->shaping);
+}
+
+/* Elsewhere it has one PREPARE, whose scalars its COMMIT names in a later one. */
+static size_t scalars_in_turn(const struct tw_sequencer_config *config) {
+    return config->dial.on_arrival ? scalar_room(config) : 4 * tw_shaping_scalars(&config->shaping);
+}
+
 static size_t aligned(size_t bytes) {
     return (bytes + 15) & ~(size_t)15;
 }
@@ -48,6 +59,7 @@ size_t tw_sequencer_bytes(const struct tw_sequencer_config *config) {
            aligned(n * sizeof(uint64_t)) +
            2 * aligned(ready_room(config) * sizeof(struct tw_whole)) +
            aligned(contribution_room(config) * sizeof(struct tw_contribution)) +
+           aligned(scalar_room(config) * sizeof(double)) +
            aligned(effect_room(n) * sizeof(struct tw_sequencer_effect));
 }
 
@@ -81,6 +93,7 @@ struct tw_sequencer *tw_sequencer_init(void *memory, const struct tw_sequencer_c
     s->prepared = carve(&at, s->ready_room * sizeof(*s->prepared));
     s->contribution_room = contribution_room(config);
     s->contribution = carve(&at, s->contribution_room * sizeof(*s->contribution));
+    s->scalar = carve(&at, scalar_room(config) * sizeof(*s->scalar));
     s->effect_room = effect_room(n);
     s->effect = carve(&at, s->effect_room * sizeof(*s->effect));
     s->tensors = ratios(config);
@@ -104,6 +117,14 @@ struct tw_record *tw_sequencer_log(struct tw_sequencer *s, enum tw_record_kind k
     record->kind = kind;
     record->version = s->version;
     return record;
+}
+
+double *tw_sequencer_take_scalars(struct tw_sequencer *s) {
+    size_t count = tw_shaping_scalars(&s->config.shaping);
+    if (s->scalars + count > scalars_in_turn(&s->config))
+        s->scalars = 0;
+    s->scalars += count;
+    return s->scalar + s->scalars - count;
 }
 
 /* ---- step ---- */
@@ -168,7 +189,7 @@ static uint64_t in_flight(const struct tw_sequencer *s, uint64_t *count) {
     uint64_t ages = 0;
     *count = s->ready_count + s->prepared_count;
     for (uint32_t i = 0; i < s->ready_count; i++)
-        ages += s->version - s->ready[(s->ready_first + i) % s->ready_room].read_version;
+        ages += s->version - s->ready[tw_ring_at(s->ready_first, i, s->ready_room)].read_version;
     for (uint32_t i = 0; i < s->prepared_count; i++)
         ages += s->version - s->prepared[i].read_version;
     for (uint32_t i = 0; i < s->config.workers; i++)

@@ -11,6 +11,7 @@
 #ifndef TW_CORE_SEQUENCER_STATE_H
 #define TW_CORE_SEQUENCER_STATE_H
 
+#include "common/base/ring.h"
 #include "server/core/sequencer.h"
 
 /* A push for which all shards have voted, and which waits to be part of an update. */
@@ -105,6 +106,9 @@ struct tw_sequencer {
     uint32_t tensors;                 /* of a layer-wise rule; else 0 */
     struct tw_tensor_squares *tensor; /* [tensors] of the shards that have said so */
     double *ratio;                    /* [tensors] of the last COMMIT */
+    /* Ring of those that the last effects, and the terms of the update under way, point to. */
+    double *scalar;
+    size_t scalars;
     double weighted;         /* examples of the update under way, as tw_corrections_examples() */
     struct tw_prepare terms; /* of the update under way; its contributions are elsewhere */
     /* Ring of those that the last effects point to. */
@@ -138,7 +142,7 @@ struct tw_sequencer {
 };
 
 static inline struct tw_whole *tw_sequencer_ready(struct tw_sequencer *s, uint32_t i) {
-    return &s->ready[(s->ready_first + i) % s->ready_room];
+    return &s->ready[tw_ring_at(s->ready_first, i, s->ready_room)];
 }
 
 /* Who makes the next update is known before it is prepared. */
@@ -157,6 +161,8 @@ static inline uint32_t tw_sequencer_gather(const struct tw_sequencer *s) {
 struct tw_sequencer_effect *tw_sequencer_emit(struct tw_sequencer *s,
                                               enum tw_sequencer_effect_kind kind);
 struct tw_record *tw_sequencer_log(struct tw_sequencer *s, enum tw_record_kind kind);
+/* Memory for the scalars of one more record, or of the update that is prepared. */
+double *tw_sequencer_take_scalars(struct tw_sequencer *s);
 
 /* release.c */
 void tw_sequencer_release(struct tw_sequencer *s, uint32_t slot);

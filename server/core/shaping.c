@@ -210,8 +210,7 @@ double tw_shaping_lateness(const struct tw_shaping *shaping, uint64_t freshest, 
 double tw_shaping_prepare(const struct tw_shaping *shaping, const struct tw_pace *pace,
                           const struct tw_optimizer *optimizer,
                           const struct tw_optimizer_options *options, double lateness,
-                          uint64_t updates, uint64_t samples, double out[TW_RECORD_SCALARS]) {
-    memset(out, 0, TW_RECORD_SCALARS * sizeof *out);
+                          uint64_t updates, uint64_t samples, double *out) {
     double rate = tw_pace_prepare(pace, optimizer, options, lateness, updates, samples, out);
     for (uint32_t i = 1; i < shaping->rates; i++) {
         struct tw_optimizer_options own = *options;

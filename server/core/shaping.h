@@ -66,7 +66,7 @@ enum tw_status tw_shaping_find(struct tw_shaping *out, const struct tw_job *job,
                                const struct tw_tensor_list *list, struct tw_treatment *treatment,
                                struct tw_error *error);
 
-/* Numbers that the rule has for one update: scalars behind them are 0. */
+/* Numbers that the rule has for one update. */
 static inline size_t tw_shaping_scalars(const struct tw_shaping *shaping) {
     return (size_t)(shaping->rates ? shaping->rates : 1) * TW_OPTIMIZER_SCALARS;
 }
@@ -111,12 +111,12 @@ double tw_shaping_norm(const struct tw_shaping *shaping, double weighted, double
 double tw_shaping_lateness(const struct tw_shaping *shaping, uint64_t freshest, uint64_t examples,
                            double weighted);
 
-/* Scalars of all rates, [rates][TW_OPTIMIZER_SCALARS] of `out`, the rest set to zero; returns the
- * learning rate, `lateness` times the schedule's. Other arguments as tw_pace_prepare(). */
+/* Scalars of all rates into out[tw_shaping_scalars()]; returns the learning rate, `lateness` times
+ * the schedule's. Other arguments as tw_pace_prepare(). */
 double tw_shaping_prepare(const struct tw_shaping *shaping, const struct tw_pace *pace,
                           const struct tw_optimizer *optimizer,
                           const struct tw_optimizer_options *options, double lateness,
-                          uint64_t updates, uint64_t samples, double out[TW_RECORD_SCALARS]);
+                          uint64_t updates, uint64_t samples, double *out);
 
 /* The step that a layer-wise rule would take, for some elements of tensor number `tensor`, into
  * work->weights_out: an array of its own, the only one that is written. In `work`: weights and

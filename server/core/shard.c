@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/base/arith.h"
+#include "common/base/ring.h"
 #include "common/tensor/kernels.h"
 #include "server/core/shard_arrival.h"
 #include "server/core/shard_pool.h"
@@ -344,7 +345,7 @@ void tw_shard_vote_if_whole(struct tw_shard *s, uint32_t index) {
     if (push->in_votes)
         return;
     push->in_votes = true;
-    s->votes[(s->vote_first + s->vote_count++) % s->pushes] = index;
+    s->votes[tw_ring_at(s->vote_first, s->vote_count++, s->pushes)] = index;
 }
 
 void tw_shard_arrived(struct tw_shard *s, const struct tw_push *frame) {
@@ -472,7 +473,7 @@ static bool give_vote(struct tw_shard *s, struct tw_shard_effect *effect) {
     while (s->vote_count) {
         uint32_t index = s->votes[s->vote_first];
         struct tw_shard_push *push = &s->push[index];
-        s->vote_first = (s->vote_first + 1) % s->pushes;
+        s->vote_first = tw_ring_at(s->vote_first, 1, s->pushes);
         s->vote_count--;
         push->in_votes = false;
         if (!push->voted)
@@ -535,7 +536,7 @@ static enum tw_shard_work answer_prepare(struct tw_shard *s, struct tw_shard_eff
 static bool give_want(struct tw_shard *s, struct tw_shard_effect *effect) {
     while (s->want_count) {
         uint32_t index = s->wanted[s->want_first];
-        s->want_first = (s->want_first + 1) % s->config.slots;
+        s->want_first = tw_ring_at(s->want_first, 1, s->config.slots);
         s->want_count--;
         s->in_wanted[index] = false;
         if (!s->wants[index])

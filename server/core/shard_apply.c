@@ -2,6 +2,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "common/base/ring.h"
 #include "common/tensor/kernels.h"
 #include "server/core/dial.h"
 #include "server/core/shard_arrival.h"
@@ -24,7 +25,7 @@ void tw_shard_count_here(struct tw_shard *s, uint32_t chunk) {
     if (++s->here[chunk] < s->contributors || s->queued[chunk])
         return;
     s->queued[chunk] = true;
-    s->to_reduce[(s->reduce_first + s->reduce_count++) % s->chunks] = chunk;
+    s->to_reduce[tw_ring_at(s->reduce_first, s->reduce_count++, s->chunks)] = chunk;
 }
 
 /* No chunk is reduced. */
@@ -53,7 +54,7 @@ static const float *sum_all(struct tw_shard *s, uint32_t chunk) {
 
 enum tw_shard_work tw_shard_reduce_next(struct tw_shard *s) {
     uint32_t chunk = s->to_reduce[s->reduce_first];
-    s->reduce_first = (s->reduce_first + 1) % s->chunks;
+    s->reduce_first = tw_ring_at(s->reduce_first, 1, s->chunks);
     s->reduce_count--;
     s->queued[chunk] = false;
     const float *sum = s->config.pool ? tw_pool_add_next(s, chunk) : sum_all(s, chunk);
@@ -147,8 +148,10 @@ static void settle(struct tw_shard *s, const struct tw_contribution *contributio
 
 /* What of these weights has not left yet does not leave any more. */
 static void supersede(struct tw_shard *s, uint32_t *pending) {
-    if (*pending)
+    if (*pending) {
         s->work[*pending - 1].superseded = true;
+        s->any_superseded = true;
+    }
     *pending = 0;
 }
 
@@ -180,8 +183,8 @@ static void on_commit(struct tw_shard *s, const struct tw_record *record) {
     item->examples = record->examples;
     item->divisor = record->divisor;
     item->rate = record->rate;
-    memcpy(item->scalars, record->scalars,
-           tw_shaping_scalars(&s->config.shaping) * sizeof *item->scalars);
+    tw_scalars_take(s->scalars, tw_shaping_scalars(&s->config.shaping), record->scalars,
+                    record->scalar_count);
     if (tw_shard_is_layer_wise(s))
         memcpy(s->ratios, record->ratios, record->ratio_count * sizeof *s->ratios);
 }
@@ -245,8 +248,8 @@ static void open_push(struct tw_shard *s, const struct tw_record *record) {
     if (!s->config.on_arrival)
         return; /* its COMMIT will say with what it is applied */
     push->rate = record->rate;
-    memcpy(push->scalars, record->scalars,
-           tw_shaping_scalars(&s->config.shaping) * sizeof *push->scalars);
+    tw_scalars_take(push->scalars, tw_shaping_scalars(&s->config.shaping), record->scalars,
+                    record->scalar_count);
 }
 
 /* Nothing of the slot that is not committed is left. */
@@ -404,6 +407,7 @@ static void note_pending(struct tw_shard *s, const struct tw_shard_item *item, u
  * swept; the rest moves down. */
 static void squeeze(struct tw_shard *s, uint32_t swept) {
     uint32_t kept = 0;
+    s->any_superseded = false;
     for (uint32_t i = 0; i < s->works; i++) {
         struct tw_shard_item *item = &s->work[i];
         bool gone = i < swept || (item->superseded && i >= s->batch);
@@ -450,7 +454,7 @@ static enum tw_shard_work apply(struct tw_shard *s, const struct tw_shard_item *
                                           .examples = item->examples,
                                           .divisor = item->divisor,
                                           .rate = item->rate,
-                                          .scalars = item->scalars,
+                                          .scalars = s->scalars,
                                           .ratios = tw_shard_is_layer_wise(s) ? s->ratios : NULL};
     enum tw_shard_work result = TW_SHARD_WORKED;
     if (item->push == UINT32_MAX)
@@ -544,7 +548,8 @@ enum tw_shard_work tw_shard_sweep_next(struct tw_shard *s, struct tw_shard_effec
     if (!s->works)
         return TW_SHARD_IDLE;
     if (!s->batch) {
-        squeeze(s, 0); /* so that a batch holds one RELEASE per slot at most */
+        if (s->any_superseded) /* so that a batch holds one RELEASE per slot at most */
+            squeeze(s, 0);
         s->batch = s->works;
         s->item = s->chunk = 0;
     }

@@ -28,6 +28,8 @@ uint32_t tw_shard_remembered_planes(const struct tw_shard_config *config, uint32
 
 void tw_shard_weigh(struct tw_shard *s, const struct tw_contribution *contributions,
                     uint32_t count) {
+    if (!stack_of(s)->count)
+        return;
     uint64_t freshest = tw_contributions_freshest(contributions, count);
     for (uint32_t i = 0; i < count; i++) {
         struct tw_shard_push *push = &s->push[tw_shard_find_push(s, &contributions[i])];

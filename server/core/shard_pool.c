@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "common/base/ring.h"
 #include "common/tensor/kernels.h"
 
 #define NONE UINT32_MAX
@@ -121,7 +122,7 @@ static void want_permit(struct tw_shard *s, uint32_t push) {
     if (s->in_wanted[push])
         return; /* withdrawn before it was told */
     s->in_wanted[push] = true;
-    s->wanted[(s->want_first + s->want_count++) % s->config.slots] = push;
+    s->wanted[tw_ring_at(s->want_first, s->want_count++, s->config.slots)] = push;
 }
 
 enum tw_status tw_pool_place(struct tw_shard *s, uint32_t push, uint32_t chunk, void **place) {
@@ -192,7 +193,7 @@ static void queue_if_next(struct tw_shard *s, uint32_t chunk) {
         *tw_shard_bytes_state(s, s->contributor[added], chunk) != TW_BYTES_HERE)
         return;
     s->queued[chunk] = true;
-    s->to_reduce[(s->reduce_first + s->reduce_count++) % s->chunks] = chunk;
+    s->to_reduce[tw_ring_at(s->reduce_first, s->reduce_count++, s->chunks)] = chunk;
 }
 
 void tw_pool_arrived(struct tw_shard *s, uint32_t push, uint32_t chunk) {

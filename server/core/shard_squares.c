@@ -32,14 +32,16 @@ bool tw_shard_is_layer_wise(const struct tw_shard *s) {
 /* ---- before an update ---- */
 
 void tw_shard_begin_steps(struct tw_shard *s, const struct tw_prepare *prepare) {
+    if (!tw_shard_is_layer_wise(s))
+        return;
     s->measured = 0;
     s->step_sum = (struct tw_tensor_squares){0};
     s->prepare_examples = prepare->examples;
     s->prepare_weighted = tw_corrections_examples(&s->config.shaping.corrections,
                                                   prepare->contributions, prepare->count);
     s->prepare_rate = prepare->rate;
-    memcpy(s->prepare_scalars, prepare->scalars,
-           tw_shaping_scalars(&s->config.shaping) * sizeof *s->prepare_scalars);
+    tw_scalars_take(s->prepare_scalars, tw_shaping_scalars(&s->config.shaping), prepare->scalars,
+                    prepare->scalar_count);
 }
 
 bool tw_shard_has_steps(const struct tw_shard *s) {
@@ -82,7 +84,8 @@ enum tw_shard_work tw_shard_step_next(struct tw_shard *s, struct tw_shard_effect
 void tw_shard_begin_sample(struct tw_shard *s, uint64_t version, uint32_t chunk,
                            const struct tw_optimizer_float *work) {
     if (chunk == 0)
-        tw_sample_begin(&s->sample, version, s->config.hash_every, s->config.sums_every);
+        tw_sample_begin(&s->sample, version, tw_sample_is_due(version, s->config.hash_every),
+                        tw_sample_is_due(version, s->config.sums_every));
     if (s->sample.summed || tw_corrections_watch(&s->config.shaping.corrections))
         memcpy(s->scratch, work->weights_in, work->count * sizeof(float));
 }

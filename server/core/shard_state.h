@@ -60,7 +60,6 @@ struct tw_shard_item {
     uint32_t push; /* COMMIT: the first contributor, whose buffer holds the sum; UINT32_MAX: it was
                       applied as it came */
     double divisor, rate;
-    double scalars[TW_RECORD_SCALARS];
 };
 
 /* A buffer of the pool. */
@@ -123,6 +122,7 @@ struct tw_shard {
     uint32_t batch;       /* of them being swept; 0: none */
     uint32_t item, chunk; /* where the sweep stands */
     uint32_t evaluator_release;
+    bool any_superseded;     /* of the items; perhaps only of those being swept */
     bool saving;             /* a CHECKPOINT has come whose chunks are not all saved */
     uint32_t to_save, saved; /* chunks [saved, to_save) are being saved */
 
@@ -154,6 +154,7 @@ struct tw_shard {
     struct tw_tensor_squares change_sum; /* of the tensor that the sweep has come to */
     bool applied_due;                    /* the update's last chunk is done; to be told */
     double *ratios;                      /* [tensors] of that COMMIT, of a layer-wise rule */
+    double scalars[TW_RECORD_SCALARS];   /* of it, as many as the rule has */
     float *scratch; /* [largest chunk] a step, or weights before their update: when sampled, or when
                        a correction watches steps */
 };

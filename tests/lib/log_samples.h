@@ -18,6 +18,8 @@ static const struct tw_contribution log_sample_pushes[] = {
     {.slot = 5, .step = 1, .read = 3},
 };
 
+static const double log_sample_scalars[] = {1e-3, 0, -0.0, 5e-324, 0.1};
+static const double log_sample_all_scalars[TW_RECORD_SCALARS] = {[TW_RECORD_SCALARS - 1] = -0.5};
 static const double log_sample_ratios[] = {0, 1, 5e-324, 0x1p100};
 
 static const uint64_t log_sample_steps[] = {0, 17, UINT64_MAX};
@@ -35,7 +37,8 @@ static const struct tw_record log_samples[] = {
      .loss = 0.1,
      .rate = 1e-3,
      .divisor = 130.5,
-     .scalars = {1e-3, 0, -0.0, 5e-324, 0.1},
+     .scalar_count = 5,
+     .scalars = log_sample_scalars,
      .ratio_count = 4,
      .ratios = log_sample_ratios},
     {.position = 5,
@@ -80,7 +83,8 @@ static const struct tw_record log_samples[] = {
      .slot = 3,
      .step = 4,
      .rate = 0x1p-20,
-     .scalars = {[TW_RECORD_SCALARS - 1] = -0.5}},
+     .scalar_count = TW_RECORD_SCALARS,
+     .scalars = log_sample_all_scalars},
     {.position = 16,
      .kind = TW_RECORD_COMMIT,
      .version = 2,

@@ -64,6 +64,7 @@ struct virtual_worker {
     int first_tensor;             /* pushed first, where the order is any */
     uint64_t examples;
     double loss;
+    struct tw_metric_values values; /* of its last report */
 };
 
 /* What one server says to another: frames in a stream, as between processes. */

@@ -517,7 +517,7 @@ static void on_commit(struct oracle *o, const struct tw_record *record) {
         total += examples;
     }
     assert_int_equal(record->examples, total);
-    tw_sample_begin(&o->sample, record->version, 1, 1);
+    tw_sample_begin(&o->sample, record->version, true, true);
     memset(o->steps, 0, (size_t)o->list->count * sizeof *o->steps);
     apply_all(o, record);
     for (uint32_t i = 0; i < record->count; i++)

@@ -19,6 +19,7 @@ struct scorers {
     struct tw_tally tally;
     struct tw_tally_score score[SCORERS_SAMPLES];
     uint8_t loss[TW_EXACT_SUM_BYTES], scores[SCORERS_SAMPLES * TW_TALLY_SCORE_BYTES];
+    struct tw_tally_frame frame; /* the last */
     /* By version, from those who had its weights. */
     bool known[VERSIONS];
     struct tw_metric_values expected[VERSIONS];
@@ -76,16 +77,18 @@ struct tw_client_event scorers_score(struct scorers *s, const struct tw_client *
     assert_true(client->held.version < VERSIONS);
     count(s, weight, 0, SCORERS_SAMPLES);
     s->known[client->held.version] = true;
-    s->expected[client->held.version] = event.values = tw_tally_values(&s->tally);
+    s->expected[client->held.version] = tw_tally_values(&s->tally);
+    event.values = &s->expected[client->held.version];
     if (!client->portions || samples == SCORERS_SAMPLES)
         return event;
     count(s, weight, first, samples);
     tw_exact_sum_put(s->loss, &s->tally.loss);
     tw_tally_put_scores(s->score, samples, s->scores);
     event.kind = TW_CLIENT_ON_TALLY;
-    event.tally = (struct tw_tally_frame){.correct = s->tally.correct,
-                                          .loss = {s->loss, sizeof(s->loss)},
-                                          .scores = {s->scores, samples * TW_TALLY_SCORE_BYTES}};
+    s->frame = (struct tw_tally_frame){.correct = s->tally.correct,
+                                       .loss = {s->loss, sizeof(s->loss)},
+                                       .scores = {s->scores, samples * TW_TALLY_SCORE_BYTES}};
+    event.tally = &s->frame;
     return event;
 }
 

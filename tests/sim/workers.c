@@ -157,8 +157,9 @@ static struct tw_client_event report(struct cluster *c, struct virtual_worker *w
     struct tw_client_event event = {.kind = TW_CLIENT_ON_REPORT};
     if (c->scorers)
         return scorers_score(c->scorers, &w->client, (double)w->weights[0][0]);
-    event.values = tw_metric_values_none();
-    event.values.loss = (double)w->weights[0][0];
+    w->values = tw_metric_values_none();
+    w->values.loss = (double)w->weights[0][0];
+    event.values = &w->values;
     return event;
 }
 

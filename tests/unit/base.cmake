@@ -1,6 +1,7 @@
 # Tests of common/base.
 tw_test(test_status unit SOURCES unit/test_status.c ROOMS tw_base)
 tw_test(test_arith unit SOURCES unit/test_arith.c ROOMS tw_base)
+tw_test(test_ring unit SOURCES unit/test_ring.c ROOMS tw_base)
 tw_test(test_philox unit SOURCES unit/test_philox.c ROOMS tw_base)
 tw_test(test_rng unit SOURCES unit/test_rng.c ROOMS tw_base)
 tw_test(test_realmath unit SOURCES unit/test_realmath.c ROOMS tw_base)

@@ -45,6 +45,7 @@ struct desk {
     struct tw_contribution contribution[DESK_READS];
     float *own[DESK_SLOTS]; /* elastic: of each slot; NULL: none yet */
     double ratios[8];       /* of its few tensors, in the last update of a layer-wise rule */
+    double scalars[TW_OPTIMIZER_SCALARS]; /* of the last update */
     struct tw_error error;
 };
 
@@ -274,7 +275,9 @@ static void desk_update(struct desk *d, struct tw_record *record, const uint32_t
                       : steps > 1             ? (double)record->examples / steps
                                               : 0;
     tw_sum_tree(sum, (const float *const *)gradient, (int)leaves, d->elements);
-    d->config.optimizer->prepare(&d->config.options, record->version, 0.05, record->scalars);
+    d->config.optimizer->prepare(&d->config.options, record->version, 0.05, d->scalars);
+    record->scalar_count = TW_OPTIMIZER_SCALARS;
+    record->scalars = d->scalars;
     assert_true(d->model->list.count <= 8);
     desk_apply(d, sum, record->divisor > 0 ? record->divisor : (double)record->examples,
                record->scalars);

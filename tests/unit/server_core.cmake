@@ -3,7 +3,7 @@ foreach(what dial imposed sequencer clocks membership evaluation shard shard_wei
         node_operator late cancel checkpoint shard_checkpoint shard_turn shard_encoding turn waiting
         timesheet
         tempo absence order_check letters clip ratios shard_squares admission shard_pool stop
-        goes_on correction stale shard_arrival shard_correct portions node_evaluator
+        goes_on scalars correction stale shard_arrival shard_correct portions node_evaluator
         arrays)
   tw_test(test_${what} unit SOURCES ${CMAKE_CURRENT_LIST_DIR}/test_${what}.c ROOMS tw_server_core)
 endforeach()

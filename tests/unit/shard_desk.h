@@ -45,6 +45,7 @@ struct desk {
     struct desk_slot slot[DESK_SLOTS];
     uint64_t position, version, regather;
     double ratios[DESK_TENSORS];            /* of layer-wise rules, in every COMMIT */
+    double scalars[TW_OPTIMIZER_SCALARS];   /* of the last record or PREPARE that has them */
     struct tw_shard_effect said[DESK_SAID]; /* everything since desk_forget() */
     int said_count;
     struct tw_applied applied; /* the last; */
@@ -233,9 +234,11 @@ static inline void desk_prepare(struct desk *desk, uint32_t first, uint32_t coun
                                  .count = desk_contributions(desk, first, count, contributions),
                                  .contributions = contributions,
                                  .examples = (uint64_t)count * DESK_EXAMPLES,
-                                 .rate = desk->config.options.lr};
+                                 .rate = desk->config.options.lr,
+                                 .scalar_count = TW_OPTIMIZER_SCALARS,
+                                 .scalars = desk->scalars};
     desk->config.optimizer->prepare(&desk->config.options, desk->version + 1, prepare.rate,
-                                    prepare.scalars);
+                                    desk->scalars);
     tw_shard_prepare(desk->shard, &prepare);
 }
 
@@ -249,7 +252,9 @@ static inline void desk_settle(struct desk *desk, enum tw_record_kind kind, uint
     record.contributions = contributions;
     record.examples = (uint64_t)count * DESK_EXAMPLES;
     desk->config.optimizer->prepare(&desk->config.options, desk->version, desk->config.options.lr,
-                                    record.scalars);
+                                    desk->scalars);
+    record.scalar_count = TW_OPTIMIZER_SCALARS;
+    record.scalars = desk->scalars;
     record.ratio_count = desk->config.optimizer->ratio ? DESK_TENSORS : 0;
     record.ratios = desk->ratios;
     for (uint32_t i = first; i < first + count; i++)

@@ -190,10 +190,9 @@ static void an_evaluator_asks_for_each_epoch_and_reports(void **state) {
     assert_int_equal(desk.last.body, TW_BODY_ASK);
     assert_int_equal(desk.last.ask.samples, 1000);
     desk_arrive_all(&desk, 5, 3, 1);
-    desk_step(&desk,
-              (struct tw_client_event){
-                  .kind = TW_CLIENT_ON_REPORT,
-                  .values = {.loss = 0.5, .accuracy = 0.9, .top5 = NAN, .auc = 0.75, .r2 = NAN}});
+    struct tw_metric_values values = {
+        .loss = 0.5, .accuracy = 0.9, .top5 = NAN, .auc = 0.75, .r2 = NAN};
+    desk_step(&desk, (struct tw_client_event){.kind = TW_CLIENT_ON_REPORT, .values = &values});
     assert_int_equal(desk.last.body, TW_BODY_EVALUATION);
     assert_int_equal(desk.last.evaluation.position, 5);
     assert_true(desk.last.evaluation.accuracy == 0.9);
@@ -379,7 +378,8 @@ static void an_evaluator_repeats_report_and_question_after_a_loss(void **state) 
     desk_join(&desk, 0);
     desk_pull(&desk);
     desk_arrive_all(&desk, 5, 3, 1);
-    desk_step(&desk, (struct tw_client_event){.kind = TW_CLIENT_ON_REPORT, .loss = 0.5});
+    struct tw_metric_values values = {.loss = 0.5};
+    desk_step(&desk, (struct tw_client_event){.kind = TW_CLIENT_ON_REPORT, .values = &values});
     desk_pull(&desk);
     int before = desk.sent_count;
     lose_and_join_again(&desk, TW_CLIENT_CONTROL, 1);

@@ -33,12 +33,11 @@ static enum tw_status give(struct desk *desk, uint64_t position, uint64_t first,
 
 static enum tw_status tally(struct desk *desk, size_t fits, size_t scores) {
     static const uint8_t bytes[1 << 20];
-    struct tw_client_event event = {.kind = TW_CLIENT_ON_TALLY};
-    event.tally = (struct tw_tally_frame){.correct = 5,
-                                          .loss = {bytes, TW_EXACT_SUM_BYTES},
-                                          .fits = {bytes, fits * TW_TALLY_FIT_BYTES},
-                                          .scores = {bytes, scores * TW_TALLY_SCORE_BYTES}};
-    return desk_step(desk, event);
+    struct tw_tally_frame tally = {.correct = 5,
+                                   .loss = {bytes, TW_EXACT_SUM_BYTES},
+                                   .fits = {bytes, fits * TW_TALLY_FIT_BYTES},
+                                   .scores = {bytes, scores * TW_TALLY_SCORE_BYTES}};
+    return desk_step(desk, (struct tw_client_event){.kind = TW_CLIENT_ON_TALLY, .tally = &tally});
 }
 
 /* It has weights of position 5, and a portion of them. */
@@ -202,8 +201,10 @@ static void without_portions_all_is_scored(void **state) {
     desk_arrive_all(&desk, 5, 3, 1);
     assert_int_equal(desk.client.work, TW_CLIENT_COMPUTING);
     assert_int_equal(tally(&desk, 0, 0), TW_UNEXPECTED);
-    assert_int_equal(desk_step(&desk, (struct tw_client_event){.kind = TW_CLIENT_ON_REPORT}),
-                     TW_OK);
+    struct tw_metric_values values = {.loss = 1};
+    assert_int_equal(
+        desk_step(&desk, (struct tw_client_event){.kind = TW_CLIENT_ON_REPORT, .values = &values}),
+        TW_OK);
     desk_fini(&desk);
 }
 

@@ -230,7 +230,8 @@ static void records_come_back(void **state) {
                                                 .examples = 77,
                                                 .loss = 0.1,
                                                 .rate = 1e-3,
-                                                .scalars = {1.5, -2},
+                                                .scalar_count = 2,
+                                                .scalars = (const double[]){1.5, -2},
                                                 .ratio_count = i ? TW_TENSORS_MAX : 0,
                                                 .ratios = ratios};
         int frames = send(desk);
@@ -239,7 +240,8 @@ static void records_come_back(void **state) {
         assert_true(back->position == 99 && back->version == 12 && back->examples == 77);
         assert_true(back->kind == TW_RECORD_COMMIT && back->count == counts[i]);
         assert_true(back->loss == 0.1 && back->rate == 1e-3);
-        assert_memory_equal(back->scalars, desk->order.record.scalars, sizeof(back->scalars));
+        assert_int_equal(back->scalar_count, 2);
+        assert_memory_equal(back->scalars, desk->order.record.scalars, 2 * sizeof(double));
         assert_contributions(desk, back->contributions, counts[i]);
         assert_int_equal(back->ratio_count, i ? TW_TENSORS_MAX : 0);
         if (i)
@@ -251,13 +253,14 @@ static void records_come_back(void **state) {
 static void what_is_to_be_prepared_comes_back(void **state) {
     struct desk *desk = new_desk();
     desk->order.kind = TW_ORDER_PREPARE;
-    desk->order.prepare =
-        (struct tw_prepare){31, TW_SLOTS_MAX, desk->contributions, 1ULL << 40, 0.1, {2.5, 0, -1}};
+    desk->order.prepare = (struct tw_prepare){
+        31, TW_SLOTS_MAX, desk->contributions, 1ULL << 40, 0.1, 3, (const double[]){2.5, 0, -1}};
     assert_true(send(desk) > 1);
     assert_true(desk->back.prepare.version == 31 && desk->back.prepare.count == TW_SLOTS_MAX);
     assert_true(desk->back.prepare.examples == 1ULL << 40 && desk->back.prepare.rate == 0.1);
+    assert_int_equal(desk->back.prepare.scalar_count, 3);
     assert_memory_equal(desk->back.prepare.scalars, desk->order.prepare.scalars,
-                        sizeof(desk->order.prepare.scalars));
+                        3 * sizeof(double));
     assert_contributions(desk, desk->back.prepare.contributions, TW_SLOTS_MAX);
     free(desk);
 }

@@ -117,12 +117,16 @@ static void prepare_says_what_commit_says(void **state) {
             prepare = &desk.effect[i].prepare;
     assert_non_null(prepare);
     struct tw_prepare kept = *prepare;
-    assert_true(kept.rate == desk_options.lr && kept.scalars[1] == desk_options.lr + 1);
+    double scalars[TW_OPTIMIZER_SCALARS];
+    assert_int_equal(kept.scalar_count, TW_OPTIMIZER_SCALARS);
+    memcpy(scalars, kept.scalars, sizeof scalars);
+    assert_true(kept.rate == desk_options.lr && scalars[1] == desk_options.lr + 1);
     squares_on(&desk, 0, 0, 1, 1);
     sums_on(&desk, 0);
     const struct tw_record *commit = desk_record(&desk, TW_RECORD_COMMIT, 0);
     assert_true(commit->examples == kept.examples && commit->rate == kept.rate);
-    assert_memory_equal(commit->scalars, kept.scalars, sizeof kept.scalars);
+    assert_int_equal(commit->scalar_count, TW_OPTIMIZER_SCALARS);
+    assert_memory_equal(commit->scalars, scalars, sizeof scalars);
     desk_fini(&desk);
 }
 

@@ -84,7 +84,7 @@ static void scalars_are_those_of_the_log_unless_the_rule_is_another(void **state
         record.contributions = d->contribution;
         desk_update(d, &record, (const uint32_t[]){0});
         before = d->weights[0];
-        record.scalars[0] = 0; /* the log says: a rate of 0 */
+        d->scalars[0] = 0; /* the log says: a rate of 0 */
         assert_int_equal(tw_replay_record(d->replay, &record, &d->error), TW_OK);
         desk_fill(d, d->weights);
         float expected = own ? before : d->weights[0];
@@ -318,7 +318,8 @@ static enum tw_status commit_next(struct desk *d, const struct desk_read *read, 
     record.version = d->version + 1;
     record.count = 1;
     record.contributions = d->contribution;
-    record.scalars[0] = rate;
+    record.scalar_count = 1;
+    record.scalars = &rate;
     return tw_replay_record(d->replay, &record, &d->error);
 }
 
@@ -338,6 +339,55 @@ static void an_update_that_is_not_finite_is_named(void **state) {
     desk_free(d);
 }
 
+/* ---- what is known of the weights ---- */
+
+/* The only slot's next update, to be fed; d->weights are those after it. */
+static struct tw_record next_update(struct desk *d) {
+    desk_release(d, 0, false);
+    struct desk_read *read = desk_find(d, 0, d->begun[0]);
+    struct tw_record record = desk_record(d, TW_RECORD_COMMIT);
+    d->contribution[0] = (struct tw_contribution){.step = d->begun[0], .read = read->position};
+    record.version = ++d->version;
+    record.count = 1;
+    record.contributions = d->contribution;
+    desk_update(d, &record, (const uint32_t[]){(uint32_t)(read - d->read)});
+    read->out = false;
+    d->settled[0]++;
+    return record;
+}
+
+static uint64_t hash_of(const struct desk *d) {
+    struct tw_sample sample;
+    const float *at = d->weights;
+    tw_sample_begin(&sample, d->version, true, false);
+    for (int t = 0; t < d->model->list.count; t++) {
+        size_t count = (size_t)d->model->list.tensors[t].elements;
+        tw_sample_hash(&sample, (uint32_t)t, 0, at, count);
+        at += count;
+    }
+    return sample.hash;
+}
+
+/* No sums are due in between, which would clear what the last one left. */
+static void each_hash_is_of_its_own_update(void **state) {
+    struct desk *d = desk_new(1, 1, 0, 5);
+    desk_start(d);
+    for (uint64_t version = 1; version <= 4; version++) {
+        struct tw_record record = next_update(d);
+        struct tw_replay_expected expected = {
+            .version = version, .hashed = true, .hash = hash_of(d)};
+        if (version != 3)
+            tw_replay_expect(d->replay, &expected);
+        desk_feed(d, &record);
+    }
+    assert_int_equal(tw_replay_total(d->replay)->checked, 3);
+    struct tw_record record = next_update(d);
+    tw_replay_expect(d->replay, &(struct tw_replay_expected){
+                                    .version = 5, .hashed = true, .hash = hash_of(d) + 1});
+    assert_int_equal(tw_replay_record(d->replay, &record, &d->error), TW_NUMERICS);
+    desk_free(d);
+}
+
 /* ---- borders, evaluation ---- */
 
 static void epochs_end_as_in_the_sequencer(void **state) {
@@ -346,16 +396,7 @@ static void epochs_end_as_in_the_sequencer(void **state) {
     desk_start(d);
     double loss[4];
     for (int i = 0; i < 4; i++) {
-        desk_release(d, 0, false);
-        struct desk_read *read = desk_find(d, 0, d->begun[0]);
-        struct tw_record record = desk_record(d, TW_RECORD_COMMIT);
-        d->contribution[0] = (struct tw_contribution){.step = d->begun[0], .read = read->position};
-        record.version = ++d->version;
-        record.count = 1;
-        record.contributions = d->contribution;
-        desk_update(d, &record, (const uint32_t[]){(uint32_t)(read - d->read)});
-        read->out = false;
-        d->settled[0]++;
+        struct tw_record record = next_update(d);
         loss[i] = d->contribution[0].loss;
         desk_feed(d, &record);
         const struct tw_replay_total *total = tw_replay_total(d->replay);
@@ -398,6 +439,7 @@ int main(void) {
         cmocka_unit_test(no_log_makes_it_keep_more_than_workers_can_compute),
         cmocka_unit_test(inexact_goes_on),
         cmocka_unit_test(an_update_that_is_not_finite_is_named),
+        cmocka_unit_test(each_hash_is_of_its_own_update),
         cmocka_unit_test(epochs_end_as_in_the_sequencer),
         cmocka_unit_test(an_evaluator_would_get_the_weights),
     };

@@ -75,11 +75,11 @@ static void take(struct tw_sample *sample, size_t from, size_t to) {
 
 static void chunks_and_servers_change_no_bit(void **state) {
     struct tw_sample whole, one, two;
-    tw_sample_begin(&whole, 20, 10, 5);
+    tw_sample_begin(&whole, 20, true, true);
     assert_true(whole.hashed && whole.summed);
     take(&whole, 0, COUNT);
-    tw_sample_begin(&one, 20, 10, 5);
-    tw_sample_begin(&two, 20, 10, 5);
+    tw_sample_begin(&one, 20, true, true);
+    tw_sample_begin(&two, 20, true, true);
     take(&two, 2 * TW_BLOCK_FLOATS, COUNT);
     take(&one, 0, TW_BLOCK_FLOATS);
     take(&two, TW_BLOCK_FLOATS, 2 * TW_BLOCK_FLOATS);
@@ -93,7 +93,7 @@ static void chunks_and_servers_change_no_bit(void **state) {
 static void sums_are_those_of_squares(void **state) {
     struct tw_sample sample;
     double gradient = 0, update = 0, weights = 0;
-    tw_sample_begin(&sample, 1, 0, 1);
+    tw_sample_begin(&sample, 1, false, true);
     assert_false(sample.hashed);
     squares = (struct tw_tensor_squares){0};
     take(&sample, 0, COUNT);
@@ -111,13 +111,24 @@ static void sums_are_those_of_squares(void **state) {
 }
 
 static void a_version_is_sampled_every_so_often(void **state) {
+    assert_false(tw_sample_is_due(30, 0) || tw_sample_is_due(30, 4));
+    assert_true(tw_sample_is_due(30, 10) && tw_sample_is_due(30, 1));
+}
+
+static void one_that_has_anything_begins_empty(void **state) {
+    static const bool has[][2] = {{true, false}, {false, true}, {true, true}};
     struct tw_sample sample;
-    tw_sample_begin(&sample, 30, 0, 0);
+    for (size_t i = 0; i < sizeof has / sizeof has[0]; i++) {
+        memset(&sample, 0xff, sizeof sample);
+        tw_sample_begin(&sample, 30, has[i][0], has[i][1]);
+        assert_true(sample.version == 30 && sample.hash == 0);
+        assert_true(sample.hashed == has[i][0] && sample.summed == has[i][1]);
+        assert_true(tw_exact_sum_value(&sample.gradient) == 0);
+        assert_true(tw_exact_sum_value(&sample.update) == 0);
+        assert_true(tw_exact_sum_value(&sample.weights) == 0);
+    }
+    tw_sample_begin(&sample, 31, false, false);
     assert_false(sample.hashed || sample.summed);
-    tw_sample_begin(&sample, 30, 4, 10);
-    assert_true(!sample.hashed && sample.summed);
-    tw_sample_begin(&sample, 30, 15, 4);
-    assert_true(sample.hashed && !sample.summed);
 }
 
 #define COMPARE(set)                                                                               \
@@ -140,6 +151,7 @@ int main(void) {
         cmocka_unit_test(chunks_and_servers_change_no_bit),
         cmocka_unit_test(sums_are_those_of_squares),
         cmocka_unit_test(a_version_is_sampled_every_so_often),
+        cmocka_unit_test(one_that_has_anything_begins_empty),
         cmocka_unit_test(instruction_sets_change_no_bit),
     };
     return cmocka_run_group_tests(tests, fill, NULL);

@@ -102,19 +102,6 @@ static void test_async_releases_only_the_contributor(void **state) {
     desk_fini(&desk);
 }
 
-static void test_scalars_come_from_the_rule(void **state) {
-    struct desk desk;
-    double expected[TW_OPTIMIZER_SCALARS];
-    desk_started(&desk, "sync", 1, 1);
-    for (uint64_t version = 1; version <= 3; version++) {
-        desk_update(&desk);
-        desk_prepare_scalars(&desk_options, version, desk_options.lr, expected);
-        assert_memory_equal(desk_record(&desk, TW_RECORD_COMMIT, 0)->scalars, expected,
-                            sizeof(expected));
-    }
-    desk_fini(&desk);
-}
-
 static void test_commit_sums_examples_and_loss(void **state) {
     struct desk desk;
     desk_started(&desk, "sync", 2, 1);
@@ -571,7 +558,6 @@ int main(void) {
         cmocka_unit_test(test_no_update_before_all_have_joined),
         cmocka_unit_test(test_commit_then_its_contributors_are_released),
         cmocka_unit_test(test_async_releases_only_the_contributor),
-        cmocka_unit_test(test_scalars_come_from_the_rule),
         cmocka_unit_test(test_commit_sums_examples_and_loss),
         cmocka_unit_test(test_staleness_counts_the_versions_since_the_release),
         cmocka_unit_test(test_async_staleness_is_workers_less_one_per_update),

@@ -53,7 +53,8 @@ static void every_rate_has_scalars_of_its_own(void **state) {
     const struct tw_optimizer *adam = rule("adam lr=.1", &options);
     const struct tw_pace still = {.epoch_samples = 0};
     struct tw_shaping shaping = {.rates = 3, .rate = {1, .5, 4}};
-    double got[TW_RECORD_SCALARS], exact[TW_OPTIMIZER_SCALARS];
+    double got[TW_RECORD_SCALARS] = {0}, exact[TW_OPTIMIZER_SCALARS];
+    assert_int_equal(tw_shaping_scalars(&shaping), 3 * TW_OPTIMIZER_SCALARS);
     assert_true(tw_shaping_prepare(&shaping, &still, adam, &options, 1, 6, 0, got) == .1);
     for (int i = 0; i < 3; i++) {
         adam->prepare(&options, 7, shaping.rate[i] * .1, exact);

@@ -23,7 +23,9 @@ static void release(struct desk *desk, uint32_t slot) {
     record.rate = desk->config.options.lr;
     desk->slot[slot].read = record.position;
     desk->config.optimizer->prepare(&desk->config.options, desk->version + 1, record.rate,
-                                    record.scalars);
+                                    desk->scalars);
+    record.scalar_count = TW_OPTIMIZER_SCALARS;
+    record.scalars = desk->scalars;
     tw_shard_record(desk->shard, &record);
 }
 

@@ -203,7 +203,7 @@ static enum tw_status on_report(struct tw_client_turn *turn) {
         .samples = client->sets * client->config.epoch_samples,
     };
     client->portion.position = 0;
-    tw_evaluation_put(&client->evaluation, &turn->event->values);
+    tw_evaluation_put(&client->evaluation, turn->event->values);
     client->reported = true;
     tw_client_set_work(client, TW_CLIENT_PUSHING);
     if (client->phase == TW_CLIENT_JOINED) {
@@ -235,7 +235,7 @@ static const char *fault_of_tally(const struct tw_client *client,
  * is somebody else's now. */
 static enum tw_status on_tally(struct tw_client_turn *turn) {
     struct tw_client *client = turn->client;
-    const struct tw_tally_frame *tally = &turn->event->tally;
+    const struct tw_tally_frame *tally = turn->event->tally;
     const char *fault = fault_of_tally(client, tally);
     struct tw_frame frame = {.body = TW_BODY_TALLY, .tally = *tally};
     size_t at = 0, most = TW_TALLY_FITS * TW_TALLY_FIT_BYTES;

@@ -114,7 +114,7 @@ enum tw_client_event_kind {
     TW_CLIENT_ON_PUSH,   /* tensor, gradient */
     TW_CLIENT_ON_END,    /* examples, loss, correct */
     TW_CLIENT_ON_REPORT, /* values */
-    TW_CLIENT_ON_TALLY,  /* tally: the first three fields are ours */
+    TW_CLIENT_ON_TALLY,  /* tally */
     TW_CLIENT_ON_LEAVE,
 };
 
@@ -132,8 +132,8 @@ struct tw_client_event {
     uint64_t examples;
     double loss;
     uint64_t correct; /* as in tw_end */
-    struct tw_metric_values values;
-    struct tw_tally_frame tally; /* all of its fits */
+    const struct tw_metric_values *values;
+    const struct tw_tally_frame *tally; /* all of its fits; the first three fields are ours */
 };
 
 /* ---- effects ---- */

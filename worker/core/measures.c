@@ -31,13 +31,12 @@ static void close_step(struct tw_measures *measures, uint64_t now_ns) {
         return;
     measures->open = false;
     if (measures->count == TW_MEASURES_BATCH) {
+        measures->first = (measures->first + 1) % TW_MEASURES_BATCH;
         measures->count--;
-        for (uint32_t i = 0; i < measures->count; i++)
-            measures->waiting[i] = measures->waiting[i + 1];
     }
     if (measures->count == 0)
         measures->oldest_ns = now_ns;
-    measures->waiting[measures->count++] = measures->step;
+    measures->waiting[(measures->first + measures->count++) % TW_MEASURES_BATCH] = measures->step;
 }
 
 void tw_measures_received(struct tw_measures *measures, uint64_t step, uint64_t now_ns) {
@@ -75,7 +74,8 @@ void tw_measures_take(struct tw_measures *measures, struct tw_ping *ping) {
     if (!measures->clock.known)
         return;
     for (uint32_t i = 0; i < measures->count; i++) {
-        const struct tw_measure *from = &measures->waiting[i];
+        const struct tw_measure *from =
+            &measures->waiting[(measures->first + i) % TW_MEASURES_BATCH];
         measures->sent[i] = (struct tw_measure){.step = from->step,
                                                 .received = lead_time(measures, from->received),
                                                 .computed = lead_time(measures, from->computed),

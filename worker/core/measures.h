@@ -35,9 +35,9 @@ struct tw_measures {
     } clock;
     bool open;              /* `step` has begun and is not in `waiting` yet */
     struct tw_measure step; /* in our time; as are those: */
-    uint32_t count;         /* waiting */
+    uint32_t first, count;  /* of those that wait */
     uint64_t oldest_ns;     /* since when */
-    struct tw_measure waiting[TW_MEASURES_BATCH], sent[TW_MEASURES_BATCH];
+    struct tw_measure waiting[TW_MEASURES_BATCH], sent[TW_MEASURES_BATCH]; /* waiting: a ring */
 };
 
 /* All zeros is an empty one. */

@@ -411,7 +411,7 @@ int talweg_report(struct talweg *talweg, double loss, double accuracy) {
     values.accuracy = accuracy;
     talweg->values = tw_metric_values_none();
     return enter_and_tell(talweg,
-                          (struct tw_client_event){.kind = TW_CLIENT_ON_REPORT, .values = values});
+                          (struct tw_client_event){.kind = TW_CLIENT_ON_REPORT, .values = &values});
 }
 
 struct talweg_part talweg_get_part(const struct talweg *talweg) {
@@ -427,7 +427,7 @@ int talweg_report_part(struct talweg *talweg, const struct talweg_tally *tally) 
         .scores = {tally->scores, tally->score_bytes},
     };
     return enter_and_tell(talweg,
-                          (struct tw_client_event){.kind = TW_CLIENT_ON_TALLY, .tally = frame});
+                          (struct tw_client_event){.kind = TW_CLIENT_ON_TALLY, .tally = &frame});
 }
 
 /* ---- leaving ---- */
