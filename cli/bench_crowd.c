@@ -214,7 +214,9 @@ enum tw_status tw_crowd_measure(struct tw_crowd *crowd, double seconds, struct t
                                 struct tw_error *error) {
     struct tw_crowd_seen seen = {0};
     int32_t count = LEAST;
-    enum tw_status status = exchange_all(crowd, count, &seen, error);
+    enum tw_status status = exchange_all(crowd, 1, &seen, error); /* they connect */
+    if (!status)
+        status = exchange_all(crowd, count, &seen, error);
     while (!status && seen.seconds < WARM_SECONDS)
         status = exchange_all(crowd, count *= 2, &seen, error);
     if (status)

@@ -208,6 +208,9 @@ enum {
     PING_MEASURES = 3,
 };
 
+/* Nothing may be counted from NULL, not even nothing. */
+static const struct tw_flat_field no_fields[1];
+
 static const struct body {
     const char *name;
     const struct tw_flat_field *fields;
@@ -224,7 +227,7 @@ static const struct body {
     BODY(TW_BODY_JOIN, Join, join),
     BODY(TW_BODY_WELCOME, Welcome, welcome),
     BODY(TW_BODY_ATTACH, Attach, attach),
-    [TW_BODY_ATTACHED] = {"Attached", NULL, 0, false},
+    [TW_BODY_ATTACHED] = {"Attached", no_fields, 0, false},
     BODY(TW_BODY_REFUSE, Refuse, refuse),
     PLAIN(TW_BODY_PUSH, Push, push),
     PLAIN(TW_BODY_END, End, end),
@@ -235,7 +238,7 @@ static const struct body {
     BODY(TW_BODY_STOP, Stop, stop),
     BODY(TW_BODY_PING, Ping, ping),
     BODY(TW_BODY_PONG, Pong, pong),
-    [TW_BODY_BYE] = {"Bye", NULL, 0, false},
+    [TW_BODY_BYE] = {"Bye", no_fields, 0, false},
     BODY(TW_BODY_QUERY, Query, query),
     BODY(TW_BODY_STATUS, Status, status),
     BODY(TW_BODY_RANK_STATUS, RankStatus, rank_status),

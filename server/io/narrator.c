@@ -194,7 +194,7 @@ void tw_narrator_let_go(struct tw_server *server) {
 
 static void on_border(struct tw_server *server, const struct tw_node_event *event) {
     struct tw_borders *borders = &server->narrator.borders;
-    uint64_t now_ns = uv_hrtime(); /* one moment for `seconds` and what they were spent on */
+    uint64_t now_ns = tw_server_moment(server); /* for `seconds` and what they were spent on */
     if (borders->holds == TW_HELD_BORDERS)
         tw_narrator_let_go(server);
     struct tw_border *border = tw_borders_begin(borders, event, server->config->train_samples,

@@ -12,8 +12,8 @@
 
 #define SLICE_NS 200000u
 #define SLICE_PIECES 64
-#define SMALL_ELEMENTS (4 << 10) /* a piece of work on such a model takes a microsecond or two, */
-#define SMALL_PIECES 8           /* and so many share a moment */
+#define SMALL_ELEMENTS (4 << 10) /* of a model: the clock is looked at after each piece of work */
+#define SMALL_PIECES 8           /* that told something, or after so many */
 #define FLUSH_BYTES (256u << 10)
 
 static void on_idle(uv_idle_t *idle) {
@@ -196,17 +196,15 @@ static void work(struct tw_server *server) {
     uint64_t end = tw_server_now(server) + SLICE_NS;
     int together = server->layout.elements <= SMALL_ELEMENTS ? SMALL_PIECES : 1;
     for (int pieces = 1; pieces <= SLICE_PIECES && server->pump.awake; pieces++) {
+        tw_server_end_moment(server); /* what follows from this piece comes behind it */
         enum tw_shard_work result = tw_node_work(server->node);
         if (result == TW_SHARD_IDLE || result == TW_SHARD_BLOCKED)
             sleep_until_woken(server, result == TW_SHARD_BLOCKED);
         if (result == TW_SHARD_IDLE)
             tw_lead_idle(server);
         tw_pump_drain(server); /* may wake it again */
-        if (pieces % together)
-            continue;
-        if (tw_server_moment(server) >= end)
+        if ((server->moment_lasts || pieces % together == 0) && tw_server_moment(server) >= end)
             break;
-        tw_server_end_moment(server);
     }
 }
 
@@ -233,9 +231,17 @@ static void on_check(uv_check_t *check) {
     }
 }
 
+/* Whoever is woken, by a socket, a signal or a timer, has a moment of his own. */
+static void on_sleep(uv_prepare_t *sleep) {
+    struct tw_server *server = sleep->data;
+    tw_server_end_moment(server);
+}
+
 void tw_pump_init(struct tw_server *server) {
     uv_idle_init(&server->loop, &server->pump.idle);
     uv_check_init(&server->loop, &server->pump.check);
-    server->pump.check.data = server;
+    uv_prepare_init(&server->loop, &server->pump.sleep);
+    server->pump.check.data = server->pump.sleep.data = server;
     uv_check_start(&server->pump.check, on_check);
+    uv_prepare_start(&server->pump.sleep, on_sleep);
 }

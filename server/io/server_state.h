@@ -85,6 +85,7 @@ struct tw_link {
 struct tw_pump {
     uv_idle_t idle;   /* active: there is work, the loop must not sleep */
     uv_check_t check; /* after the sockets: work, then flush */
+    uv_prepare_t sleep; /* before the loop may sleep */
     bool awake, blocked;
     struct tw_link *unflushed; /* links with something queued since the last flush */
 };
@@ -305,7 +306,8 @@ void tw_server_close(struct tw_server *server);
 
 /* By uv_hrtime(). Reading a clock takes as long as a hundred instructions, so what follows from one
  * read of a socket, or from one piece of work, has one moment, in which the clock is read once, if
- * at all. What is given to an account never goes back, since all of it comes from here. */
+ * at all. It ends at the latest when the loop may sleep. What is given to an account never goes
+ * back, since all of it comes from here. */
 static inline uint64_t tw_server_now(struct tw_server *server) {
     server->moment_lasts = true;
     return server->moment_ns = uv_hrtime();

@@ -320,7 +320,7 @@ static void tick_ranks(struct tw_server *server) {
     const struct tw_sequencer *sequencer = tw_node_sequencer(server->node);
     double limit_s = (double)server->limits.straggler_ms * 1e-3;
     double usual_s = TW_TEMPO_SLOW * tw_tempo_median(&server->waits.steps);
-    uint64_t now_ns = uv_hrtime();
+    uint64_t now_ns = tw_server_now(server);
     for (uint32_t rank = 0; rank < (uint32_t)server->config->job->workers; rank++) {
         struct tw_standing standing = tw_sequencer_standing(sequencer, rank);
         if (!standing.here)
@@ -347,7 +347,7 @@ struct tw_border_times tw_waits_stretch(struct tw_server *server, uint64_t now_n
 
 void tw_waits_conclude(struct tw_server *server) {
     struct tw_report report = {.kind = TW_REPORT_TIMES};
-    uint64_t now_ns = uv_hrtime();
+    uint64_t now_ns = tw_server_moment(server);
     if (!tw_sequencer_version(tw_node_sequencer(server->node)))
         return;
     for (uint32_t line = 0; tw_timesheet_line(&server->waits.sheet, now_ns, line, &report.rank,

@@ -6,17 +6,28 @@ import io
 import json
 import os
 import shutil
+import signal
 import sys
+import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "lib"))
 import talweg_trace  # noqa: E402
-from talweg_e2e import Case  # noqa: E402
+from talweg_e2e import PATIENCE, Case  # noqa: E402
 
 EVERY = ("--set", "trace.hash_every=10", "--set", "trace.sums_every=5")
 
 
+STOP = 16  # TW_INPUT_STOP
+
+
 class Trace(Case):
+    def await_size(self, name, size):
+        until = time.monotonic() + PATIENCE
+        while not os.path.exists(self.path(name)) or os.path.getsize(self.path(name)) < size:
+            self.assertLess(time.monotonic(), until, f"{name} does not grow")
+            time.sleep(0.01)
+
     def entries(self, run):
         code, text, err = self.talweg("log", run, "--trace", "--json")
         self.assertEqual(code, 0, err)
@@ -64,6 +75,25 @@ class Trace(Case):
             self.assertEqual(self.kind("64KiB", kind), self.kind("1MiB", kind))
             self.assertGreater(len(self.kind("64KiB", kind)), 3)
 
+    def test_nothing_is_recorded_before_it_happened(self):
+        """A stop between two steps, which take some milliseconds, is not of the time of the first."""
+        spectrum = ", ".join(["1"] * 64)
+        self.write("slow.yaml", f"model: {{objective: {{name: quadratic, spectrum: [{spectrum}]}}}}\n"
+                   "optimizer: {name: sgd, lr: 1e-4}\nbatch: 1\nupdates: 1000000\n"
+                   "trace: {inputs: true}\ncheckpoint: {every: 0, seconds: 0}\n")
+        for number in range(3):
+            run = self.start("run", "slow.yaml", "--out", f"run{number}", "--workers", "1",
+                             "--straggler", "0:1000")
+            self.await_size(os.path.join(f"run{number}", "order.log"), 500)
+            before = time.time_ns()
+            run.process.send_signal(signal.SIGINT)
+            self.assertEqual(run.end()[0], 130)
+            found = self.entries(f"run{number}")
+            stops = [e for e in found if e["entry"] == "INPUT" and e["kind"] == STOP]
+            self.assertEqual(len(stops), 1)
+            # Two clocks, read one after the other at the start of the log.
+            self.assertGreater(found[0]["unix_ns"] + stops[0]["time"], before - 500000)
+
     def test_csv_has_the_same(self):
         self.train("out", *EVERY)
         code, text, err = self.talweg("log", "out", "--trace", "--csv")
@@ -102,7 +132,8 @@ class Trace(Case):
         self.assertIn(f"the last was update {recorded['updates']}", err)
         with open(self.path("out", "trace.log"), "rb") as file:
             data = file.read()
-        code, text, err = self.change(data[:len(data) // 2])
+        half = [last for _, last in talweg_trace.places(data, 5) if last < len(data) // 2][-1]
+        code, text, err = self.change(data[:half - 1])  # in the middle of an entry
         self.assertEqual(code, 0, err)
         self.assertIn("cut", err)
         self.assertIn("any further", err)

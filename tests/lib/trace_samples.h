@@ -7,14 +7,14 @@
 #include "tests/lib/log_samples.h"
 
 static const struct tw_trace_entry trace_samples[] = {
-    {.kind = TW_TRACE_HEADER, .header = {1, 1700000000000000001u, 2, 4, 3, 100, 10, 1, 1, 1, 50}},
+    {.kind = TW_TRACE_HEADER, .header = {1, 1700000000000000001u, 2, 4, 3, 100, 10, 5, 6, 7, 50}},
     {.kind = TW_TRACE_WORKER, .worker = {2, 7000000000, 1000000, 2000001, 2300002}},
     {.kind = TW_TRACE_SLOT, .slot = {2, 7000000000, 12, 0, 900000, 2500000}},
     {.kind = TW_TRACE_UPDATE, .update = {5, 2600000, 2700000, UINT64_MAX}},
     {.kind = TW_TRACE_SUMS, .sums = {5, 0.1, 1e-300, 3.25}},
     {.kind = TW_TRACE_HASH, .hash = {5, 0xfedcba9876543210u}},
     {.kind = TW_TRACE_INPUT,
-     .input = {1, 7, TW_INPUT_READY, 3, 2, 1, 9, 12, 64, 50, 4, .25, 1, 8, 6, {0}}},
+     .input = {1, 7, TW_INPUT_READY, 3, 2, 11, 9, 12, 64, 50, 14, .25, 13, 8, 6, {0}}},
     {.kind = TW_TRACE_INPUT, .input = {2, 9, TW_INPUT_JOIN, 1, .data = {4, {'n', 'u', 'm', 255}}}},
 };
 

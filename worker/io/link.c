@@ -349,7 +349,8 @@ static enum tw_status step_at(struct tw_shell *shell, struct tw_client_event *ev
 
 enum tw_status tw_shell_step(struct tw_shell *shell, struct tw_client_event *event,
                              struct tw_error *error) {
-    return step_at(shell, event, uv_hrtime(), error);
+    /* Frames of a read that is still being looked at come behind this, for the core. */
+    return step_at(shell, event, shell->bytes_ns = uv_hrtime(), error);
 }
 
 void tw_shell_resume(struct tw_shell *shell) {
