@@ -7,6 +7,7 @@
 #include <uv.h>
 
 #include "common/net/listen.h"
+#include "common/net/poller.h"
 #include "worker/io/link.h"
 
 #define WATCH_MS 200
@@ -27,6 +28,7 @@ struct load_worker {
 
 struct load {
     uv_loop_t loop;
+    struct tw_poller poller;
     uv_poll_t commanded; /* a command has come */
     uv_timer_t clock, watch;
     int commands, answers;
@@ -186,6 +188,7 @@ static enum tw_status prepare(struct load *load, const struct tw_load_plan *plan
     load->gradient = calloc(plan->bytes, 1);
     if (!load->worker || !load->gradient || uv_loop_init(&load->loop) != 0)
         return tw_error_set(error, TW_NO_MEMORY, "out of memory");
+    tw_poller_init(&load->poller, &load->loop, TW_POLL_US);
     uv_timer_init(&load->loop, &load->clock);
     uv_timer_init(&load->loop, &load->watch);
     uv_timer_start(&load->watch, on_watch, WATCH_MS, WATCH_MS);
@@ -212,7 +215,7 @@ static int bear_load(int commands, int answers, void *context) {
     if (status)
         fail(&load, &error);
     while (!load.over)
-        uv_run(&load.loop, UV_RUN_ONCE);
+        tw_poller_turn(&load.poller);
     return load.failed;
 }
 

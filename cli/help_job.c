@@ -72,6 +72,8 @@ static const char keys[] =
     "  encoding             {push: E, pull: E}: how gradients and weights travel, see below\n"
     "  memory.inflight      bytes, of each server, for gradients on their way into an update and\n"
     "                       weights on their way out, such as 512MiB (docs/memory.md)\n"
+    "  poll_us              microseconds for which a process that waits looks for what comes\n"
+    "                       before it sleeps, at most; 0: it sleeps at once; default 100\n"
     "  trace.on             whether trace.log is written: times, hashes, sums of squares\n"
     "  trace.hash_every     updates between two hashes of the weights; default 100\n"
     "  trace.sums_every     updates between two sums of squares; default 25\n"

@@ -70,6 +70,7 @@ enum tw_status tw_job_parse(struct tw_job **out, const char *path, const char *t
     job->memory = memory;
     job->seed = 1;
     job->chunk_bytes = TW_CHUNK_BYTES_DEFAULT;
+    job->poll_us = TW_POLL_US;
     job->on_worker_loss.after = 5;
     job->on_worker_loss.silent = 60;
     job->trace.on = true;

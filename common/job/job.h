@@ -141,6 +141,7 @@ struct tw_job {
     uint32_t chunk_bytes;
     int64_t inflight_bytes; /* memory.inflight; 0: not given */
     struct tw_where inflight_where;
+    int64_t poll_us; /* for which a loop polls at most before it sleeps; 0: not at all */
     struct {
         uint32_t push, pull; /* enum tw_encoding_number */
     } encoding;
@@ -224,7 +225,7 @@ enum tw_status tw_job_write(const struct tw_job *job, const char *const *notes, 
 /* SHA-256 over what server and workers must agree on: model, optimizer, training data's format,
  * number of samples and sharding, batch, epochs, updates, mode, turns, workers, slots, accumulate,
  * local steps, seeds, chunk size, encodings; not over paths, test data, number of servers and
- * evaluators, the loss of workers, the trace or names. `samples` of the training data; 0:
+ * evaluators, the loss of workers, polling, the trace or names. `samples` of the training data; 0:
  * gradients of the user's own. 32 bytes. The job is resolved (asserted). */
 void tw_job_digest(const struct tw_job *job, uint64_t samples, uint8_t digest[32]);
 

@@ -27,7 +27,8 @@ static enum tw_status check_top(const struct tw_job_reader *reader) {
         "schedule",    "gradient", "clip",           "weight_decay",  "groups",      "average",
         "consistency", "cluster",  "on_worker_loss", "on_divergence", "slots",       "accumulate",
         "local_steps", "seed",     "seeds",          "chunk",         "encoding",    "worker",
-        "trace",       "memory",   "checkpoint",     "stop",          "corrections", NULL};
+        "trace",       "memory",   "checkpoint",     "stop",          "corrections", "poll_us",
+        NULL};
     for (size_t i = 0; i < sizeof later_keys / sizeof *later_keys; i++) {
         const struct tw_yaml *node = tw_yaml_find(reader->root, later_keys[i]);
         if (node)
@@ -430,6 +431,11 @@ static enum tw_status read_memory(const struct tw_job_reader *reader) {
     return status;
 }
 
+static enum tw_status read_polling(const struct tw_job_reader *reader) {
+    return tw_read_integer(reader, reader->root, "poll_us", 0, TW_POLL_US_MAX,
+                           &reader->job->poll_us);
+}
+
 static enum tw_status read_worker(const struct tw_job_reader *reader) {
     static const char *const names[] = {"blas_core", NULL};
     struct tw_job *job = reader->job;
@@ -476,7 +482,7 @@ enum tw_status tw_read_sections(const struct tw_job_reader *reader) {
         tw_read_update, read_mode,        read_cluster,        tw_read_loss,   tw_read_divergence,
         read_slots,     read_accumulate,  tw_read_local_steps, read_seeds,     read_chunk,
         read_memory,    tw_read_encoding, read_worker,         read_trace,     tw_read_checkpoint,
-        tw_read_stop,
+        tw_read_stop,   read_polling,
     };
     enum tw_status status = steps[0](reader);
     if (status == TW_OK)

@@ -392,6 +392,7 @@ enum tw_status tw_job_write(const struct tw_job *job, const char *const *notes, 
                 tw_encodings[job->encoding.push].name, tw_encodings[job->encoding.pull].name);
     if (job->inflight_bytes) /* left out it follows from the model and the number of servers */
         tw_text_add(&text, "memory: {inflight: %" PRId64 "}\n", job->inflight_bytes);
+    tw_text_add(&text, "poll_us: %" PRId64 "\n", job->poll_us);
     tw_text_add(&text,
                 "trace: {on: %s, hash_every: %" PRId64 ", sums_every: %" PRId64 ", inputs: %s}\n",
                 job->trace.on ? "true" : "false", job->trace.hash_every, job->trace.sums_every,

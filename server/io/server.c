@@ -228,6 +228,7 @@ enum tw_status tw_server_run(const struct tw_server_config *config, struct tw_er
         return tw_error_set(error, TW_NO_MEMORY, "no memory for an event loop");
     }
     server->config = config;
+    tw_poller_init(&server->poller, &server->loop, (uint32_t)config->job->poll_us);
     server->directory.metrics = server->order.file = server->shards.file.draft.fd = -1;
     ignore_signals_of_writes();
     tw_allow_many_files();
@@ -241,7 +242,8 @@ enum tw_status tw_server_run(const struct tw_server_config *config, struct tw_er
         tw_narrator_done(server);
         tw_server_close(server);
     }
-    uv_run(&server->loop, UV_RUN_DEFAULT);
+    while (tw_poller_turn(&server->poller) != 0)
+        ;
     status = server->result.status;
     if (status != TW_OK)
         tw_error_set(error, status, "%s", server->result.error);

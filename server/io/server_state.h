@@ -29,6 +29,7 @@
 #include <uv.h>
 
 #include "common/net/address.h"
+#include "common/net/poller.h"
 #include "proto/connection.h"
 #include "server/core/absence.h"
 #include "server/core/node.h"
@@ -156,6 +157,7 @@ struct tw_server {
     struct tw_server_limits limits; /* no zeros left */
     enum tw_server_phase phase;
     uv_loop_t loop;
+    struct tw_poller poller; /* of the loop */
     uv_timer_t tick, leave;
     uv_signal_t signals[2]; /* SIGINT, SIGTERM */
     uv_poll_t stop_poll;

@@ -393,6 +393,12 @@ static void wrong_calls_are_named_and_harmless(void **state) {
     assert_int_equal(join(&bench), TALWEG_E_ARGUMENT);
     talweg_leave(bench.talweg);
     bench.config.tensor_count = 2;
+    bench.config.poll_us = 1001;
+    assert_int_equal(join(&bench), TALWEG_E_ARGUMENT);
+    assert_string_equal(talweg_error(bench.talweg),
+                        "config.poll_us is out of range; -1 sleeps at once");
+    talweg_leave(bench.talweg);
+    bench.config.poll_us = -1;
     assert_int_equal(join(&bench), TALWEG_OK);
     assert_int_equal(talweg_push_end(bench.talweg, 1, 0), TALWEG_E_ARGUMENT);
     assert_int_equal(talweg_pull(bench.talweg, &step), TALWEG_OK);

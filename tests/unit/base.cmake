@@ -15,6 +15,7 @@ tw_test(test_tree_sum unit SOURCES unit/test_tree_sum.c ROOMS tw_base)
 tw_test(test_exact_sum unit SOURCES unit/test_exact_sum.c ROOMS tw_base LIBRARIES m)
 tw_test(test_tally unit SOURCES unit/test_tally.c ROOMS tw_base LIBRARIES m)
 tw_test(test_say unit SOURCES unit/test_say.c ROOMS tw_base)
+tw_test(test_spin unit SOURCES unit/test_spin.c ROOMS tw_base)
 tw_test(test_svg unit SOURCES unit/test_svg.c ROOMS tw_base)
 
 # Optional (package librandom123-dev): our Philox beside its authors' own.

@@ -10,5 +10,6 @@ tw_test(test_connection unit SOURCES unit/test_connection.c ${connection_library
 tw_test(test_connection_close unit SOURCES unit/test_connection_close.c ${connection_library}
                                    ROOMS tw_proto)
 tw_test(test_address unit SOURCES unit/test_address.c ROOMS tw_net)
+tw_test(test_poller unit SOURCES unit/test_poller.c ROOMS tw_net)
 tw_test(test_flat unit SOURCES unit/test_flat.c ROOMS tw_proto LIBRARIES protobuf-c)
 tw_test(test_send_queue unit SOURCES unit/test_send_queue.c ROOMS tw_proto)

@@ -52,6 +52,7 @@ static void what_is_not_said_has_a_default(void **state) {
     assert_int_equal(job->chunk_bytes, 256 << 10);
     assert_int_equal(job->shard, TW_SHARD_EPOCH);
     assert_null(job->blas_core);
+    assert_int_equal(job->poll_us, 100);
     assert_int_equal(job->on_worker_loss.action, TW_LOSS_WAIT);
     assert_true(job->on_worker_loss.after == 5);
     assert_true(job->on_worker_loss.silent == 60);
@@ -94,6 +95,7 @@ static void every_key_is_read(void **state) {
                   "seed: 18446744073709551615\n"
                   "chunk: 1MiB\n"
                   "encoding: {push: bf16, pull: f16}\n"
+                  "poll_us: 0\n"
                   "worker: {blas_core: Haswell}\n");
     assert_int_equal(job->model.input_dims, 1);
     assert_true(job->model.input[0] == 784);
@@ -123,6 +125,7 @@ static void every_key_is_read(void **state) {
     assert_int_equal(job->slots_where.line, 20);
     assert_true(job->seed == UINT64_MAX);
     assert_int_equal(job->chunk_bytes, 1 << 20);
+    assert_int_equal(job->poll_us, 0);
     assert_int_equal(job->encoding.push, TW_ENCODING_BF16);
     assert_int_equal(job->encoding.pull, TW_ENCODING_F16);
     assert_string_equal(job->blas_core, "Haswell");

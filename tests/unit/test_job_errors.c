@@ -8,7 +8,7 @@
     "known: model, data, batch, epochs, updates, optimizer, schedule, gradient, clip, "            \
     "weight_decay, groups, average, consistency, cluster, on_worker_loss, on_divergence, slots, "  \
     "accumulate, local_steps, seed, seeds, chunk, encoding, worker, trace, memory, checkpoint, "   \
-    "stop, corrections"
+    "stop, corrections, poll_us"
 
 static void keys_that_nobody_knows(void **state) {
     static const struct desk_row rows[] = {
@@ -164,6 +164,8 @@ static void values_out_of_range(void **state) {
         {NULL, "chunk: 8MiB", ":14: chunk: 8MiB is out of range; it must be from 64KiB to 4MiB"},
         {NULL, "chunk: 100000",
          ":14: chunk: 100000 is not a multiple of 64KiB, the size of a block"},
+        {NULL, "poll_us: 1001",
+         ":14: poll_us: 1001 is out of range; it must be a whole number from 0 to 1000"},
         {"  input", "  input: [1, 0]",
          ":2: model.input[1]: 0 is out of range; it must be a whole number from 1 to "
          "1099511627776"},

@@ -73,6 +73,7 @@ static void every_default_is_spelled_out(void **state) {
               "seed: 1\n"
               "chunk: 256KiB\n"
               "encoding: {push: f32, pull: f32}\n"
+              "poll_us: 100\n"
               "trace: {on: true, hash_every: 100, sums_every: 25, inputs: true}\n"
               "checkpoint: {every: 0, seconds: 60, keep: 2}\n");
     free(text);
@@ -286,6 +287,7 @@ static const struct {
     {"stop", "{loss: 0.5, watch: train}", true},
     {"stop", "{gradient_norm: 0.5}", true},
     {"on_divergence", "go_on", false},
+    {"poll_us", "0", false},
     {"on_worker_loss", "evict", false},
     {"on_worker_loss", "{action: wait, after: 0}", false},
     {"on_worker_loss", "{action: wait, silent: 0}", false},

@@ -158,6 +158,8 @@ static const char *mistake_in(const struct talweg_config *config) {
         return "config.rank is out of range; -1 takes the lowest free one";
     if (!(config->connect_seconds >= 0 && config->connect_seconds <= CONNECT_SECONDS_MAX))
         return "config.connect_seconds is out of range";
+    if (config->poll_us < -1 || config->poll_us > TW_POLL_US_MAX)
+        return "config.poll_us is out of range; -1 sleeps at once";
     if (config->evaluator && config->epoch_samples == 0)
         return "config.epoch_samples is missing; an evaluator needs it";
     return NULL;
@@ -184,6 +186,10 @@ static struct tw_client_config client_config(const struct talweg *talweg,
     };
 }
 
+static uint32_t poll_us(const struct talweg_config *config) {
+    return config->poll_us < 0 ? 0 : config->poll_us == 0 ? TW_POLL_US : (uint32_t)config->poll_us;
+}
+
 static enum tw_status make_ready(struct talweg *talweg, const struct talweg_config *config,
                                  struct tw_error *error) {
     uint64_t seed;
@@ -193,7 +199,7 @@ static enum tw_status make_ready(struct talweg *talweg, const struct talweg_conf
     if (status != TW_OK)
         return status;
     struct tw_client_config ours = client_config(talweg, config, seed);
-    status = tw_turns_open(&talweg->turns, config->stop_fd, error);
+    status = tw_turns_open(&talweg->turns, config->stop_fd, poll_us(config), error);
     if (status != TW_OK)
         return status;
     status = tw_shell_init(&talweg->shell, &talweg->turns.loop, &ours, error);
@@ -240,7 +246,7 @@ int talweg_join(struct talweg **out, const struct talweg_config *config) {
     tw_turns_enter(&talweg->turns);
     tell(talweg, (struct tw_client_event){.kind = TW_CLIENT_ON_START});
     while (goes_on(talweg) && talweg->shell.client.phase != TW_CLIENT_JOINED)
-        uv_run(&talweg->turns.loop, UV_RUN_ONCE);
+        tw_turns_wait(&talweg->turns);
     take_place(talweg);
     int result = outcome(talweg);
     tw_turns_leave(&talweg->turns);
@@ -260,9 +266,9 @@ static void wait_to_begin(struct talweg *talweg, bool whole) {
     tw_shell_resume(shell);
     /* A push that was repeated may still be on its way when it is settled. */
     while (goes_on(talweg) && (!may_begin(talweg, whole) || shell->borrowed > 0))
-        uv_run(shell->loop, UV_RUN_ONCE);
+        tw_turns_wait(&talweg->turns);
     while (shell->borrowed > 0 && !talweg->turns.stopped)
-        uv_run(shell->loop, UV_RUN_ONCE);
+        tw_turns_wait(&talweg->turns);
 }
 
 /* What the caller begins with. */
@@ -317,7 +323,7 @@ static int want(struct talweg *talweg, int tensor) {
     if (result == TALWEG_OK) {
         while (goes_on(talweg) && !tw_client_has_tensor(client, tensor) &&
                !tw_client_cancelled(client))
-            uv_run(talweg->shell.loop, UV_RUN_ONCE);
+            tw_turns_wait(&talweg->turns);
         result = outcome(talweg);
         if (result == TALWEG_OK && !tw_client_has_tensor(client, tensor)) {
             tw_error_set(&talweg->error, TW_STALE,

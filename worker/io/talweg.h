@@ -73,12 +73,16 @@ struct talweg_config {
      * score any part of them (talweg_get_part); 0: it scores all of them, and is the only one. */
     uint64_t test_samples;
     int test_valued;
+    /* For at most so many microseconds a call that waits looks for what comes before it sleeps:
+     * it returns sooner, and takes a core meanwhile. Up to 1000; 0: 100; -1: it sleeps at once.
+     * When waits are longer than that it soon sleeps at once by itself. Changes no result. */
+    int poll_us;
 };
 
 #define TALWEG_CONFIG_INIT                                                                         \
     {                                                                                              \
         sizeof(struct talweg_config), NULL, -1, 0, NULL, 0, NULL, NULL, 0, NULL, 0, 0, -1, NULL,   \
-            0, 0                                                                                   \
+            0, 0, 0                                                                                \
     }
 
 struct talweg; /* a membership in one run */

@@ -29,11 +29,13 @@ void tw_turns_close(struct tw_turns *turns) {
     (void)code;
 }
 
-enum tw_status tw_turns_open(struct tw_turns *turns, int stop_fd, struct tw_error *error) {
+enum tw_status tw_turns_open(struct tw_turns *turns, int stop_fd, uint32_t poll_us,
+                             struct tw_error *error) {
     memset(turns, 0, sizeof(*turns));
     int code = uv_loop_init(&turns->loop);
     if (code != 0)
         return tw_error_set(error, TW_IO, "cannot make an event loop: %s", uv_strerror(code));
+    tw_poller_init(&turns->poller, &turns->loop, poll_us);
     code = uv_async_init(&turns->loop, &turns->wake, on_wake);
     if (code == 0 && stop_fd >= 0) {
         code = uv_poll_init(&turns->loop, &turns->stop, stop_fd);
@@ -173,6 +175,10 @@ bool tw_turns_try_enter(struct tw_turns *turns) {
         return false;
     go_in(turns);
     return true;
+}
+
+void tw_turns_wait(struct tw_turns *turns) {
+    tw_poller_turn(&turns->poller);
 }
 
 /* Takes back the SIGPIPE that our own writes may have left pending. */

@@ -20,14 +20,16 @@
 #include <signal.h>
 #include <stdatomic.h>
 
+#include "common/net/poller.h"
 #include "worker/io/link.h"
 
 struct tw_turns {
     struct tw_shell *shell;
     uv_loop_t loop;
-    uv_async_t wake; /* gets another thread out of uv_run() */
-    uv_poll_t stop;  /* the application's stop_fd */
-    bool stopped;    /* it is readable */
+    struct tw_poller poller; /* of the application's waits */
+    uv_async_t wake;         /* gets another thread out of uv_run() */
+    uv_poll_t stop;          /* the application's stop_fd */
+    bool stopped;            /* it is readable */
     pthread_mutex_t drive;
     pthread_mutex_t gate; /* of `called` and `quit` */
     pthread_cond_t change;
@@ -40,9 +42,10 @@ struct tw_turns {
     sigset_t mask;         /* its signal mask outside */
 };
 
-/* First: the loop on which the shell will be made. stop_fd -1: none. TW_IO: there is no
- * loop, or stop_fd cannot be watched; nothing is left behind. */
-enum tw_status tw_turns_open(struct tw_turns *turns, int stop_fd, struct tw_error *error);
+/* First: the loop on which the shell will be made. stop_fd -1: none; poll_us: as tw_poller_init().
+ * TW_IO: there is no loop, or stop_fd cannot be watched; nothing is left behind. */
+enum tw_status tw_turns_open(struct tw_turns *turns, int stop_fd, uint32_t poll_us,
+                             struct tw_error *error);
 
 /* After the shell is gone, or was never made; outside, or before tw_turns_init(). */
 void tw_turns_close(struct tw_turns *turns);
@@ -58,6 +61,11 @@ void tw_turns_leave(struct tw_turns *turns);
 
 /* Goes in if nobody drives; never waits. False: the helper does, there is no leaving. */
 bool tw_turns_try_enter(struct tw_turns *turns);
+
+/* Inside: waits until something has happened, and does what follows from it. Only here the loop
+ * polls before it sleeps: what the helper waits for is not waited for by anybody, and the core is
+ * the application's, which computes. */
+void tw_turns_wait(struct tw_turns *turns);
 
 /* Ends the helper thread. To be called outside; going in and out is still allowed. */
 void tw_turns_stop(struct tw_turns *turns);
