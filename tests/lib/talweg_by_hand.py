@@ -67,9 +67,11 @@ class ByHand(Case):
         self.random = random.Random(self.seed)
 
     def serve(self, *arguments, out="out", listen="127.0.0.1:0", **more):
-        """A server that listens; and its port."""
+        """A server that listens; and its port. What it says of thousands of epochs has room, so
+        that it goes on while nobody reads it."""
         server = self.start("server", "job.yaml", "--listen", listen, "--out", out, "--json",
                             *arguments, **more)
+        let_go(server)
         return server, int(re.search(r"port (\d+)", server.wait_for("listening on")).group(1))
 
     def work(self, port, *arguments, host="127.0.0.1", **more):
