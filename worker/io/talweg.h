@@ -76,7 +76,7 @@ struct talweg_config {
     /* For at most so many microseconds a call that waits looks for what comes before it sleeps:
      * it returns sooner, and takes a core meanwhile. Up to 1000; 0: 100; -1: it sleeps at once.
      * When waits are longer than that it soon sleeps at once by itself. Changes no result. */
-    int poll_us;
+    int64_t poll_us;
 };
 
 #define TALWEG_CONFIG_INIT                                                                         \

@@ -187,7 +187,7 @@ static int join(struct trainee *trainee) {
     ours.test_samples = config->evaluator ? trainee->data->count : 0;
     ours.test_valued = config->evaluator && trainee->data->outputs > 0;
     ours.stop_fd = config->stop_fd;
-    ours.poll_us = config->job->poll_us > 0 ? (int)config->job->poll_us : -1;
+    ours.poll_us = config->job->poll_us > 0 ? config->job->poll_us : -1;
     note(trainee, "connecting to %s", config->server);
     int result = talweg_join(&trainee->talweg, &ours);
     if (result != TALWEG_OK)
