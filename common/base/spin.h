@@ -5,8 +5,7 @@
  * polls for a window, and sleeps when nothing has come by then. The window follows the waits,
  * as in the halt polling of KVM: one that was longer than the window, but not than the cap, would
  * have been caught by a longer one, which doubles it; one that was longer than the cap was polled
- * for in vain, which halves it, down to nothing. So who hears nothing polls next to never, and
- * of a wait that is polled for in vain the larger part is slept.
+ * for in vain, which halves it, down to nothing. So who hears nothing polls next to never.
  *
  * Others may want the core. Whoever polls gives way between two looks, which costs nothing when he
  * is alone; when he is not, somebody who computes has the core for milliseconds, in which a

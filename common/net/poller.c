@@ -16,27 +16,25 @@ void tw_poller_init(struct tw_poller *poller, uv_loop_t *loop, uint32_t poll_us)
     tw_spin_init(&poller->spin, poll_us * 1000);
 }
 
-/* Somebody else has had the core since the last call. An interrupt, or a virtual machine that stood
- * still, is nobody. */
-static bool was_evicted(struct tw_poller *poller) {
+/* So often others were given the core of this thread. It counts giving way, if there was
+ * somebody to do so for; an interrupt, or a virtual machine that stood still, is nobody. */
+static long evictions(void) {
     struct rusage usage;
-    long before = poller->evictions;
-    if (getrusage(RUSAGE_THREAD, &usage) == 0)
-        poller->evictions = usage.ru_nivcsw; /* counts giving way, if there was one to do so for */
-    return poller->evictions != before;
+    return getrusage(RUSAGE_THREAD, &usage) == 0 ? usage.ru_nivcsw : 0;
 }
 
 /* Until something is ready, the window is over, or others want the core. Not by turns of the loop,
- * which do more, and cannot tell whether anything happened: everything that would wake the loop
- * makes its descriptor readable. Returns for how long it has looked. */
-static uint64_t look(struct tw_poller *poller, uint32_t window_ns, uint64_t began_ns) {
+ * which do more, and cannot tell whether anything happened: but for timers, everything that would
+ * wake the loop makes its descriptor readable. Returns for how long it has looked. */
+static uint64_t look(struct tw_poller *poller, uint64_t window_ns, uint64_t began_ns) {
     struct pollfd ready = {.fd = uv_backend_fd(poller->loop), .events = POLLIN};
     uint64_t last_ns = began_ns;
+    long before = evictions();
     while (last_ns - began_ns < window_ns && poll(&ready, 1, 0) == 0) {
         sched_yield();
         uint64_t now_ns = uv_hrtime(), gap_ns = now_ns - last_ns;
         last_ns = now_ns;
-        if (gap_ns > GAP_NS && was_evicted(poller)) {
+        if (gap_ns > GAP_NS && evictions() != before) {
             tw_spin_crowded(&poller->spin, now_ns);
             break;
         }
@@ -44,15 +42,29 @@ static uint64_t look(struct tw_poller *poller, uint32_t window_ns, uint64_t bega
     return last_ns - began_ns;
 }
 
+/* The loop has something to do at once: work, something to close or to watch, or a timer is due.
+ * uv_run(UV_RUN_ONCE) would do that, and might then sleep all the same. */
+static bool is_due(uv_loop_t *loop, int *timeout_ms) {
+    uv_update_time(loop);
+    *timeout_ms = uv_backend_timeout(loop);
+    return *timeout_ms == 0;
+}
+
 int tw_poller_turn(struct tw_poller *poller) {
     uv_loop_t *loop = poller->loop;
-    if (poller->spin.cap_ns == 0 || uv_backend_timeout(loop) == 0)
+    int timeout_ms;
+    if (poller->spin.cap_ns == 0)
         return uv_run(loop, UV_RUN_ONCE);
-    uint64_t now_ns = uv_hrtime();
-    uint32_t window_ns = tw_spin_window(&poller->spin, now_ns);
+    if (is_due(loop, &timeout_ms))
+        return uv_run(loop, UV_RUN_NOWAIT);
+    uint64_t now_ns = uv_hrtime(), timeout_ns = (uint64_t)timeout_ms * 1000000;
+    uint64_t window_ns = tw_spin_window(&poller->spin, now_ns);
+    if (timeout_ms > 0 && window_ns > timeout_ns)
+        window_ns = timeout_ns;
     uint64_t looked_ns = window_ns ? look(poller, window_ns, now_ns) : 0;
+    bool due = looked_ns && is_due(loop, &timeout_ms);
     uint64_t idle_ns = uv_metrics_idle_time(loop);
-    int alive = uv_run(loop, UV_RUN_ONCE);
+    int alive = uv_run(loop, due ? UV_RUN_NOWAIT : UV_RUN_ONCE);
     tw_spin_waited(&poller->spin, looked_ns + uv_metrics_idle_time(loop) - idle_ns);
     return alive;
 }

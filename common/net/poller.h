@@ -10,14 +10,14 @@
 struct tw_poller {
     uv_loop_t *loop;
     struct tw_spin spin;
-    long evictions; /* so often, by the last count, others were given the thread's core */
 };
 
 /* Before the loop runs for the first time. poll_us: the cap; 0: it never polls. */
 void tw_poller_init(struct tw_poller *poller, uv_loop_t *loop, uint32_t poll_us);
 
-/* As uv_run(loop, UV_RUN_ONCE): waits until something has happened, and does what follows from
- * it. Returns 0 when nothing is left that could. */
+/* Waits until something has happened, and does what follows from it, as uv_run(loop,
+ * UV_RUN_ONCE); where something is to be done at once, it does that and no more. Whoever waits for
+ * something looks for it after each turn. Returns 0 when nothing is left that could happen. */
 int tw_poller_turn(struct tw_poller *poller);
 
 #endif

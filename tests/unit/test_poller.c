@@ -77,7 +77,7 @@ static struct fixture *begin(struct fixture *fixture, uint32_t poll_us, uint32_t
     fixture->event.data = fixture->timer.data = fixture;
     uv_run(&fixture->loop, UV_RUN_NOWAIT); /* what is to be watched is, from here on */
     fixture->poller.spin.window_ns = window_ns;
-    world = (struct world){.event = &fixture->event};
+    world = (struct world){.event = &fixture->event, .evictions = 7};
     return fixture;
 }
 
@@ -149,7 +149,8 @@ static void it_stops_when_others_had_the_core(void **state) {
     begin(&fixture, FOUR_S_US, FOUR_S_US * 1000);
     world.away_at_yield = 2;
     world.evicts = true;
-    wait_long(&fixture);
+    uv_timer_start(&fixture.timer, on_timer, 5, 0);
+    tw_poller_turn(&fixture.poller);
     assert_int_equal(world.yields, 2);
     assert_int_equal(world.looks, 2);
     assert_true(fixture.poller.spin.rested_ns > 0);
@@ -165,6 +166,23 @@ static void who_only_stood_still_goes_on(void **state) {
     assert_int_equal(world.looks, 5);
     assert_int_equal(fixture.events, 1);
     assert_int_equal(fixture.poller.spin.rested_ns, 0);
+    end(&fixture);
+}
+
+static void set_flag(uv_timer_t *timer) {
+    struct fixture *fixture = timer->data;
+    fixture->events = 1;
+}
+
+/* It wakes nobody by itself, and a loop that has run it would sleep on. */
+static void a_timer_ends_a_turn(void **state) {
+    struct fixture fixture;
+    begin(&fixture, FOUR_S_US, FOUR_S_US * 1000);
+    uv_update_time(&fixture.loop);
+    uv_timer_start(&fixture.timer, set_flag, 5, 0);
+    tw_poller_turn(&fixture.poller);
+    assert_int_equal(fixture.events, 1);
+    assert_true(world.looks > 0);
     end(&fixture);
 }
 
@@ -195,6 +213,7 @@ int main(void) {
         cmocka_unit_test(a_wait_below_the_cap_makes_it_poll),
         cmocka_unit_test(it_stops_when_others_had_the_core),
         cmocka_unit_test(who_only_stood_still_goes_on),
+        cmocka_unit_test(a_timer_ends_a_turn),
         cmocka_unit_test(it_does_not_poll_when_told_not_to),
         cmocka_unit_test(it_does_not_poll_when_there_is_work),
     };
