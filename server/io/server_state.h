@@ -84,8 +84,8 @@ struct tw_link {
 };
 
 struct tw_pump {
-    uv_idle_t idle;   /* active: there is work, the loop must not sleep */
-    uv_check_t check; /* after the sockets: work, then flush */
+    uv_idle_t idle;     /* active: there is work, the loop must not sleep */
+    uv_check_t check;   /* after the sockets: work, then flush */
     uv_prepare_t sleep; /* before the loop may sleep */
     bool awake, blocked;
     struct tw_link *unflushed; /* links with something queued since the last flush */
