@@ -201,8 +201,9 @@ class Mean(Case):
     def test_a_checkpoint_that_was_spoilt_is_refused(self):
         folders, _ = self.two_checkpointed_runs()
         folders = [folders[0], folders[-1]]
-        shutil.copytree(self.path(folders[0]), self.path("elsewhere"))
-        self.refuse("in checkpoints/ of its run", folders[1], "elsewhere")
+        elsewhere = os.path.join("far", "away", "elsewhere")  # no job two folders above it
+        shutil.copytree(self.path(folders[0]), self.path(elsewhere))
+        self.refuse("in checkpoints/ of its run", folders[1], elsewhere)
         self.refuse("one file of a checkpoint; give its folder", folders[1],
                     os.path.join(folders[0], "shard-0.safetensors"))
         manifest = self.path(folders[0], "manifest.json")
