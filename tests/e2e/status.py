@@ -81,7 +81,8 @@ class Status(ByHand):
         self.assert_adds_up(found)
         code, out, err = self.talweg("status", "out")
         self.assertEqual(code, 0, err)
-        self.assertIn("waiting for rank 1, which has been ", out)
+        # It stands still wherever it was: computing, or in the middle of a push.
+        self.assertRegex(out, "waiting for rank 1, (which has been|whose gradient of step) ")
         go_on(workers[1])
         updates = found["updates"]
         found = wait_until(lambda: (f := self.told())["updates"] > updates and f, "going on")
