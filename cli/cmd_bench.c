@@ -51,8 +51,8 @@ static const struct argp_option options[] = {
 static const char doc[] =
     "Measures this machine, each row in turns with its yardstick: for the wire raw send() and"
     " recv() between two processes on the same cores in the same seconds, for an update rule a"
-    " loop that moves the same bytes; a cluster has none. Compare within one table; a shared"
-    " machine is at times half as fast as before."
+    " loop that moves the same bytes, for a cluster as many messages through a plain epoll server."
+    " Compare within one table; a shared machine is at times half as fast as before."
     "\v"
     "Subjects:\n"
     "  wire       gradients and weights between a server and its workers. push:\n"
