@@ -10,6 +10,8 @@ tw_test(test_evaluators sim SOURCES ${sim}/test_evaluators.c ROOMS virtual_clust
 tw_test(test_tight sim SOURCES ${sim}/test_tight.c ROOMS virtual_cluster)
 tw_test(test_laws sim SOURCES ${sim}/test_laws.c ROOMS world_desk LIBRARIES m)
 tw_test(test_laws_of_moments sim SOURCES ${sim}/test_laws_of_moments.c ROOMS world_desk LIBRARIES m)
+tw_test(test_laws_of_saddles sim SOURCES ${sim}/test_laws_of_saddles.c ROOMS world_desk LIBRARIES m)
+tw_test(test_laws_of_tails sim SOURCES ${sim}/test_laws_of_tails.c ROOMS world_desk LIBRARIES m)
 tw_test(test_laws_of_staleness sim SOURCES ${sim}/test_laws_of_staleness.c ROOMS world_desk LIBRARIES m)
 tw_test(test_corrections sim SOURCES ${sim}/test_corrections.c ROOMS world_desk LIBRARIES m)
 tw_test(test_laws_of_time sim SOURCES ${sim}/test_laws_of_time.c ROOMS world_desk LIBRARIES m)

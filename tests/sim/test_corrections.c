@@ -426,5 +426,6 @@ int main(void) {
         cmocka_unit_test(without_staleness_dana_is_nesterov),
         cmocka_unit_test(above_the_limit_nothing_is_applied_and_all_is_counted),
     };
+    cmocka_set_test_filter(getenv("TALWEG_TEST"));
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

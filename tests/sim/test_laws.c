@@ -22,17 +22,46 @@
 
 /* ---- staleness ---- */
 
+static const char *const every_mode[] = {"sync",      "async",           "ssp:2",
+                                         "backup:2",  "k-sync:3",        "k-batch-sync:3",
+                                         "k-async:3", "k-batch-async:3", "softsync:2",
+                                         "hogwild",   "stale-uniform:4", "stale-geometric:1"};
+enum { MODES = sizeof every_mode / sizeof *every_mode };
+
 static void conservation_holds_in_every_mode_for_every_law(void **state) {
-    static const char *const modes[] = {"sync",      "async",           "ssp:2",
-                                        "backup:2",  "k-sync:3",        "k-batch-sync:3",
-                                        "k-async:3", "k-batch-async:3", "softsync:2",
-                                        "hogwild",   "stale-uniform:4"};
     static const char *const laws[] = {"constant",         "exponential",
                                        "pareto shape=1.5", "heterogeneous_gamma",
                                        "two_state",        "gamma cv=.17"};
-    for (size_t m = 0; m < sizeof modes / sizeof *modes; m++)
+    for (size_t m = 0; m < MODES; m++)
         for (size_t l = 0; l < sizeof laws / sizeof *laws; l++)
-            staleness_of(7, modes[m], laws[l], 40); /* run() looks */
+            for (uint32_t workers = 10; workers <= 16; workers += 6)
+                staleness_of(workers, every_mode[m], laws[l], 40); /* run() looks */
+}
+
+/* Of reads that are lost each counts up to where it is lost, those of a server that dies, too: then
+ * the run begins again from a checkpoint, with sums from there. */
+static void conservation_holds_whoever_dies(void **state) {
+    static const struct tw_mishap mishaps[] = {{TW_MISHAP_DEATH, 0, 2.25, 1},
+                                               {TW_MISHAP_DEATH, 3, 3.5, .5},
+                                               {TW_MISHAP_PAUSE, 1, 4, 3},
+                                               {TW_MISHAP_ABSENCE, 2, 2, 0},
+                                               {TW_MISHAP_SERVER_DEATH, 0, 6.2, 1}};
+    for (size_t m = 0; m < MODES; m++)
+        for (size_t some = 4; some <= 5; some++) {
+            struct world_desk desk = {.workers = 10,
+                                      .mode = every_mode[m],
+                                      .servers = 2,
+                                      .delay = "exponential",
+                                      .elements = 20000, /* two chunks */
+                                      .latency = .02,
+                                      .updates = 60,
+                                      .checkpoint_every = 4,
+                                      .delay_seed = 13,
+                                      .mishaps = mishaps,
+                                      .mishap_count = some};
+            run(&desk);
+            assert_int_equal(desk.rollbacks, some - 4);
+        }
 }
 
 /* P(tau = k) = p (1 - p)^k: chi-square over cells that expect enough. */
@@ -53,36 +82,42 @@ static void memoryless_staleness_is_geometric(void **state) {
         for (int tau = 0; tau <= 16; tau++)
             large -= s.histogram[tau];
         assert_true(chi < rarely(cells));
-        within("mean", s.sum / n, workers[w] - 1.0, roughly(workers[w] > 8 ? .3 : .1));
+        within("mean", s.sum / n, workers[w] - 1.0, .1);
         within("more than 16", (double)large / n, pow(1 - p, 17), roughly(.005));
         within("sd", sd_of(&s), sqrt(1 - p) / p, roughly(.02 / p));
     }
 }
 
 static void constant_steps_are_round_robin(void **state) {
-    for (uint32_t workers = 2; workers <= 9; workers += 7) {
-        struct staleness s = staleness_of(workers, "async", "constant", 200);
+    static const uint32_t workers[] = {2, 8, 9, 30};
+    for (int i = 0; i < 4; i++) {
+        struct staleness s = staleness_of(workers[i], "async", "constant", 20 * workers[i]);
         assert_true(sd_of(&s) == 0);
-        within("tau", s.sum / (double)s.count, workers - 1.0, 0);
+        within("tau", s.sum / (double)s.count, workers[i] - 1.0, 0);
     }
 }
 
 /* Worker i is geometric with p_i = r_i / sum r; the mean over updates stays M - 1. */
 static void fast_and_slow_workers_have_their_own_staleness(void **state) {
-    static const double rate[2][4] = {{1, 1, 1, .25}, {1, 2, 3, 4}};
-    static const char *const laws[2] = {"exponential speeds=[1,1,1,.25]",
-                                        "exponential speeds=[1,2,3,4]"};
-    for (int c = 0; c < 2; c++) {
-        struct staleness s = staleness_of(4, "async", laws[c], sampled(250000));
+    static const struct {
+        uint32_t workers;
+        double rate[6];
+        const char *law;
+    } cases[] = {{4, {1, 1, 1, .25}, "exponential speeds=[1,1,1,.25]"},
+                 {4, {1, 2, 3, 4}, "exponential speeds=[1,2,3,4]"},
+                 {6, {2, 1, 1, 1, 1, .5}, "exponential mean=3 speeds=[2,1,1,1,1,.5]"}};
+    for (int c = 0; c < 3; c++) {
+        uint32_t workers = cases[c].workers;
+        struct staleness s = staleness_of(workers, "async", cases[c].law, sampled(250000));
         double total = 0;
-        for (int i = 0; i < 4; i++)
-            total += rate[c][i];
-        for (int i = 0; i < 4; i++) {
-            double p = rate[c][i] / total, expected = (1 - p) / p;
+        for (uint32_t i = 0; i < workers; i++)
+            total += cases[c].rate[i];
+        for (uint32_t i = 0; i < workers; i++) {
+            double p = cases[c].rate[i] / total, expected = (1 - p) / p;
             within("mean of a worker", (double)s.sum_of_slot[i] / (double)s.of_slot[i], expected,
                    roughly(.03 * expected));
         }
-        within("mean", s.sum / (double)s.count, 3, roughly(.005));
+        within("mean", s.sum / (double)s.count, workers - 1.0, roughly(.005));
     }
 }
 
@@ -137,16 +172,18 @@ static double edge(double tau, double mu) {
 static void constant_delay_is_stable_up_to_its_edge(void **state) {
     static const struct {
         uint32_t workers;
-        double mu, edge; /* as the table has it */
+        double mu, edge; /* as the table has it; 0: it has not */
     } cases[] = {{1, 0, 2},         {1, .5, 3},        {1, .9, 3.8},      {2, 0, 1},
                  {2, .5, .5},       {2, .9, .1},       {4, 0, .445042},   {4, .5, .199267},
                  {4, .9, .034784},  {8, 0, .209057},   {8, .5, .095753},  {8, .9, .015752},
                  {16, 0, .101298},  {16, .5, .048037}, {16, .9, .007929}, {32, 0, .049861},
-                 {32, .5, .024222}, {32, .9, .004179}};
+                 {32, .5, .024222}, {32, .9, .004179}, {3, .3, 0},        {6, .7, 0},
+                 {12, 0, 0}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         uint32_t workers = cases[i].workers;
         double mu = cases[i].mu, h = workers > 1 ? edge(workers - 1.0, mu) : 2 * (1 + mu);
-        within("table", h, cases[i].edge, 1e-6);
+        if (cases[i].edge > 0)
+            within("table", h, cases[i].edge, 1e-6);
         assert_false(grows(workers, .995 * h, mu, 8000));
         assert_true(grows(workers, 1.005 * h, mu, 8000));
     }
@@ -195,7 +232,7 @@ static void noise_ends_on_the_floor_of_its_staleness(void **state) {
 
 /* ---- momentum of the mean ---- */
 
-enum { PATH = 6 * 8 + 1 };
+enum { PATH = 6 * 16 + 1 };
 
 static void note_path(struct world_desk *desk, uint64_t version) {
     double *x = desk->context;
@@ -252,7 +289,8 @@ static double far_from_momentum(const struct mean_path *path) {
     return worst;
 }
 
-/* Least squares of x_{t+1} - x_t on x_t - x_{t-1} and x_t: momentum, and how much of h there is. */
+/* Least squares of x_{t+1} - x_t on x_t - x_{t-1} and x_t: momentum, and how much of h there is.
+ * The two have to be told apart: a condition number below a thousand. */
 static void fit_momentum(const struct mean_path *path, double *mu, double *part) {
     const double *x = path->mean;
     double dd = 0, dx = 0, xx = 0, dy = 0, xy = 0;
@@ -265,6 +303,8 @@ static void fit_momentum(const struct mean_path *path, double *mu, double *part)
         xy += x[t] * y;
     }
     double determinant = dd * xx - dx * dx;
+    double half = (dd + xx) / 2, apart = sqrt(half * half - determinant);
+    assert_true((half + apart) / (half - apart) < 1e6);
     *mu = (dy * xx - xy * dx) / determinant;
     *part = -(xy * dd - dy * dx) / determinant / path->h;
 }
@@ -275,7 +315,7 @@ static void asynchrony_begets_momentum_of_the_mean(void **state) {
     static const struct {
         uint32_t workers;
         double h;
-    } cases[] = {{2, .2}, {4, .05}, {4, .2}, {8, .05}, {8, .2}};
+    } cases[] = {{2, .2}, {4, .05}, {4, .2}, {8, .05}, {8, .2}, {16, .1}};
     double mu, part;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         double p = 1.0 / cases[i].workers;
@@ -294,133 +334,6 @@ static void asynchrony_begets_momentum_of_the_mean(void **state) {
     path = mean_path_of("constant", 8, .1, 1);
     fit_momentum(&path, &mu, &part);
     assert_true(fabs(part - .125) > .05);
-}
-
-/* ---- saddles ---- */
-
-struct escape {
-    int left;
-    double mean; /* sum, while it runs */
-    bool out[COORDINATES];
-};
-
-static void note_escapes(struct world_desk *desk, uint64_t version) {
-    struct escape *e = desk->context;
-    float x[COORDINATES];
-    tw_world_weights(desk->world, x);
-    for (int i = 0; i < COORDINATES; i++)
-        if (!e->out[i] && fabs((double)x[i]) > 1) {
-            e->out[i] = true;
-            e->mean += (double)version;
-            e->left--;
-        }
-}
-
-static double escape_time(uint32_t workers, const char *delay, double variance, unsigned runs) {
-    double sum = 0;
-    for (unsigned r = 0; r < runs; r++) {
-        struct escape e = {.left = COORDINATES};
-        struct world_desk desk = {.workers = workers,
-                                  .mode = "async",
-                                  .delay = delay,
-                                  .rate = .1,
-                                  .curvature = -1,
-                                  .noise = sqrt(variance),
-                                  .elements = COORDINATES,
-                                  .updates = 260,
-                                  .seed = 40 + r,
-                                  .delay_seed = 90 + r,
-                                  .on_version = note_escapes,
-                                  .context = &e};
-        run(&desk);
-        assert_true(e.left <= 1);
-        sum += e.mean / (COORDINATES - e.left);
-    }
-    return sum / runs;
-}
-
-/* x' = (1 + h) x + e: mean [ln(1/s) + .6352] / ln(1 + h) + 1/2, s^2 = Var(e) / ((1 + h)^2 - 1). */
-static double escape_theory(double variance) {
-    double s = sqrt(.01 * variance / (1.1 * 1.1 - 1));
-    return (log(1 / s) + .6352) / log(1.1) + .5;
-}
-
-static void noise_leaves_saddles_and_staleness_slows_it(void **state) {
-    within("table", escape_theory(.1), 35.2, .05);
-    within("table", escape_theory(1), 23.1, .05);
-    double small = escape_time(1, "constant", .1, sampled(200));
-    double large = escape_time(1, "constant", 1, sampled(200));
-    within("noise .1", small, escape_theory(.1), .5);
-    within("noise 1", large, escape_theory(1), .5);
-    within("difference", small - large, log(sqrt(10)) / log(1.1), roughly(.3));
-    within("M = 8, constant", escape_time(8, "constant", .1, sampled(100)), 55.5, 2);
-    within("M = 8, memoryless", escape_time(8, "exponential", .1, sampled(300)), 50.7, 2);
-}
-
-static void note_size(struct world_desk *desk, uint64_t version) {
-    double *x = desk->context;
-    float now[1];
-    tw_world_weights(desk->world, now);
-    x[version] = (double)now[0];
-}
-
-/* By how much the mean over schedules grows in an update, between two of them. */
-static double mean_growth(uint32_t workers, const char *delay, double h, unsigned schedules) {
-    const unsigned from = 5 * workers, to = 10 * workers;
-    double sum[2] = {0};
-    for (unsigned r = 0; r < schedules; r++) {
-        double x[10 * 8 + 1];
-        struct world_desk desk = {.workers = workers,
-                                  .mode = "async",
-                                  .delay = delay,
-                                  .rate = h,
-                                  .curvature = -1,
-                                  .start = 1,
-                                  .updates = to,
-                                  .delay_seed = 300 + r,
-                                  .on_version = note_size,
-                                  .context = x};
-        run(&desk);
-        sum[0] += x[from];
-        sum[1] += x[to];
-    }
-    return pow(sum[1] / sum[0], 1.0 / (to - from));
-}
-
-/* The root above 1 of z^(tau+1) - z^tau = h, and of z^2 - (2 - p + h p) z + 1 - p = 0. */
-static double constant_growth(double tau, double h) {
-    double low = 1, high = 1 + h;
-    for (int i = 0; i < 60; i++) {
-        double z = (low + high) / 2;
-        bool above = pow(z, tau) * (z - 1) > h;
-        low = above ? low : z;
-        high = above ? z : high;
-    }
-    return low;
-}
-
-static double memoryless_growth(double p, double h) {
-    double b = 2 - p + h * p;
-    return (b + sqrt(b * b - 4 * (1 - p))) / 2;
-}
-
-static void staleness_slows_what_grows(void **state) {
-    static const struct {
-        uint32_t workers;
-        double h, constant, memoryless; /* as the table has it; 0: it has not */
-    } cases[] = {{8, .1, 1.06454, 1.06891}, {4, .1, 0, 0}, {8, .3, 0, 0}, {2, .5, 0, 0}};
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        const double h = cases[i].h, workers = cases[i].workers;
-        const double constant = constant_growth(workers - 1, h);
-        const double memoryless = memoryless_growth(1 / workers, h);
-        if (cases[i].constant > 0) {
-            within("table", constant, cases[i].constant, 1e-5);
-            within("table", memoryless, cases[i].memoryless, 1e-5);
-        }
-        within("constant", mean_growth(cases[i].workers, "constant", h, 1), constant, .01);
-        within("memoryless", mean_growth(cases[i].workers, "exponential", h, sampled(600)),
-               memoryless, .01);
-    }
 }
 
 /* ---- bias ---- */
@@ -467,9 +380,34 @@ static void who_is_fast_has_more_say(void **state) {
     check_shards("exponential speeds=[1,2,3,4,.5]", others, (const double[]){4, -3, 1, 0, 8});
 }
 
+static void go_without(uint32_t workers, const char *mode, const char *delay, double rate,
+                       const double *target, double rest, double allowed) {
+    struct world_desk desk = {.workers = workers,
+                              .mode = mode,
+                              .delay = delay,
+                              .rate = rate,
+                              .curvature = 1,
+                              .target = target,
+                              .updates = 200};
+    run(&desk);
+    within(mode, (double)desk.x[0], rest, allowed);
+}
+
+/* Who is always too late has no say: backups leave the mean of the rest, and not that of all. With
+ * a rate of 1 and whole numbers nothing is rounded. */
+static void who_is_always_late_has_no_say(void **state) {
+    static const double one[] = {0, 1, 2, 9, 10}, two[] = {4, -3, 9, 1, -1, 8};
+    for (int i = 0; i < 2; i++) {
+        double rate = i ? .3 : 1, allowed = i ? 1e-6 : 0;
+        go_without(5, "backup:1", "constant speeds=[1,1,1,1,.3]", rate, one, 3, allowed);
+        go_without(6, "backup:2", "constant speeds=[1,1,.4,1,1,.7]", rate, two, .25, allowed);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(conservation_holds_in_every_mode_for_every_law),
+        cmocka_unit_test(conservation_holds_whoever_dies),
         cmocka_unit_test(memoryless_staleness_is_geometric),
         cmocka_unit_test(constant_steps_are_round_robin),
         cmocka_unit_test(fast_and_slow_workers_have_their_own_staleness),
@@ -478,9 +416,8 @@ int main(void) {
         cmocka_unit_test(constant_delay_is_stable_up_to_its_edge),
         cmocka_unit_test(noise_ends_on_the_floor_of_its_staleness),
         cmocka_unit_test(asynchrony_begets_momentum_of_the_mean),
-        cmocka_unit_test(noise_leaves_saddles_and_staleness_slows_it),
-        cmocka_unit_test(staleness_slows_what_grows),
         cmocka_unit_test(who_is_fast_has_more_say),
+        cmocka_unit_test(who_is_always_late_has_no_say),
     };
     cmocka_set_test_filter(getenv("TALWEG_TEST"));
     return cmocka_run_group_tests(tests, NULL, NULL);

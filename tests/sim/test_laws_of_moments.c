@@ -1,6 +1,6 @@
 /* Laws of memoryless asynchrony that means and variances over schedules obey, on the virtual
- * cluster (see test_laws.c): how E x^2 splits, where it stops being finite, and the tails that this
- * leaves; and that updates which touch different weights do not care about order at all.
+ * cluster (see test_laws.c): how E x^2 splits; and that updates which touch different weights do
+ * not care about order at all. Where E x^2 stops being finite: test_laws_of_tails.c.
  *
  * M workers, p = 1/M, one of them pushes next, each as likely; it read r_k when it pushed last.
  * x' = x - h r_k - e, r_k' = x'. So the moments E x^2, E x r, E r_i^2 and E r_i r_j (i != j) are
@@ -45,42 +45,6 @@ static void advance(struct moments *m) {
     m->rs = rs;
     m->x -= h * m->r;
     m->r += p * (m->x - m->r);
-}
-
-/* By how much all of it grows in the end: power iteration. */
-static double growth(double workers, double h) {
-    struct moments m = moments_at(workers, h, 0, 1);
-    double scale = 1;
-    for (int t = 0; t < 20000; t++) {
-        advance(&m);
-        scale = fabs(m.xx) + fabs(m.xr) + fabs(m.rr) + fabs(m.rs);
-        m.xx /= scale;
-        m.xr /= scale;
-        m.rr /= scale;
-        m.rs /= scale;
-    }
-    return scale;
-}
-
-static double mean_square_edge(double workers) {
-    double p = 1 / workers;
-    return (p + sqrt(p * p + 8 * p)) / 2;
-}
-
-static void mean_squares_are_finite_up_to_their_edge(void **state) {
-    static const double table[][2] = {
-        {2, 1.2808}, {4, .8431}, {8, .5664}, {16, .3862}, {32, .2661}};
-    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
-        double low = .1, high = 2;
-        for (int k = 0; k < 50; k++) {
-            double middle = (low + high) / 2;
-            bool grows = growth(table[i][0], middle) > 1;
-            low = grows ? low : middle;
-            high = grows ? middle : high;
-        }
-        within("edge", low, mean_square_edge(table[i][0]), 1e-9);
-        within("table", low, table[i][1], 6e-5);
-    }
 }
 
 /* ---- what the cluster makes of it ---- */
@@ -184,74 +148,52 @@ static void mean_square_is_path_and_schedule_and_noise(void **state) {
     check_split(16, .1, .5, in_full() ? 20000 : 500);
 }
 
-/* ---- tails ---- */
+/* ---- what is drawn apart ---- */
 
-struct tail {
-    double *size; /* |x| of every thin-th update */
-    size_t count, room, thin;
+struct apart {
+    double noise[8], sum, squares;
+    uint64_t count;
 };
 
-static void note_tail(struct world_desk *desk, uint64_t version) {
-    struct tail *tail = desk->context;
-    float x[1];
-    if (version < 500 || version % tail->thin || tail->count == tail->room)
-        return;
-    tw_world_weights(desk->world, x);
-    tail->size[tail->count++] = fabs((double)x[0]);
+static void draw_noise(struct world_desk *desk, uint32_t slot, uint64_t step, const float *weights,
+                       float *out) {
+    struct apart *apart = desk->context;
+    struct tw_rng rng;
+    tw_rng_init(&rng, desk->seed, TW_STREAM_NOISE, slot, step);
+    apart->noise[slot] = tw_rng_normal(&rng);
+    out[0] = 0;
 }
 
-static int falling(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x < y) - (x > y);
-}
-
-/* Hill's estimate of a in P(|x| > u) ~ u^-a, from the largest hundredth, 2,000 at most. */
-static double tail_index(uint32_t workers, const char *delay, double h, unsigned updates) {
-    struct tail tail = {.thin = updates < 6000000 ? 3 : updates / 2000000};
-    tail.room = updates / tail.thin;
-    tail.size = calloc(tail.room, sizeof *tail.size);
-    struct world_desk desk = {.workers = workers,
-                              .mode = "async",
-                              .delay = delay,
-                              .rate = h,
-                              .curvature = 1,
-                              .noise = 1,
-                              .updates = updates,
-                              .seed = 61,
-                              .delay_seed = 62,
-                              .on_version = note_tail,
-                              .context = &tail};
-    run(&desk);
-    qsort(tail.size, tail.count, sizeof *tail.size, falling);
-    size_t top = tail.count < 200000 ? tail.count / 100 : 2000;
-    double sum = 0;
-    for (size_t i = 0; i < top; i++)
-        sum += log(tail.size[i] / tail.size[top]);
-    free(tail.size);
-    return (double)top / sum;
-}
-
-/* With Gaussian noise and f = x^2/2: random staleness makes |x| a power law, whose index is 2 where
- * the mean square ends, and larger below; constant staleness leaves it Gaussian to its edge.
- *
- * Its largest values come in rare bursts: .15 is a few standard errors of a hundred million
- * updates, minutes of an optimised build: TALWEG_UPDATES=100000000 TALWEG_TEST=... asks for it. */
-static void random_staleness_makes_heavy_tails(void **state) {
-    const char *asked = getenv("TALWEG_UPDATES");
-    unsigned updates = asked ? (unsigned)strtoul(asked, NULL, 10) : sampled(400000);
-    bool all = updates >= 100000000;
-    double few = all ? .15 : updates > 100000 ? .6 : 1.2;
-    for (uint32_t workers = 2; workers <= (all ? 16 : 4); workers *= 2) {
-        double index = tail_index(workers, "exponential", mean_square_edge(workers), updates);
-        if (all)
-            print_message("M = %u: %.3f\n", workers, index);
-        within("index", index, 2, all || workers == 2 ? few : 1.2 * few);
+static void multiply_by_staleness(struct world_desk *desk, const struct tw_record *record,
+                                  uint64_t now_ns) {
+    struct apart *apart = desk->context;
+    for (uint32_t i = 0; record->kind == TW_RECORD_COMMIT && i < record->count; i++) {
+        const struct tw_contribution *c = &record->contributions[i];
+        double product = ((double)c->staleness - (desk->workers - 1)) * apart->noise[c->slot];
+        apart->sum += product;
+        apart->squares += product * product;
+        apart->count++;
     }
-    if (all)
-        within("M = 8, .5", tail_index(8, "exponential", .5, updates), 3.36, .3);
-    assert_true(tail_index(2, "exponential", 1, updates) > (all ? 2.2 : 4));
-    assert_true(tail_index(8, "exponential", .2, updates) > (all ? 8 : 5.5));
-    assert_true(tail_index(8, "constant", .19, updates) > (all ? 8 : 5.5));
+}
+
+/* Of the same seed, too: noise says nothing about how long its step took. */
+static void noise_knows_nothing_of_the_schedule(void **state) {
+    for (uint32_t workers = 2; workers <= 8; workers *= 2)
+        for (uint64_t seed = 1; seed <= 3; seed++) {
+            struct apart apart = {.count = 0};
+            struct world_desk desk = {.workers = workers,
+                                      .mode = "async",
+                                      .delay = "exponential",
+                                      .updates = sampled(40000),
+                                      .seed = seed,
+                                      .delay_seed = seed,
+                                      .gradient = draw_noise,
+                                      .on_record = multiply_by_staleness,
+                                      .context = &apart};
+            run(&desk);
+            within("noise times staleness", apart.sum / (double)apart.count, 0,
+                   5 * sqrt(apart.squares) / (double)apart.count);
+        }
 }
 
 /* ---- order that does not matter ---- */
@@ -330,15 +272,16 @@ static void updates_of_different_weights_commute(void **state) {
     for (size_t i = 0; i < sizeof laws / sizeof *laws; i++) {
         assert_int_equal(differing("async", laws[i], false), 0);
         assert_int_equal(differing("ssp:3", laws[i], false), 0);
+        assert_int_equal(differing("hogwild", laws[i], false), 0);
     }
     assert_true(differing("async", "exponential", true) > PARTIES * BLOCK / 2);
+    assert_true(differing("hogwild", "exponential", true) > PARTIES * BLOCK / 2);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(mean_squares_are_finite_up_to_their_edge),
         cmocka_unit_test(mean_square_is_path_and_schedule_and_noise),
-        cmocka_unit_test(random_staleness_makes_heavy_tails),
+        cmocka_unit_test(noise_knows_nothing_of_the_schedule),
         cmocka_unit_test(updates_of_different_weights_commute),
     };
     cmocka_set_test_filter(getenv("TALWEG_TEST"));
