@@ -9,6 +9,7 @@ option(TALWEG_EXAMPLES "Build the examples" ON)
 option(TALWEG_FUZZ "Build the libFuzzer targets (needs clang)" OFF)
 option(TALWEG_WERROR "Warnings are errors" OFF)
 set(TALWEG_SANITIZE "" CACHE STRING "Sanitizers, e.g. address,undefined or thread")
+set(TALWEG_PROFILE off CACHE STRING "Profile: off, record or use (deploy/build-tuned)")
 
 set(CMAKE_C_STANDARD 11)
 set(CMAKE_C_STANDARD_REQUIRED ON)
@@ -76,17 +77,38 @@ if(TALWEG_SANITIZE)
   target_compile_options(talweg_flags INTERFACE $<$<C_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
   target_link_options(talweg_flags INTERFACE -fsanitize=${TALWEG_SANITIZE})
 endif()
+# Optimised by what the program was seen to do (deploy/build-tuned): `record` counts how often each
+# branch is taken, `use` goes by that. Counts lie beside the objects, so both are of one folder.
+# What was never run is built as without them, and no option here changes a result.
+set(TALWEG_PROFILE_record -fprofile-generate -fprofile-update=prefer-atomic)
+set(TALWEG_PROFILE_use -fprofile-use -fprofile-partial-training -Wno-missing-profile)
+if(NOT TALWEG_PROFILE MATCHES "^(off|record|use)$")
+  message(FATAL_ERROR "TALWEG_PROFILE is ${TALWEG_PROFILE}; it is off, record or use")
+elseif(NOT TALWEG_PROFILE STREQUAL off)
+  if(NOT CMAKE_BUILD_TYPE STREQUAL Release OR NOT CMAKE_C_COMPILER_ID STREQUAL GNU
+     OR TALWEG_SANITIZE)
+    message(FATAL_ERROR "TALWEG_PROFILE needs gcc, and a Release build without sanitizers")
+  endif()
+  target_link_options(talweg_flags INTERFACE ${TALWEG_PROFILE_${TALWEG_PROFILE}})
+endif()
 if(TALWEG_FUZZ)
   # That clang does not vectorise what it instruments is no fault of the source.
   target_compile_options(talweg_flags INTERFACE -fsanitize=fuzzer-no-link -Wno-pass-failed)
 endif()
 
-# tw_room(NAME SOURCES a.c ... [ROOMS tw_base ...] [LIBRARIES uv ...])
-# A folder of code: a static library, with what it needs from below and outside.
+# tw_room(NAME SOURCES a.c ... [LOOPS regex] [ROOMS tw_base ...] [LIBRARIES uv ...])
+# A folder of code: a static library, with what it needs from below and outside. Sources whose names
+# match LOOPS spend their time in loops over tensors, which have any length: no profile is taken of
+# them, since it would know those that it was trained with.
 function(tw_room name)
-  cmake_parse_arguments(ARG "" "" "SOURCES;ROOMS;LIBRARIES" ${ARGN})
+  cmake_parse_arguments(ARG "" "LOOPS" "SOURCES;ROOMS;LIBRARIES" ${ARGN})
   add_library(${name} STATIC ${ARG_SOURCES})
   target_link_libraries(${name} PUBLIC talweg_flags ${ARG_ROOMS} ${ARG_LIBRARIES})
+  if(ARG_LOOPS)
+    list(FILTER ARG_SOURCES EXCLUDE REGEX ${ARG_LOOPS})
+  endif()
+  set_property(SOURCE ${ARG_SOURCES} APPEND PROPERTY COMPILE_OPTIONS
+                                                     ${TALWEG_PROFILE_${TALWEG_PROFILE}})
 endfunction()
 
 # After so long a test hangs. Many times what the slowest takes on a machine that is slow and
