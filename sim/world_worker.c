@@ -141,8 +141,8 @@ static void pull(struct tw_world *world, uint32_t index) {
 static void follow(struct tw_world *world, uint32_t index) {
     struct tw_world_worker *worker = &world->worker[index];
     const struct tw_client *client = &worker->client;
-    for (;;) {
-        hand_out(world, index);
+    hand_out(world, index);
+    for (;;) { /* neither a pull nor a report leaves anything to be handed out */
         if (world->failed.status != TW_OK || tw_client_over(client))
             break;
         if (client->work == TW_CLIENT_WAITING) {
