@@ -33,7 +33,7 @@ static enum tw_status make_world(struct tw_simulating *s, struct tw_error *error
         .loss_seconds = loss == TW_LOSS_WAIT ? (double)INFINITY : s->job->on_worker_loss.after,
         .loss_fails = loss == TW_LOSS_FAIL,
         .seed = of->seed,
-        .measures = of->out && s->job->trace.on,
+        .measures = s->job->trace.on && tw_simulating_keeps_account(s),
         .local_steps = s->job->local.steps,
         .checkpoint_seconds = s->job->checkpoint.seconds,
         .program.context = s,
@@ -150,10 +150,10 @@ static void write_end(struct tw_simulating *s) {
     if (tw_sequencer_check_staleness(tw_simulating_sequencer(s), &error) ||
         tw_world_check_staleness(s->world, &error))
         blame(s->result, &error);
-    if (!s->has_order)
-        return;
     if (!tw_world_is_broken(s->world))
         tw_simulating_tell_times(s);
+    if (!s->has_order)
+        return;
     tw_world_goodbye(s->world);
     tw_order_writer_flush(&s->order);
     tw_trace_flush(&s->trace);

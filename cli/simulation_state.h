@@ -27,6 +27,7 @@ struct tw_simulated_counts {
     uint64_t position; /* of the CHECKPOINT that they are of; 0: the start */
     struct tw_borders borders;
     double staleness_squares;
+    struct tw_timesheet_border *border; /* what is saved has it; NULL: there is no account */
 };
 
 /* What a simulation has while it runs; all of it is zero until it is made. */
@@ -42,13 +43,14 @@ struct tw_simulating {
     char numerics[TW_NUMERICS_MAX + 1];
     uint8_t digest[TW_DIGEST_BYTES];
 
+    void *sheet_memory; /* of the account of where time goes; NULL: nobody asks for it */
+    struct tw_timesheet sheet;
+
     bool has_directory, has_order; /* with the latter there is all that follows, too */
     struct tw_run_directory directory;
     struct tw_order_writer order;
     struct tw_trace trace;
     struct tw_checkpoint_writer writer;
-    struct tw_timesheet sheet;
-    void *sheet_memory;
     struct tw_steps steps;
 
     bool started, finished;
@@ -70,6 +72,12 @@ static inline double tw_simulating_seconds(const struct tw_simulating *s, uint64
     return tw_training_clock_seconds(&s->clock, now_ns);
 }
 
+/* Of where time goes: for metrics.jsonl, and for who reads. It is a twentieth of the work of a small
+ * update: where nothing is written, none without a trace. */
+static inline bool tw_simulating_keeps_account(const struct tw_simulating *s) {
+    return s->of->out || (s->of->progress && s->job->trace.on);
+}
+
 static inline const struct tw_sequencer *tw_simulating_sequencer(const struct tw_simulating *s) {
     return tw_node_sequencer(tw_world_lead(s->world));
 }
@@ -82,12 +90,13 @@ void tw_simulating_free_workers(struct tw_simulating *s);
 void tw_simulating_computes(struct tw_world_program *program);
 
 /* simulation_told.c */
-/* The files of the run directory, if there is to be one. TW_IO, TW_NO_MEMORY, TW_LIMIT. */
+/* The account of where time goes, if anybody reads it, and the files of the run directory, if there
+ * is to be one. TW_IO, TW_NO_MEMORY, TW_LIMIT. */
 enum tw_status tw_simulating_open(struct tw_simulating *s, struct tw_error *error);
 void tw_simulating_close(struct tw_simulating *s);
 /* What of a program listens; to less where nothing is written. */
 void tw_simulating_listens(const struct tw_simulating *s, struct tw_world_program *program);
-/* At the end: where the time went, how far updates moved the weights. */
+/* At the end: where the time went, and, of what is written, how far updates moved the weights. */
 void tw_simulating_tell_times(struct tw_simulating *s);
 /* Evaluations that have not come will not come. */
 void tw_simulating_let_go(struct tw_simulating *s);

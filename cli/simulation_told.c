@@ -29,27 +29,39 @@ static void add_staleness(struct tw_simulating *s, const struct tw_record *recor
 }
 
 static void note_counts(struct tw_simulating *s, uint64_t position) {
+    struct tw_timesheet_border *room = s->saved[0].border;
     s->counts.position = position;
     s->saved[0] = s->saved[1];
     s->saved[1] = s->counts;
+    s->saved[1].border = room;
+    if (room)
+        tw_timesheet_keep(&s->sheet, room);
 }
 
 static void take_back_counts(struct tw_simulating *s, uint64_t position) {
-    const struct tw_simulated_counts *saved = &s->saved[s->saved[1].position == position];
-    assert(saved->position == position);
-    s->counts = s->saved[1] = *saved;
+    if (s->saved[1].position != position) { /* that one came to nothing */
+        struct tw_simulated_counts nothing = s->saved[1];
+        s->saved[1] = s->saved[0];
+        s->saved[0] = nothing;
+    }
+    assert(s->saved[1].position == position);
+    s->counts = s->saved[1];
+    if (s->counts.border)
+        tw_timesheet_take_back(&s->sheet, s->counts.border);
 }
 
 /* It stands still while training is held for the evaluator, and does not after the end. */
 static void set_clock(struct tw_simulating *s, uint64_t now_ns) {
     bool holds = tw_sequencer_holding(tw_simulating_sequencer(s));
     tw_training_clock_set(&s->clock, s->started && !s->finished && !holds, now_ns);
-    if (s->has_order)
+    if (s->sheet_memory)
         tw_waiting_hold(s->sheet.account, holds, now_ns);
 }
 
 static void on_record(void *context, const struct tw_record *record, uint64_t now_ns) {
     struct tw_simulating *s = context;
+    if (s->sheet_memory)
+        tw_timesheet_record(&s->sheet, record, now_ns);
     if (record->kind == TW_RECORD_COMMIT)
         add_staleness(s, record);
     else if (record->kind == TW_RECORD_CHECKPOINT)
@@ -62,7 +74,6 @@ static void write_record(void *context, const struct tw_record *record, uint64_t
     struct tw_simulating *s = context;
     tw_order_writer_add(&s->order, record);
     tw_trace_record(&s->trace, record, now_ns);
-    tw_timesheet_record(&s->sheet, record, now_ns);
     if (s->order.used > ORDER_BYTES)
         tw_order_writer_flush(&s->order);
     on_record(s, record, now_ns);
@@ -93,7 +104,8 @@ static void on_input(void *context, const struct tw_sequencer_event *input, uint
 
 static void on_served(void *context, uint32_t rank, uint64_t position, uint64_t now_ns) {
     struct tw_simulating *s = context;
-    tw_trace_served(&s->trace, rank, position, now_ns);
+    if (s->has_order)
+        tw_trace_served(&s->trace, rank, position, now_ns);
     tw_waiting_served(s->sheet.account, rank, now_ns);
 }
 
@@ -149,10 +161,10 @@ static void on_border(struct tw_simulating *s, const struct tw_node_event *event
         tw_simulating_let_go(s);
     struct tw_border *border = tw_borders_begin(&s->counts.borders, event, s->server.train_samples,
                                                 tw_simulating_seconds(s, now_ns));
-    if (s->has_order) {
+    if (s->sheet_memory)
         border->times = tw_timesheet_stretch(&s->sheet, now_ns);
+    if (s->has_order)
         tw_steps_border(&s->steps, border);
-    }
     tell_complete_borders(s);
     set_clock(s, now_ns);
 }
@@ -164,6 +176,12 @@ static void on_evaluated(struct tw_simulating *s, const struct tw_node_event *ev
     set_clock(s, now_ns);
 }
 
+static void on_joined(struct tw_simulating *s, uint32_t rank, uint64_t now_ns) {
+    bool reading = tw_sequencer_standing(tw_simulating_sequencer(s), rank).reading;
+    if (s->sheet_memory)
+        tw_waiting_here(s->sheet.account, rank, reading, now_ns);
+}
+
 static void on_verdict(struct tw_simulating *s, const struct tw_node_event *event) {
     if (event->verdict.on == TW_VERDICT_END)
         snprintf(s->result->stopped, sizeof s->result->stopped, "%s",
@@ -172,6 +190,8 @@ static void on_verdict(struct tw_simulating *s, const struct tw_node_event *even
 
 static void on_event(void *context, const struct tw_node_event *event, uint64_t now_ns) {
     struct tw_simulating *s = context;
+    if (s->sheet_memory)
+        tw_timesheet_event(&s->sheet, event, now_ns);
     switch (event->kind) {
     case TW_EVENT_BORDER:
         on_border(s, event, now_ns);
@@ -186,6 +206,9 @@ static void on_event(void *context, const struct tw_node_event *event, uint64_t 
         s->finished |= event->kind == TW_EVENT_FINISHED;
         set_clock(s, now_ns);
         break;
+    case TW_EVENT_JOINED:
+        on_joined(s, event->rank, now_ns);
+        break;
     case TW_EVENT_EVICTED:
         s->evicted++;
         break;
@@ -197,26 +220,13 @@ static void on_event(void *context, const struct tw_node_event *event, uint64_t 
     }
 }
 
-/* What goes to files, and what counts for them. */
+/* What goes to files, too. */
 static void write_event(void *context, const struct tw_node_event *event, uint64_t now_ns) {
     struct tw_simulating *s = context;
     tw_trace_event(&s->trace, event, now_ns);
-    tw_timesheet_event(&s->sheet, event, now_ns);
     if (event->kind == TW_EVENT_SAMPLED)
         tw_steps_sampled(&s->steps, event);
-    if (event->kind == TW_EVENT_JOINED)
-        tw_waiting_here(s->sheet.account, event->rank,
-                        tw_sequencer_standing(tw_simulating_sequencer(s), event->rank).reading,
-                        now_ns);
     on_event(s, event, now_ns);
-}
-
-/* As in a process that is begun: nothing is known of how the time before was spent. */
-static void open_sheet(struct tw_simulating *s) {
-    uint32_t workers = (uint32_t)s->job->workers;
-    memset(s->sheet_memory, 0, tw_timesheet_bytes(workers));
-    tw_timesheet_init(&s->sheet, s->sheet_memory, workers);
-    tw_steps_forget(&s->steps);
 }
 
 static void note_unwritten(struct tw_simulating *s, const struct tw_error *failure) {
@@ -258,7 +268,7 @@ static void tell_again(const struct tw_simulating *s, const struct tw_sequencer_
 }
 
 static void on_again(void *context, const struct tw_sequencer_snapshot *from, uint32_t generation,
-                     uint64_t now_ns) {
+                     uint64_t died_ns, uint64_t now_ns) {
     struct tw_simulating *s = context;
     struct tw_borders *borders = &s->counts.borders;
     take_back_counts(s, from->position);
@@ -266,10 +276,12 @@ static void on_again(void *context, const struct tw_sequencer_snapshot *from, ui
     borders->samples = from->total.examples - from->stretch.examples;
     s->evicted = 0;
     s->result->stopped[0] = '\0';
+    if (s->sheet_memory)
+        tw_waiting_again(s->sheet.account, died_ns);
     set_clock(s, now_ns);
     tell_again(s, from, generation);
     if (s->has_order)
-        open_sheet(s);
+        tw_steps_forget(&s->steps);
     if (s->has_order && s->failed.status == TW_OK)
         open_again(s, generation, from->version, &s->failed);
 }
@@ -292,13 +304,15 @@ void tw_simulating_listens(const struct tw_simulating *s, struct tw_world_progra
     program->event = s->of->out ? write_event : on_event;
     program->again = on_again;
     program->stops = stops;
+    if (tw_simulating_keeps_account(s)) {
+        program->served = on_served;
+        program->heard = on_heard;
+    }
     if (!s->of->out)
         return;
     program->checkpoint = on_checkpoint;
     program->saves = on_saves;
     program->input = on_input;
-    program->served = on_served;
-    program->heard = on_heard;
 }
 
 void tw_simulating_tell_times(struct tw_simulating *s) {
@@ -310,7 +324,7 @@ void tw_simulating_tell_times(struct tw_simulating *s) {
          line++)
         tw_progress_report(s->of->progress, &report, tw_now_ms());
     report = (struct tw_report){.kind = TW_REPORT_STEPS};
-    if (any && tw_steps_words(&s->steps, report.text, sizeof report.text))
+    if (any && s->has_order && tw_steps_words(&s->steps, report.text, sizeof report.text))
         tw_progress_report(s->of->progress, &report, tw_now_ms());
 }
 
@@ -329,25 +343,33 @@ static enum tw_status open_writer(struct tw_simulating *s, struct tw_error *erro
     return tw_checkpoint_writer_init(&s->writer, &of, error);
 }
 
-/* The accounts of what is written. */
-static enum tw_status make_accounts(struct tw_simulating *s, struct tw_error *error) {
-    s->sheet_memory = malloc(tw_timesheet_bytes((uint32_t)s->job->workers));
-    if (!s->sheet_memory || tw_steps_init(&s->steps, &s->server) != TW_OK)
-        return tw_error_set(error, TW_NO_MEMORY, "no memory for the account of %d workers",
-                            s->job->workers);
-    open_sheet(s);
+/* Of where time goes, with its last border at each of two checkpoints. */
+static enum tw_status make_account(struct tw_simulating *s, struct tw_error *error) {
+    uint32_t workers = (uint32_t)s->job->workers;
+    size_t bytes = tw_timesheet_bytes(workers), border = tw_timesheet_border_bytes(workers);
+    unsigned char *memory = tw_simulating_keeps_account(s) ? calloc(1, bytes + 2 * border) : NULL;
+    if (!memory)
+        return tw_simulating_keeps_account(s)
+                   ? tw_error_set(error, TW_NO_MEMORY, "no memory for the account of %u workers",
+                                  workers)
+                   : TW_OK;
+    s->sheet_memory = memory;
+    tw_timesheet_init(&s->sheet, memory, workers);
+    s->saved[0].border = (void *)(memory + bytes);
+    s->saved[1].border = (void *)(memory + bytes + border);
     return TW_OK;
 }
 
 enum tw_status tw_simulating_open(struct tw_simulating *s, struct tw_error *error) {
     const char *out = s->of->out;
-    if (!out)
-        return TW_OK;
-    enum tw_status made = make_accounts(s, error);
-    if (made != TW_OK)
-        return made;
+    enum tw_status status = make_account(s, error);
+    if (status != TW_OK || !out)
+        return status;
     uint32_t width = (uint32_t)(s->job->slots / s->job->workers);
-    enum tw_status status = tw_run_directory_open(&s->directory, out, -1, error);
+    status = tw_steps_init(&s->steps, &s->server);
+    if (status != TW_OK)
+        return tw_error_set(error, status, "no memory for how far updates move the weights");
+    status = tw_run_directory_open(&s->directory, out, -1, error);
     s->has_directory = status == TW_OK;
     if (status == TW_OK)
         status = tw_order_writer_open(&s->order, out, width, -1, error);

@@ -48,10 +48,10 @@ struct tw_world_program {
     void (*input)(void *context, const struct tw_sequencer_event *input, uint64_t now_ns);
     void (*served)(void *context, uint32_t rank, uint64_t position, uint64_t now_ns);
     void (*heard)(void *context, uint32_t rank, const struct tw_frame *frame, uint64_t now_ns);
-    /* The run begins again from this CHECKPOINT (position 0: from its start): all nodes are new,
-     * and the lead hears of it behind this. */
+    /* The run, whose processes all died at `died_ns`, begins again from this CHECKPOINT (position
+     * 0: from its start): all nodes are new, and the lead hears of it behind this. */
     void (*again)(void *context, const struct tw_sequencer_snapshot *from, uint32_t generation,
-                  uint64_t now_ns);
+                  uint64_t died_ns, uint64_t now_ns);
     /* A CHECKPOINT has been logged, and this is what the run could begin again from; and then what
      * is saved of each server: the arrays of its chunks, in their order. */
     void (*checkpoint)(void *context, const struct tw_sequencer_snapshot *snapshot,

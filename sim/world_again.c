@@ -170,6 +170,7 @@ void tw_again_death(struct tw_world *world, const struct tw_mishap *mishap) {
         return;
     }
     stop_all(world);
+    world->died_ns = world->down ? world->died_ns : world->now_ns;
     world->down = true;
     world->agenda.count = 0;
     world->hopes = 0;
@@ -206,7 +207,7 @@ void tw_again_begin(struct tw_world *world) {
         take_snapshot(world, from);
     world->down = world->started = world->stopping = false;
     if (program->again)
-        program->again(program->context, from, world->generation, world->now_ns);
+        program->again(program->context, from, world->generation, world->died_ns, world->now_ns);
     tw_node_resume(world->server[0].node, &resume);
     tw_world_server_drain(world, 0);
     for (uint32_t s = 0; s < world->servers && from->position; s++)

@@ -156,6 +156,7 @@ struct tw_world {
     bool stopping;     /* the lead was told so */
     bool leaves;       /* everybody was told that it is over */
     bool down, broken; /* all processes are dead; for good */
+    uint64_t died_ns;  /* while they are */
     uint32_t generation;
     struct tw_world_save saved, draft; /* the last whole one, and one that becomes one */
     size_t *save_first;                /* [chunks] where a chunk begins in their blocks */

@@ -1,18 +1,22 @@
 #include "server/core/timesheet.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #define FEW 8 /* workers that get a line each */
 
 size_t tw_timesheet_bytes(uint32_t workers) {
-    return tw_waiting_bytes(workers) + workers * sizeof(uint64_t);
+    return tw_waiting_bytes(workers) + tw_timesheet_border_bytes(workers);
+}
+
+size_t tw_timesheet_border_bytes(uint32_t workers) {
+    return sizeof(struct tw_timesheet_border) + workers * sizeof(uint64_t);
 }
 
 void tw_timesheet_init(struct tw_timesheet *sheet, void *memory, uint32_t workers) {
     void *behind = (unsigned char *)memory + tw_waiting_bytes(workers);
-    *sheet = (struct tw_timesheet){.account = tw_waiting_init(memory, workers),
-                                   .workers = workers,
-                                   .border_blamed_ns = behind};
+    *sheet = (struct tw_timesheet){
+        .account = tw_waiting_init(memory, workers), .workers = workers, .border = behind};
 }
 
 /* ---- what happens ---- */
@@ -82,7 +86,7 @@ static int64_t find_culprit(struct tw_timesheet *sheet, uint64_t now_ns, double 
     uint64_t most_ns = 0;
     for (uint32_t rank = 0; rank < sheet->workers; rank++) {
         uint64_t blamed_ns = tw_waiting_view(sheet->account, rank, now_ns).blamed_ns;
-        uint64_t *before_ns = &sheet->border_blamed_ns[rank];
+        uint64_t *before_ns = &sheet->border->blamed_ns[rank];
         if (blamed_ns - *before_ns > most_ns) {
             most_ns = blamed_ns - *before_ns;
             culprit = rank;
@@ -99,7 +103,7 @@ static double since(uint64_t now_ns, uint64_t before_ns) {
 }
 
 struct tw_border_times tw_timesheet_stretch(struct tw_timesheet *sheet, uint64_t now_ns) {
-    struct tw_waiting_view now = sum_all(sheet, now_ns), before = sheet->border;
+    struct tw_waiting_view now = sum_all(sheet, now_ns), before = sheet->border->all;
     struct tw_border_times times = {
         .computing = since(now.sums.computing_ns, before.sums.computing_ns),
         .waiting = since(now.sums.waiting_ns, before.sums.waiting_ns),
@@ -107,8 +111,16 @@ struct tw_border_times tw_timesheet_stretch(struct tw_timesheet *sheet, uint64_t
         .away = since(now.sums.away_ns, before.sums.away_ns),
     };
     times.culprit = find_culprit(sheet, now_ns, &times.culprit_seconds);
-    sheet->border = now;
+    sheet->border->all = now;
     return times;
+}
+
+void tw_timesheet_keep(const struct tw_timesheet *sheet, struct tw_timesheet_border *out) {
+    memcpy(out, sheet->border, tw_timesheet_border_bytes(sheet->workers));
+}
+
+void tw_timesheet_take_back(struct tw_timesheet *sheet, const struct tw_timesheet_border *kept) {
+    memcpy(sheet->border, kept, tw_timesheet_border_bytes(sheet->workers));
 }
 
 /* ---- in words ---- */

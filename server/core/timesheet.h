@@ -13,12 +13,17 @@
 #include "server/core/node.h"
 #include "server/core/waiting.h"
 
+/* What was counted up to a border: of all ranks together; and for how long the others waited for
+ * each. */
+struct tw_timesheet_border {
+    struct tw_waiting_view all;
+    uint64_t blamed_ns[]; /* [workers] */
+};
+
 struct tw_timesheet {
     struct tw_waiting *account;
     uint32_t workers;
-    /* At the last border: of all ranks together; and for how long the others waited for each. */
-    struct tw_waiting_view border;
-    uint64_t *border_blamed_ns; /* [workers] */
+    struct tw_timesheet_border *border; /* the last one */
 };
 
 /* Where the time of all workers together went, in a stretch of updates: seconds. The
@@ -41,6 +46,13 @@ void tw_timesheet_record(struct tw_timesheet *sheet, const struct tw_record *rec
 
 /* Since the last call. */
 struct tw_border_times tw_timesheet_stretch(struct tw_timesheet *sheet, uint64_t now_ns);
+
+/* For a run that may begin again from a checkpoint: the last border is kept in memory of the
+ * caller's, and taken back from there; the next stretch counts from it, what was lost included.
+ * Zeroed memory is the start of the run. */
+size_t tw_timesheet_border_bytes(uint32_t workers);
+void tw_timesheet_keep(const struct tw_timesheet *sheet, struct tw_timesheet_border *out);
+void tw_timesheet_take_back(struct tw_timesheet *sheet, const struct tw_timesheet_border *kept);
 
 /* Where the time of the whole run went, in lines for people, numbered from 0: of each worker, or,
  * of more than eight, of all together and of the one that cost the others most. `rank`: of whom it

@@ -1,5 +1,7 @@
 #include "server/core/waiting.h"
 
+#include <string.h>
+
 #define CULPRITS 8
 /* Measures come in batches of at most 16 steps (docs/protocol.md, Ping). */
 #define SPANS 32
@@ -183,16 +185,31 @@ static void begin_waiting(const struct tw_waiting *w, struct rank *r, uint64_t n
     r->held_ns = held(w, now_ns);
 }
 
-void tw_waiting_stop(struct tw_waiting *w, uint64_t now_ns) {
-    if (!w->started || w->stopped)
-        return;
+static void count_all(struct tw_waiting *w, uint64_t now_ns) {
     for (uint32_t i = 0; i < w->workers; i++) {
         if (w->rank[i].state == TW_RANK_WAITING)
             find_guilt(w, &w->rank[i], i, now_ns);
         count(w, &w->rank[i], now_ns);
     }
+}
+
+void tw_waiting_stop(struct tw_waiting *w, uint64_t now_ns) {
+    if (!w->started || w->stopped)
+        return;
+    count_all(w, now_ns);
     w->stopped = true;
     w->stop_ns = now_ns;
+}
+
+void tw_waiting_again(struct tw_waiting *w, uint64_t died_ns) {
+    count_all(w, died_ns);
+    for (uint32_t i = 0; i < w->workers; i++) {
+        struct rank *r = &w->rank[i];
+        enter(w, r, TW_RANK_GONE, died_ns);
+        memset(r->span, 0, sizeof r->span);
+        r->step = 0;
+    }
+    w->last_rank = TW_NOBODY;
 }
 
 void tw_waiting_committed(struct tw_waiting *w, const struct tw_contribution *contribution,

@@ -37,6 +37,9 @@ struct tw_waiting *tw_waiting_init(void *memory, uint32_t workers);
 /* Training begins: time is counted from now on. And stands still again: at the end. */
 void tw_waiting_start(struct tw_waiting *w, uint64_t now_ns);
 void tw_waiting_stop(struct tw_waiting *w, uint64_t now_ns);
+/* All processes died then, and the run begins again: everybody is away until it comes, and the
+ * numbers of steps come again. */
+void tw_waiting_again(struct tw_waiting *w, uint64_t died_ns);
 
 /* ---- what happens to a rank ---- */
 

@@ -288,6 +288,34 @@ class Servers(Simulator):
                                    (row["samples"] - samples) / (row["seconds"] - seconds))
             samples, seconds = row["samples"], row["seconds"]
 
+    def shares(self, err):
+        return [line for line in err.splitlines() if " computing, " in line]
+
+    def test_where_the_time_went_is_of_the_whole_run(self):
+        """Also of what was lost: from update 15 at 16 s to 20.5 s, and of 10 s until all are there
+        again."""
+        options = ("--delay", "constant:speeds=[1,.8]", "--set", "checkpoint.every=10",
+                   "--fail-server", "0@20.5+10")
+        hit, err = self.sim("--out", "out", *options)
+        self.assertIn("going on from the checkpoint after update 10 ", err)
+        rows = self.metrics("out")
+        self.assertEqual(len(rows), 3)
+        parts = {part: sum(row[part] for row in rows)
+                 for part in ("computing", "waiting", "network", "away")}
+        self.assertAlmostEqual(sum(parts.values()), 2 * hit["seconds"], places=6)
+        self.assertAlmostEqual(parts["away"], 20, places=6)
+        seconds = 0
+        for row in rows:
+            self.assertAlmostEqual(sum(row[part] for part in parts), 2 * (row["seconds"] - seconds),
+                                   places=6)
+            seconds = row["seconds"]
+        away = round(1000 / hit["seconds"])
+        for line in self.shares(err):
+            self.assertTrue(line.endswith(f", {away} % away"), line)
+        _, told = self.sim("--dry", *options)
+        self.assertEqual(self.shares(told), self.shares(err))
+        self.assertEqual(len(self.shares(told)), 2)
+
     def test_who_was_evicted_is_there_again(self):
         options = ("--workers", "3", "--fail", "2@10", "--set",
                    "on_worker_loss={action: evict, after: 3}", "--set", "checkpoint.seconds=0")

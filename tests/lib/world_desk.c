@@ -67,8 +67,9 @@ static void on_event(void *context, const struct tw_node_event *event, uint64_t 
 }
 
 static void again(void *context, const struct tw_sequencer_snapshot *from, uint32_t generation,
-                  uint64_t now_ns) {
+                  uint64_t died_ns, uint64_t now_ns) {
     struct world_desk *desk = context;
+    assert_true(died_ns <= now_ns);
     assert_int_equal(generation, ++desk->rollbacks);
     assert_true(from->version <= desk->updates);
 }

@@ -107,6 +107,33 @@ static void test_each_stretch_has_its_own_time(void **state) {
     free(desk.memory);
 }
 
+/* The second border is taken back with what lies behind it; what was lost is in the next one, and
+ * so is the time until all are there again. */
+static void test_a_run_that_begins_again_loses_no_time(void **state) {
+    struct desk desk = desk_started(2);
+    struct tw_timesheet_border *kept = calloc(1, tw_timesheet_border_bytes(2));
+    update(&desk);
+    expect_stretch(&desk, 40, 20, 0, 0, 1, 20);
+    tw_timesheet_keep(&desk.sheet, kept);
+    update(&desk);
+    expect_stretch(&desk, 40, 20, 0, 0, 1, 20);
+    desk.now += 4 * S;
+    tw_waiting_again(desk.sheet.account, desk.now);
+    tw_timesheet_take_back(&desk.sheet, kept);
+    desk.now += 6 * S;
+    for (uint32_t rank = 0; rank < 2; rank++) {
+        tw_waiting_here(desk.sheet.account, rank, false, desk.now);
+        release(&desk, rank);
+    }
+    update(&desk);
+    expect_stretch(&desk, 40 + 8 + 40, 20 + 20, 0, 12, 1, 40);
+    expect_line(
+        &desk, 0, 0,
+        "worker 0: 34 % computing, 60 % waiting (60 % for worker 1), 0 % network, 6 % away");
+    free(kept);
+    free(desk.memory);
+}
+
 static void test_a_measure_moves_time_to_the_network(void **state) {
     struct desk desk = desk_started(2);
     struct tw_measure measure = {.step = 1, .received = 100, .computed = 100 + 4 * S};
@@ -192,6 +219,7 @@ static void test_where_nobody_waited_nobody_is_named(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_stretch_has_its_own_time),
+        cmocka_unit_test(test_a_run_that_begins_again_loses_no_time),
         cmocka_unit_test(test_a_measure_moves_time_to_the_network),
         cmocka_unit_test(test_who_leaves_is_away_and_after_the_end_nothing_counts),
         cmocka_unit_test(test_the_evaluator_has_no_account),

@@ -253,6 +253,31 @@ static void test_among_many_culprits_the_worst_is_found(void **state) {
     free(many.w);
 }
 
+/* Numbers of steps come again, and what is measured of one belongs to the second time. */
+static void test_all_are_away_until_a_run_has_begun_again(void **state) {
+    struct desk desk = desk_new(1);
+    tw_waiting_here(desk.w, 0, false, desk.now);
+    tw_waiting_start(desk.w, desk.now);
+    tw_waiting_released(desk.w, 0, 1, desk.now);
+    tw_waiting_served(desk.w, 0, desk.now += 2);
+    tw_waiting_arriving(desk.w, 0, desk.now += 30);
+    tw_waiting_arrived(desk.w, 0, 1, desk.now += 4); /* its measure never comes */
+    tw_waiting_again(desk.w, desk.now += 5);
+    tw_waiting_here(desk.w, 0, false, desk.now += 100);
+    tw_waiting_released(desk.w, 0, 1, desk.now += 7);
+    tw_waiting_served(desk.w, 0, desk.now += 3);
+    tw_waiting_arriving(desk.w, 0, desk.now += 20);
+    tw_waiting_arrived(desk.w, 0, 1, desk.now += 6);
+    tw_waiting_measured(desk.w, 0, 1, 10);
+    struct tw_waiting_view v = view(&desk, 0);
+    assert_int_equal(v.sums.computing_ns, 30 + 10);
+    assert_int_equal(v.sums.network_ns, 2 + 4 + 3 + 20 + 6 - 10);
+    assert_int_equal(v.sums.waiting_ns, 5 + 7);
+    assert_int_equal(v.sums.away_ns, 100);
+    assert_int_equal(v.elapsed_ns, 177);
+    free(desk.w);
+}
+
 /* Any events in any order: the parts add up, and none runs backwards past zero. */
 static void test_the_parts_always_add_up(void **state) {
     enum { WORKERS = 5, EVENTS = 20000 };
@@ -262,10 +287,12 @@ static void test_the_parts_always_add_up(void **state) {
     for (int i = 0; i < EVENTS; i++) {
         uint32_t rank = (uint32_t)tw_rng_below(&rng, WORKERS);
         uint64_t step = view(&desk, rank).step + tw_rng_below(&rng, 3) - (i > 100);
-        uint32_t kind = (uint32_t)tw_rng_below(&rng, 11);
+        uint32_t kind = (uint32_t)tw_rng_below(&rng, 44);
         desk.now += tw_rng_below(&rng, 100);
         if (i == 50)
             tw_waiting_start(desk.w, desk.now);
+        if (kind >= 11) /* rarely, or little else would happen */
+            kind = kind == 43 ? 11 : kind % 11;
         if (kind == 0)
             tw_waiting_here(desk.w, rank, i % 2, desk.now);
         else if (kind == 1)
@@ -282,6 +309,8 @@ static void test_the_parts_always_add_up(void **state) {
             tw_waiting_measured(desk.w, rank, step, tw_rng_below(&rng, 200));
         else if (kind == 9)
             commit(&desk, rank, WORKERS - 1);
+        else if (kind == 11)
+            tw_waiting_again(desk.w, desk.now);
         else
             tw_waiting_hold(desk.w, i % 2, desk.now);
         for (uint32_t r = 0; r < WORKERS; r++) {
@@ -309,6 +338,7 @@ int main(void) {
         cmocka_unit_test(test_after_the_end_nothing_is_counted),
         cmocka_unit_test(test_a_wait_that_the_end_of_the_run_ends_has_a_culprit),
         cmocka_unit_test(test_among_many_culprits_the_worst_is_found),
+        cmocka_unit_test(test_all_are_away_until_a_run_has_begun_again),
         cmocka_unit_test(test_the_parts_always_add_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
