@@ -205,7 +205,8 @@ static error_t parse(int key, char *text, struct argp_state *state) {
         return args->is_supervised ? 0 : tw_args_wrong(args, "--supervised %s: no FD:PID", text);
     case ARGP_KEY_ARG:
         if (args->job)
-            return tw_args_wrong(args, "%s: one %s is enough (%s)", text, wanted(state), args->job);
+            return tw_args_wrong(args, "%s: one %s is enough, and there is %s", text, wanted(state),
+                                 args->job);
         args->job = text;
         return 0;
     case ARGP_KEY_END:

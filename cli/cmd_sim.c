@@ -149,6 +149,8 @@ static error_t read_parameters(struct tw_args *args, struct sim_options *own, co
 static error_t take_run(struct tw_args *args, struct sim_options *own, char *run) {
     if (own->from)
         return tw_args_wrong(args, "--from is given twice");
+    if (args->job)
+        return tw_args_wrong(args, "%s: --from has the job of its run; give one", args->job);
     if (tw_path_join(own->job, sizeof own->job, run, "job.yaml"))
         return tw_args_wrong(args, "--from: this path is too long");
     own->from = run;
@@ -205,6 +207,9 @@ static error_t parse(int key, char *text, struct argp_state *state) {
     switch (key) {
     case KEY_FROM:
         return take_run(args, own, text);
+    case ARGP_KEY_ARG:
+        return own->from ? tw_args_wrong(args, "%s: --from has the job of its run; give one", text)
+                         : ARGP_ERR_UNKNOWN;
     case KEY_OUT:
         own->asks = true;
         own->out = text;
@@ -449,7 +454,9 @@ static int simulate_checked(struct tw_args *args, char **again, struct tw_checke
         job->seeds.staleness = own->seed;
         job->own_seed.staleness = true;
     }
-    if (find_laws(own, &simulation, &error) || tw_blas_core_pin(job->blas_core, again, &error) ||
+    if (tw_world_check_mishaps(own->mishap, own->mishaps, (uint32_t)job->workers,
+                               (uint32_t)job->servers, &error) ||
+        find_laws(own, &simulation, &error) || tw_blas_core_pin(job->blas_core, again, &error) ||
         tw_gemm_start(job->blas_core, &error))
         return tw_command_fail(args, NULL, &error);
     watch_signals();

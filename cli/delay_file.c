@@ -58,6 +58,8 @@ static enum tw_status read_run(const char *run, struct tw_delay_times *times,
 
 /* ---- text ---- */
 
+#define OF_A_RUN "; of a run, give the directory"
+
 struct lines {
     const char *path;
     FILE *file;
@@ -101,8 +103,9 @@ static enum tw_status add_step(const struct lines *lines, const double *number,
     uint32_t worker = (uint32_t)number[0];
     size_t next = 1 + (worker < times->workers ? times->worker[worker].count : 0);
     if (number[1] != (double)next) {
-        snprintf(text, sizeof text, "step %zu of worker %u is missing: this is its step %.0f", next,
-                 worker, number[1]);
+        bool gap = number[1] > (double)next;
+        snprintf(text, sizeof text, "step %zu of worker %u %s its step %.0f", next, worker,
+                 gap ? "is missing: this is" : "comes next, and this is", number[1]);
         return wrong(lines, error, text);
     }
     return tw_delay_times_add(lines->times, worker, number[2], error);
@@ -116,7 +119,7 @@ static enum tw_status take_line(struct lines *lines, char *text, struct tw_error
     if (count == 0)
         return TW_OK;
     if (count != 1 && count != 3)
-        return wrong(lines, error, "is not SECONDS, and not WORKER STEP SECONDS");
+        return wrong(lines, error, "is not SECONDS, and not WORKER STEP SECONDS" OF_A_RUN);
     if (lines->columns && lines->columns != count)
         return wrong(lines, error, "has other columns than the lines before");
     lines->columns = count;
@@ -133,7 +136,7 @@ static enum tw_status read_lines(struct lines *lines, struct tw_error *error) {
     while (status == TW_OK && fgets(text, sizeof text, lines->file)) {
         lines->line++;
         if (!strchr(text, '\n') && !feof(lines->file))
-            return wrong(lines, error, "is longer than any line of times");
+            return wrong(lines, error, "is longer than any line of times" OF_A_RUN);
         status = take_line(lines, text, error);
     }
     if (status == TW_OK && ferror(lines->file))
@@ -162,6 +165,7 @@ enum tw_status tw_delay_file_read(const char *path, struct tw_delay_times *times
     bool run = stat(path, &about) == 0 && S_ISDIR(about.st_mode);
     enum tw_status status = run ? read_run(path, times, error) : read_text(path, times, error);
     if (status == TW_OK && !times->workers)
-        return tw_error_set(error, TW_DATA, "%s: has no steps", path);
+        return tw_error_set(error, TW_DATA, "%s: has no steps%s", path,
+                            run ? "" : "; a line of it is SECONDS, or WORKER STEP SECONDS");
     return status;
 }

@@ -23,6 +23,7 @@ struct explaining {
     struct tw_reenactment *reenactment;
     struct tw_log_history history;
     struct tw_log_file log;
+    bool any;              /* trace.log */
     bool ended;            /* order.log is */
     bool waits;            /* `next` is a record that was read and not compared yet */
     struct tw_record next; /* of order.log */
@@ -107,8 +108,10 @@ static void check_update(struct explaining *e, const struct tw_trace_update *upd
 /* A lead that is killed says no more of either; one whose run is over has said all. */
 static void compare_ends(struct explaining *e) {
     bool over = tw_reenact_is_over(e->reenactment);
-    if (over && (e->pending || look(e)))
+    if (over && (e->pending || look(e))) {
         miss(e, e->history.position + 1);
+        e->out->unwritten -= e->pending; /* it was not killed */
+    }
     while (!e->out->differs && look(e)) {
         e->out->unexplained++;
         e->waits = false;
@@ -155,6 +158,7 @@ static enum tw_status on_entry(void *context, const struct tw_trace_header *head
                                const struct tw_trace_entry *entry, struct tw_error *error) {
     struct explaining *e = context;
     enum tw_status status = TW_OK;
+    e->any = true;
     if (entry->kind == TW_TRACE_HEADER)
         status = begin_generation(e, header, error);
     if (entry->kind == TW_TRACE_INPUT)
@@ -182,6 +186,10 @@ static enum tw_status explain(struct explaining *e, struct tw_error *error) {
     if (e->out->inputs)
         compare_ends(e);
     e->out->has_fit = tw_delay_fit(&e->times, &e->out->fit, &e->out->no_fit) == TW_OK;
+    if (!e->any)
+        tw_error_set(&e->out->no_fit, TW_DATA,
+                     "this run has no trace.log, which would have how long steps took (trace: {on: "
+                     "true})");
     return TW_OK;
 }
 
@@ -238,7 +246,7 @@ static void add_fit(struct tw_text *out, const struct tw_explained *explained) {
         return;
     }
     tw_text_add(out,
-                "steps: %zu of %u worker%s, each without its first of each generation; fitted by "
+                "steps: %zu of %u worker%s, without the first that each process made; fitted by "
                 "moments:\n",
                 fit->steps, fit->workers, fit->workers == 1 ? "" : "s");
     add_fitted(out, "mean", fit->mean, " s", "over workers");
@@ -248,6 +256,11 @@ static void add_fit(struct tw_text *out, const struct tw_explained *explained) {
     tw_text_add(out, "  --delay ");
     tw_explained_law(explained, out);
     tw_text_add(out, "\n");
+}
+
+static bool look_alike(const struct tw_explained *explained) {
+    const struct tw_text *a = &explained->here, *b = &explained->logged;
+    return a->size && a->size == b->size && memcmp(a->at, b->at, a->size) == 0;
 }
 
 static void add_order(struct tw_text *out, const struct tw_explained *explained) {
@@ -264,9 +277,10 @@ static void add_order(struct tw_text *out, const struct tw_explained *explained)
     else
         tw_text_add(out,
                     " as order.log has them; record %" PRIu64
-                    " differs\n  order.log: %s  here:      %s",
+                    " differs\n  order.log: %s  here:      %s%s",
                     explained->differs, explained->logged.size ? explained->logged.at : "nothing\n",
-                    explained->here.size ? explained->here.at : "nothing\n");
+                    explained->here.size ? explained->here.at : "nothing\n",
+                    look_alike(explained) ? "  (in bytes that these lines round)\n" : "");
     if (explained->unwritten)
         tw_text_add(out, "  %" PRIu64 " more follow that a lead which was killed did not write\n",
                     explained->unwritten);

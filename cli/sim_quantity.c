@@ -77,7 +77,9 @@ error_t tw_args_mishap(struct tw_args *args, const char *flag, enum tw_mishap_ki
     }
     if (!good || *at || (lasts && kind == TW_MISHAP_ABSENCE) || (!lasts && pause))
         return tw_args_wrong(args, "%s: \"%s\" is not %s", flag, text, forms[kind]);
-    if (out->at < 0 || out->seconds < 0)
+    if (out->at < 0)
         return tw_args_wrong(args, "%s: \"%s\": virtual time begins at 0", flag, text);
+    if (out->seconds < 0)
+        return tw_args_wrong(args, "%s: \"%s\": nothing lasts less than 0 s", flag, text);
     return 0;
 }

@@ -72,8 +72,8 @@ static inline double tw_simulating_seconds(const struct tw_simulating *s, uint64
     return tw_training_clock_seconds(&s->clock, now_ns);
 }
 
-/* Of where time goes: for metrics.jsonl, and for who reads. It is a twentieth of the work of a small
- * update: where nothing is written, none without a trace. */
+/* Of where time goes: for metrics.jsonl, and for who reads. It is a twentieth of the work of a
+ * small update: where nothing is written, none without a trace. */
 static inline bool tw_simulating_keeps_account(const struct tw_simulating *s) {
     return s->of->out || (s->of->progress && s->job->trace.on);
 }

@@ -3,7 +3,7 @@
 
 static const struct tw_option_rule rules[] = {
     {TW_DELAY_MEMBER(file), .type = TW_OPTION_TEXT, .required = true,
-     .text = "of times, or the directory of a run: its trace.log has those of its steps"},
+     .text = "a file of times, or the directory of a run: its trace.log has those of its steps"},
     {TW_DELAY_MEMBER(literal), .type = TW_OPTION_BOOL,
      .text = "in the order of the file, and from its start again; else drawn from it at random"},
     TW_DELAY_COMMON,

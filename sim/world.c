@@ -57,43 +57,44 @@ void tw_world_put(struct tw_world *world, uint64_t time_ns, enum tw_world_event 
 
 /* ---- making ---- */
 
-static bool dies_for_good(const struct tw_world_config *config, uint32_t rank) {
-    for (size_t i = 0; i < config->mishap_count; i++) {
-        const struct tw_mishap *mishap = &config->mishaps[i];
-        if (mishap->rank == rank && mishap->kind == TW_MISHAP_DEATH && isinf(mishap->seconds))
+static bool dies_for_good(const struct tw_mishap *mishaps, size_t count, uint32_t rank) {
+    for (size_t i = 0; i < count; i++)
+        if (mishaps[i].rank == rank && mishaps[i].kind == TW_MISHAP_DEATH &&
+            isinf(mishaps[i].seconds))
             return true;
-    }
     return false;
-}
-
-static bool all_die(const struct tw_world_config *config, uint32_t workers) {
-    uint32_t rank = 0;
-    while (rank < workers && dies_for_good(config, rank))
-        rank++;
-    return rank == workers;
 }
 
 static bool is_of_server(const struct tw_mishap *mishap) {
     return mishap->kind == TW_MISHAP_SERVER_DEATH || mishap->kind == TW_MISHAP_SERVER_PAUSE;
 }
 
-static enum tw_status check_mishaps(const struct tw_world_config *config, uint32_t workers,
-                                    struct tw_error *error) {
-    for (size_t i = 0; i < config->mishap_count; i++) {
-        const struct tw_mishap *mishap = &config->mishaps[i];
-        bool server = is_of_server(mishap);
-        uint32_t all = server ? config->node.servers : workers;
-        if (mishap->rank >= all)
-            return tw_error_set(error, TW_USAGE, "there is no %s %u: the last of %u is %u",
-                                server ? "server" : "worker", mishap->rank, all, all - 1);
-        if (!(mishap->at >= 0) || !(mishap->seconds >= 0))
-            return tw_error_set(error, TW_USAGE, "%g s: time begins at 0",
-                                mishap->at >= 0 ? mishap->seconds : mishap->at);
-    }
-    if (all_die(config, workers))
-        return tw_error_set(error, TW_USAGE,
-                            "all %u workers die for good: nobody would be left to train", workers);
-    return TW_OK;
+static enum tw_status check_mishap(const struct tw_mishap *mishap, uint32_t workers,
+                                   uint32_t servers, struct tw_error *error) {
+    bool server = is_of_server(mishap);
+    uint32_t all = server ? servers : workers;
+    if (mishap->rank >= all)
+        return tw_error_set(error, TW_USAGE, "there is no %s %u: the last of %u is %u",
+                            server ? "server" : "worker", mishap->rank, all, all - 1);
+    if (!(mishap->at >= 0))
+        return tw_error_set(error, TW_USAGE, "%g s: virtual time begins at 0", mishap->at);
+    return mishap->seconds >= 0 ? TW_OK
+                                : tw_error_set(error, TW_USAGE, "%g s: nothing lasts less than 0 s",
+                                               mishap->seconds);
+}
+
+enum tw_status tw_world_check_mishaps(const struct tw_mishap *mishaps, size_t count,
+                                      uint32_t workers, uint32_t servers, struct tw_error *error) {
+    enum tw_status status = TW_OK;
+    uint32_t dead = 0;
+    for (size_t i = 0; i < count && status == TW_OK; i++)
+        status = check_mishap(&mishaps[i], workers, servers, error);
+    while (status == TW_OK && dead < workers && dies_for_good(mishaps, count, dead))
+        dead++;
+    if (status == TW_OK && dead == workers)
+        status = tw_error_set(
+            error, TW_USAGE, "all %u workers die for good: nobody would be left to train", workers);
+    return status;
 }
 
 static void *allocate(size_t count, size_t size) {
@@ -164,7 +165,8 @@ enum tw_status tw_world_new(struct tw_world **out, const struct tw_world_config 
     world->processes = world->workers + config->node.sequencer.evaluator;
     for (int i = 0; i < config->list->count; i++)
         world->elements += (size_t)config->list->tensors[i].elements;
-    enum tw_status status = check_mishaps(config, world->workers, error);
+    enum tw_status status = tw_world_check_mishaps(config->mishaps, config->mishap_count,
+                                                   world->workers, config->node.servers, error);
     if (status == TW_OK)
         status = make(world, error);
     if (status == TW_OK)
@@ -298,12 +300,16 @@ void tw_world_put_mishaps(struct tw_world *world) {
 }
 
 static void stand_still(struct tw_world *world) {
-    char text[160];
+    const struct tw_world_config *config = &world->config;
+    char text[240], who[80] = "a worker that never comes";
+    for (uint32_t i = world->workers; i-- > 0;)
+        if (dies_for_good(config->mishaps, config->mishap_count, i) && !world->worker[i].lives)
+            snprintf(who, sizeof who, "worker %u, which died; nobody takes its place", i);
     snprintf(text, sizeof(text),
-             "the run stands still after %.6g s of virtual time, at update %llu: it waits for a "
-             "worker that never comes",
+             "the run stands still after %.6g s of virtual time, at update %llu: it waits for %s",
              (double)world->now_ns * 1e-9,
-             (unsigned long long)tw_sequencer_version(tw_node_sequencer(world->server[0].node)));
+             (unsigned long long)tw_sequencer_version(tw_node_sequencer(world->server[0].node)),
+             who);
     tw_world_fail(world, TW_UNEXPECTED, text);
 }
 

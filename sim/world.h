@@ -103,8 +103,13 @@ struct tw_world_config {
 
 struct tw_world;
 
-/* TW_NO_MEMORY; TW_LIMIT: too many chunks; TW_USAGE: a mishap of a rank or server that there is
- * not, at a negative time, or all workers die for good. *out is the caller's. */
+/* TW_USAGE: a mishap of a rank or server that there is not, at or for a negative time, or all
+ * workers die for good. */
+enum tw_status tw_world_check_mishaps(const struct tw_mishap *mishaps, size_t count,
+                                      uint32_t workers, uint32_t servers, struct tw_error *error);
+
+/* TW_NO_MEMORY; TW_LIMIT: too many chunks; TW_USAGE: as tw_world_check_mishaps(). *out is the
+ * caller's. */
 enum tw_status tw_world_new(struct tw_world **out, const struct tw_world_config *config,
                             struct tw_error *error);
 

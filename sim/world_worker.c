@@ -22,6 +22,15 @@ static void fail_worker(struct tw_world *world, uint32_t index, const char *why)
     tw_world_fail(world, TW_INTERNAL, text);
 }
 
+/* Virtual servers are always there, and clients try for ages. */
+static const char *why_over(const struct tw_client *client) {
+    bool cut_off = client->error.status == TW_UNREACHABLE || client->error.status == TW_CLOSED;
+    return cut_off ? "over this network it never gets to train: what it sends and is sent takes "
+                     "longer than anybody waits for an answer; let frames take less, or more "
+                     "bandwidth be there"
+                   : client->error.text;
+}
+
 /* ---- what a client wants ---- */
 
 static void open_link(struct tw_world *world, uint32_t at) {
@@ -163,7 +172,7 @@ static void follow(struct tw_world *world, uint32_t index) {
     }
     watch_clock(world, index);
     if (client->phase == TW_CLIENT_FAILED && !world->finished)
-        fail_worker(world, index, client->error.text);
+        fail_worker(world, index, why_over(client));
 }
 
 void tw_world_worker_tell(struct tw_world *world, uint32_t index, struct tw_client_event *event) {

@@ -3,6 +3,7 @@
 that are fitted to them; times from files."""
 import json
 import os
+import struct
 import sys
 import unittest
 
@@ -198,6 +199,7 @@ class Differences(FromRun):
         self.assertIsNone(self.explain()["delay"])
         code, out, err = self.talweg("sim", "--from", "out", "--dry", "--json")
         self.assertEqual(code, 2)
+        self.assertIn("this run has no trace.log", self.result(out)["error"])
         self.assertIn("say --delay", self.result(out)["error"])
 
     def test_what_is_no_run(self):
@@ -210,7 +212,7 @@ class Differences(FromRun):
                 self.assertIn(word, err)
         code, _, err = self.talweg("sim", "job.yaml", "--from", "empty")
         self.assertEqual(code, 2)
-        self.assertIn("one job file is enough", err)
+        self.assertIn("--from has the job of its run; give one", err)
 
     def test_a_trace_that_is_cut(self):
         self.run_job()
@@ -220,6 +222,20 @@ class Differences(FromRun):
         self.assertEqual(code, 2)
         self.assertIn("trace.log: at byte", err)
 
+
+    def test_a_record_that_looks_alike(self):
+        """Its loss differs in the last bit."""
+        self.run_job()
+        path = self.path("out", "order.log")
+        with open(path, "r+b") as file:
+            log = bytearray(file.read())
+            at = log.index(struct.pack("<d", self.records("out", "COMMIT")[5]["loss"]))
+            log[at] ^= 1
+            file.seek(0)
+            file.write(log)
+        code, out, _ = self.talweg("sim", "--from", "out")
+        self.assertEqual(code, 1)
+        self.assertIn("in bytes that these lines round", out)
 
     def test_an_order_that_is_corrupt(self):
         self.run_job()
@@ -296,7 +312,8 @@ class Files(FromRun):
 
     def test_what_is_wrong_is_named_with_its_line(self):
         cases = (
-            ("0 1 1\n0 3 1\n", ":2: step 2 of worker 0 is missing"),
+            ("0 1 1\n0 3 1\n", ":2: step 2 of worker 0 is missing: this is its step 3"),
+            ("0 1 1\n0 1 1\n", ":2: step 2 of worker 0 comes next, and this is its step 1"),
             ("0 1 1\n2 1 1\n", ": worker 1 is missing"),
             ("1\n-0.5\n", ":2: "),
             ("1\n-0.5\n", "less than 0 s"),
@@ -305,7 +322,8 @@ class Files(FromRun):
             ("1\n0 1 2\n", ":2: has other columns"),
             ("1\nlong\n", ":2: is not SECONDS"),
             ("-1 1 2\n", ":1: WORKER and STEP"),
-            ("# nothing\n\n", "has no steps"),
+            ("# nothing\n\n", "has no steps; a line of it is SECONDS"),
+            ('{"seconds": 1}\n', "of a run, give the directory"),
         )
         for text, word in cases:
             with self.subTest(text=text):

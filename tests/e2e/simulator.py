@@ -423,7 +423,8 @@ class Refused(Simulator):
             (("--fail-server", "0"), "SERVER@TIME"),
             (("--fail-server", "0@-3+1"), "begins at 0"),
             (("--pause-server", "0@3"), "SERVER@TIME+SECONDS"),
-            (("--pause-server", "0@3+-1"), "begins at 0"),
+            (("--pause-server", "0@3+-1"), "nothing lasts less than 0 s"),
+            (("--fail", "0@3+-1"), "nothing lasts less than 0 s"),
             (("--replicas", "0"), "from 1"),
             (("--replicas", "2", "--delay", "pareto:shape=1"), "has no mean"),
             (("--delay-seed", "18446744073709551616"), "2^64 - 1"),
@@ -436,6 +437,7 @@ class Refused(Simulator):
                 self.assertEqual(code, 2, err)
                 self.assertIn(word, err)
                 self.assertEqual(self.result(out)["status"], "failed")
+                self.assertFalse(os.path.exists(self.path("runs")))
 
     def test_replicas_that_cannot_begin(self):
         code, out, err = self.talweg("sim", "job.yaml", "--json", "--replicas", "2", "--fail", "2@3")
@@ -458,7 +460,14 @@ class Refused(Simulator):
     def test_a_run_that_can_never_end(self):
         simulated, err = self.sim("--dry", "--fail", "1@5", code=1)
         self.assertIn("stands still", err)
+        self.assertIn("it waits for worker 1, which died", err)
         self.assertEqual(simulated["status"], "failed")
+
+    def test_a_network_over_which_nobody_gets_to_train(self):
+        for network in "50", "1":
+            simulated, err = self.sim("--dry", "--net", network, code=1)
+            self.assertIn("over this network it never gets to train", err)
+            self.assertEqual(simulated["status"], "failed")
 
 
 if __name__ == "__main__":

@@ -513,6 +513,7 @@ static void a_run_that_can_never_end_says_so(void **state) {
     struct world_desk desk = hit_by(&death, 1, 0);
     assert_int_equal(world_desk_run(&desk), TW_UNEXPECTED);
     assert_non_null(strstr(desk.error.text, "stands still"));
+    assert_non_null(strstr(desk.error.text, "it waits for worker"));
 }
 
 static void wrong_mishaps_are_refused(void **state) {
@@ -525,7 +526,7 @@ static void wrong_mishaps_are_refused(void **state) {
         {{{TW_MISHAP_SERVER_PAUSE, 3, 1, 1}}, "no server 3"},
         {{{TW_MISHAP_SERVER_DEATH, 0, -1, 1}}, "begins at 0"},
         {{{TW_MISHAP_PAUSE, 0, -1, 1}}, "begins at 0"},
-        {{{TW_MISHAP_PAUSE, 0, 1, -1}}, "begins at 0"},
+        {{{TW_MISHAP_PAUSE, 0, 1, -1}}, "-1 s: nothing lasts less than 0 s"},
         {{{TW_MISHAP_PAUSE, 0, NAN, 1}}, "begins at 0"},
         {{{TW_MISHAP_DEATH, 0, 1, INFINITY}, {TW_MISHAP_DEATH, 1, 1, INFINITY}}, "nobody"},
     };
