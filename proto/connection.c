@@ -56,6 +56,7 @@ enum tw_status tw_connection_new(struct tw_connection **out, const struct tw_con
     limits->slow_bytes_per_s = or_default(host->slow_bytes_per_s, TW_SLOW_BYTES_PER_S);
     connection->events = *events;
     connection->drained = true;
+    connection->wake_bytes = 1;
     connection->context = context;
     snprintf(connection->peer, sizeof connection->peer, "?");
     uv_timer_init(host->loop, &connection->timer);
@@ -219,6 +220,7 @@ static void on_watch(uv_timer_t *timer) {
     watch_sending(connection, now);
     if (connection->state == TW_CONNECTION_OPEN) {
         watch_receiving(connection, now);
+        tw_connection_wake_early(connection); /* a slow peer's bytes count, too */
     }
 }
 

@@ -57,6 +57,7 @@ struct tw_connection {
     bool peer_ended;   /* end of file came while finishing */
     size_t turn_bytes; /* read since the last turn */
     uint64_t received, frames;
+    size_t wake_bytes; /* the kernel wakes us when so many have come */
 
     /* Writing. */
     struct tw_send_queue queue;
@@ -92,6 +93,9 @@ uint64_t tw_connection_sent(const struct tw_connection *connection);
 
 void tw_connection_init_reading(struct tw_connection *connection);
 void tw_connection_fini_reading(struct tw_connection *connection);
+
+/* What has come is read soon, however little it is. */
+void tw_connection_wake_early(struct tw_connection *connection);
 
 /* (Re)starts reading unless the owner must be asked first. */
 void tw_connection_read(struct tw_connection *connection);

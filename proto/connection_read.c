@@ -7,7 +7,13 @@
  */
 #include <stdlib.h>
 
+#include "common/net/listen.h"
 #include "proto/connection_private.h"
+
+/* Of tensor bytes the kernel wakes us for so many. To be woken costs us, and the sender who does
+ * it, as much as copying tens of KiB; to wait for more than this would keep the end of a tensor
+ * from being received while the rest is on its way. */
+#define WAKE_BYTES (128u << 10)
 
 /* The decoder's slow path: one block per connection, replaced when it grows; its
  * size is bounded by the decoder's frame_bytes_max. */
@@ -107,6 +113,24 @@ static void clear(struct tw_error *error) {
     error->text[0] = '\0';
 }
 
+static void wake_after(struct tw_connection *connection, size_t bytes) {
+    if (bytes != connection->wake_bytes)
+        tw_socket_wake_after(&connection->stream, bytes);
+    connection->wake_bytes = bytes;
+}
+
+void tw_connection_wake_early(struct tw_connection *connection) {
+    wake_after(connection, 1);
+}
+
+/* After a read that left nothing in the socket the kernel is to wait for more, but only for bytes
+ * that are sure to come: else a frame that is shorter than these would not be seen. */
+static void set_wake(struct tw_connection *connection, bool is_empty) {
+    size_t most = is_empty ? WAKE_BYTES : connection->wake_bytes;
+    size_t owed = tw_decoder_owed(&connection->decoder), bytes = owed < most ? owed : most;
+    wake_after(connection, bytes > 0 ? bytes : 1);
+}
+
 static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffer) {
     struct tw_connection *connection = stream->data;
     if (count < 0) {
@@ -124,6 +148,7 @@ static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffer) 
     struct tw_error error;
     clear(&error);
     settle(connection, tw_decoder_advance(&connection->decoder, (size_t)count, &error), &error);
+    set_wake(connection, (size_t)count < buffer->len);
     connection->turn_bytes += (size_t)count;
     if (connection->reading && connection->turn_bytes >= TW_READ_TURN_BYTES) {
         stop_reading(connection); /* others first */
@@ -137,6 +162,9 @@ void tw_connection_read(struct tw_connection *connection) {
     bool may = connection->state == TW_CONNECTION_OPEN
                    ? !connection->waiting && !connection->paused
                    : connection->state == TW_CONNECTION_FINISHING && !connection->peer_ended;
+    if (connection->state == TW_CONNECTION_FINISHING) {
+        tw_connection_wake_early(connection); /* for all that comes, so that it is thrown away */
+    }
     if (!may || connection->reading) {
         return;
     }

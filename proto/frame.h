@@ -454,6 +454,10 @@ enum tw_status tw_decoder_advance(struct tw_decoder *decoder, size_t bytes, stru
 /* Asks the sink again after TW_AGAIN; same results as tw_decoder_advance(). */
 enum tw_status tw_decoder_resume(struct tw_decoder *decoder, struct tw_error *error);
 
+/* Tensor bytes that are missing before anything can be done: so many are sure to come. 0 between
+ * them. */
+size_t tw_decoder_owed(const struct tw_decoder *decoder);
+
 /* True in the middle of a frame: then the peer owes bytes (slow peers). */
 bool tw_decoder_mid_frame(const struct tw_decoder *decoder);
 

@@ -347,6 +347,10 @@ enum tw_status tw_decoder_resume(struct tw_decoder *decoder, struct tw_error *er
     return run(decoder, error);
 }
 
+size_t tw_decoder_owed(const struct tw_decoder *decoder) {
+    return decoder->state == STATE_DATA ? decoder->data_left : 0;
+}
+
 bool tw_decoder_mid_frame(const struct tw_decoder *decoder) {
     return decoder->state == STATE_FIELDS || decoder->state == STATE_DATA ||
            (decoder->state == STATE_LENGTH && decoder->stage_end > decoder->stage_at);

@@ -74,7 +74,7 @@
 #define TW_BACKPRESSURE_MS 86400000   /* that servers may not read a push, for want of memory */
 #define TW_CONNECT_MS 5000            /* for a connection to be made */
 #define TW_FINISH_MS 1000             /* for last words to leave */
-#define TW_READ_TURN_BYTES (1u << 20) /* from one connection before others are served */
+#define TW_READ_TURN_BYTES (2u << 20) /* from one connection before others are served */
 #define TW_HEARTBEAT_MS 1000
 /* For which a loop polls before it sleeps, where nobody says otherwise. Being woken costs up to
  * 50 us, and until one side polls the other's wait has that in it, too: with less neither

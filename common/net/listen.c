@@ -105,6 +105,10 @@ void tw_socket_patience(uv_tcp_t *stream, uint64_t ms) {
     set_int(stream, IPPROTO_TCP, TCP_USER_TIMEOUT, ms < INT32_MAX ? (int)ms : INT32_MAX);
 }
 
+void tw_socket_wake_after(uv_tcp_t *stream, size_t bytes) {
+    set_int(stream, SOL_SOCKET, SO_RCVLOWAT, bytes < INT32_MAX ? (int)bytes : INT32_MAX);
+}
+
 void tw_allow_many_files(void) {
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0)

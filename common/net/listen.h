@@ -36,6 +36,10 @@ void tw_socket_tune(uv_tcp_t *stream, const struct sockaddr *peer);
 /* The other side may not read for so long, while its machine answers. Never fails, as above. */
 void tw_socket_patience(uv_tcp_t *stream, uint64_t ms);
 
+/* From now on who waits for `stream` is woken when so many bytes have come, not before; or when the
+ * other side has ended, or the receive buffer is full. 1: as ever. Never fails, as above. */
+void tw_socket_wake_after(uv_tcp_t *stream, size_t bytes);
+
 /* As many open files, sockets among them, as the system allows this process: the usual 1024
  * are the connections of 500 workers. Never fails: then it stays as it is. */
 void tw_allow_many_files(void);

@@ -5,6 +5,9 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -370,6 +373,107 @@ static void peer_has_a_name(void **state) {
     pair_free(pair);
 }
 
+/* ---- being woken ---- */
+
+/* The first `bytes` of a tensor's, behind its frame's small fields, and looked at. */
+static int begin_tensor(struct pair *pair, size_t bytes) {
+    struct tw_frame frame = push_of(DATA_BYTES);
+    unsigned char prefix[128];
+    int fd = pair_connect_socket(pair);
+    size_t size = tw_frame_encode(&frame, prefix, sizeof prefix);
+    assert_int_equal(write(fd, prefix, size), size);
+    assert_int_equal(write(fd, data, bytes), bytes);
+    while (pair->b.place == NULL)
+        pair_turn(pair);
+    return fd;
+}
+
+/* Only the accepted end is one of the loop's that can be read. */
+static void find_stream(uv_handle_t *handle, void *argument) {
+    uv_os_fd_t fd;
+    if (handle->type == UV_TCP && uv_is_readable((uv_stream_t *)handle) &&
+        uv_fileno(handle, &fd) == 0)
+        *(uv_os_fd_t *)argument = fd;
+}
+
+/* After so many bytes the connection is woken; *unread: so many are there. */
+static size_t wake_bytes(struct pair *pair, size_t *unread) {
+    int bytes = 0, there = 0;
+    socklen_t size = sizeof bytes;
+    uv_os_fd_t fd = -1;
+    uv_walk(&pair->loop, find_stream, &fd);
+    assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &bytes, &size), 0);
+    assert_int_equal(ioctl(fd, FIONREAD, &there), 0);
+    *unread = (size_t)there;
+    return (size_t)bytes;
+}
+
+/* Once every second what is there is read, besides. */
+static void small_pieces_of_a_tensor_are_read_together(void **state) {
+    enum { PIECE = 1000, REST = DATA_BYTES - PIECE };
+    struct pair *pair = pair_new();
+    int fd = begin_tensor(pair, PIECE);
+    for (size_t at = PIECE; at < DATA_BYTES; at += PIECE) {
+        size_t size = at <= REST ? PIECE : DATA_BYTES - at;
+        assert_int_equal(write(fd, data + at, size), size);
+        pair_turn(pair);
+    }
+    pair_run_until(pair, &pair->b.frames, 1);
+    assert_true(pair->b.bytes < DATA_BYTES / PIECE / 2);
+    close(fd);
+    pair_free(pair);
+}
+
+static void a_connection_waits_for_no_more_than_is_sure_to_come(void **state) {
+    struct pair *pair = pair_new();
+    struct tw_rng rng;
+    size_t at = 20000, unread;
+    int fd = begin_tensor(pair, at);
+    tw_rng_init(&rng, 1, TW_STREAM_DELAY, 0, 0);
+    while (pair->b.frames == 0) {
+        size_t rest = DATA_BYTES - at, size = 1 + tw_rng_below(&rng, 200000);
+        size = size < rest ? size : rest;
+        assert_int_equal(write(fd, data + at, size), size);
+        at += size;
+        pair_turn(pair);
+        size_t wake = wake_bytes(pair, &unread);
+        assert_true(wake == 1 || wake <= DATA_BYTES - at + unread);
+    }
+    assert_int_equal(wake_bytes(pair, &unread), 1);
+    close(fd);
+    pair_free(pair);
+}
+
+static void few_bytes_are_read_all_the_same(void **state) {
+    struct pair *pair = pair_new();
+    pair->host.slow_window_ms = 30;
+    pair->host.slow_bytes_per_s = 1;
+    int fd = begin_tensor(pair, 20000);
+    for (int i = 0; i < 3; i++) {
+        unsigned seen = pair->b.bytes;
+        assert_int_equal(write(fd, data, 10), 10);
+        pair_run_until(pair, &pair->b.bytes, seen + 1);
+    }
+    close(fd);
+    pair_free(pair);
+}
+
+static void what_is_thrown_away_is_read(void **state) {
+    struct pair *pair = pair_new();
+    size_t unread;
+    pair->host.finish_ms = 1000000;
+    int fd = begin_tensor(pair, 20000);
+    tw_connection_finish(pair->b.connection, TW_LIMIT, "enough");
+    assert_int_equal(write(fd, data, 10), 10);
+    do {
+        pair_turn(pair);
+        wake_bytes(pair, &unread);
+    } while (unread > 0);
+    close(fd);
+    pair_run_until(pair, &pair->b.closed, 1);
+    pair_free(pair);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(frames_arrive_in_order_both_ways),
@@ -388,6 +492,10 @@ int main(void) {
         cmocka_unit_test(queue_of_small_frames_is_bounded),
         cmocka_unit_test(small_fields_over_the_limit_are_not_sent),
         cmocka_unit_test(peer_has_a_name),
+        cmocka_unit_test(small_pieces_of_a_tensor_are_read_together),
+        cmocka_unit_test(a_connection_waits_for_no_more_than_is_sure_to_come),
+        cmocka_unit_test(few_bytes_are_read_all_the_same),
+        cmocka_unit_test(what_is_thrown_away_is_read),
     };
     return cmocka_run_group_tests(tests, fill_data, NULL);
 }
