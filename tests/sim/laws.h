@@ -132,9 +132,10 @@ static inline struct staleness staleness_of(uint32_t workers, const char *mode, 
 
 /* ---- floors ---- */
 
-enum { COORDINATES = 256 };
+enum { COORDINATES = 256, MANY_COORDINATES = 1000 };
 
 struct floor {
+    int coordinates;
     uint64_t skip, times;
     double squares; /* sum over times of the mean over coordinates */
     double stale, fresh, both, gap;
@@ -143,25 +144,25 @@ struct floor {
 
 static inline void add_squares(struct world_desk *desk, uint64_t version) {
     struct floor *f = desk->context;
-    float x[COORDINATES];
+    float x[MANY_COORDINATES];
     double sum = 0;
     if (version <= f->skip)
         return;
     tw_world_weights(desk->world, x);
-    for (int i = 0; i < COORDINATES; i++)
+    for (int i = 0; i < f->coordinates; i++)
         sum += (double)x[i] * (double)x[i];
-    f->squares += sum / COORDINATES;
+    f->squares += sum / f->coordinates;
     f->times++;
 }
 
 /* What a gradient was computed on, next to what it will be applied to. */
 static inline void compare_read(struct world_desk *desk, const float *read) {
     struct floor *f = desk->context;
-    float x[COORDINATES];
+    float x[MANY_COORDINATES];
     if (f->times == 0)
         return;
     tw_world_weights(desk->world, x);
-    for (int i = 0; i < COORDINATES; i++) {
+    for (int i = 0; i < f->coordinates; i++) {
         double a = (double)read[i], b = (double)x[i];
         f->stale += a * a;
         f->fresh += b * b;
@@ -172,15 +173,15 @@ static inline void compare_read(struct world_desk *desk, const float *read) {
 }
 
 static inline struct floor floor_in(const char *mode, uint32_t workers, const char *delay, double h,
-                                    unsigned updates) {
-    struct floor f = {.skip = 600};
+                                    int coordinates, unsigned updates) {
+    struct floor f = {.coordinates = coordinates, .skip = 600};
     struct world_desk desk = {.workers = workers,
                               .mode = mode,
                               .delay = delay,
                               .rate = h,
                               .curvature = 1,
                               .noise = 1,
-                              .elements = COORDINATES,
+                              .elements = coordinates,
                               .updates = f.skip + updates,
                               .seed = 3,
                               .delay_seed = 5,

@@ -197,24 +197,25 @@ static double memoryless_floor(double p, double h) {
 
 /* The variance, the cosine between a gradient of what was read and one of what it will be applied
  * to, and how far these are apart: |x_t - x_read|^2 = 2 Var (1 - cosine). */
-static void check_floor(uint32_t workers, const char *delay, double h, unsigned updates,
-                        double variance, double cosine) {
-    struct floor f = floor_in("async", workers, delay, h, updates);
+static void check_floor(uint32_t workers, const char *delay, double h, int coordinates,
+                        unsigned updates, double variance, double cosine) {
+    struct floor f = floor_in("async", workers, delay, h, coordinates, updates);
     within("variance", f.squares / variance, 1, roughly(.02));
     within("cosine", f.both / sqrt(f.stale * f.fresh), cosine, roughly(.01));
     if (cosine < 1)
-        within("gap", f.gap / (double)f.pairs / COORDINATES / (2 * variance * (1 - cosine)), 1,
+        within("gap", f.gap / (double)f.pairs / coordinates / (2 * variance * (1 - cosine)), 1,
                roughly(.03));
 }
 
-static void check_constant_floor(uint32_t workers, double h, unsigned updates) {
+static void check_constant_floor(uint32_t workers, double h, int coordinates, unsigned updates) {
     double variance = constant_floor(workers - 1.0, h);
-    check_floor(workers, "constant", h, updates, variance, (h + h / variance) / 2);
+    check_floor(workers, "constant", h, coordinates, updates, variance, (h + h / variance) / 2);
 }
 
-static void check_memoryless_floor(uint32_t workers, double h, unsigned updates) {
+static void check_memoryless_floor(uint32_t workers, double h, int coordinates, unsigned updates) {
     double p = 1.0 / workers;
-    check_floor(workers, "exponential", h, updates, memoryless_floor(p, h), p * (1 + h) / (p + h));
+    check_floor(workers, "exponential", h, coordinates, updates, memoryless_floor(p, h),
+                p * (1 + h) / (p + h));
 }
 
 static void noise_ends_on_the_floor_of_its_staleness(void **state) {
@@ -223,11 +224,11 @@ static void noise_ends_on_the_floor_of_its_staleness(void **state) {
     within("table", memoryless_floor(p, h) / fresh_floor(h), 1.3448, 1e-4);
     within("table", p * (1 + h) / (p + h), .75, 1e-4);
     within("table", (h + h / constant) / 2, .7058, 1e-4);
-    check_floor(1, "constant", h, sampled(12000), fresh_floor(h), 1);
-    check_constant_floor(8, h, sampled(20000));
-    check_constant_floor(4, .1, sampled(12000));
-    check_memoryless_floor(8, h, sampled(60000));
-    check_memoryless_floor(3, .2, sampled(30000));
+    check_floor(1, "constant", h, COORDINATES, sampled(12000), fresh_floor(h), 1);
+    check_constant_floor(8, h, MANY_COORDINATES, sampled(6000));
+    check_constant_floor(4, .1, COORDINATES, sampled(12000));
+    check_memoryless_floor(8, h, MANY_COORDINATES, sampled(60000));
+    check_memoryless_floor(3, .2, COORDINATES, sampled(30000));
 }
 
 /* ---- momentum of the mean ---- */

@@ -104,11 +104,15 @@ static double imposed_floor(const struct imposed *c, int shift, double h) {
 static void it_has_its_floor(void **state) {
     const struct imposed round_robin = {"stale-uniform:1", 1, 1, ""};
     within("fresh", imposed_floor(&round_robin, 0, .05), fresh_floor(.05), 1e-12);
-    within("constant", imposed_floor(&round_robin, 7, .05), constant_floor(7, .05), 1e-12);
+    for (int tau = 0; tau < 32; tau++) {
+        double h = sin(M_PI / (2 * (2 * tau + 1))); /* half of the edge */
+        within("constant", imposed_floor(&round_robin, tau, h) / constant_floor(tau, h), 1, 1e-12);
+    }
     for (int i = 0; i < IMPOSED; i++) {
         const struct imposed *c = &imposed[i];
         double h = .15, expected = imposed_floor(c, 0, h);
-        struct floor f = floor_in(c->mode, c->workers, "exponential", h, sampled(25000));
+        struct floor f =
+            floor_in(c->mode, c->workers, "exponential", h, COORDINATES, sampled(25000));
         within(c->mode, f.squares / expected, 1, roughly(.01));
         assert_true(imposed_floor(c, 1, h) > 1.15 * expected); /* off by one */
     }
