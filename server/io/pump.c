@@ -7,14 +7,16 @@
  * slice.
  *
  * What is queued leaves at the end of the slice, gathered; of a large model
- * earlier, so that the kernel sends one chunk while the next is updated. */
+ * earlier, so that it is received while the rest is updated: the first bytes at
+ * once, for the sake of whoever waits, then as many together as make a write cheap. */
 #include "server/io/server_state.h"
 
 #define SLICE_NS 200000u
 #define SLICE_PIECES 64
 #define SMALL_ELEMENTS (4 << 10) /* of a model: the clock is looked at after each piece of work */
 #define SMALL_PIECES 8           /* that told something, or after so many */
-#define FLUSH_BYTES (256u << 10)
+#define FIRST_BYTES (256u << 10)
+#define FLUSH_BYTES (1u << 20)
 
 static void on_idle(uv_idle_t *idle) {
     /* Its being active is all that it is for. */
@@ -43,8 +45,9 @@ void tw_pump_sent(struct tw_server *server, uint32_t token) {
 
 static void note_queued(struct tw_server *server, struct tw_link *link, size_t bytes) {
     link->unflushed_bytes += bytes;
-    if (link->unflushed_bytes >= FLUSH_BYTES) {
+    if (link->unflushed_bytes >= (link->begins ? FIRST_BYTES : FLUSH_BYTES)) {
         link->unflushed_bytes = 0;
+        link->begins = false;
         tw_order_writer_flush(&server->order);
         tw_connection_flush(link->connection);
     } else if (!link->is_unflushed) {
@@ -58,7 +61,7 @@ static void flush(struct tw_server *server) {
     while (server->pump.unflushed) {
         struct tw_link *link = server->pump.unflushed;
         server->pump.unflushed = link->next_unflushed;
-        link->is_unflushed = false;
+        link->is_unflushed = link->begins = false;
         link->unflushed_bytes = 0;
         tw_connection_flush(link->connection);
     }
@@ -82,6 +85,7 @@ static void replace_older_weights(struct tw_link *link, const struct tw_frame *f
     if (frame->body != TW_BODY_WEIGHTS || frame->weights.position <= link->weights_position)
         return;
     link->weights_position = frame->weights.position;
+    link->begins = true;
     link->weights_last = UINT32_MAX;
     if (tw_connection_queued(link->connection))
         tw_connection_drop_data(link->connection);

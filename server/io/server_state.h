@@ -73,6 +73,7 @@ struct tw_link {
     bool is_unflushed;
     bool is_member; /* a worker's control connection: the narrator tells how it ends */
     size_t unflushed_bytes;
+    bool begins;               /* nothing of the weights queued last has left */
     uint64_t weights_position; /* of the weights queued last */
     uint32_t weights_rank;     /* whose they are */
     uint32_t weights_last;     /* token of their last chunk, when it is queued; else UINT32_MAX */
