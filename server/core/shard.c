@@ -519,10 +519,6 @@ void tw_shard_prepare(struct tw_shard *s, const struct tw_prepare *prepare) {
 }
 
 static enum tw_shard_work answer_prepare(struct tw_shard *s, struct tw_shard_effect *effect) {
-    if (!s->preparing || s->reduced < s->chunks)
-        return TW_SHARD_IDLE;
-    if (!tw_shard_has_steps(s))
-        return tw_shard_step_next(s, effect);
     s->preparing = false;
     effect->kind = TW_SHARD_SUMS;
     effect->sums = (struct tw_sums){.shard = s->config.index,
@@ -560,7 +556,13 @@ enum tw_shard_work tw_shard_next(struct tw_shard *s, struct tw_shard_effect *eff
         return work;
     if (s->arrivals)
         return tw_arrival_next(s);
-    if (s->reduce_count)
-        return tw_shard_reduce_next(s);
-    return answer_prepare(s, effect);
+    bool reduces = s->reduce_count > 0;
+    if (reduces)
+        tw_shard_reduce_next(s);
+    bool is_summed = s->preparing && s->reduced >= s->chunks;
+    if (is_summed && tw_shard_has_steps(s))
+        return answer_prepare(s, effect);
+    if (reduces)
+        return TW_SHARD_WORKED;
+    return is_summed ? tw_shard_step_next(s, effect) : TW_SHARD_IDLE;
 }

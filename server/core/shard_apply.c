@@ -52,14 +52,14 @@ static const float *sum_all(struct tw_shard *s, uint32_t chunk) {
     return sum;
 }
 
-enum tw_shard_work tw_shard_reduce_next(struct tw_shard *s) {
+void tw_shard_reduce_next(struct tw_shard *s) {
     uint32_t chunk = s->to_reduce[s->reduce_first];
     s->reduce_first = tw_ring_at(s->reduce_first, 1, s->chunks);
     s->reduce_count--;
     s->queued[chunk] = false;
     const float *sum = s->config.pool ? tw_pool_add_next(s, chunk) : sum_all(s, chunk);
     if (!sum)
-        return TW_SHARD_WORKED;
+        return;
     s->reduced++;
     size_t count = tw_shard_chunk(s, chunk)->count;
     /* One alone was looked at as it came; what corrections made of it was not. */
@@ -68,7 +68,6 @@ enum tw_shard_work tw_shard_reduce_next(struct tw_shard *s) {
     if (tw_shaping_needs_norm(&s->config.shaping) &&
         tw_shaping_trains(&s->config.shaping, tw_shard_chunk(s, chunk)->tensor))
         tw_add_squares(&s->squares, sum, count);
-    return TW_SHARD_WORKED;
 }
 
 /* ---- records ---- */
@@ -569,5 +568,9 @@ enum tw_shard_work tw_shard_sweep_next(struct tw_shard *s, struct tw_shard_effec
         result = TW_SHARD_EFFECT;
     }
     advance(s);
+    if (result == TW_SHARD_WORKED && s->applied_due) {
+        tell_applied(s, effect);
+        result = TW_SHARD_EFFECT;
+    }
     return result;
 }

@@ -266,7 +266,7 @@ float *tw_shard_correction_state(const struct tw_shard *s, uint32_t n, uint32_t 
 void tw_shard_know_members(struct tw_shard *s);
 void tw_shard_count_here(struct tw_shard *s, uint32_t chunk);
 void tw_shard_clear_sums(struct tw_shard *s);
-enum tw_shard_work tw_shard_reduce_next(struct tw_shard *s);
+void tw_shard_reduce_next(struct tw_shard *s);
 enum tw_shard_work tw_shard_sweep_next(struct tw_shard *s, struct tw_shard_effect *effect);
 
 /* shard_weights.c */

@@ -363,6 +363,30 @@ static void test_sums_come_after_prepare(void **state) {
     desk_fini(&desk);
 }
 
+/* Whoever gives work looks at sockets in between: no more often than there are chunks. */
+static void test_what_follows_from_the_last_chunk_comes_with_it(void **state) {
+    struct desk desk;
+    desk_init(&desk, false, 1);
+    desk_start(&desk);
+    desk_push_all(&desk, 0);
+    desk_end(&desk, 0);
+    desk_work(&desk);
+    desk_prepare(&desk, 0, 1);
+    for (uint32_t c = 0; c + 1 < DESK_CHUNKS; c++)
+        assert_int_equal(desk_work_once(&desk), TW_SHARD_WORKED);
+    assert_int_equal(desk_work_once(&desk), TW_SHARD_EFFECT);
+    assert_non_null(desk_said(&desk, TW_SHARD_SUMS, 0));
+    assert_int_equal(desk_work_once(&desk), TW_SHARD_IDLE);
+    desk_sent(&desk);
+    desk_settle(&desk, TW_RECORD_COMMIT, 0, 1);
+    for (uint32_t c = 0; c + 1 < DESK_CHUNKS; c++)
+        assert_int_equal(desk_work_once(&desk), TW_SHARD_WORKED);
+    assert_int_equal(desk_work_once(&desk), TW_SHARD_EFFECT);
+    assert_int_equal(desk.applied_count, 1);
+    assert_int_equal(desk_work_once(&desk), TW_SHARD_IDLE);
+    desk_fini(&desk);
+}
+
 static void test_a_sum_that_overflows_is_not_finite(void **state) {
     struct desk desk;
     desk_init(&desk, true, 2);
@@ -552,6 +576,7 @@ int main(void) {
         cmocka_unit_test(test_ends_that_cannot_be_are_refused),
         cmocka_unit_test(test_a_push_before_any_release_is_thrown_away),
         cmocka_unit_test(test_sums_come_after_prepare),
+        cmocka_unit_test(test_what_follows_from_the_last_chunk_comes_with_it),
         cmocka_unit_test(test_a_sum_that_overflows_is_not_finite),
         cmocka_unit_test(test_sums_have_the_squares_of_what_was_summed),
         cmocka_unit_test(test_a_regather_wants_everything_again),
