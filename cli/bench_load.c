@@ -37,6 +37,8 @@ struct load {
     uint64_t began_ns;
     int count, here; /* workers; those that are, which the answer to a push shows */
     struct load_worker *worker;
+    const struct tw_load_plan *plan;
+    struct tw_shell_group group;
     float *gradient; /* the same for all */
     struct tw_tensor tensor;
     struct tw_tensor_list list;
@@ -92,8 +94,8 @@ static void on_weights(struct tw_shell *shell) {
     tell(worker, (struct tw_client_event){.kind = TW_CLIENT_ON_PULL});
 }
 
-static enum tw_status start_worker(struct load *load, const struct tw_load_plan *plan, int index,
-                                   struct tw_error *error) {
+static enum tw_status start_worker(struct load *load, int index, struct tw_error *error) {
+    const struct tw_load_plan *plan = load->plan;
     struct load_worker *worker = &load->worker[index];
     struct tw_client_config config = {.role = TW_ROLE_WORKER,
                                       .rank = plan->first + index,
@@ -107,7 +109,8 @@ static enum tw_status start_worker(struct load *load, const struct tw_load_plan 
     worker->weights = calloc(plan->bytes, 1);
     if (!worker->weights)
         return tw_error_set(error, TW_NO_MEMORY, "out of memory");
-    enum tw_status status = tw_shell_init(&worker->shell, &load->loop, &config, error);
+    enum tw_status status = tw_shell_init(&worker->shell, &load->loop, &config,
+                                          plan->shared ? &load->group : NULL, error);
     if (status)
         return status;
     worker->shell.on_weights = on_weights;
@@ -182,6 +185,7 @@ static enum tw_status prepare(struct load *load, const struct tw_load_plan *plan
                               struct tw_error *error) {
     static const struct tw_init zero = {TW_INIT_CONSTANT, 0};
     int64_t shape[1] = {(int64_t)(plan->bytes / sizeof(float))};
+    load->plan = plan;
     load->count = plan->count;
     load->began_ns = tw_party_now_ns();
     load->worker = calloc((size_t)plan->count, sizeof *load->worker);
@@ -205,13 +209,15 @@ static enum tw_status prepare(struct load *load, const struct tw_load_plan *plan
 /* It ends with the process that commands it: by its signal, or when the pipe is closed. */
 static int bear_load(int commands, int answers, void *context) {
     const struct tw_load_plan *plan = context;
-    struct load load = {.commands = commands, .answers = answers};
+    static struct load load; /* its group has room for what comes */
+    load.commands = commands;
+    load.answers = answers;
     struct tw_error error = {.status = TW_OK};
     tw_allow_many_files();
     tw_ignore_broken_pipes();
     enum tw_status status = prepare(&load, plan, &error);
     for (int i = 0; i < plan->count && !status; i++)
-        status = start_worker(&load, plan, i, &error);
+        status = start_worker(&load, i, &error);
     if (status)
         fail(&load, &error);
     while (!load.over)

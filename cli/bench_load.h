@@ -1,6 +1,6 @@
 /* Many workers in one process, for `talweg bench`: cores of the client (worker/core) on one
  * loop, without a thread each. Their gradients cost nothing, so that what is measured is the
- * server. Each is a worker as any other: a rank, two connections, one push at a time.
+ * server. Each is a worker as any other: a rank, two connections or lanes, one push at a time.
  *
  *     tw_load_start -> tw_load_joined -> [ tw_load_begin, tw_load_end ] ... -> tw_party_end
  *
@@ -17,6 +17,7 @@ struct tw_load_plan {
     uint64_t bytes;     /* of the one tensor */
     int first, count;   /* ranks */
     int core;           /* -1: any */
+    bool shared;        /* they share two connections, as lanes (proto/lane.h) */
 };
 
 /* What the workers of a process saw while it was measured. A wait is the time from the last

@@ -57,7 +57,7 @@ static enum tw_status run_case(int count, struct tw_raw *raw,
     if (status)
         return status;
     struct tw_load_plan many = {
-        .server = address, .bytes = BYTES, .count = count, .core = options->core[1]};
+        .server = address, .bytes = BYTES, .count = count, .core = options->core[1], .shared = true};
     status = tw_load_start(&load, &many, error);
     if (!status)
         status = measure(&server, &load, raw, out, error);

@@ -28,6 +28,15 @@ static void on_turn(uv_idle_t *turn) {
     }
     tw_connection_read_turn(connection);
     tw_connection_flush(connection);
+    if (connection->called && connection->state < TW_CONNECTION_CLOSING) {
+        connection->called = false;
+        connection->events.on_called(connection);
+    }
+}
+
+void tw_connection_call(struct tw_connection *connection) {
+    connection->called = true;
+    tw_connection_want_turn(connection);
 }
 
 /* An idle handle, not a prepare handle: while it is active the loop does not

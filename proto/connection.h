@@ -34,10 +34,12 @@ struct tw_connection_events {
     /* A frame that carried data has left for the kernel (or will never leave):
      * its data is the caller's again. Comes from the loop, or from inside
      * tw_connection_flush(); more frames may be sent from it. */
-    void (*on_released)(struct tw_connection *connection, void *token);
+    void (*on_released)(struct tw_connection *connection, uint32_t lane, void *token);
     /* Everything that was queued has left for the kernel. Comes as on_released does;
      * may be NULL. */
     void (*on_drained)(struct tw_connection *connection);
+    /* tw_connection_call() was called before this turn of the loop. */
+    void (*on_called)(struct tw_connection *connection);
     /* The last event. `error->status` is TW_CLOSED when the peer simply went
      * away or we closed without a cause. The connection may be freed in it. */
     void (*on_closed)(struct tw_connection *connection, const struct tw_error *error);
@@ -98,9 +100,16 @@ void tw_connection_limit(struct tw_connection *connection, size_t frame_bytes_ma
 enum tw_status tw_connection_send(struct tw_connection *connection, const struct tw_frame *frame,
                                   const void *data, void *token);
 
-/* Takes back the frames with tensor bytes that have not begun to leave: newer ones
+/* Takes back the frames of a lane with tensor bytes that have not begun to leave: newer ones
  * make them worthless. on_released comes for each, from inside this call. */
-void tw_connection_drop_data(struct tw_connection *connection);
+void tw_connection_drop_data(struct tw_connection *connection, uint32_t lane);
+
+/* Nobody wants the tensor bytes that are arriving now any more: the place that on_data gave is not
+ * written any more, on_frame comes without data. */
+void tw_connection_discard(struct tw_connection *connection);
+
+/* on_called in the next turn of the loop, unless the connection closes before. */
+void tw_connection_call(struct tw_connection *connection);
 
 /* Writes as much as the kernel takes now. Called by itself at the end of each
  * read callback and once per loop turn; call it when latency matters. */

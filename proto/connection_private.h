@@ -41,7 +41,8 @@ struct tw_connection {
     uv_idle_t turn;   /* active: something is to be done in the next loop turn */
     unsigned handles;
     bool stream_initialised;
-    bool freed; /* by the owner, before the handles were closed */
+    bool freed;  /* by the owner, before the handles were closed */
+    bool called; /* on_called is due */
 
     /* Connecting. */
     uv_connect_t connecting;
@@ -65,6 +66,7 @@ struct tw_connection {
     uv_shutdown_t shutdown;
     size_t flying; /* bytes in `write`; 0: none is under way */
     bool flushing, broken, shutting;
+    bool corked; /* bytes that came are looked at: what they cause leaves together */
     bool drained; /* the owner was told so, and nothing was queued since */
     uint64_t sent;
 

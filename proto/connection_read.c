@@ -147,7 +147,9 @@ static void on_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffer) 
     tell_bytes(connection);
     struct tw_error error;
     clear(&error);
+    connection->corked = true;
     settle(connection, tw_decoder_advance(&connection->decoder, (size_t)count, &error), &error);
+    connection->corked = false;
     set_wake(connection, (size_t)count < buffer->len);
     connection->turn_bytes += (size_t)count;
     if (connection->reading && connection->turn_bytes >= TW_READ_TURN_BYTES) {
@@ -184,7 +186,9 @@ void tw_connection_read_turn(struct tw_connection *connection) {
         clear(&error);
         connection->waiting = false;
         tell_bytes(connection);
+        connection->corked = true;
         settle(connection, tw_decoder_resume(&connection->decoder, &error), &error);
+        connection->corked = false;
     }
     tw_connection_read(connection);
 }
@@ -194,6 +198,10 @@ void tw_connection_resume(struct tw_connection *connection) {
         connection->resuming = connection->read_owed = true;
         tw_connection_want_turn(connection);
     }
+}
+
+void tw_connection_discard(struct tw_connection *connection) {
+    tw_decoder_discard(&connection->decoder);
 }
 
 void tw_connection_pause(struct tw_connection *connection) {

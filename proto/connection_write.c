@@ -16,10 +16,10 @@
 /* What one call writes at most, about: then others are served. */
 #define FLUSH_BYTES (2 * TW_GATHER_BYTES)
 
-static void released(void *context, void *token) {
+static void released(void *context, uint32_t lane, void *token) {
     struct tw_connection *connection = context;
     if (connection->events.on_released != NULL && !connection->freed) {
-        connection->events.on_released(connection, token);
+        connection->events.on_released(connection, lane, token);
     }
 }
 
@@ -88,7 +88,8 @@ static void begin_write(struct tw_connection *connection) {
 static bool may_write(const struct tw_connection *connection) {
     return (connection->state == TW_CONNECTION_OPEN ||
             connection->state == TW_CONNECTION_FINISHING) &&
-           connection->flying == 0 && !connection->broken && !connection->flushing;
+           connection->flying == 0 && !connection->broken && !connection->flushing &&
+           !connection->corked;
 }
 
 static void on_shut(uv_shutdown_t *request, int code) {
@@ -123,7 +124,7 @@ static void tell_drained(struct tw_connection *connection) {
 
 /* Nothing is left for the next turn of the loop: it may sleep. */
 static void rest(struct tw_connection *connection) {
-    if (connection->queue.entries == 0 && !connection->read_owed)
+    if (connection->queue.entries == 0 && !connection->read_owed && !connection->called)
         uv_idle_stop(&connection->turn);
 }
 
@@ -158,12 +159,12 @@ void tw_connection_flush(struct tw_connection *connection) {
     }
 }
 
-void tw_connection_drop_data(struct tw_connection *connection) {
+void tw_connection_drop_data(struct tw_connection *connection, uint32_t lane) {
     if (connection->state > TW_CONNECTION_OPEN || connection->flushing) {
         return;
     }
     connection->flushing = true; /* nothing may be written while entries go */
-    tw_send_queue_drop_data(&connection->queue, connection->flying, released, connection);
+    tw_send_queue_drop_data(&connection->queue, lane, connection->flying, released, connection);
     connection->flushing = false;
 }
 

@@ -65,8 +65,9 @@ enum tw_body {
     TW_BODY_SQUARES = 34,
     TW_BODY_PORTION = 35,
     TW_BODY_TALLY = 36,
+    TW_BODY_SHUT = 37,
 };
-#define TW_BODY_LAST TW_BODY_TALLY
+#define TW_BODY_LAST TW_BODY_SHUT
 
 enum tw_role { TW_ROLE_WORKER = 0, TW_ROLE_EVALUATOR = 1, TW_ROLE_OPERATOR = 2 };
 
@@ -101,6 +102,7 @@ struct tw_challenge {
     uint32_t protocol;
     struct tw_view nonce, proof;
     bool token;
+    uint32_t lanes;
 };
 struct tw_proof {
     struct tw_view proof;
@@ -296,6 +298,7 @@ struct tw_member_frame {
 
 struct tw_frame {
     enum tw_body body;
+    uint32_t lane; /* of its connection (lane.h) */
     union {
         struct tw_hello hello;
         struct tw_challenge challenge;
@@ -457,6 +460,9 @@ enum tw_status tw_decoder_resume(struct tw_decoder *decoder, struct tw_error *er
 /* Tensor bytes that are missing before anything can be done: so many are sure to come. 0 between
  * them. */
 size_t tw_decoder_owed(const struct tw_decoder *decoder);
+
+/* The rest of the tensor bytes that are arriving is thrown away; nothing when none are. */
+void tw_decoder_discard(struct tw_decoder *decoder);
 
 /* True in the middle of a frame: then the peer owes bytes (slow peers). */
 bool tw_decoder_mid_frame(const struct tw_decoder *decoder);

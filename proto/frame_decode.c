@@ -351,6 +351,11 @@ size_t tw_decoder_owed(const struct tw_decoder *decoder) {
     return decoder->state == STATE_DATA ? decoder->data_left : 0;
 }
 
+void tw_decoder_discard(struct tw_decoder *decoder) {
+    if (decoder->state == STATE_DATA)
+        decoder->place = NULL;
+}
+
 bool tw_decoder_mid_frame(const struct tw_decoder *decoder) {
     return decoder->state == STATE_FIELDS || decoder->state == STATE_DATA ||
            (decoder->state == STATE_LENGTH && decoder->stage_end > decoder->stage_at);

@@ -2,6 +2,7 @@
  *
  *     length of the rest            varint
  *     key, length, fields           the body
+ *     F0 7F, number                 unless its lane is 0: key 2046, wire type 0
  *     FA 7F, length                 only with data: key 2047, wire type 2
  *     tensor bytes                  not written here
  */
@@ -20,6 +21,8 @@ static uint64_t body_key(const struct tw_frame *frame) {
 /* Bytes of everything behind the frame's own length. */
 static size_t frame_bytes(const struct tw_frame *frame, size_t fields) {
     size_t body = tw_varint_bytes(body_key(frame)) + tw_varint_bytes(fields) + fields;
+    if (frame->lane != 0)
+        body += TW_LANE_KEY_BYTES + tw_varint_bytes(frame->lane);
     if (frame->data_bytes == 0) {
         return body;
     }
@@ -40,10 +43,15 @@ static size_t write_head(const struct tw_frame *frame, size_t fields, unsigned c
 }
 
 /* And behind them. */
-static size_t write_data_head(const struct tw_frame *frame, unsigned char *to) {
+static size_t write_tail(const struct tw_frame *frame, unsigned char *to) {
+    size_t at = 0;
+    if (frame->lane != 0) {
+        at = tw_varint_put(to, TW_LANE_KEY);
+        at += tw_varint_put(to + at, frame->lane);
+    }
     if (frame->data_bytes == 0)
-        return 0;
-    size_t at = tw_varint_put(to, TW_DATA_KEY);
+        return at;
+    at += tw_varint_put(to + at, TW_DATA_KEY);
     return at + tw_varint_put(to + at, frame->data_bytes);
 }
 
@@ -51,7 +59,7 @@ size_t tw_frame_write(const struct tw_frame *frame, struct tw_frame_bytes bytes,
     unsigned char *to = out;
     size_t at = write_head(frame, bytes.fields, to);
     at += tw_frame_pack_fields(frame, to + at);
-    return at + write_data_head(frame, to + at);
+    return at + write_tail(frame, to + at);
 }
 
 size_t tw_frame_write_plain(const struct tw_frame *frame, unsigned char room[TW_PLAIN_MAX],
@@ -61,7 +69,7 @@ size_t tw_frame_write_plain(const struct tw_frame *frame, unsigned char room[TW_
     unsigned char head[HEAD_MAX], *to = room + HEAD_MAX;
     size_t fields = tw_frame_pack_fields(frame, to);
     size_t before = write_head(frame, fields, head);
-    size_t behind = write_data_head(frame, to + fields);
+    size_t behind = write_tail(frame, to + fields);
     *start = memcpy(to - before, head, before);
     return before + fields + behind;
 }

@@ -12,6 +12,7 @@
 
 #include "proto/arena.h"
 #include "proto/flat.h"
+#include "proto/frame_scan.h"
 #include "proto/talweg.pb-c.h"
 #include "proto/varint.h"
 
@@ -39,7 +40,8 @@ static const struct tw_flat_field hello[] = {
     FIELD(3, hello, Hello, nonce), FIELD(4, hello, Hello, software)};
 static const struct tw_flat_field challenge[] = {
     FIELD(1, challenge, Challenge, protocol), FIELD(2, challenge, Challenge, nonce),
-    FIELD(3, challenge, Challenge, proof), FIELD(4, challenge, Challenge, token)};
+    FIELD(3, challenge, Challenge, proof), FIELD(4, challenge, Challenge, token),
+    FIELD(5, challenge, Challenge, lanes)};
 static const struct tw_flat_field proof[] = {FIELD(1, proof, Proof, proof)};
 static const struct tw_flat_field join[] = {
     FIELD(1, join, Join, role),     FIELD(2, join, Join, any_rank),
@@ -257,6 +259,7 @@ static const struct body {
     BODY(TW_BODY_SQUARES, Squares, squares),
     BODY(TW_BODY_PORTION, Portion, portion),
     BODY(TW_BODY_TALLY, Tally, tally),
+    [TW_BODY_SHUT] = {"Shut", no_fields, 0, false},
 #undef BODY
 #undef PLAIN
 };
@@ -456,6 +459,7 @@ static bool get_addresses(struct budget *budget, struct tw_welcome *to,
 
 static bool get_body(struct budget *budget, struct tw_frame *frame, const Talweg__Frame *from) {
     frame->body = (enum tw_body)from->body_case;
+    frame->lane = from->lane;
     const struct body *body = body_row(frame->body);
     if (body == NULL) {
         return false;
@@ -504,6 +508,20 @@ static bool unpack_measures(struct tw_unpack_arena *arena, const unsigned char *
     return true;
 }
 
+/* What stands behind the body: nothing, or the lane. */
+static bool unpack_lane(const unsigned char *bytes, size_t size, uint32_t *lane) {
+    uint64_t key, number;
+    *lane = 0;
+    if (size == 0)
+        return true;
+    int used = tw_varint_get(bytes, size, TW_LANE_KEY_BYTES, &key);
+    int more = used > 0 ? tw_varint_get(bytes + used, size - (size_t)used, 5, &number) : 0;
+    if (more <= 0 || key != TW_LANE_KEY || (size_t)(used + more) != size || number > UINT32_MAX)
+        return false;
+    *lane = (uint32_t)number;
+    return true;
+}
+
 /* A body of nothing but numbers, as those of every push and its answer are, or of a Ping. False:
  * it is none, or not made as we make it. */
 static bool unpack_flat(struct tw_unpack_arena *arena, const unsigned char *bytes, size_t size,
@@ -511,7 +529,11 @@ static bool unpack_flat(struct tw_unpack_arena *arena, const unsigned char *byte
     uint64_t key, length;
     int used = tw_varint_get(bytes, size, 2, &key);
     int more = used > 0 ? tw_varint_get(bytes + used, size - (size_t)used, 2, &length) : 0;
-    if (more <= 0 || (key & 7) != TW_WIRE_BYTES || length != size - (size_t)(used + more))
+    uint32_t lane;
+    if (more <= 0 || (key & 7) != TW_WIRE_BYTES || length > size - (size_t)(used + more))
+        return false;
+    size_t behind = (size_t)(used + more) + length;
+    if (!unpack_lane(bytes + behind, size - behind, &lane))
         return false;
     const struct body *body = body_row((enum tw_body)(key >> 3));
     bool has_list = key >> 3 == TW_BODY_JOIN || key >> 3 == TW_BODY_WELCOME;
@@ -521,6 +543,7 @@ static bool unpack_flat(struct tw_unpack_arena *arena, const unsigned char *byte
     memset(frame, 0, offsetof(struct tw_frame, data_bytes));
     size_t taken = tw_flat_unpack(body->fields, body->count, bytes, length, frame);
     frame->body = (enum tw_body)(key >> 3);
+    frame->lane = lane;
     return frame->body == TW_BODY_PING
                ? unpack_measures(arena, bytes + taken, length - taken, &frame->ping)
                : taken == length;

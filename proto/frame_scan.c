@@ -9,6 +9,7 @@
 #define HEAD_BYTES 16u
 #define KEY_BYTES_MAX 5
 #define DATA_NUMBER (TW_DATA_KEY >> 3)
+#define LANE_NUMBER (TW_LANE_KEY >> 3)
 
 enum wire { WIRE_VARINT = 0, WIRE_64 = 1, WIRE_BYTES = 2, WIRE_32 = 5 };
 
@@ -65,7 +66,9 @@ static enum progress check_key(uint64_t key, size_t at, struct field *field,
         field->wire != WIRE_32) {
         return wrong(error, "an unknown wire type", at);
     }
-    if ((is_body(field->number) || field->number == DATA_NUMBER) && field->wire != WIRE_BYTES) {
+    bool holds_bytes = is_body(field->number) || field->number == DATA_NUMBER;
+    if ((holds_bytes && field->wire != WIRE_BYTES) ||
+        (field->number == LANE_NUMBER && field->wire != WIRE_VARINT)) {
         return wrong(error, "a field with the wrong wire type", at);
     }
     return FIELD_KNOWN;
@@ -136,7 +139,8 @@ static void pass(struct tw_scan *scan, const struct field *field) {
         scan->data_bytes = field->end - field->value_at;
     } else {
         scan->small_bytes += field->end - scan->at;
-        *(is_body(field->number) ? &scan->body : &scan->stranger) = field->number;
+        if (field->number != LANE_NUMBER)
+            *(is_body(field->number) ? &scan->body : &scan->stranger) = field->number;
     }
     scan->at = field->end;
 }

@@ -12,6 +12,8 @@
 
 #define TW_DATA_KEY (2047u << 3 | 2) /* FA 7F on the wire */
 #define TW_DATA_KEY_BYTES 2u
+#define TW_LANE_KEY (2046u << 3 | 0) /* F0 7F */
+#define TW_LANE_KEY_BYTES 2u
 
 enum tw_scan_result {
     TW_SCAN_MORE,     /* bytes are missing */

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A prefix of a frame with data is at most 84 bytes long; with it most others fit. One that does
+/* A prefix of a frame with data is at most 91 bytes long; with it most others fit. One that does
  * not has a piece of the heap, which a spare entry keeps for the next unless it is larger. */
 #define INLINE_BYTES 96
 #define SPARE_BYTES 1024
@@ -18,6 +18,7 @@ struct tw_queued {
     size_t data_bytes;
     size_t taken; /* of both */
     void *token;
+    uint32_t lane;
     unsigned char inlined[INLINE_BYTES];
 };
 
@@ -102,6 +103,7 @@ enum tw_status tw_send_queue_put(struct tw_send_queue *queue, const struct tw_fr
     entry->data_bytes = frame->data_bytes;
     entry->taken = 0;
     entry->token = token;
+    entry->lane = frame->lane;
     *(queue->tail != NULL ? &queue->tail->next : &queue->head) = entry;
     queue->tail = entry;
     queue->bytes += entry->prefix_bytes + entry->data_bytes;
@@ -137,7 +139,7 @@ size_t tw_send_queue_gather(const struct tw_send_queue *queue,
 }
 
 void tw_send_queue_take(struct tw_send_queue *queue, size_t bytes,
-                        void (*released)(void *context, void *token), void *context) {
+                        tw_send_released *released, void *context) {
     while (bytes > 0) {
         struct tw_queued *entry = queue->head;
         size_t left = entry->prefix_bytes + entry->data_bytes - entry->taken;
@@ -153,22 +155,23 @@ void tw_send_queue_take(struct tw_send_queue *queue, size_t bytes,
         queue->entries--;
         bool had_data = entry->data_bytes > 0;
         void *token = entry->token;
+        uint32_t lane = entry->lane;
         forget(queue, entry);
         if (had_data) {
-            released(context, token);
+            released(context, lane, token);
         }
     }
 }
 
-void tw_send_queue_drop_data(struct tw_send_queue *queue, size_t keep,
-                             void (*released)(void *context, void *token), void *context) {
+void tw_send_queue_drop_data(struct tw_send_queue *queue, uint32_t lane, size_t keep,
+                             tw_send_released *released, void *context) {
     struct tw_queued **at = &queue->head;
     size_t before = 0;
     queue->tail = NULL;
     while (*at != NULL) {
         struct tw_queued *entry = *at;
         size_t left = entry->prefix_bytes + entry->data_bytes - entry->taken;
-        if (before < keep || entry->taken > 0 || entry->data_bytes == 0) {
+        if (before < keep || entry->taken > 0 || entry->data_bytes == 0 || entry->lane != lane) {
             before += left;
             queue->tail = entry;
             at = &entry->next;
@@ -179,6 +182,6 @@ void tw_send_queue_drop_data(struct tw_send_queue *queue, size_t keep,
         queue->entries--;
         void *token = entry->token;
         forget(queue, entry);
-        released(context, token);
+        released(context, lane, token);
     }
 }

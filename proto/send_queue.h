@@ -18,6 +18,9 @@
 
 struct tw_queued;
 
+/* A frame with data, of this lane, has left whole or was taken out. */
+typedef void tw_send_released(void *context, uint32_t lane, void *token);
+
 struct tw_send_queue {
     struct tw_queued *head, *tail;
     struct tw_queued *spare;
@@ -49,11 +52,11 @@ size_t tw_send_queue_gather(const struct tw_send_queue *queue,
 /* `bytes` of the front are gone. `released` is called for each frame with data
  * that has now left whole; it may queue more. */
 void tw_send_queue_take(struct tw_send_queue *queue, size_t bytes,
-                        void (*released)(void *context, void *token), void *context);
+                        tw_send_released *released, void *context);
 
-/* Takes frames with tensor bytes out again, all that begin behind the first `keep`
+/* Takes frames of a lane with tensor bytes out again, all that begin behind the first `keep`
  * bytes and of which nothing has been taken. `released` as above, but it must not queue. */
-void tw_send_queue_drop_data(struct tw_send_queue *queue, size_t keep,
-                             void (*released)(void *context, void *token), void *context);
+void tw_send_queue_drop_data(struct tw_send_queue *queue, uint32_t lane, size_t keep,
+                             tw_send_released *released, void *context);
 
 #endif

@@ -41,6 +41,7 @@ static enum tw_status on_hello(struct tw_session *session, const struct tw_sessi
     answer->challenge.protocol = newest < TW_PROTOCOL_MAX ? newest : TW_PROTOCOL_MAX;
     answer->challenge.nonce = (struct tw_view){session->nonce, TW_NONCE_BYTES};
     answer->challenge.token = terms->token != NULL;
+    answer->challenge.lanes = terms->lanes;
     if (terms->token) {
         tw_session_proof(terms->token, terms->token_bytes, "talweg server", session->peer_nonce,
                          session->nonce, session->proof);

@@ -37,6 +37,7 @@ struct tw_session_terms {
     uint8_t digest[TW_DIGEST_BYTES];
     const struct tw_tensor_list *tensors;
     uint32_t push, pull; /* enum tw_encoding_number, of the job */
+    uint32_t lanes;      /* that a connection may have; 0: one */
 };
 
 struct tw_session {

@@ -296,7 +296,7 @@ static enum tw_status on_data(struct tw_connection *connection, const struct tw_
 }
 
 /* Nobody writes the final weights any more, so only parts of a checkpoint have a token. */
-static void on_released(struct tw_connection *connection, void *token) {
+static void on_released(struct tw_connection *connection, uint32_t lane, void *token) {
     struct tw_server *server = tw_connection_context(connection);
     if (token == &server->lead.save)
         on_part_sent(server);

@@ -47,7 +47,7 @@ static void tell_fault(const struct tw_link *link, enum tw_status status, const 
         return;
     }
     lines->told++;
-    tw_say("%s was turned away: %s: %s", tw_connection_peer(link->connection),
+    tw_say("%s was turned away: %s: %s", tw_lane_peer(link->lane),
            tw_status_name((int)status), why);
 }
 
@@ -75,7 +75,7 @@ static void leave_node(struct tw_link *link, enum tw_status status, const char *
 }
 
 void tw_links_part(struct tw_link *link, enum tw_status status, const char *why) {
-    tw_connection_finish(link->connection, status, why);
+    tw_lane_finish(link->lane, status, why);
     leave_node(link, status, status == TW_OK ? "it said goodbye" : why);
 }
 
@@ -107,13 +107,13 @@ static void unlist(struct tw_link *link) {
     tw_pump_forget(server, link);
 }
 
-static void on_closed(struct tw_connection *connection, const struct tw_error *error) {
-    struct tw_link *link = tw_connection_context(connection);
+static void on_closed(struct tw_lane *lane, const struct tw_error *error) {
+    struct tw_link *link = tw_lane_context(lane);
     struct tw_server *server = link->server;
     leave_node(link, error->status, error->text);
     tw_pump_drain(server);
     unlist(link);
-    tw_connection_free(connection);
+    tw_lane_free(lane);
     free(link);
     if (server->phase == TW_SERVER_LEAVING && !server->links)
         tw_server_close(server);
@@ -125,9 +125,9 @@ static enum tw_status gone(struct tw_error *error) {
     return tw_error_set(error, TW_CLOSED, "this connection is being closed");
 }
 
-static enum tw_status on_data(struct tw_connection *connection, const struct tw_frame *frame,
+static enum tw_status on_data(struct tw_lane *lane, const struct tw_frame *frame,
                               void **place, struct tw_error *error) {
-    struct tw_link *link = tw_connection_context(connection);
+    struct tw_link *link = tw_lane_context(lane);
     struct tw_server *server = link->server;
     if (link->number == TW_NO_CONNECTION)
         return gone(error);
@@ -147,12 +147,14 @@ static enum tw_status on_data(struct tw_connection *connection, const struct tw_
 
 /* What the peer has shown of itself decides how much it may send. */
 static void widen(struct tw_link *link, enum tw_body body) {
-    if (body == TW_BODY_PROOF)
-        tw_connection_limit(link->connection, TW_SMALL_FIELDS_MAX, false);
-    else if (body == TW_BODY_ATTACH)
-        tw_connection_limit(link->connection, TW_FRAME_BYTES_MAX, true);
-    else if (body == TW_BODY_QUERY || body == TW_BODY_TURN)
+    if (body == TW_BODY_PROOF) {
+        tw_lane_limit(link->lane, TW_SMALL_FIELDS_MAX, false);
+        tw_trunk_allow(tw_lane_trunk(link->lane), link->server->lanes);
+    } else if (body == TW_BODY_ATTACH) {
+        tw_lane_limit(link->lane, TW_FRAME_BYTES_MAX, true);
+    } else if (body == TW_BODY_QUERY || body == TW_BODY_TURN) {
         link->pending_ms = 0;
+    }
 }
 
 /* The peer will not have us: our secret is not its own, or we broke the protocol. */
@@ -167,9 +169,9 @@ static void on_refuse(struct tw_link *link, const struct tw_refuse *refuse,
     leave_node(link, error->status, error->text);
 }
 
-static enum tw_status on_frame(struct tw_connection *connection, const struct tw_frame *frame,
+static enum tw_status on_frame(struct tw_lane *lane, const struct tw_frame *frame,
                                void *data, struct tw_error *error) {
-    struct tw_link *link = tw_connection_context(connection);
+    struct tw_link *link = tw_lane_context(lane);
     struct tw_server *server = link->server;
     if (link->number == TW_NO_CONNECTION)
         return gone(error);
@@ -196,8 +198,8 @@ static enum tw_status on_frame(struct tw_connection *connection, const struct tw
     return status;
 }
 
-static void on_released(struct tw_connection *connection, void *token) {
-    struct tw_link *link = tw_connection_context(connection);
+static void on_released(struct tw_lane *lane, void *token) {
+    struct tw_link *link = tw_lane_context(lane);
     uint32_t number = (uint32_t)(uintptr_t)token;
     if (number == TW_RESTORER_TOKEN) {
         tw_restorer_sent(link);
@@ -215,21 +217,24 @@ static void on_released(struct tw_connection *connection, void *token) {
     tw_pump_sent(link->server, number);
 }
 
-static void on_bytes(struct tw_connection *connection) {
-    const struct tw_link *link = tw_connection_context(connection);
+static void on_bytes(struct tw_lane *lane) {
+    const struct tw_link *link = tw_lane_context(lane);
     tw_server_end_moment(link->server);
 }
 
-static const struct tw_connection_events events = {.on_bytes = on_bytes,
-                                                   .on_data = on_data,
-                                                   .on_frame = on_frame,
-                                                   .on_released = on_released,
-                                                   .on_closed = on_closed};
+static void on_branch(struct tw_lane *lane);
+
+static const struct tw_lane_events events = {.on_bytes = on_bytes,
+                                             .on_data = on_data,
+                                             .on_frame = on_frame,
+                                             .on_released = on_released,
+                                             .on_closed = on_closed,
+                                             .on_branch = on_branch};
 
 /* ---- accepting ---- */
 
 static size_t host_length(const struct tw_link *link) {
-    const char *peer = tw_connection_peer(link->connection);
+    const char *peer = tw_lane_peer(link->lane);
     const char *colon = strrchr(peer, ':');
     return colon ? (size_t)(colon - peer) : strlen(peer);
 }
@@ -240,7 +245,7 @@ static bool is_pending(const struct tw_link *link) {
 
 static bool is_from(const struct tw_link *link, const char *host, size_t length) {
     return host_length(link) == length &&
-           memcmp(tw_connection_peer(link->connection), host, length) == 0;
+           memcmp(tw_lane_peer(link->lane), host, length) == 0;
 }
 
 /* How many have not joined or attached yet, and of them from this connection's address. Those
@@ -256,7 +261,7 @@ static uint32_t count_pending(const struct tw_link *link, uint32_t *same) {
             continue;
         }
         pending++;
-        *same += is_from(*at, tw_connection_peer(link->connection), length);
+        *same += is_from(*at, tw_lane_peer(link->lane), length);
         at = &(*at)->next_pending;
     }
     return pending;
@@ -272,7 +277,7 @@ static bool is_too_many(const struct tw_link *link, uint32_t pending, uint32_t s
     else if (same >= limits->pending_per_address)
         tw_error_set(error, TW_LIMIT,
                      "%u connections from %.*s that have not joined are open already", same,
-                     (int)host_length(link), tw_connection_peer(link->connection));
+                     (int)host_length(link), tw_lane_peer(link->lane));
     else
         return false;
     return true;
@@ -288,7 +293,7 @@ static bool stand_in_line(struct tw_link *link, uint32_t pending) {
     *(server->line_end ? &server->line_end->next_in_line : &server->line) = link;
     server->line_end = link;
     server->line_length++;
-    tw_connection_pause(link->connection);
+    tw_lane_pause(link->lane);
     return true;
 }
 
@@ -299,32 +304,35 @@ static void take_number(struct tw_link *link, uint32_t number) {
     link->next_pending = server->pending;
     server->pending = link;
     server->link[number] = link;
-    tw_connection_limit(link->connection, TW_HELLO_BYTES_MAX, false);
+    tw_lane_limit(link->lane, TW_HELLO_BYTES_MAX, false);
+}
+
+static void turn_away(struct tw_link *link, enum tw_status status, const char *why) {
+    tell_fault(link, status, why);
+    tw_lane_finish(link->lane, status, why);
+}
+
+static void take_number_or_part(struct tw_link *link) {
+    uint8_t random[TW_NODE_RANDOM_BYTES];
+    uint32_t number;
+    if (tw_random_bytes(random, sizeof(random)) != TW_OK)
+        turn_away(link, TW_IO, "the server's system gives no random numbers");
+    else if ((number = tw_node_open(link->server->node, random)) == TW_NO_CONNECTION)
+        turn_away(link, TW_LIMIT, "the server has no room for another connection");
+    else
+        take_number(link, number);
 }
 
 static void enter(struct tw_link *link) {
     struct tw_server *server = link->server;
     struct tw_error error = {.status = TW_OK};
-    uint8_t random[TW_NODE_RANDOM_BYTES];
-    uint32_t number = TW_NO_CONNECTION, same, pending = count_pending(link, &same);
-    if (server->parting > server->limits.pending) {
-        tw_connection_close(link->connection);
-        return;
-    }
-    if (is_too_many(link, pending, same, &error)) {
-        if (stand_in_line(link, pending))
-            return;
-    } else if (tw_random_bytes(random, sizeof(random)) != TW_OK) {
-        tw_error_set(&error, TW_IO, "the server's system gives no random numbers");
-    } else if ((number = tw_node_open(server->node, random)) == TW_NO_CONNECTION) {
-        tw_error_set(&error, TW_LIMIT, "the server has no room for another connection");
-    }
-    if (number != TW_NO_CONNECTION) {
-        take_number(link, number);
-        return;
-    }
-    tell_fault(link, error.status, error.text);
-    tw_connection_finish(link->connection, error.status, error.text);
+    uint32_t same, pending = count_pending(link, &same);
+    if (server->parting > server->limits.pending)
+        tw_lane_close(link->lane);
+    else if (!is_too_many(link, pending, same, &error))
+        take_number_or_part(link);
+    else if (!stand_in_line(link, pending))
+        turn_away(link, error.status, error.text);
 }
 
 /* In turn; those of an address that has enough others before the handshake go to the end. */
@@ -336,7 +344,7 @@ void tw_links_let_in(struct tw_server *server) {
         server->parting++; /* until it has a number */
         enter(link);
         if (!link->is_in_line)
-            tw_connection_unpause(link->connection);
+            tw_lane_unpause(link->lane);
     }
 }
 
@@ -349,25 +357,57 @@ static void list(struct tw_link *link) {
     server->parting++; /* until it has a number */
 }
 
-static void accept_one(struct tw_server *server) {
-    struct tw_error error;
+static struct tw_link *new_link(struct tw_server *server) {
     struct tw_link *link = calloc(1, sizeof(*link));
-    if (!link || tw_connection_new(&link->connection, &server->host, &events, link) != TW_OK) {
+    if (!link)
+        return NULL;
+    link->server = server;
+    link->number = TW_NO_CONNECTION;
+    link->weights_last = UINT32_MAX;
+    return link;
+}
+
+static void accept_one(struct tw_server *server) {
+    struct tw_error error = {.status = TW_NO_MEMORY};
+    struct tw_link *link = new_link(server);
+    if (!link || tw_trunk_accept(&link->lane, (uv_stream_t *)&server->listener, &server->host,
+                                 &events, link, &error) != TW_OK) {
         free(link);
+        if (error.status != TW_NO_MEMORY)
+            return;                     /* the peer has gone again */
         server->has_unaccepted = true; /* libuv says no more until it is accepted */
         tw_say("out of memory: a connection has to wait");
         return;
     }
-    link->server = server;
-    link->number = TW_NO_CONNECTION;
-    link->weights_last = UINT32_MAX;
-    if (tw_connection_accept(link->connection, (uv_stream_t *)&server->listener, &error) != TW_OK) {
-        tw_connection_free(link->connection); /* the peer has gone again */
-        free(link);
-        return;
-    }
     list(link);
     enter(link);
+}
+
+/* How many lanes beside the first of their connections have not joined or attached yet. */
+static uint32_t count_pending_branches(const struct tw_server *server) {
+    uint32_t count = 0;
+    for (const struct tw_link *link = server->pending; link; link = link->next_pending)
+        count += link->is_branch && is_pending(link);
+    return count;
+}
+
+/* Whoever opens another lane has shown who he is, and does not stand in line; but not so many at
+ * once that nobody else could come in. */
+static void on_branch(struct tw_lane *lane) {
+    struct tw_server *server = ((struct tw_link *)tw_lane_context(lane))->server;
+    struct tw_link *link = new_link(server);
+    tw_lane_set_context(lane, link);
+    if (!link) {
+        tw_lane_finish(lane, TW_NO_MEMORY, "out of memory");
+        return;
+    }
+    link->lane = lane;
+    link->is_branch = true;
+    list(link);
+    if (count_pending_branches(server) >= (server->limits.pending + 1) / 2)
+        tw_lane_finish(lane, TW_LIMIT, "too many conversations that have not joined are open");
+    else
+        take_number_or_part(link);
 }
 
 static void on_connection(uv_stream_t *listener, int code) {
@@ -461,5 +501,5 @@ void tw_links_say_goodbye(struct tw_server *server) {
 
 void tw_links_close(struct tw_server *server) {
     for (struct tw_link *link = server->links; link; link = link->next)
-        tw_connection_close(link->connection);
+        tw_lane_close(link->lane);
 }

@@ -130,6 +130,8 @@ enum tw_status tw_server_make_node(struct tw_server *server, struct tw_error *er
     if (status != TW_OK)
         return status;
     tw_server_node_config(of, &server->layout, &plan, server->random, server->link_room, &config);
+    /* Where a push may have to wait for the push of another, they must not stand in one line. */
+    server->lanes = config.terms.lanes = plan.pool ? 1 : TW_LANES_MAX;
     memcpy(server->digest, config.terms.digest, TW_DIGEST_BYTES);
     size_t bytes = tw_node_bytes(&config);
     if (!bytes)

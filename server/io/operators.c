@@ -56,7 +56,7 @@ static void tell_run(struct tw_server *server, struct tw_link *link) {
         .since_update = tw_server_seconds(server) - server->waits.commit_seconds,
         .waiting = view_of(waiting),
     };
-    (void)tw_connection_send(link->connection, &frame, NULL, NULL);
+    (void)tw_lane_send(link->lane, &frame, NULL, NULL);
 }
 
 static double seconds_of(uint64_t ns) {
@@ -82,7 +82,7 @@ static void tell_rank(struct tw_server *server, struct tw_link *link, uint32_t r
         .blamed = seconds_of(view.blamed_ns),
         .silent = tw_waits_silent_seconds(server, rank),
     };
-    (void)tw_connection_send(link->connection, &frame, NULL, NULL);
+    (void)tw_lane_send(link->lane, &frame, NULL, NULL);
 }
 
 static void answer(struct tw_server *server, struct tw_link *link) {
@@ -93,7 +93,7 @@ static void answer(struct tw_server *server, struct tw_link *link) {
     uint64_t now_ns = uv_hrtime(); /* one moment for all: their times add up to the same */
     for (uint32_t i = 0; i < link->query.ranks; i++)
         tell_rank(server, link, link->query.first + i, now_ns);
-    tw_connection_flush(link->connection);
+    tw_lane_flush(link->lane);
     tw_node_answered(server->node, link->number);
 }
 

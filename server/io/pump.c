@@ -49,7 +49,7 @@ static void note_queued(struct tw_server *server, struct tw_link *link, size_t b
         link->unflushed_bytes = 0;
         link->begins = false;
         tw_order_writer_flush(&server->order);
-        tw_connection_flush(link->connection);
+        tw_lane_flush(link->lane);
     } else if (!link->is_unflushed) {
         link->is_unflushed = true;
         link->next_unflushed = server->pump.unflushed;
@@ -63,7 +63,7 @@ static void flush(struct tw_server *server) {
         server->pump.unflushed = link->next_unflushed;
         link->is_unflushed = link->begins = false;
         link->unflushed_bytes = 0;
-        tw_connection_flush(link->connection);
+        tw_lane_flush(link->lane);
     }
 }
 
@@ -87,8 +87,8 @@ static void replace_older_weights(struct tw_link *link, const struct tw_frame *f
     link->weights_position = frame->weights.position;
     link->begins = true;
     link->weights_last = UINT32_MAX;
-    if (tw_connection_queued(link->connection))
-        tw_connection_drop_data(link->connection);
+    if (tw_lane_queued(link->lane))
+        tw_lane_drop_data(link->lane);
 }
 
 /* When the last chunk has gone to the kernel, the weights are served. */
@@ -112,7 +112,7 @@ static void queue_frame(struct tw_server *server, struct tw_node_effect *effect)
     }
     size_t bytes = effect->frame.data_bytes;
     void *token = (void *)(uintptr_t)effect->token;
-    bool queued = link && tw_connection_send(link->connection, frame, effect->data, token) == TW_OK;
+    bool queued = link && tw_lane_send(link->lane, frame, effect->data, token) == TW_OK;
     if (queued)
         note_queued(server, link, bytes);
     else if (bytes)
@@ -121,8 +121,9 @@ static void queue_frame(struct tw_server *server, struct tw_node_effect *effect)
 
 void tw_pump_queue(struct tw_server *server, struct tw_link *link, const struct tw_frame *frame,
                    const void *data, uint32_t token) {
+    struct tw_frame ours = *frame;
     /* When it fails the link is lost, and that is told. */
-    if (tw_connection_send(link->connection, frame, data, (void *)(uintptr_t)token) != TW_OK)
+    if (tw_lane_send(link->lane, &ours, data, (void *)(uintptr_t)token) != TW_OK)
         return;
     if (data)
         tw_pump_wake(server); /* it may be all that there is to do in this turn of the loop */
@@ -143,7 +144,7 @@ static void carry_out(struct tw_server *server, struct tw_node_effect *effect, u
     case TW_NODE_RESUME:
         link = server->link[effect->connection];
         if (link)
-            tw_connection_resume(link->connection);
+            tw_lane_resume(link->lane);
         break;
     case TW_NODE_EVENT:
         tw_narrator_event(server, &effect->event, now_ns);

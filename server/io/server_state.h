@@ -30,7 +30,7 @@
 
 #include "common/net/address.h"
 #include "common/net/poller.h"
-#include "proto/connection.h"
+#include "proto/lane.h"
 #include "server/core/absence.h"
 #include "server/core/node.h"
 #include "server/core/tempo.h"
@@ -60,14 +60,15 @@ enum tw_server_phase {
 
 struct tw_server;
 
-/* A connection. */
+/* A connection, or a lane of one that several share. */
 struct tw_link {
     struct tw_server *server;
-    struct tw_connection *connection;
+    struct tw_lane *lane;
     uint32_t number; /* in the node; TW_NO_CONNECTION: it has been told that this is lost */
     struct tw_link *next, *previous; /* of all */
     struct tw_link *next_pending;
     struct tw_link *next_in_line;
+    bool is_branch;  /* a lane beside the first of its connection */
     bool is_in_line; /* its turn to be heard has not come: nothing is read of it */
     struct tw_link *next_unflushed;
     bool is_unflushed;
@@ -178,6 +179,7 @@ struct tw_server {
     uv_tcp_t listener;
     struct tw_connection_host host;
     struct tw_unpack_arena arena;
+    uint32_t lanes;                  /* that a connection may have */
     struct tw_link **link;           /* [link_room], by number */
     uint32_t link_room;              /* connections that the node has room for */
     struct tw_link *links;           /* all, also those that the node has let go */

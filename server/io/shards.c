@@ -62,9 +62,9 @@ void tw_shards_event(struct tw_server *server, const struct tw_node_event *event
     if (event->present) {
         struct tw_link *link = server->link[event->connection];
         if (link)
-            complete_address(server, event->rank, tw_connection_peer(link->connection));
+            complete_address(server, event->rank, tw_lane_peer(link->lane));
         if (link && server->saver.on) /* its part of checkpoints comes here */
-            tw_connection_limit(link->connection, TW_FRAME_BYTES_MAX, true);
+            tw_lane_limit(link->lane, TW_FRAME_BYTES_MAX, true);
         tw_say("server %u has joined; workers find it at %s", event->rank, address);
         tw_restorer_start(server);
         return;
@@ -134,7 +134,7 @@ static void ask_next(struct tw_server *server) {
         return;
     }
     shards->silent_ms = 0;
-    tw_connection_limit(link->connection, TW_FRAME_BYTES_MAX, true);
+    tw_lane_limit(link->lane, TW_FRAME_BYTES_MAX, true);
     tw_pump_queue(server, link, &frame, NULL, 0);
 }
 

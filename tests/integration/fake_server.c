@@ -313,7 +313,7 @@ static enum tw_status on_frame(struct tw_connection *connection, const struct tw
     }
 }
 
-static void on_released(struct tw_connection *connection, void *token) {
+static void on_released(struct tw_connection *connection, uint32_t lane, void *token) {
     struct fake_peer *peer = tw_connection_context(connection);
     atomic_fetch_add(&peer->server->taken, 1);
 }

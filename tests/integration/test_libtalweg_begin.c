@@ -132,7 +132,7 @@ static void a_shell_is_busy_while_much_is_to_come(void **state) {
                                           .weights = bench.weights,
                                           .connect_ms = 1000 * PATIENCE_S};
         assert_int_equal(uv_loop_init(&loop), 0);
-        assert_int_equal(tw_shell_init(&shell, &loop, &config, &error), TW_OK);
+        assert_int_equal(tw_shell_init(&shell, &loop, &config, NULL, &error), TW_OK);
         shell_tell(&shell, TW_CLIENT_ON_START);
         shell_tell(&shell, TW_CLIENT_ON_PULL);
         while (!tw_client_may_begin(&shell.client))

@@ -68,7 +68,7 @@ static void on_drained(struct tw_connection *connection) {
     end->drained++;
 }
 
-static void on_released(struct tw_connection *connection, void *token) {
+static void on_released(struct tw_connection *connection, uint32_t lane, void *token) {
     struct end *end = tw_connection_context(connection);
     must(end->closed == 0, "everything is released before on_closed");
     must((uintptr_t)token < PAIR_TOKENS, "the token is one of ours");

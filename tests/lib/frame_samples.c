@@ -27,7 +27,7 @@ const struct frame_sample frame_samples[FRAME_SAMPLES] = {
     {"challenge",
      {.body = TW_BODY_CHALLENGE,
       .challenge = {2, TEXT("fedcba9876543210fedcba9876543210"),
-                    TEXT("pppppppppppppppppppppppppppppppp"), true}},
+                    TEXT("pppppppppppppppppppppppppppppppp"), true, 1024}},
      NULL},
     {"proof", {.body = TW_BODY_PROOF, .proof = {TEXT("qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq")}}, NULL},
     {"join",
@@ -112,4 +112,5 @@ const struct frame_sample frame_samples[FRAME_SAMPLES] = {
       .tally = {6000000000, 2560, 7440, 6001, 7300, TEXT("loss"), 90, TEXT("fits"),
                 TEXT("scores")}},
      NULL},
+    {"shut", {.body = TW_BODY_SHUT, .lane = 300}, NULL},
 };

@@ -6,7 +6,7 @@
 
 #include "proto/frame.h"
 
-#define FRAME_SAMPLES 36
+#define FRAME_SAMPLES 37
 
 struct frame_sample {
     const char *name; /* of the golden file, without ".bin" */

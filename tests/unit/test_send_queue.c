@@ -11,7 +11,9 @@
 
 static char released_tokens[16];
 
-static void on_released(void *context, void *token) {
+/* Those of lane 7 are capital letters. */
+static void on_released(void *context, uint32_t lane, void *token) {
+    assert_int_equal(lane, (intptr_t)token < 'a' ? 7 : 0);
     size_t length = strlen(released_tokens);
     released_tokens[length] = (char)(intptr_t)token;
     released_tokens[length + 1] = 0;
@@ -21,6 +23,7 @@ static const char data[100];
 
 static void put(struct tw_send_queue *queue, char token, size_t data_bytes) {
     struct tw_frame frame = {.body = data_bytes ? TW_BODY_WEIGHTS : TW_BODY_ATTACHED,
+                             .lane = token >= 'A' && token <= 'Z' ? 7 : 0,
                              .data_bytes = data_bytes};
     assert_int_equal(tw_send_queue_put(queue, &frame, tw_frame_measure(&frame), NULL, data,
                                        (void *)(intptr_t)token),
@@ -54,7 +57,7 @@ static void frames_with_data_that_have_not_begun_are_taken_back(void **state) {
     put(&queue, 'c', 100);
     put(&queue, 'd', 50);
     tw_send_queue_take(&queue, 10, on_released, NULL);
-    tw_send_queue_drop_data(&queue, 0, on_released, NULL);
+    tw_send_queue_drop_data(&queue, 0, 0, on_released, NULL);
     assert_string_equal(released_tokens, "cd");
     assert_int_equal(queue.entries, 2);
     assert_int_equal(queue.bytes, two - 10);
@@ -72,7 +75,7 @@ static void what_libuv_is_writing_stays(void **state) {
     put(&queue, 'b', 100);
     size_t flying = queue.bytes;
     put(&queue, 'c', 100);
-    tw_send_queue_drop_data(&queue, flying, on_released, NULL);
+    tw_send_queue_drop_data(&queue, 0, flying, on_released, NULL);
     assert_string_equal(released_tokens, "c");
     assert_int_equal(queue.bytes, flying);
     end(&queue);
@@ -84,7 +87,7 @@ static void all_of_a_queue_can_be_taken_back(void **state) {
     start(&queue);
     put(&queue, 'a', 100);
     put(&queue, 'b', 100);
-    tw_send_queue_drop_data(&queue, 0, on_released, NULL);
+    tw_send_queue_drop_data(&queue, 0, 0, on_released, NULL);
     assert_string_equal(released_tokens, "ab");
     assert_int_equal(queue.bytes, 0);
     put(&queue, 'c', 10);
@@ -92,11 +95,25 @@ static void all_of_a_queue_can_be_taken_back(void **state) {
     end(&queue);
 }
 
+static void what_other_lanes_send_stays(void **state) {
+    struct tw_send_queue queue;
+    start(&queue);
+    put(&queue, 'a', 100);
+    put(&queue, 'B', 100);
+    put(&queue, 'c', 100);
+    put(&queue, 'D', 50);
+    tw_send_queue_drop_data(&queue, 7, 0, on_released, NULL);
+    assert_string_equal(released_tokens, "BD");
+    end(&queue);
+    assert_string_equal(released_tokens, "BDac");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(frames_with_data_that_have_not_begun_are_taken_back),
         cmocka_unit_test(what_libuv_is_writing_stays),
         cmocka_unit_test(all_of_a_queue_can_be_taken_back),
+        cmocka_unit_test(what_other_lanes_send_stays),
     };
     return cmocka_run_group_tests_name("send_queue", tests, NULL, NULL);
 }

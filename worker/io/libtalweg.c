@@ -202,7 +202,7 @@ static enum tw_status make_ready(struct talweg *talweg, const struct talweg_conf
     status = tw_turns_open(&talweg->turns, config->stop_fd, poll_us(config), error);
     if (status != TW_OK)
         return status;
-    status = tw_shell_init(&talweg->shell, &talweg->turns.loop, &ours, error);
+    status = tw_shell_init(&talweg->shell, &talweg->turns.loop, &ours, NULL, error);
     if (status == TW_OK) {
         status = tw_turns_init(&talweg->turns, &talweg->shell, error);
         if (status != TW_OK)

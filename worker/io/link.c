@@ -22,7 +22,7 @@
 /* One connection and what the core calls it. Ours until on_closed. */
 struct tw_link {
     struct tw_shell *shell;
-    struct tw_connection *connection; /* NULL: it could not even be made */
+    struct tw_lane *lane; /* NULL: it could not even be made */
     int number;
     bool detached; /* the core has closed it and hears no more of it */
     bool held;     /* weights wait in it for a pull */
@@ -37,9 +37,9 @@ static enum tw_status step_at(struct tw_shell *shell, struct tw_client_event *ev
 
 /* What is queued need not leave before the application's next call. */
 static bool is_held_back(const struct tw_link *link) {
-    return tw_connection_queued(link->connection) < HOLD_BYTES &&
+    return tw_lane_queued(link->lane) < HOLD_BYTES &&
            tw_client_goes_on_pushing(&link->shell->client) && link->number != TW_CLIENT_CONTROL &&
-           !tw_connection_is_writing(link->connection);
+           !tw_lane_is_writing(link->lane);
 }
 
 static void pump(struct tw_link *link) {
@@ -50,11 +50,11 @@ static void pump(struct tw_link *link) {
     if (link->pumping || link->detached)
         return; /* on_released comes from inside of tw_connection_flush() */
     link->pumping = true;
-    while (tw_connection_queued(link->connection) < QUEUE_LOW_BYTES &&
+    while (tw_lane_queued(link->lane) < QUEUE_LOW_BYTES &&
            tw_client_next(&shell->client, link->number, &frame, &data)) {
         if (data != NULL)
             shell->borrowed++;
-        if (tw_connection_send(link->connection, &frame, data, link) != TW_OK) {
+        if (tw_lane_send(link->lane, &frame, data, link) != TW_OK) {
             if (data != NULL)
                 shell->borrowed--;
             break; /* on_closed follows, and everything is sent again */
@@ -62,7 +62,7 @@ static void pump(struct tw_link *link) {
     }
     link->pumping = false;
     if (!is_held_back(link))
-        tw_connection_flush(link->connection);
+        tw_lane_flush(link->lane);
 }
 
 /* Behind the last link that there can be: one for each server of the last Welcome. */
@@ -76,7 +76,7 @@ static void pump_all(struct tw_shell *shell) {
             pump(shell->link[i]);
 }
 
-static void on_released(struct tw_connection *connection, void *token) {
+static void on_released(struct tw_lane *lane, void *token) {
     struct tw_link *link = token;
     link->shell->borrowed--;
     if (!link->detached && tw_client_has_next(&link->shell->client, link->number))
@@ -84,13 +84,13 @@ static void on_released(struct tw_connection *connection, void *token) {
 }
 
 /* The last bytes of a push may be those of any shard. */
-static void on_drained(struct tw_connection *connection) {
-    const struct tw_link *link = tw_connection_context(connection);
+static void on_drained(struct tw_lane *lane) {
+    const struct tw_link *link = tw_lane_context(lane);
     struct tw_shell *shell = link->shell;
     if (link->detached || !tw_client_awaits_sent(&shell->client))
         return;
     for (int i = 1; i < link_end(shell); i++)
-        if (shell->link[i] != NULL && tw_connection_queued(shell->link[i]->connection) > 0)
+        if (shell->link[i] != NULL && tw_lane_queued(shell->link[i]->lane) > 0)
             return;
     tw_shell_step(shell, &(struct tw_client_event){.kind = TW_CLIENT_ON_SENT}, NULL);
 }
@@ -108,7 +108,7 @@ static void close_if_over(struct tw_shell *shell, const struct tw_link *but) {
             continue;
         link->detached = true;
         shell->link[i] = NULL;
-        tw_connection_close(link->connection);
+        tw_lane_close(link->lane);
     }
 }
 
@@ -124,8 +124,8 @@ static void note(struct tw_shell *shell) {
     atomic_store_explicit(&shell->cancelled, tw_client_cancelled(client), memory_order_release);
 }
 
-static void on_bytes(struct tw_connection *connection) {
-    const struct tw_link *link = tw_connection_context(connection);
+static void on_bytes(struct tw_lane *lane) {
+    const struct tw_link *link = tw_lane_context(lane);
     link->shell->bytes_ns = 0;
 }
 
@@ -136,9 +136,9 @@ static uint64_t bytes_ns(struct tw_shell *shell) {
     return shell->bytes_ns;
 }
 
-static enum tw_status on_data(struct tw_connection *connection, const struct tw_frame *frame,
+static enum tw_status on_data(struct tw_lane *lane, const struct tw_frame *frame,
                               void **place, struct tw_error *error) {
-    struct tw_link *link = tw_connection_context(connection);
+    struct tw_link *link = tw_lane_context(lane);
     *place = NULL;
     if (link->detached)
         return TW_OK;
@@ -155,18 +155,21 @@ static enum tw_status on_data(struct tw_connection *connection, const struct tw_
     return status;
 }
 
-static enum tw_status on_frame(struct tw_connection *connection, const struct tw_frame *frame,
+static enum tw_status on_frame(struct tw_lane *lane, const struct tw_frame *frame,
                                void *data, struct tw_error *error) {
-    struct tw_link *link = tw_connection_context(connection);
+    struct tw_link *link = tw_lane_context(lane);
     struct tw_shell *shell = link->shell;
     enum tw_body body = frame->body;
     if (link->detached)
         return TW_OK;
     struct tw_client_event event = {
         .kind = TW_CLIENT_ON_FRAME, .link = link->number, .frame = frame, .data = data};
+    uint32_t lanes = body == TW_BODY_CHALLENGE ? frame->challenge.lanes : 0;
     enum tw_status status = step_at(shell, &event, bytes_ns(shell), error);
+    if (body == TW_BODY_CHALLENGE)
+        tw_trunk_allow(tw_lane_trunk(lane), lanes); /* behind our Proof */
     if (body == TW_BODY_ATTACHED && status == TW_OK)
-        tw_connection_limit(connection, TW_FRAME_BYTES_MAX, true);
+        tw_lane_limit(lane, TW_FRAME_BYTES_MAX, true);
     if (status != TW_OK)
         link->polite = true;
     close_if_over(shell, status == TW_OK ? NULL : link);
@@ -176,8 +179,8 @@ static enum tw_status on_frame(struct tw_connection *connection, const struct tw
     return status;
 }
 
-static void on_closed(struct tw_connection *connection, const struct tw_error *cause) {
-    struct tw_link *link = tw_connection_context(connection);
+static void on_closed(struct tw_lane *lane, const struct tw_error *cause) {
+    struct tw_link *link = tw_lane_context(lane);
     struct tw_shell *shell = link->shell;
 
     if (!link->detached) {
@@ -188,20 +191,20 @@ static void on_closed(struct tw_connection *connection, const struct tw_error *c
                       NULL);
         close_if_over(shell, NULL);
     }
-    tw_connection_free(connection);
+    tw_lane_free(lane);
     free(link);
     shell->connections--;
 }
 
-static void on_open(struct tw_connection *connection, enum tw_status status,
+static void on_open(struct tw_lane *lane, enum tw_status status,
                     const struct tw_error *error) {
-    struct tw_link *link = tw_connection_context(connection);
+    struct tw_link *link = tw_lane_context(lane);
     uint8_t nonce[TW_NONCE_BYTES];
 
     if (status != TW_OK || link->detached)
         return; /* on_closed follows with the cause */
     if (tw_random_bytes(nonce, sizeof(nonce)) != TW_OK) {
-        tw_connection_close(connection);
+        tw_lane_close(lane);
         return;
     }
     tw_shell_step(link->shell,
@@ -210,12 +213,12 @@ static void on_open(struct tw_connection *connection, enum tw_status status,
                   NULL);
 }
 
-static const struct tw_connection_events events = {.on_bytes = on_bytes,
-                                                   .on_data = on_data,
-                                                   .on_frame = on_frame,
-                                                   .on_released = on_released,
-                                                   .on_drained = on_drained,
-                                                   .on_closed = on_closed};
+static const struct tw_lane_events events = {.on_bytes = on_bytes,
+                                             .on_data = on_data,
+                                             .on_frame = on_frame,
+                                             .on_released = on_released,
+                                             .on_drained = on_drained,
+                                             .on_closed = on_closed};
 
 /* ---- effects ---- */
 
@@ -241,6 +244,21 @@ static enum tw_status find_server(struct tw_shell *shell, int number, struct soc
     return tw_error_set(error, TW_UNREACHABLE, "server %d cannot be at %.200s", number - 1, whole);
 }
 
+/* A lane of a connection that others of the group have, or a connection. */
+static enum tw_status open_lane(struct tw_shell *shell, struct tw_link *link,
+                                const struct sockaddr *to, struct tw_error *error) {
+    struct tw_trunk **shared = shell->group ? &shell->group->trunk[link->number] : NULL;
+    if (shared && *shared && tw_trunk_can_branch(*shared))
+        return tw_lane_branch(&link->lane, *shared, &events, link, on_open, error);
+    struct tw_connection_host host = shell->host;
+    if (link->number != TW_CLIENT_CONTROL) /* control tells whether the servers are there */
+        host.stalled_send_ms = TW_BACKPRESSURE_MS;
+    enum tw_status status = tw_lane_connect(&link->lane, to, &host, &events, link, on_open, error);
+    if (status == TW_OK && shared)
+        tw_trunk_keep(tw_lane_trunk(link->lane), shared);
+    return status;
+}
+
 static enum tw_status open_link(struct tw_shell *shell, int number, struct tw_error *error) {
     if (number == TW_CLIENT_CONTROL) {
         enum tw_status status = tw_address_next(&shell->server, error);
@@ -251,20 +269,20 @@ static enum tw_status open_link(struct tw_shell *shell, int number, struct tw_er
     enum tw_status found = find_server(shell, number, &to, error);
     if (found != TW_OK)
         return found;
-    struct tw_connection_host host = shell->host;
-    if (number != TW_CLIENT_CONTROL) /* control tells whether the servers are there */
-        host.stalled_send_ms = TW_BACKPRESSURE_MS;
     struct tw_link *link = calloc(1, sizeof(*link));
-    if (link == NULL || tw_connection_new(&link->connection, &host, &events, link) != TW_OK) {
-        free(link);
+    if (link == NULL)
         return tw_error_set(error, TW_NO_MEMORY, "out of memory");
-    }
     link->shell = shell;
     link->number = number;
+    enum tw_status status = open_lane(shell, link, (const struct sockaddr *)&to, error);
+    if (status != TW_OK) {
+        free(link);
+        return status;
+    }
     shell->link[number] = link;
     shell->connections++;
-    tw_connection_limit(link->connection, TW_SMALL_FIELDS_MAX, false);
-    return tw_connection_connect(link->connection, (const struct sockaddr *)&to, on_open, error);
+    tw_lane_limit(link->lane, TW_SMALL_FIELDS_MAX, false);
+    return TW_OK;
 }
 
 static void close_link(struct tw_shell *shell, int number) {
@@ -274,9 +292,9 @@ static void close_link(struct tw_shell *shell, int number) {
     link->detached = true;
     shell->link[number] = NULL;
     if (link->polite)
-        tw_connection_finish(link->connection, TW_OK, "");
+        tw_lane_finish(link->lane, TW_OK, "");
     else
-        tw_connection_close(link->connection);
+        tw_lane_close(link->lane);
 }
 
 static void send_small(struct tw_shell *shell, int number, const struct tw_frame *frame) {
@@ -285,9 +303,10 @@ static void send_small(struct tw_shell *shell, int number, const struct tw_frame
         return;
     if (frame->body == TW_BODY_BYE)
         link->polite = true;
+    struct tw_frame ours = *frame;
     /* When it fails, on_closed says so. */
-    (void)tw_connection_send(link->connection, frame, NULL, NULL);
-    tw_connection_flush(link->connection);
+    (void)tw_lane_send(link->lane, &ours, NULL, NULL);
+    tw_lane_flush(link->lane);
 }
 
 /* Carries the effects out. A connection that cannot even be begun is told to the core
@@ -357,7 +376,7 @@ void tw_shell_resume(struct tw_shell *shell) {
     for (int i = 1; i < link_end(shell); i++) {
         struct tw_link *link = shell->link[i];
         if (link != NULL && link->held)
-            tw_connection_resume(link->connection);
+            tw_lane_resume(link->lane);
     }
 }
 
@@ -368,7 +387,7 @@ bool tw_shell_busy(const struct tw_shell *shell) {
     if (tw_client_bytes_to_come(&shell->client) > SOCKET_BYTES)
         return true;
     for (int i = 0; i < link_end(shell); i++)
-        if (shell->link[i] != NULL && tw_connection_queued(shell->link[i]->connection) > 0 &&
+        if (shell->link[i] != NULL && tw_lane_queued(shell->link[i]->lane) > 0 &&
             !is_held_back(shell->link[i]))
             return true;
     return false;
@@ -378,7 +397,7 @@ bool tw_shell_may_signal(const struct tw_shell *shell) {
     int known = 0;
     for (int i = 0; i < link_end(shell); i++) {
         known += shell->link[i] != NULL;
-        if (shell->link[i] != NULL && tw_connection_is_writing(shell->link[i]->connection))
+        if (shell->link[i] != NULL && tw_lane_is_writing(shell->link[i]->lane))
             return true;
     }
     return known < shell->connections; /* those that close may be writing */
@@ -391,21 +410,28 @@ static void on_timer_closed(uv_handle_t *timer) {
     shell->timer_open = false;
 }
 
+static void free_memory(struct tw_shell *shell) {
+    free(shell->client_memory);
+    if (shell->group == NULL)
+        free(shell->arena);
+}
+
 enum tw_status tw_shell_init(struct tw_shell *shell, uv_loop_t *loop,
-                             const struct tw_client_config *config, struct tw_error *error) {
+                             const struct tw_client_config *config, struct tw_shell_group *group,
+                             struct tw_error *error) {
     memset(shell, 0, sizeof(*shell));
     enum tw_status status = tw_host_port_parse(&shell->server.host, config->server, error);
     if (status != TW_OK)
         return status;
     shell->client_memory = malloc(tw_client_memory_bytes(config->list) + 1);
-    shell->arena = malloc(sizeof(*shell->arena));
+    shell->group = group;
+    shell->arena = group ? &group->arena : malloc(sizeof(*shell->arena));
     if (shell->client_memory == NULL || shell->arena == NULL)
         status = tw_error_set(error, TW_NO_MEMORY, "out of memory");
     if (status == TW_OK)
         status = tw_client_init(&shell->client, config, shell->client_memory, error);
     if (status != TW_OK) {
-        free(shell->client_memory);
-        free(shell->arena);
+        free_memory(shell);
         return status;
     }
     shell->loop = loop;
@@ -424,6 +450,5 @@ void tw_shell_fini(struct tw_shell *shell) {
     uv_close((uv_handle_t *)&shell->timer, on_timer_closed);
     while (shell->connections > 0 || shell->timer_open)
         uv_run(shell->loop, UV_RUN_ONCE);
-    free(shell->client_memory);
-    free(shell->arena);
+    free_memory(shell);
 }

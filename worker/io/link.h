@@ -18,10 +18,17 @@
 #include <uv.h>
 
 #include "common/net/address.h"
-#include "proto/connection.h"
+#include "proto/lane.h"
 #include "worker/core/client.h"
 
 struct tw_link;
+
+/* What the shells of one loop may share: their connections, as lanes, and memory for what comes.
+ * All zeros at first; it outlives them, and whatever they left closing. */
+struct tw_shell_group {
+    struct tw_trunk *trunk[TW_CLIENT_LINKS_MAX]; /* that takes the next lane; NULL: none */
+    struct tw_unpack_arena arena;
+};
 
 struct tw_shell {
     uv_loop_t *loop;  /* borrowed; several shells may share one */
@@ -34,7 +41,8 @@ struct tw_shell {
     struct tw_client client;
     void *client_memory;
     struct tw_connection_host host;
-    struct tw_unpack_arena *arena;
+    struct tw_shell_group *group; /* NULL: by itself */
+    struct tw_unpack_arena *arena; /* its own, or the group's */
     struct tw_address_round server; /* control goes through them in turn, bulk follows it */
     struct tw_link *link[TW_CLIENT_LINKS_MAX]; /* NULL: closed, or closing by our wish */
     int connections;                           /* whose on_closed has not come yet */
@@ -48,11 +56,13 @@ struct tw_shell {
     uint64_t bytes_ns; /* when the bytes came that are looked at; 0: nobody has asked */
 };
 
-/* Makes timer and core; `config` as in talweg.h. TW_USAGE: a server, token or numerics id
+/* Makes timer and core; `config` as in talweg.h; `group`: of this loop, for the same server, or
+ * NULL. TW_USAGE: a server, token or numerics id
  * that cannot be; TW_LIMIT: the tensors are too large; TW_NO_MEMORY. After a failure nothing
  * is left behind. */
 enum tw_status tw_shell_init(struct tw_shell *shell, uv_loop_t *loop,
-                             const struct tw_client_config *config, struct tw_error *error);
+                             const struct tw_client_config *config, struct tw_shell_group *group,
+                             struct tw_error *error);
 
 /* An event of the core (the time is filled in here), its effects, and whatever the
  * push may send then. Returns what tw_client_step() did. */

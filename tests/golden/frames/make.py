@@ -21,7 +21,7 @@ FRAMES = {
     "hello": dict(
         protocol_min=1, protocol_max=3, nonce=b"0123456789abcdef0123456789ABCDEF", software="talweg 0.1.0"
     ),
-    "challenge": dict(protocol=2, nonce=b"fedcba9876543210" * 2, proof=b"p" * 32, token=True),
+    "challenge": dict(protocol=2, nonce=b"fedcba9876543210" * 2, proof=b"p" * 32, token=True, lanes=1024),
     "proof": dict(proof=b"q" * 32),
     "join": dict(
         role=1,
@@ -162,11 +162,14 @@ FRAMES = {
         fits=b"fits",
         scores=b"scores",
     ),
+    "shut": {},
 }
 
 for name, fields in FRAMES.items():
     frame = Frame(**{name: fields})
     getattr(frame, name).SetInParent()
+    if name == "shut":
+        frame.lane = 300
     if name in ("push", "weights"):
         frame.data = DATA
     bytes_ = frame.SerializeToString()

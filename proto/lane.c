@@ -1,0 +1,609 @@
+/* See lane.h. States of a lane:
+ *
+ *     OPENING (connecting, or not allowed yet) -> OPEN -> ENDING -> CLOSED (on_closed was called)
+ *
+ * ENDING: frames of it that have data may still be in the queue; what comes is thrown away.
+ * A number is never used twice, so that frames of a lane that is over are known as such. */
+#include "proto/lane.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum lane_state { OPENING, OPEN, ENDING, CLOSED };
+
+struct tw_lane {
+    struct tw_trunk *trunk;
+    uint32_t number;
+    enum lane_state state;
+    struct tw_lane_events events;
+    void *context;
+    tw_lane_opened *on_open;
+    struct tw_error cause; /* for on_closed; TW_OK: the connection's */
+    size_t borrowed;       /* frames with data that are in the queue */
+    uint64_t heard;        /* the trunk's read that on_bytes was last called in */
+    bool data_allowed;
+    bool is_called, has_sent; /* in the lists of the trunk */
+    struct tw_lane *next_called, *next_sent;
+};
+
+struct tw_trunk {
+    struct tw_connection *connection;
+    struct tw_trunk **keeper;
+    struct tw_lane **lane; /* [room], by number; NULL: it is over, or never was */
+    uint32_t room, next;   /* the lowest number that was never used */
+    uint32_t most;         /* numbers that may be used */
+    uint32_t live;         /* lanes before ENDING */
+    uint32_t lanes;        /* that are not freed */
+    bool is_allowed;       /* tw_trunk_allow() was called */
+    bool connected, over;  /* over: it is being closed; closed: its on_closed has come */
+    bool closed;
+    size_t frame_bytes_max;
+    bool data_allowed;
+    uint64_t reads;
+    struct tw_lane *receiving, *waiting; /* tensor bytes are arriving for; said TW_AGAIN */
+    struct tw_lane *called, **called_end, *sent;
+};
+
+/* ---- lists ---- */
+
+/* Something is to be told to its owner from the loop. */
+static void call(struct tw_lane *lane) {
+    struct tw_trunk *trunk = lane->trunk;
+    if (trunk->closed)
+        return; /* it is told now */
+    tw_connection_call(trunk->connection);
+    if (lane->is_called)
+        return;
+    lane->is_called = true;
+    lane->next_called = NULL;
+    *trunk->called_end = lane;
+    trunk->called_end = &lane->next_called;
+}
+
+static struct tw_lane *take_called(struct tw_trunk *trunk) {
+    struct tw_lane *lane = trunk->called;
+    if (lane == NULL)
+        return NULL;
+    trunk->called = lane->next_called;
+    if (trunk->called == NULL)
+        trunk->called_end = &trunk->called;
+    lane->is_called = false;
+    return lane;
+}
+
+static void forget_called(struct tw_lane *lane) {
+    struct tw_trunk *trunk = lane->trunk;
+    struct tw_lane *all = trunk->called, *next;
+    if (!lane->is_called)
+        return;
+    trunk->called = NULL;
+    trunk->called_end = &trunk->called;
+    for (; all != NULL; all = next) {
+        next = all->next_called;
+        all->is_called = false;
+        if (all != lane)
+            call(all);
+    }
+}
+
+static void note_sent(struct tw_lane *lane) {
+    if (lane->has_sent || lane->events.on_drained == NULL)
+        return;
+    lane->has_sent = true;
+    lane->next_sent = lane->trunk->sent;
+    lane->trunk->sent = lane;
+}
+
+static void forget_sent(struct tw_lane *lane) {
+    struct tw_lane **at = &lane->trunk->sent;
+    if (!lane->has_sent)
+        return;
+    while (*at != lane)
+        at = &(*at)->next_sent;
+    *at = lane->next_sent;
+    lane->has_sent = false;
+}
+
+/* ---- lanes of a trunk ---- */
+
+static struct tw_lane *lane_of(const struct tw_trunk *trunk, uint32_t number) {
+    return number < trunk->room ? trunk->lane[number] : NULL;
+}
+
+/* Room for this number. */
+static bool make_room(struct tw_trunk *trunk, uint32_t number) {
+    uint32_t room = trunk->room ? trunk->room : 1;
+    if (number < trunk->room)
+        return true;
+    while (room <= number)
+        room *= 2;
+    struct tw_lane **lane = realloc(trunk->lane, room * sizeof(*lane));
+    if (lane == NULL)
+        return false;
+    memset(lane + trunk->room, 0, (room - trunk->room) * sizeof(*lane));
+    trunk->lane = lane;
+    trunk->room = room;
+    return true;
+}
+
+static struct tw_lane *new_lane(struct tw_trunk *trunk, uint32_t number,
+                                const struct tw_lane_events *events, void *context) {
+    struct tw_lane *lane = make_room(trunk, number) ? calloc(1, sizeof(*lane)) : NULL;
+    if (lane == NULL)
+        return NULL;
+    lane->trunk = trunk;
+    lane->number = number;
+    lane->events = *events;
+    lane->context = context;
+    trunk->lane[number] = lane;
+    trunk->next = number + 1;
+    trunk->live++;
+    trunk->lanes++;
+    return lane;
+}
+
+/* ---- ending ---- */
+
+static void free_trunk(struct tw_trunk *trunk) {
+    if (trunk->keeper != NULL)
+        *trunk->keeper = NULL;
+    tw_connection_free(trunk->connection);
+    free(trunk->lane);
+    free(trunk);
+}
+
+void tw_lane_free(struct tw_lane *lane) {
+    struct tw_trunk *trunk = lane->trunk;
+    assert(lane->state == CLOSED);
+    free(lane);
+    if (--trunk->lanes == 0 && trunk->closed)
+        free_trunk(trunk);
+}
+
+/* The last event of a lane; its number is free of it. */
+static void tell_closed(struct tw_lane *lane, const struct tw_error *cause) {
+    struct tw_trunk *trunk = lane->trunk;
+    forget_called(lane);
+    forget_sent(lane);
+    trunk->live -= lane->state < ENDING;
+    trunk->lane[lane->number] = NULL;
+    lane->state = CLOSED;
+    struct tw_error error = lane->cause.status != TW_OK ? lane->cause : *cause;
+    lane->events.on_closed(lane, &error);
+}
+
+/* Nothing that comes for it is wanted any more. */
+static void deafen(struct tw_lane *lane) {
+    struct tw_trunk *trunk = lane->trunk;
+    lane->state = ENDING;
+    trunk->live--;
+    if (trunk->receiving == lane) {
+        tw_connection_discard(trunk->connection);
+        trunk->receiving = NULL;
+    }
+    if (trunk->waiting == lane) {
+        tw_connection_resume(trunk->connection); /* what waits is thrown away */
+        trunk->waiting = NULL;
+    }
+    call(lane);
+}
+
+static void set_cause(struct tw_lane *lane, enum tw_status status, const char *text) {
+    if (lane->cause.status == TW_OK)
+        tw_error_set(&lane->cause, status, "%s", text);
+}
+
+/* When it fails the connection is lost, and that is told. */
+static void send_last(struct tw_lane *lane, struct tw_frame *frame) {
+    frame->lane = lane->number;
+    (void)tw_connection_send(lane->trunk->connection, frame, NULL, NULL);
+}
+
+static void say_shut(struct tw_lane *lane) {
+    struct tw_frame shut = {.body = TW_BODY_SHUT};
+    if (lane->state == OPEN) /* else nothing was ever said on it */
+        send_last(lane, &shut);
+}
+
+static void say_refuse(struct tw_lane *lane, enum tw_status status, const char *text) {
+    const char *name = tw_status_name((int)status);
+    struct tw_frame refuse = {.body = TW_BODY_REFUSE,
+                              .refuse = {.status = (uint32_t)status,
+                                         .name = {name, strlen(name)},
+                                         .text = {text, strlen(text)}}};
+    if (lane->state == OPEN && status != TW_OK)
+        send_last(lane, &refuse);
+}
+
+/* Lanes that wait to be allowed, from this number on: they never will be. */
+static void lose_waiting(struct tw_trunk *trunk, uint32_t first, const char *why) {
+    for (uint32_t i = first; i < trunk->next; i++) {
+        struct tw_lane *lane = trunk->lane[i];
+        if (lane == NULL || lane->state != OPENING)
+            continue;
+        set_cause(lane, TW_AGAIN, why);
+        deafen(lane);
+    }
+}
+
+/* What the peer allows is learnt on lane 0 (tw_trunk_allow). */
+static void lose_orphans(const struct tw_lane *lane) {
+    if (lane->number == 0 && !lane->trunk->is_allowed)
+        lose_waiting(lane->trunk, 1, "the conversation that began this connection has ended");
+}
+
+void tw_lane_finish(struct tw_lane *lane, enum tw_status status, const char *text) {
+    struct tw_trunk *trunk = lane->trunk;
+    if (lane->state >= ENDING)
+        return;
+    lose_orphans(lane);
+    if (trunk->live > 1 || trunk->over) {
+        say_refuse(lane, status, text);
+        say_shut(lane);
+    } else {
+        trunk->over = true;
+        if (trunk->connected)
+            say_refuse(lane, status, text);
+        tw_connection_finish(trunk->connection, trunk->connected ? TW_OK : status, text);
+    }
+    set_cause(lane, status == TW_OK ? TW_CLOSED : status,
+              status == TW_OK ? "closed by this side" : text);
+    deafen(lane);
+}
+
+void tw_lane_close(struct tw_lane *lane) {
+    struct tw_trunk *trunk = lane->trunk;
+    if (lane->state >= ENDING)
+        return;
+    lose_orphans(lane);
+    set_cause(lane, TW_CLOSED, "closed by this side");
+    if (trunk->live > 1 || trunk->over) {
+        tw_connection_drop_data(trunk->connection, lane->number);
+        say_shut(lane);
+    } else {
+        trunk->over = true;
+        if (trunk->lanes > 1) /* last words of others may be on their way */
+            tw_connection_finish(trunk->connection, TW_OK, "");
+        else
+            tw_connection_close(trunk->connection);
+    }
+    deafen(lane);
+}
+
+/* The peer has closed it. */
+static void on_shut(struct tw_lane *lane) {
+    struct tw_trunk *trunk = lane->trunk;
+    lose_orphans(lane);
+    set_cause(lane, TW_CLOSED, "the peer closed the connection");
+    if (trunk->live == 1 && !trunk->over) {
+        trunk->over = true;
+        tw_connection_finish(trunk->connection, TW_OK, "");
+    } else {
+        tw_connection_drop_data(trunk->connection, lane->number);
+    }
+    deafen(lane);
+}
+
+/* ---- events of the connection ---- */
+
+static void on_bytes(struct tw_connection *connection) {
+    struct tw_trunk *trunk = tw_connection_context(connection);
+    trunk->reads++;
+}
+
+static void tell_bytes(struct tw_lane *lane) {
+    if (lane->heard == lane->trunk->reads || lane->events.on_bytes == NULL)
+        return;
+    lane->heard = lane->trunk->reads;
+    lane->events.on_bytes(lane);
+}
+
+/* What its owner says of a frame concerns this lane alone. */
+static void settle(struct tw_lane *lane, enum tw_status status, const struct tw_error *error) {
+    if (status != TW_OK)
+        tw_lane_finish(lane, status, error->text);
+}
+
+/* The lane of a frame; NULL with TW_OK: one that is over. */
+static enum tw_status find_lane(struct tw_trunk *trunk, const struct tw_frame *frame,
+                                struct tw_lane **out, struct tw_error *error) {
+    *out = lane_of(trunk, frame->lane);
+    if (*out != NULL || frame->lane < trunk->next)
+        return TW_OK;
+    const struct tw_lane *first = trunk->lanes > 0 ? trunk->lane[0] : NULL;
+    for (uint32_t i = 1; first == NULL && i < trunk->next; i++)
+        first = trunk->lane[i];
+    if (first == NULL)
+        return TW_OK; /* the connection is on its way out */
+    if (first->events.on_branch == NULL || !trunk->is_allowed || frame->body != TW_BODY_HELLO)
+        return tw_error_set(error, TW_UNEXPECTED,
+                            "a %s frame on lane %u, which nobody has opened",
+                            tw_body_name(frame->body), frame->lane);
+    if (frame->lane >= trunk->most)
+        return tw_error_set(error, TW_LIMIT, "lane %u of a connection; it may have 0 to %u",
+                            frame->lane, trunk->most - 1);
+    *out = new_lane(trunk, frame->lane, &first->events, first->context);
+    if (*out == NULL)
+        return tw_error_set(error, TW_NO_MEMORY, "out of memory");
+    (*out)->state = OPEN;
+    (*out)->events.on_branch(*out);
+    return TW_OK;
+}
+
+static enum tw_status on_data(struct tw_connection *connection, const struct tw_frame *frame,
+                              void **place, struct tw_error *error) {
+    struct tw_trunk *trunk = tw_connection_context(connection);
+    struct tw_lane *lane;
+    *place = NULL;
+    trunk->waiting = NULL;
+    enum tw_status status = find_lane(trunk, frame, &lane, error);
+    if (status != TW_OK || lane == NULL || lane->state != OPEN)
+        return status;
+    tell_bytes(lane);
+    if (lane->data_allowed)
+        status = lane->events.on_data(lane, frame, place, error);
+    else
+        status = tw_error_set(error, TW_UNEXPECTED, "%zu tensor bytes where none are allowed",
+                              frame->data_bytes);
+    if (lane->state != OPEN) { /* its owner has closed it meanwhile */
+        *place = NULL;
+        return TW_OK;
+    }
+    if (status == TW_AGAIN) {
+        trunk->waiting = lane;
+        return TW_AGAIN;
+    }
+    if (status != TW_OK)
+        *place = NULL;
+    trunk->receiving = *place != NULL ? lane : NULL;
+    settle(lane, status, error);
+    return TW_OK;
+}
+
+static enum tw_status on_frame(struct tw_connection *connection, const struct tw_frame *frame,
+                               void *data, struct tw_error *error) {
+    struct tw_trunk *trunk = tw_connection_context(connection);
+    struct tw_lane *lane;
+    enum tw_status status = find_lane(trunk, frame, &lane, error);
+    trunk->receiving = NULL;
+    if (status != TW_OK || lane == NULL || lane->state != OPEN)
+        return status;
+    tell_bytes(lane);
+    if (frame->body == TW_BODY_SHUT)
+        on_shut(lane);
+    else
+        settle(lane, lane->events.on_frame(lane, frame, data, error), error);
+    return TW_OK;
+}
+
+static void on_released(struct tw_connection *connection, uint32_t number, void *token) {
+    const struct tw_trunk *trunk = tw_connection_context(connection);
+    struct tw_lane *lane = lane_of(trunk, number);
+    assert(lane != NULL && lane->borrowed > 0);
+    lane->borrowed--;
+    lane->events.on_released(lane, token);
+    if (lane->state == ENDING && lane->borrowed == 0)
+        call(lane);
+}
+
+static void on_drained(struct tw_connection *connection) {
+    struct tw_trunk *trunk = tw_connection_context(connection);
+    while (trunk->sent != NULL && tw_connection_queued(connection) == 0) {
+        struct tw_lane *lane = trunk->sent;
+        trunk->sent = lane->next_sent;
+        lane->has_sent = false;
+        lane->events.on_drained(lane);
+    }
+}
+
+static void tell_opened(struct tw_lane *lane) {
+    lane->state = OPEN;
+    lane->on_open(lane, TW_OK, &lane->cause);
+}
+
+/* With the last lane of a trunk its connection closes, and says so then. */
+static void on_called(struct tw_connection *connection) {
+    struct tw_trunk *trunk = tw_connection_context(connection);
+    struct tw_lane *lane;
+    while (!trunk->over && (lane = take_called(trunk)) != NULL) {
+        if (lane->state == ENDING && lane->borrowed == 0)
+            tell_closed(lane, &lane->cause);
+        else if (lane->state == OPENING && trunk->is_allowed && lane->number < trunk->most)
+            tell_opened(lane);
+    }
+}
+
+static void on_closed(struct tw_connection *connection, const struct tw_error *error) {
+    struct tw_trunk *trunk = tw_connection_context(connection);
+    struct tw_error cause = *error;
+    trunk->over = trunk->closed = true;
+    trunk->lanes++; /* it stays until the last was told */
+    for (uint32_t i = 0; i < trunk->next; i++) {
+        if (trunk->lane[i] != NULL)
+            tell_closed(trunk->lane[i], &cause);
+    }
+    if (--trunk->lanes == 0)
+        free_trunk(trunk);
+}
+
+static const struct tw_connection_events events = {.on_bytes = on_bytes,
+                                                   .on_data = on_data,
+                                                   .on_frame = on_frame,
+                                                   .on_released = on_released,
+                                                   .on_drained = on_drained,
+                                                   .on_called = on_called,
+                                                   .on_closed = on_closed};
+
+/* ---- opening ---- */
+
+/* With its lane 0; NULL: out of memory. */
+static struct tw_trunk *new_trunk(const struct tw_connection_host *host,
+                                  const struct tw_lane_events *lane_events, void *context) {
+    struct tw_trunk *trunk = calloc(1, sizeof(*trunk));
+    if (trunk == NULL)
+        return NULL;
+    trunk->called_end = &trunk->called;
+    trunk->most = 1;
+    if (new_lane(trunk, 0, lane_events, context) != NULL &&
+        tw_connection_new(&trunk->connection, host, &events, trunk) == TW_OK)
+        return trunk;
+    if (trunk->lanes > 0)
+        free(trunk->lane[0]);
+    free(trunk->lane);
+    free(trunk);
+    return NULL;
+}
+
+enum tw_status tw_trunk_accept(struct tw_lane **out, uv_stream_t *listener,
+                               const struct tw_connection_host *host,
+                               const struct tw_lane_events *lane_events, void *context,
+                               struct tw_error *error) {
+    struct tw_trunk *trunk = new_trunk(host, lane_events, context);
+    if (trunk == NULL)
+        return tw_error_set(error, TW_NO_MEMORY, "out of memory");
+    enum tw_status status = tw_connection_accept(trunk->connection, listener, error);
+    if (status != TW_OK) {
+        free(trunk->lane[0]);
+        free_trunk(trunk);
+        return status;
+    }
+    trunk->connected = true;
+    trunk->lane[0]->state = OPEN;
+    *out = trunk->lane[0];
+    return TW_OK;
+}
+
+/* Lanes that wait for it beside lane 0 hear of a failure by their on_closed. */
+static void on_open(struct tw_connection *connection, enum tw_status status,
+                    const struct tw_error *error) {
+    struct tw_trunk *trunk = tw_connection_context(connection);
+    struct tw_lane *lane = trunk->lane[0];
+    trunk->connected = status == TW_OK;
+    if (lane == NULL || lane->state != OPENING)
+        return;
+    lane->state = status == TW_OK ? OPEN : OPENING;
+    lane->on_open(lane, status, error);
+}
+
+enum tw_status tw_lane_connect(struct tw_lane **out, const struct sockaddr *to,
+                               const struct tw_connection_host *host,
+                               const struct tw_lane_events *lane_events, void *context,
+                               tw_lane_opened *opened, struct tw_error *error) {
+    struct tw_trunk *trunk = new_trunk(host, lane_events, context);
+    if (trunk == NULL)
+        return tw_error_set(error, TW_NO_MEMORY, "out of memory");
+    *out = trunk->lane[0];
+    trunk->lane[0]->on_open = opened;
+    return tw_connection_connect(trunk->connection, to, on_open, error);
+}
+
+bool tw_trunk_can_branch(const struct tw_trunk *trunk) {
+    return !trunk->over && trunk->next < (trunk->is_allowed ? trunk->most : TW_LANES_MAX);
+}
+
+enum tw_status tw_lane_branch(struct tw_lane **out, struct tw_trunk *trunk,
+                              const struct tw_lane_events *lane_events, void *context,
+                              tw_lane_opened *opened, struct tw_error *error) {
+    if (!tw_trunk_can_branch(trunk))
+        return tw_error_set(error, TW_LIMIT, "this connection takes no more lanes");
+    *out = new_lane(trunk, trunk->next, lane_events, context);
+    if (*out == NULL)
+        return tw_error_set(error, TW_NO_MEMORY, "out of memory");
+    (*out)->on_open = opened;
+    if (trunk->is_allowed)
+        call(*out);
+    return TW_OK;
+}
+
+void tw_trunk_allow(struct tw_trunk *trunk, uint32_t lanes) {
+    trunk->is_allowed = true;
+    trunk->most = lanes < 1 ? 1 : lanes > TW_LANES_MAX ? TW_LANES_MAX : lanes;
+    for (uint32_t i = 1; i < trunk->next && i < trunk->most; i++)
+        if (trunk->lane[i] != NULL && trunk->lane[i]->state == OPENING)
+            call(trunk->lane[i]);
+    lose_waiting(trunk, trunk->most, "the peer lets fewer conversations share a connection");
+}
+
+void tw_trunk_keep(struct tw_trunk *trunk, struct tw_trunk **keeper) {
+    if (*keeper != NULL)
+        (*keeper)->keeper = NULL;
+    trunk->keeper = keeper;
+    *keeper = trunk;
+}
+
+uint32_t tw_trunk_lanes(const struct tw_trunk *trunk) {
+    return trunk->live;
+}
+
+/* ---- a lane ---- */
+
+struct tw_trunk *tw_lane_trunk(const struct tw_lane *lane) {
+    return lane->trunk;
+}
+
+void *tw_lane_context(const struct tw_lane *lane) {
+    return lane->context;
+}
+
+void tw_lane_set_context(struct tw_lane *lane, void *context) {
+    lane->context = context;
+}
+
+const char *tw_lane_peer(const struct tw_lane *lane) {
+    return tw_connection_peer(lane->trunk->connection);
+}
+
+void tw_lane_limit(struct tw_lane *lane, size_t frame_bytes_max, bool data_allowed) {
+    struct tw_trunk *trunk = lane->trunk;
+    lane->data_allowed = data_allowed;
+    trunk->data_allowed |= data_allowed;
+    if (frame_bytes_max > trunk->frame_bytes_max)
+        trunk->frame_bytes_max = frame_bytes_max;
+    tw_connection_limit(trunk->connection, trunk->frame_bytes_max, trunk->data_allowed);
+}
+
+enum tw_status tw_lane_send(struct tw_lane *lane, struct tw_frame *frame, const void *data,
+                            void *token) {
+    /* Lane 0 may speak while it is still connecting: it is first whatever comes. */
+    if (lane->state >= ENDING || (lane->state == OPENING && lane->number > 0))
+        return TW_CLOSED;
+    frame->lane = lane->number;
+    enum tw_status status = tw_connection_send(lane->trunk->connection, frame, data, token);
+    if (status == TW_OK) {
+        lane->borrowed += frame->data_bytes > 0;
+        note_sent(lane);
+    }
+    return status;
+}
+
+void tw_lane_drop_data(struct tw_lane *lane) {
+    tw_connection_drop_data(lane->trunk->connection, lane->number);
+}
+
+void tw_lane_flush(struct tw_lane *lane) {
+    tw_connection_flush(lane->trunk->connection);
+}
+
+bool tw_lane_is_writing(const struct tw_lane *lane) {
+    return tw_connection_is_writing(lane->trunk->connection);
+}
+
+size_t tw_lane_queued(const struct tw_lane *lane) {
+    return tw_connection_queued(lane->trunk->connection);
+}
+
+void tw_lane_resume(struct tw_lane *lane) {
+    if (lane->trunk->waiting == lane || lane->trunk->waiting == NULL)
+        tw_connection_resume(lane->trunk->connection);
+}
+
+void tw_lane_pause(struct tw_lane *lane) {
+    assert(lane->trunk->lanes == 1);
+    tw_connection_pause(lane->trunk->connection);
+}
+
+void tw_lane_unpause(struct tw_lane *lane) {
+    assert(lane->trunk->lanes == 1);
+    tw_connection_unpause(lane->trunk->connection);
+}
