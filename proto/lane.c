@@ -254,8 +254,11 @@ void tw_lane_finish(struct tw_lane *lane, enum tw_status status, const char *tex
 
 void tw_lane_close(struct tw_lane *lane) {
     struct tw_trunk *trunk = lane->trunk;
-    if (lane->state >= ENDING)
+    if (lane->state >= ENDING) {
+        if (trunk->over && !trunk->closed) /* no more patience with last words */
+            tw_connection_close(trunk->connection);
         return;
+    }
     lose_orphans(lane);
     set_cause(lane, TW_CLOSED, "closed by this side");
     if (trunk->live > 1 || trunk->over) {
