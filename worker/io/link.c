@@ -306,7 +306,8 @@ static void send_small(struct tw_shell *shell, int number, const struct tw_frame
     struct tw_frame ours = *frame;
     /* When it fails, on_closed says so. */
     (void)tw_lane_send(link->lane, &ours, NULL, NULL);
-    tw_lane_flush(link->lane);
+    if (shell->group == NULL) /* else with what others say in this turn of the loop */
+        tw_lane_flush(link->lane);
 }
 
 /* Carries the effects out. A connection that cannot even be begun is told to the core
