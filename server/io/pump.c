@@ -12,7 +12,7 @@
 #include "server/io/server_state.h"
 
 #define SLICE_NS 200000u
-#define SLICE_PIECES 64
+#define SLICE_PIECES 1024
 #define SMALL_ELEMENTS (4 << 10) /* of a model: the clock is looked at after each piece of work */
 #define SMALL_PIECES 8           /* that told something, or after so many */
 #define FIRST_BYTES (256u << 10)
