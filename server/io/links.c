@@ -248,7 +248,7 @@ static bool is_from(const struct tw_link *link, const char *host, size_t length)
            memcmp(tw_lane_peer(link->lane), host, length) == 0;
 }
 
-/* How many have not joined or attached yet, and of them from this connection's address. Those
+/* How many connections have not joined or attached yet, and of them from this one's address. Those
  * that have are taken out of the list. */
 static uint32_t count_pending(const struct tw_link *link, uint32_t *same) {
     struct tw_link **at = &link->server->pending;
@@ -260,8 +260,8 @@ static uint32_t count_pending(const struct tw_link *link, uint32_t *same) {
             *at = (*at)->next_pending;
             continue;
         }
-        pending++;
-        *same += is_from(*at, tw_lane_peer(link->lane), length);
+        pending += !(*at)->is_branch;
+        *same += !(*at)->is_branch && is_from(*at, tw_lane_peer(link->lane), length);
         at = &(*at)->next_pending;
     }
     return pending;
@@ -391,8 +391,8 @@ static uint32_t count_pending_branches(const struct tw_server *server) {
     return count;
 }
 
-/* Whoever opens another lane has shown who he is, and does not stand in line; but not so many at
- * once that nobody else could come in. */
+/* Whoever opens another lane has shown who he is, and does not stand in line; one of too many tries
+ * again. */
 static void on_branch(struct tw_lane *lane) {
     struct tw_server *server = ((struct tw_link *)tw_lane_context(lane))->server;
     struct tw_link *link = new_link(server);
@@ -404,7 +404,7 @@ static void on_branch(struct tw_lane *lane) {
     link->lane = lane;
     link->is_branch = true;
     list(link);
-    if (count_pending_branches(server) >= (server->limits.pending + 1) / 2)
+    if (count_pending_branches(server) >= server->limits.pending)
         tw_lane_finish(lane, TW_LIMIT, "too many conversations that have not joined are open");
     else
         take_number_or_part(link);
