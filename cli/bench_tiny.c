@@ -1,7 +1,8 @@
 /* A push is tiny when nothing but its messages counts: 64 bytes of gradient there, 64 bytes of
  * weights back, an update of its own (async). One worker has one push under way at a time,
  * so 64 under way are 64 workers, in one process (bench_load.h), which share two connections
- * (proto/lane.h), or have two each. The yardstick is a plain ping-pong of as many bytes, one after the other. */
+ * (proto/lane.h), or have two each. The yardstick is a plain ping-pong of as many bytes, one after
+ * the other. */
 #include "cli/bench_tiny.h"
 
 #include <stdio.h>

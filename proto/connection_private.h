@@ -66,7 +66,7 @@ struct tw_connection {
     uv_shutdown_t shutdown;
     size_t flying; /* bytes in `write`; 0: none is under way */
     bool flushing, broken, shutting;
-    bool corked; /* bytes that came are looked at: what they cause leaves together */
+    bool corked;  /* bytes that came are looked at: what they cause leaves together */
     bool drained; /* the owner was told so, and nothing was queued since */
     uint64_t sent;
 

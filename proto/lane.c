@@ -1,49 +1,9 @@
-/* See lane.h. States of a lane:
- *
- *     OPENING (connecting, or not allowed yet) -> OPEN -> ENDING -> CLOSED (on_closed was called)
- *
- * ENDING: frames of it that have data may still be in the queue; what comes is thrown away.
- * A number is never used twice, so that frames of a lane that is over are known as such. */
-#include "proto/lane.h"
-
+/* How lanes open and end, and whose is what comes: see lane.h, and the states in lane_private.h. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum lane_state { OPENING, OPEN, ENDING, CLOSED };
-
-struct tw_lane {
-    struct tw_trunk *trunk;
-    uint32_t number;
-    enum lane_state state;
-    struct tw_lane_events events;
-    void *context;
-    tw_lane_opened *on_open;
-    struct tw_error cause; /* for on_closed; TW_OK: the connection's */
-    size_t borrowed;       /* frames with data that are in the queue */
-    uint64_t heard;        /* the trunk's read that on_bytes was last called in */
-    bool data_allowed;
-    bool is_called, has_sent; /* in the lists of the trunk */
-    struct tw_lane *next_called, *next_sent;
-};
-
-struct tw_trunk {
-    struct tw_connection *connection;
-    struct tw_trunk **keeper;
-    struct tw_lane **lane; /* [room], by number; NULL: it is over, or never was */
-    uint32_t room, next;   /* the lowest number that was never used */
-    uint32_t most;         /* numbers that may be used */
-    uint32_t live;         /* lanes before ENDING */
-    uint32_t lanes;        /* that are not freed */
-    bool is_allowed;       /* tw_trunk_allow() was called */
-    bool connected, over;  /* over: it is being closed; closed: its on_closed has come */
-    bool closed;
-    size_t frame_bytes_max;
-    bool data_allowed;
-    uint64_t reads;
-    struct tw_lane *receiving, *waiting; /* tensor bytes are arriving for; said TW_AGAIN */
-    struct tw_lane *called, **called_end, *sent;
-};
+#include "proto/lane_private.h"
 
 /* ---- lists ---- */
 
@@ -85,14 +45,6 @@ static void forget_called(struct tw_lane *lane) {
         if (all != lane)
             call(all);
     }
-}
-
-static void note_sent(struct tw_lane *lane) {
-    if (lane->has_sent || lane->events.on_drained == NULL)
-        return;
-    lane->has_sent = true;
-    lane->next_sent = lane->trunk->sent;
-    lane->trunk->sent = lane;
 }
 
 static void forget_sent(struct tw_lane *lane) {
@@ -155,7 +107,7 @@ static void free_trunk(struct tw_trunk *trunk) {
 
 void tw_lane_free(struct tw_lane *lane) {
     struct tw_trunk *trunk = lane->trunk;
-    assert(lane->state == CLOSED);
+    assert(lane->state == TW_LANE_CLOSED);
     free(lane);
     if (--trunk->lanes == 0 && trunk->closed)
         free_trunk(trunk);
@@ -166,9 +118,9 @@ static void tell_closed(struct tw_lane *lane, const struct tw_error *cause) {
     struct tw_trunk *trunk = lane->trunk;
     forget_called(lane);
     forget_sent(lane);
-    trunk->live -= lane->state < ENDING;
+    trunk->live -= lane->state < TW_LANE_ENDING;
     trunk->lane[lane->number] = NULL;
-    lane->state = CLOSED;
+    lane->state = TW_LANE_CLOSED;
     struct tw_error error = lane->cause.status != TW_OK ? lane->cause : *cause;
     lane->events.on_closed(lane, &error);
 }
@@ -176,7 +128,7 @@ static void tell_closed(struct tw_lane *lane, const struct tw_error *cause) {
 /* Nothing that comes for it is wanted any more. */
 static void deafen(struct tw_lane *lane) {
     struct tw_trunk *trunk = lane->trunk;
-    lane->state = ENDING;
+    lane->state = TW_LANE_ENDING;
     trunk->live--;
     if (trunk->receiving == lane) {
         tw_connection_discard(trunk->connection);
@@ -202,7 +154,7 @@ static void send_last(struct tw_lane *lane, struct tw_frame *frame) {
 
 static void say_shut(struct tw_lane *lane) {
     struct tw_frame shut = {.body = TW_BODY_SHUT};
-    if (lane->state == OPEN) /* else nothing was ever said on it */
+    if (lane->state == TW_LANE_OPEN) /* else nothing was ever said on it */
         send_last(lane, &shut);
 }
 
@@ -212,7 +164,7 @@ static void say_refuse(struct tw_lane *lane, enum tw_status status, const char *
                               .refuse = {.status = (uint32_t)status,
                                          .name = {name, strlen(name)},
                                          .text = {text, strlen(text)}}};
-    if (lane->state == OPEN && status != TW_OK)
+    if (lane->state == TW_LANE_OPEN && status != TW_OK)
         send_last(lane, &refuse);
 }
 
@@ -220,7 +172,7 @@ static void say_refuse(struct tw_lane *lane, enum tw_status status, const char *
 static void lose_waiting(struct tw_trunk *trunk, uint32_t first, const char *why) {
     for (uint32_t i = first; i < trunk->next; i++) {
         struct tw_lane *lane = trunk->lane[i];
-        if (lane == NULL || lane->state != OPENING)
+        if (lane == NULL || lane->state != TW_LANE_OPENING)
             continue;
         set_cause(lane, TW_AGAIN, why);
         deafen(lane);
@@ -235,7 +187,7 @@ static void lose_orphans(const struct tw_lane *lane) {
 
 void tw_lane_finish(struct tw_lane *lane, enum tw_status status, const char *text) {
     struct tw_trunk *trunk = lane->trunk;
-    if (lane->state >= ENDING)
+    if (lane->state >= TW_LANE_ENDING)
         return;
     lose_orphans(lane);
     if (trunk->live > 1 || trunk->over) {
@@ -254,7 +206,7 @@ void tw_lane_finish(struct tw_lane *lane, enum tw_status status, const char *tex
 
 void tw_lane_close(struct tw_lane *lane) {
     struct tw_trunk *trunk = lane->trunk;
-    if (lane->state >= ENDING) {
+    if (lane->state >= TW_LANE_ENDING) {
         if (trunk->over && !trunk->closed) /* no more patience with last words */
             tw_connection_close(trunk->connection);
         return;
@@ -320,8 +272,7 @@ static enum tw_status find_lane(struct tw_trunk *trunk, const struct tw_frame *f
     if (first == NULL)
         return TW_OK; /* the connection is on its way out */
     if (first->events.on_branch == NULL || !trunk->is_allowed || frame->body != TW_BODY_HELLO)
-        return tw_error_set(error, TW_UNEXPECTED,
-                            "a %s frame on lane %u, which nobody has opened",
+        return tw_error_set(error, TW_UNEXPECTED, "a %s frame on lane %u, which nobody has opened",
                             tw_body_name(frame->body), frame->lane);
     if (frame->lane >= trunk->most)
         return tw_error_set(error, TW_LIMIT, "lane %u of a connection; it may have 0 to %u",
@@ -329,7 +280,7 @@ static enum tw_status find_lane(struct tw_trunk *trunk, const struct tw_frame *f
     *out = new_lane(trunk, frame->lane, &first->events, first->context);
     if (*out == NULL)
         return tw_error_set(error, TW_NO_MEMORY, "out of memory");
-    (*out)->state = OPEN;
+    (*out)->state = TW_LANE_OPEN;
     (*out)->events.on_branch(*out);
     return TW_OK;
 }
@@ -341,7 +292,7 @@ static enum tw_status on_data(struct tw_connection *connection, const struct tw_
     *place = NULL;
     trunk->waiting = NULL;
     enum tw_status status = find_lane(trunk, frame, &lane, error);
-    if (status != TW_OK || lane == NULL || lane->state != OPEN)
+    if (status != TW_OK || lane == NULL || lane->state != TW_LANE_OPEN)
         return status;
     tell_bytes(lane);
     if (lane->data_allowed)
@@ -349,7 +300,7 @@ static enum tw_status on_data(struct tw_connection *connection, const struct tw_
     else
         status = tw_error_set(error, TW_UNEXPECTED, "%zu tensor bytes where none are allowed",
                               frame->data_bytes);
-    if (lane->state != OPEN) { /* its owner has closed it meanwhile */
+    if (lane->state != TW_LANE_OPEN) { /* its owner has closed it meanwhile */
         *place = NULL;
         return TW_OK;
     }
@@ -370,7 +321,7 @@ static enum tw_status on_frame(struct tw_connection *connection, const struct tw
     struct tw_lane *lane;
     enum tw_status status = find_lane(trunk, frame, &lane, error);
     trunk->receiving = NULL;
-    if (status != TW_OK || lane == NULL || lane->state != OPEN)
+    if (status != TW_OK || lane == NULL || lane->state != TW_LANE_OPEN)
         return status;
     tell_bytes(lane);
     if (frame->body == TW_BODY_SHUT)
@@ -386,7 +337,7 @@ static void on_released(struct tw_connection *connection, uint32_t number, void 
     assert(lane != NULL && lane->borrowed > 0);
     lane->borrowed--;
     lane->events.on_released(lane, token);
-    if (lane->state == ENDING && lane->borrowed == 0)
+    if (lane->state == TW_LANE_ENDING && lane->borrowed == 0)
         call(lane);
 }
 
@@ -401,7 +352,7 @@ static void on_drained(struct tw_connection *connection) {
 }
 
 static void tell_opened(struct tw_lane *lane) {
-    lane->state = OPEN;
+    lane->state = TW_LANE_OPEN;
     lane->on_open(lane, TW_OK, &lane->cause);
 }
 
@@ -410,9 +361,9 @@ static void on_called(struct tw_connection *connection) {
     struct tw_trunk *trunk = tw_connection_context(connection);
     struct tw_lane *lane;
     while (!trunk->over && (lane = take_called(trunk)) != NULL) {
-        if (lane->state == ENDING && lane->borrowed == 0)
+        if (lane->state == TW_LANE_ENDING && lane->borrowed == 0)
             tell_closed(lane, &lane->cause);
-        else if (lane->state == OPENING && trunk->is_allowed && lane->number < trunk->most)
+        else if (lane->state == TW_LANE_OPENING && trunk->is_allowed && lane->number < trunk->most)
             tell_opened(lane);
     }
 }
@@ -472,7 +423,7 @@ enum tw_status tw_trunk_accept(struct tw_lane **out, uv_stream_t *listener,
         return status;
     }
     trunk->connected = true;
-    trunk->lane[0]->state = OPEN;
+    trunk->lane[0]->state = TW_LANE_OPEN;
     *out = trunk->lane[0];
     return TW_OK;
 }
@@ -483,9 +434,9 @@ static void on_open(struct tw_connection *connection, enum tw_status status,
     struct tw_trunk *trunk = tw_connection_context(connection);
     struct tw_lane *lane = trunk->lane[0];
     trunk->connected = status == TW_OK;
-    if (lane == NULL || lane->state != OPENING)
+    if (lane == NULL || lane->state != TW_LANE_OPENING)
         return;
-    lane->state = status == TW_OK ? OPEN : OPENING;
+    lane->state = status == TW_OK ? TW_LANE_OPEN : TW_LANE_OPENING;
     lane->on_open(lane, status, error);
 }
 
@@ -523,7 +474,7 @@ void tw_trunk_allow(struct tw_trunk *trunk, uint32_t lanes) {
     trunk->is_allowed = true;
     trunk->most = lanes < 1 ? 1 : lanes > TW_LANES_MAX ? TW_LANES_MAX : lanes;
     for (uint32_t i = 1; i < trunk->next && i < trunk->most; i++)
-        if (trunk->lane[i] != NULL && trunk->lane[i]->state == OPENING)
+        if (trunk->lane[i] != NULL && trunk->lane[i]->state == TW_LANE_OPENING)
             call(trunk->lane[i]);
     lose_waiting(trunk, trunk->most, "the peer lets fewer conversations share a connection");
 }
@@ -537,76 +488,4 @@ void tw_trunk_keep(struct tw_trunk *trunk, struct tw_trunk **keeper) {
 
 uint32_t tw_trunk_lanes(const struct tw_trunk *trunk) {
     return trunk->live;
-}
-
-/* ---- a lane ---- */
-
-struct tw_trunk *tw_lane_trunk(const struct tw_lane *lane) {
-    return lane->trunk;
-}
-
-void *tw_lane_context(const struct tw_lane *lane) {
-    return lane->context;
-}
-
-void tw_lane_set_context(struct tw_lane *lane, void *context) {
-    lane->context = context;
-}
-
-const char *tw_lane_peer(const struct tw_lane *lane) {
-    return tw_connection_peer(lane->trunk->connection);
-}
-
-void tw_lane_limit(struct tw_lane *lane, size_t frame_bytes_max, bool data_allowed) {
-    struct tw_trunk *trunk = lane->trunk;
-    lane->data_allowed = data_allowed;
-    trunk->data_allowed |= data_allowed;
-    if (frame_bytes_max > trunk->frame_bytes_max)
-        trunk->frame_bytes_max = frame_bytes_max;
-    tw_connection_limit(trunk->connection, trunk->frame_bytes_max, trunk->data_allowed);
-}
-
-enum tw_status tw_lane_send(struct tw_lane *lane, struct tw_frame *frame, const void *data,
-                            void *token) {
-    /* Lane 0 may speak while it is still connecting: it is first whatever comes. */
-    if (lane->state >= ENDING || (lane->state == OPENING && lane->number > 0))
-        return TW_CLOSED;
-    frame->lane = lane->number;
-    enum tw_status status = tw_connection_send(lane->trunk->connection, frame, data, token);
-    if (status == TW_OK) {
-        lane->borrowed += frame->data_bytes > 0;
-        note_sent(lane);
-    }
-    return status;
-}
-
-void tw_lane_drop_data(struct tw_lane *lane) {
-    tw_connection_drop_data(lane->trunk->connection, lane->number);
-}
-
-void tw_lane_flush(struct tw_lane *lane) {
-    tw_connection_flush(lane->trunk->connection);
-}
-
-bool tw_lane_is_writing(const struct tw_lane *lane) {
-    return tw_connection_is_writing(lane->trunk->connection);
-}
-
-size_t tw_lane_queued(const struct tw_lane *lane) {
-    return tw_connection_queued(lane->trunk->connection);
-}
-
-void tw_lane_resume(struct tw_lane *lane) {
-    if (lane->trunk->waiting == lane || lane->trunk->waiting == NULL)
-        tw_connection_resume(lane->trunk->connection);
-}
-
-void tw_lane_pause(struct tw_lane *lane) {
-    assert(lane->trunk->lanes == 1);
-    tw_connection_pause(lane->trunk->connection);
-}
-
-void tw_lane_unpause(struct tw_lane *lane) {
-    assert(lane->trunk->lanes == 1);
-    tw_connection_unpause(lane->trunk->connection);
 }

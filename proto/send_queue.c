@@ -138,8 +138,8 @@ size_t tw_send_queue_gather(const struct tw_send_queue *queue,
     return count;
 }
 
-void tw_send_queue_take(struct tw_send_queue *queue, size_t bytes,
-                        tw_send_released *released, void *context) {
+void tw_send_queue_take(struct tw_send_queue *queue, size_t bytes, tw_send_released *released,
+                        void *context) {
     while (bytes > 0) {
         struct tw_queued *entry = queue->head;
         size_t left = entry->prefix_bytes + entry->data_bytes - entry->taken;

@@ -51,8 +51,8 @@ size_t tw_send_queue_gather(const struct tw_send_queue *queue,
 
 /* `bytes` of the front are gone. `released` is called for each frame with data
  * that has now left whole; it may queue more. */
-void tw_send_queue_take(struct tw_send_queue *queue, size_t bytes,
-                        tw_send_released *released, void *context);
+void tw_send_queue_take(struct tw_send_queue *queue, size_t bytes, tw_send_released *released,
+                        void *context);
 
 /* Takes frames of a lane with tensor bytes out again, all that begin behind the first `keep`
  * bytes and of which nothing has been taken. `released` as above, but it must not queue. */

@@ -47,8 +47,8 @@ static void tell_fault(const struct tw_link *link, enum tw_status status, const 
         return;
     }
     lines->told++;
-    tw_say("%s was turned away: %s: %s", tw_lane_peer(link->lane),
-           tw_status_name((int)status), why);
+    tw_say("%s was turned away: %s: %s", tw_lane_peer(link->lane), tw_status_name((int)status),
+           why);
 }
 
 static void forget_pending(struct tw_link *link) {
@@ -125,8 +125,8 @@ static enum tw_status gone(struct tw_error *error) {
     return tw_error_set(error, TW_CLOSED, "this connection is being closed");
 }
 
-static enum tw_status on_data(struct tw_lane *lane, const struct tw_frame *frame,
-                              void **place, struct tw_error *error) {
+static enum tw_status on_data(struct tw_lane *lane, const struct tw_frame *frame, void **place,
+                              struct tw_error *error) {
     struct tw_link *link = tw_lane_context(lane);
     struct tw_server *server = link->server;
     if (link->number == TW_NO_CONNECTION)
@@ -169,8 +169,8 @@ static void on_refuse(struct tw_link *link, const struct tw_refuse *refuse,
     leave_node(link, error->status, error->text);
 }
 
-static enum tw_status on_frame(struct tw_lane *lane, const struct tw_frame *frame,
-                               void *data, struct tw_error *error) {
+static enum tw_status on_frame(struct tw_lane *lane, const struct tw_frame *frame, void *data,
+                               struct tw_error *error) {
     struct tw_link *link = tw_lane_context(lane);
     struct tw_server *server = link->server;
     if (link->number == TW_NO_CONNECTION)
@@ -244,8 +244,7 @@ static bool is_pending(const struct tw_link *link) {
 }
 
 static bool is_from(const struct tw_link *link, const char *host, size_t length) {
-    return host_length(link) == length &&
-           memcmp(tw_lane_peer(link->lane), host, length) == 0;
+    return host_length(link) == length && memcmp(tw_lane_peer(link->lane), host, length) == 0;
 }
 
 /* How many connections have not joined or attached yet, and of them from this one's address. Those
@@ -374,7 +373,7 @@ static void accept_one(struct tw_server *server) {
                                  &events, link, &error) != TW_OK) {
         free(link);
         if (error.status != TW_NO_MEMORY)
-            return;                     /* the peer has gone again */
+            return;                    /* the peer has gone again */
         server->has_unaccepted = true; /* libuv says no more until it is accepted */
         tw_say("out of memory: a connection has to wait");
         return;

@@ -34,7 +34,7 @@ struct crew {
     char address[32];
     struct tw_tensor tensor[2];
     struct tw_tensor_list list;
-    uint64_t examples;   /* of a push */
+    uint64_t examples; /* of a push */
     bool has_started;
     uint32_t most_lanes; /* seen on the bulk connection */
 };
@@ -66,8 +66,8 @@ static void on_weights(struct tw_shell *shell) {
     for (int i = 1; i >= 0; i--)
         tell(shell, (struct tw_client_event){
                         .kind = TW_CLIENT_ON_PUSH, .tensor = i, .gradient = member->gradient[i]});
-    tell(shell, (struct tw_client_event){.kind = TW_CLIENT_ON_END,
-                                         .examples = member->crew->examples});
+    tell(shell,
+         (struct tw_client_event){.kind = TW_CLIENT_ON_END, .examples = member->crew->examples});
     tell(shell, (struct tw_client_event){.kind = TW_CLIENT_ON_PULL});
 }
 
@@ -204,8 +204,7 @@ static void expect_same_model(const struct server_script *script, uint32_t lanes
 }
 
 static void the_model_does_not_depend_on_who_shares_a_connection(void **state) {
-    struct server_script script = {
-        .workers = 5, .updates = UPDATES, .memory = "{inflight: 32MiB}"};
+    struct server_script script = {.workers = 5, .updates = UPDATES, .memory = "{inflight: 32MiB}"};
     expect_same_model(&script, 5);
 }
 
@@ -227,9 +226,9 @@ static void many_come_at_once(void **state) {
 
 /* In modes whose weights come late, early, or not at all. */
 static void every_mode_works_over_one_connection(void **state) {
-    static const char *const modes[] = {"async",           "ssp:1",          "backup:1", "k-sync:2",
-                                        "k-batch-sync:2",  "k-async:2",      "hogwild",
-                                        "k-batch-async:2", "stale-uniform:2"};
+    static const char *const modes[] = {"async",    "ssp:1",           "backup:1",
+                                        "k-sync:2", "k-batch-sync:2",  "k-async:2",
+                                        "hogwild",  "k-batch-async:2", "stale-uniform:2"};
     for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
         uint32_t lanes;
         struct server_script script = {

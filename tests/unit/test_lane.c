@@ -27,7 +27,7 @@ struct end {
     bool blocked, refuses, shuts; /* on_data says TW_AGAIN; on_frame an error; closes in on_data */
 };
 
-/* Lanes of side a are those that connect; their other ends are found by the nonce of their Hello. */
+/* Lanes of a are those that connect; the nonce of their Hello says which end of b is theirs. */
 struct world {
     uv_loop_t loop;
     uv_tcp_t listener;
@@ -118,26 +118,16 @@ static void on_closed(struct tw_lane *lane, const struct tw_error *error) {
 
 static void on_branch(struct tw_lane *lane) {
     struct end *end = tw_lane_context(lane);
-    /* Until its Hello says whose it is. */
-    static struct end nobody;
+    static struct end nobody; /* until its Hello says whose it is */
     nobody = (struct end){.world = end->world, .bytes = 1};
     tw_lane_set_context(lane, &nobody);
     end->world->branched++;
 }
 
-static const struct tw_lane_events side_a = {.on_bytes = on_bytes,
-                                             .on_data = on_data,
-                                             .on_frame = on_frame,
-                                             .on_released = on_released,
-                                             .on_drained = on_drained,
-                                             .on_closed = on_closed};
-static const struct tw_lane_events side_b = {.on_bytes = on_bytes,
-                                             .on_data = on_data,
-                                             .on_frame = on_frame,
-                                             .on_released = on_released,
-                                             .on_drained = on_drained,
-                                             .on_closed = on_closed,
-                                             .on_branch = on_branch};
+#define SIDE                                                                                       \
+    .on_bytes = on_bytes, .on_data = on_data, .on_frame = on_frame, .on_released = on_released,    \
+    .on_drained = on_drained, .on_closed = on_closed
+static const struct tw_lane_events side_a = {SIDE}, side_b = {SIDE, .on_branch = on_branch};
 
 static void on_connection(uv_stream_t *listener, int code) {
     struct world *world = listener->data;
@@ -317,7 +307,7 @@ static void a_lane_waits_until_it_is_allowed(void **state) {
     assert_int_equal(world->a[1].opened + world->a[4].opened, 0);
     struct tw_frame frame = {.body = TW_BODY_PING};
     assert_int_equal(tw_lane_send(world->a[1].lane, &frame, NULL, NULL), TW_CLOSED);
-    tw_trunk_allow(world->trunk, 3); /* 0, 1 and 2 */
+    tw_trunk_allow(world->trunk, 3);         /* 0, 1 and 2 */
     assert_int_equal(world->a[1].opened, 0); /* never from inside */
     until(world, &world->b[2].frames, 2);
     until(world, &world->a[4].closed, 1);

@@ -136,8 +136,8 @@ static uint64_t bytes_ns(struct tw_shell *shell) {
     return shell->bytes_ns;
 }
 
-static enum tw_status on_data(struct tw_lane *lane, const struct tw_frame *frame,
-                              void **place, struct tw_error *error) {
+static enum tw_status on_data(struct tw_lane *lane, const struct tw_frame *frame, void **place,
+                              struct tw_error *error) {
     struct tw_link *link = tw_lane_context(lane);
     *place = NULL;
     if (link->detached)
@@ -155,8 +155,8 @@ static enum tw_status on_data(struct tw_lane *lane, const struct tw_frame *frame
     return status;
 }
 
-static enum tw_status on_frame(struct tw_lane *lane, const struct tw_frame *frame,
-                               void *data, struct tw_error *error) {
+static enum tw_status on_frame(struct tw_lane *lane, const struct tw_frame *frame, void *data,
+                               struct tw_error *error) {
     struct tw_link *link = tw_lane_context(lane);
     struct tw_shell *shell = link->shell;
     enum tw_body body = frame->body;
@@ -196,8 +196,7 @@ static void on_closed(struct tw_lane *lane, const struct tw_error *cause) {
     shell->connections--;
 }
 
-static void on_open(struct tw_lane *lane, enum tw_status status,
-                    const struct tw_error *error) {
+static void on_open(struct tw_lane *lane, enum tw_status status, const struct tw_error *error) {
     struct tw_link *link = tw_lane_context(lane);
     uint8_t nonce[TW_NONCE_BYTES];
 

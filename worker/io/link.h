@@ -41,8 +41,8 @@ struct tw_shell {
     struct tw_client client;
     void *client_memory;
     struct tw_connection_host host;
-    struct tw_shell_group *group; /* NULL: by itself */
-    struct tw_unpack_arena *arena; /* its own, or the group's */
+    struct tw_shell_group *group;   /* NULL: by itself */
+    struct tw_unpack_arena *arena;  /* its own, or the group's */
     struct tw_address_round server; /* control goes through them in turn, bulk follows it */
     struct tw_link *link[TW_CLIENT_LINKS_MAX]; /* NULL: closed, or closing by our wish */
     int connections;                           /* whose on_closed has not come yet */
