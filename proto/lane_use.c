@@ -52,7 +52,8 @@ enum tw_status tw_lane_send(struct tw_lane *lane, struct tw_frame *frame, const 
 }
 
 void tw_lane_drop_data(struct tw_lane *lane) {
-    tw_connection_drop_data(lane->trunk->connection, lane->number);
+    if (lane->borrowed > 0) /* the queue of all lanes may be long */
+        tw_connection_drop_data(lane->trunk->connection, lane->number);
 }
 
 void tw_lane_flush(struct tw_lane *lane) {
