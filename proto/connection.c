@@ -231,6 +231,9 @@ static void on_watch(uv_timer_t *timer) {
         watch_receiving(connection, now);
         tw_connection_wake_early(connection); /* a slow peer's bytes count, too */
     }
+    if (connection->state == TW_CONNECTION_OPEN && connection->events.on_tick != NULL) {
+        connection->events.on_tick(connection);
+    }
 }
 
 static void begin_watch(struct tw_connection *connection) {
@@ -343,6 +346,14 @@ enum tw_status tw_connection_connect(struct tw_connection *connection, const str
 }
 
 /* ---- what it is ---- */
+
+void tw_connection_bound(struct tw_connection *connection, size_t send_queue_bytes_max) {
+    connection->host.send_queue_bytes_max = send_queue_bytes_max;
+}
+
+bool tw_connection_is_alive(const struct tw_connection *connection) {
+    return connection->state <= TW_CONNECTION_OPEN;
+}
 
 void *tw_connection_context(const struct tw_connection *connection) {
     return connection->context;

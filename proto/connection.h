@@ -40,6 +40,7 @@ struct tw_connection_events {
     void (*on_drained)(struct tw_connection *connection);
     /* tw_connection_call() was called before this turn of the loop. */
     void (*on_called)(struct tw_connection *connection);
+    void (*on_tick)(struct tw_connection *connection); /* open, about once a second; may be NULL */
     /* The last event. `error->status` is TW_CLOSED when the peer simply went
      * away or we closed without a cause. The connection may be freed in it. */
     void (*on_closed)(struct tw_connection *connection, const struct tw_error *error);
@@ -99,6 +100,12 @@ void tw_connection_limit(struct tw_connection *connection, size_t frame_bytes_ma
  * TW_NO_MEMORY: on_released is then not called. */
 enum tw_status tw_connection_send(struct tw_connection *connection, const struct tw_frame *frame,
                                   const void *data, void *token);
+
+/* Another bound of the queue than the host's. */
+void tw_connection_bound(struct tw_connection *connection, size_t send_queue_bytes_max);
+
+/* It is connecting or open, and not on its way out. */
+bool tw_connection_is_alive(const struct tw_connection *connection);
 
 /* Takes back the frames of a lane with tensor bytes that have not begun to leave: newer ones
  * make them worthless. on_released comes for each, from inside this call. */

@@ -48,13 +48,23 @@ static void forget_called(struct tw_lane *lane) {
 }
 
 static void forget_sent(struct tw_lane *lane) {
-    struct tw_lane **at = &lane->trunk->sent;
+    struct tw_trunk *trunk = lane->trunk;
+    struct tw_lane **at = &trunk->sent;
     if (!lane->has_sent)
         return;
     while (*at != lane)
         at = &(*at)->next_sent;
     *at = lane->next_sent;
+    if (trunk->sent_end == &lane->next_sent)
+        trunk->sent_end = at;
     lane->has_sent = false;
+}
+
+/* What all lanes may have in the queue together. */
+static void bound_queue(struct tw_trunk *trunk) {
+    size_t lanes = trunk->live > 0 ? trunk->live : 1;
+    if (trunk->connection != NULL)
+        tw_connection_bound(trunk->connection, lanes * trunk->queue_bytes_each);
 }
 
 /* ---- lanes of a trunk ---- */
@@ -92,6 +102,7 @@ static struct tw_lane *new_lane(struct tw_trunk *trunk, uint32_t number,
     trunk->next = number + 1;
     trunk->live++;
     trunk->lanes++;
+    bound_queue(trunk);
     return lane;
 }
 
@@ -129,7 +140,8 @@ static void tell_closed(struct tw_lane *lane, const struct tw_error *cause) {
 static void deafen(struct tw_lane *lane) {
     struct tw_trunk *trunk = lane->trunk;
     lane->state = TW_LANE_ENDING;
-    trunk->live--;
+    lane->ending_ms = uv_now(trunk->loop);
+    trunk->live--; /* the queue keeps its bound until the next lane comes: nothing is taken away */
     if (trunk->receiving == lane) {
         tw_connection_discard(trunk->connection);
         trunk->receiving = NULL;
@@ -154,7 +166,7 @@ static void send_last(struct tw_lane *lane, struct tw_frame *frame) {
 
 static void say_shut(struct tw_lane *lane) {
     struct tw_frame shut = {.body = TW_BODY_SHUT};
-    if (lane->state == TW_LANE_OPEN) /* else nothing was ever said on it */
+    if (lane->spoke)
         send_last(lane, &shut);
 }
 
@@ -164,7 +176,7 @@ static void say_refuse(struct tw_lane *lane, enum tw_status status, const char *
                               .refuse = {.status = (uint32_t)status,
                                          .name = {name, strlen(name)},
                                          .text = {text, strlen(text)}}};
-    if (lane->state == TW_LANE_OPEN && status != TW_OK)
+    if (lane->spoke && status != TW_OK)
         send_last(lane, &refuse);
 }
 
@@ -277,11 +289,12 @@ static enum tw_status find_lane(struct tw_trunk *trunk, const struct tw_frame *f
     if (frame->lane >= trunk->most)
         return tw_error_set(error, TW_LIMIT, "lane %u of a connection; it may have 0 to %u",
                             frame->lane, trunk->most - 1);
-    *out = new_lane(trunk, frame->lane, &first->events, first->context);
+    *out = new_lane(trunk, frame->lane, &first->events, NULL);
     if (*out == NULL)
         return tw_error_set(error, TW_NO_MEMORY, "out of memory");
     (*out)->state = TW_LANE_OPEN;
-    (*out)->events.on_branch(*out);
+    (*out)->spoke = true;
+    (*out)->events.on_branch(*out, trunk->owner);
     return TW_OK;
 }
 
@@ -341,13 +354,40 @@ static void on_released(struct tw_connection *connection, uint32_t number, void 
         call(lane);
 }
 
+static uint32_t count_sent(const struct tw_lane *lane) {
+    uint32_t count = 0;
+    for (; lane != NULL; lane = lane->next_sent)
+        count++;
+    return count;
+}
+
+/* Who has sent or asked for room before is told once; who does so meanwhile, the next time. */
 static void on_drained(struct tw_connection *connection) {
     struct tw_trunk *trunk = tw_connection_context(connection);
-    while (trunk->sent != NULL && tw_connection_queued(connection) == 0) {
-        struct tw_lane *lane = trunk->sent;
+    struct tw_lane *lane;
+    for (uint32_t left = count_sent(trunk->sent); left > 0 && (lane = trunk->sent) != NULL;
+         left--) {
         trunk->sent = lane->next_sent;
+        if (trunk->sent == NULL)
+            trunk->sent_end = &trunk->sent;
         lane->has_sent = false;
-        lane->events.on_drained(lane);
+        if (lane->state == TW_LANE_OPEN)
+            lane->events.on_drained(lane);
+    }
+}
+
+/* What a lane that is over has begun to send must leave; when the peer does not take it all go. */
+static void on_tick(struct tw_connection *connection) {
+    struct tw_trunk *trunk = tw_connection_context(connection);
+    uint64_t now = uv_now(trunk->loop);
+    for (uint32_t i = 0; i < trunk->next && trunk->lanes > trunk->live; i++) {
+        const struct tw_lane *lane = trunk->lane[i];
+        if (lane != NULL && lane->state == TW_LANE_ENDING &&
+            now - lane->ending_ms >= trunk->finish_ms) {
+            trunk->over = true;
+            tw_connection_close(connection);
+            return;
+        }
     }
 }
 
@@ -387,6 +427,7 @@ static const struct tw_connection_events events = {.on_bytes = on_bytes,
                                                    .on_released = on_released,
                                                    .on_drained = on_drained,
                                                    .on_called = on_called,
+                                                   .on_tick = on_tick,
                                                    .on_closed = on_closed};
 
 /* ---- opening ---- */
@@ -398,6 +439,10 @@ static struct tw_trunk *new_trunk(const struct tw_connection_host *host,
     if (trunk == NULL)
         return NULL;
     trunk->called_end = &trunk->called;
+    trunk->sent_end = &trunk->sent;
+    trunk->loop = host->loop;
+    trunk->queue_bytes_each = host->send_queue_bytes_max;
+    trunk->finish_ms = host->finish_ms != 0 ? host->finish_ms : TW_FINISH_MS;
     trunk->most = 1;
     if (new_lane(trunk, 0, lane_events, context) != NULL &&
         tw_connection_new(&trunk->connection, host, &events, trunk) == TW_OK)
@@ -411,7 +456,7 @@ static struct tw_trunk *new_trunk(const struct tw_connection_host *host,
 
 enum tw_status tw_trunk_accept(struct tw_lane **out, uv_stream_t *listener,
                                const struct tw_connection_host *host,
-                               const struct tw_lane_events *lane_events, void *context,
+                               const struct tw_lane_events *lane_events, void *context, void *owner,
                                struct tw_error *error) {
     struct tw_trunk *trunk = new_trunk(host, lane_events, context);
     if (trunk == NULL)
@@ -423,7 +468,9 @@ enum tw_status tw_trunk_accept(struct tw_lane **out, uv_stream_t *listener,
         return status;
     }
     trunk->connected = true;
+    trunk->owner = owner;
     trunk->lane[0]->state = TW_LANE_OPEN;
+    trunk->lane[0]->spoke = true;
     *out = trunk->lane[0];
     return TW_OK;
 }
@@ -453,7 +500,8 @@ enum tw_status tw_lane_connect(struct tw_lane **out, const struct sockaddr *to,
 }
 
 bool tw_trunk_can_branch(const struct tw_trunk *trunk) {
-    return !trunk->over && trunk->next < (trunk->is_allowed ? trunk->most : TW_LANES_MAX);
+    return !trunk->over && tw_connection_is_alive(trunk->connection) &&
+           trunk->next < (trunk->is_allowed ? trunk->most : TW_LANES_MAX);
 }
 
 enum tw_status tw_lane_branch(struct tw_lane **out, struct tw_trunk *trunk,
@@ -471,6 +519,8 @@ enum tw_status tw_lane_branch(struct tw_lane **out, struct tw_trunk *trunk,
 }
 
 void tw_trunk_allow(struct tw_trunk *trunk, uint32_t lanes) {
+    if (trunk->is_allowed)
+        return;
     trunk->is_allowed = true;
     trunk->most = lanes < 1 ? 1 : lanes > TW_LANES_MAX ? TW_LANES_MAX : lanes;
     for (uint32_t i = 1; i < trunk->next && i < trunk->most; i++)

@@ -17,7 +17,9 @@
  * on_data says TW_AGAIN holds up all others, so its owner must not wait for them.
  *
  * Functions without words here do as those of connection.h do, for one lane: closing is
- * legal in every state, on_closed comes once, from the loop, never from inside another call.
+ * legal in every state, on_closed comes once, from the loop, never from inside another call. A
+ * frame that has begun to leave must leave whole, also for a lane that is closed; when the peer does
+ * not take it within finish_ms or a little more the connection is closed, with all its lanes.
  */
 #ifndef TW_PROTO_LANE_H
 #define TW_PROTO_LANE_H
@@ -39,20 +41,20 @@ struct tw_lane_events {
      * be NULL. */
     void (*on_drained)(struct tw_lane *lane);
     void (*on_closed)(struct tw_lane *lane, const struct tw_error *error); /* may be freed in it */
-    /* The peer has opened another lane of this trunk, whose context is still that of another one:
-     * give it its own by tw_lane_set_context(), and perhaps tw_lane_finish() it. Its first frame
-     * follows. NULL: it may not. */
-    void (*on_branch)(struct tw_lane *lane);
+    /* The peer has opened another lane of this trunk, which has no context yet: give it one by
+     * tw_lane_set_context(), or tw_lane_finish() it. Its first frame follows. NULL: it may not. */
+    void (*on_branch)(struct tw_lane *lane, void *owner);
 };
 
 typedef void tw_lane_opened(struct tw_lane *lane, enum tw_status status,
                             const struct tw_error *error);
 
 /* The next pending connection of a listening handle, and its lane 0. Lanes that the peer opens
- * have the same events. TW_IO, TW_NO_MEMORY: nothing was taken, or the peer has gone again. */
+ * have the same events; on_branch gets `owner`. TW_IO, TW_NO_MEMORY: nothing was taken, or the peer
+ * has gone again. */
 enum tw_status tw_trunk_accept(struct tw_lane **out, uv_stream_t *listener,
                                const struct tw_connection_host *host,
-                               const struct tw_lane_events *events, void *context,
+                               const struct tw_lane_events *events, void *context, void *owner,
                                struct tw_error *error);
 
 /* Begins to connect; on_open says how it ended. */
@@ -69,7 +71,8 @@ enum tw_status tw_lane_branch(struct tw_lane **out, struct tw_trunk *trunk,
                               tw_lane_opened *on_open, struct tw_error *error);
 
 /* How many lanes this trunk may ever have, at most TW_LANES_MAX: as the peer says, or as it is
- * allowed. Until then it has one. Those that wait for it and are too many are lost (TW_AGAIN). */
+ * allowed; the first time counts. Until then it has one. Those that wait for it and are too many
+ * are lost (TW_AGAIN). */
 void tw_trunk_allow(struct tw_trunk *trunk, uint32_t lanes);
 
 /* It is not being closed, and has numbers left; that the peer allows them may not be known yet. */
@@ -95,6 +98,10 @@ void tw_lane_limit(struct tw_lane *lane, size_t frame_bytes_max, bool data_allow
 enum tw_status tw_lane_send(struct tw_lane *lane, struct tw_frame *frame, const void *data,
                             void *token);
 void tw_lane_drop_data(struct tw_lane *lane);
+
+/* on_drained comes also if nothing of this lane is in the queue: who holds back because the queue
+ * is long. */
+void tw_lane_await_drain(struct tw_lane *lane);
 
 /* Of the whole trunk: what is queued leaves in order. */
 void tw_lane_flush(struct tw_lane *lane);

@@ -20,6 +20,8 @@ struct tw_lane {
     tw_lane_opened *on_open;
     struct tw_error cause; /* for on_closed; TW_OK: the connection's */
     size_t borrowed;       /* frames with data that are in the queue */
+    bool spoke;            /* the peer knows of it */
+    uint64_t ending_ms;    /* ENDING since */
     uint64_t heard;        /* the trunk's read that on_bytes was last called in */
     bool data_allowed;
     bool is_called, has_sent; /* in the lists of the trunk */
@@ -28,6 +30,10 @@ struct tw_lane {
 
 struct tw_trunk {
     struct tw_connection *connection;
+    uv_loop_t *loop;
+    void *owner;             /* for on_branch */
+    size_t queue_bytes_each; /* bound of the queue, for each lane */
+    uint64_t finish_ms;
     struct tw_trunk **keeper;
     struct tw_lane **lane; /* [room], by number; NULL: it is over, or never was */
     uint32_t room, next;   /* the lowest number that was never used */
@@ -41,7 +47,7 @@ struct tw_trunk {
     bool data_allowed;
     uint64_t reads;
     struct tw_lane *receiving, *waiting; /* tensor bytes are arriving for; said TW_AGAIN */
-    struct tw_lane *called, **called_end, *sent;
+    struct tw_lane *called, **called_end, *sent, **sent_end;
 };
 
 #endif

@@ -28,13 +28,14 @@ void tw_lane_limit(struct tw_lane *lane, size_t frame_bytes_max, bool data_allow
     tw_connection_limit(trunk->connection, trunk->frame_bytes_max, trunk->data_allowed);
 }
 
-/* It hears of it when all has left. */
-static void note_sent(struct tw_lane *lane) {
+void tw_lane_await_drain(struct tw_lane *lane) {
+    struct tw_trunk *trunk = lane->trunk;
     if (lane->has_sent || lane->events.on_drained == NULL)
         return;
     lane->has_sent = true;
-    lane->next_sent = lane->trunk->sent;
-    lane->trunk->sent = lane;
+    lane->next_sent = NULL;
+    *trunk->sent_end = lane;
+    trunk->sent_end = &lane->next_sent;
 }
 
 enum tw_status tw_lane_send(struct tw_lane *lane, struct tw_frame *frame, const void *data,
@@ -46,7 +47,8 @@ enum tw_status tw_lane_send(struct tw_lane *lane, struct tw_frame *frame, const 
     enum tw_status status = tw_connection_send(lane->trunk->connection, frame, data, token);
     if (status == TW_OK) {
         lane->borrowed += frame->data_bytes > 0;
-        note_sent(lane);
+        lane->spoke = true;
+        tw_lane_await_drain(lane);
     }
     return status;
 }

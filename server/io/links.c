@@ -109,6 +109,10 @@ static void unlist(struct tw_link *link) {
 
 static void on_closed(struct tw_lane *lane, const struct tw_error *error) {
     struct tw_link *link = tw_lane_context(lane);
+    if (!link) { /* there was no memory for it */
+        tw_lane_free(lane);
+        return;
+    }
     struct tw_server *server = link->server;
     leave_node(link, error->status, error->text);
     tw_pump_drain(server);
@@ -222,7 +226,7 @@ static void on_bytes(struct tw_lane *lane) {
     tw_server_end_moment(link->server);
 }
 
-static void on_branch(struct tw_lane *lane);
+static void on_branch(struct tw_lane *lane, void *owner);
 
 static const struct tw_lane_events events = {.on_bytes = on_bytes,
                                              .on_data = on_data,
@@ -370,7 +374,7 @@ static void accept_one(struct tw_server *server) {
     struct tw_error error = {.status = TW_NO_MEMORY};
     struct tw_link *link = new_link(server);
     if (!link || tw_trunk_accept(&link->lane, (uv_stream_t *)&server->listener, &server->host,
-                                 &events, link, &error) != TW_OK) {
+                                 &events, link, server, &error) != TW_OK) {
         free(link);
         if (error.status != TW_NO_MEMORY)
             return;                    /* the peer has gone again */
@@ -382,18 +386,23 @@ static void accept_one(struct tw_server *server) {
     enter(link);
 }
 
-/* How many lanes beside the first of their connections have not joined or attached yet. */
-static uint32_t count_pending_branches(const struct tw_server *server) {
-    uint32_t count = 0;
-    for (const struct tw_link *link = server->pending; link; link = link->next_pending)
-        count += link->is_branch && is_pending(link);
-    return count;
+/* One more lane beside the first of its connection would be too many that have not joined or
+ * attached yet: in all, or from its address, which may have half of them. */
+static bool has_too_many_branches(const struct tw_link *link) {
+    const struct tw_server *server = link->server;
+    size_t length = host_length(link);
+    uint32_t all = 0, same = 0;
+    for (const struct tw_link *at = server->pending; at; at = at->next_pending) {
+        all += at->is_branch && is_pending(at);
+        same += at->is_branch && is_pending(at) && is_from(at, tw_lane_peer(link->lane), length);
+    }
+    return all >= server->limits.pending || same >= (server->limits.pending + 1) / 2;
 }
 
 /* Whoever opens another lane has shown who he is, and does not stand in line; one of too many tries
  * again. */
-static void on_branch(struct tw_lane *lane) {
-    struct tw_server *server = ((struct tw_link *)tw_lane_context(lane))->server;
+static void on_branch(struct tw_lane *lane, void *owner) {
+    struct tw_server *server = owner;
     struct tw_link *link = new_link(server);
     tw_lane_set_context(lane, link);
     if (!link) {
@@ -403,8 +412,8 @@ static void on_branch(struct tw_lane *lane) {
     link->lane = lane;
     link->is_branch = true;
     list(link);
-    if (count_pending_branches(server) >= server->limits.pending)
-        tw_lane_finish(lane, TW_LIMIT, "too many conversations that have not joined are open");
+    if (has_too_many_branches(link))
+        turn_away(link, TW_LIMIT, "too many conversations that have not joined are open");
     else
         take_number_or_part(link);
 }

@@ -118,7 +118,7 @@ static void set_limits(struct tw_server *server) {
     /* Each member has a control and a bulk connection, and may be about to replace
      * them; the rest is pending. */
     server->link_room = 3 * ((uint32_t)server->config->job->workers + TW_EVALUATORS_MAX) +
-                        TW_OPERATORS_MAX + TW_SERVERS_MAX + limits->pending;
+                        TW_OPERATORS_MAX + TW_SERVERS_MAX + 2 * limits->pending;
 }
 
 static void make_handles(struct tw_server *server) {

@@ -234,7 +234,7 @@ static void every_mode_works_over_one_connection(void **state) {
         struct server_script script = {
             .workers = 4, .updates = 40, .mode = modes[i], .memory = "{inflight: 64MiB}"};
         free(model_of(&script, true, &lanes));
-        assert_in_range(lanes, 1, 4);
+        assert_int_equal(lanes, 4);
         server_clean(&server);
     }
 }
@@ -247,11 +247,24 @@ static void who_leaves_takes_nothing_from_the_others(void **state) {
     crew->member[0].leaves_at = 5; /* its lanes were the first */
     run_crew(crew);
     assert_false(crew->member[0].is_here);
+    assert_int_equal(crew->most_lanes, 3);
     for (int rank = 1; rank < 3; rank++)
         assert_true(crew->member[rank].steps > 5);
     free_crew(crew);
     assert_int_equal(server_end(&server)->status, TW_OK);
     server_clean(&server);
+}
+
+/* All hear why, at once. */
+static void a_wrong_token_is_heard_by_all(void **state) {
+    struct server_script script = {
+        .workers = 5, .updates = 1, .token = "0123456789abcdef", .memory = "{inflight: 32MiB}"};
+    server_start(&server, &script);
+    struct crew *crew = new_crew(5, true);
+    run_crew(crew);
+    for (int rank = 0; rank < 5; rank++)
+        assert_int_equal(crew->member[rank].shell.client.error.status, TW_WRONG_TOKEN);
+    free_crew(crew);
 }
 
 int main(void) {
@@ -260,6 +273,7 @@ int main(void) {
         cmocka_unit_test_teardown(where_memory_is_short_each_has_connections_of_its_own, discard),
         cmocka_unit_test_teardown(many_come_at_once, discard),
         cmocka_unit_test_teardown(every_mode_works_over_one_connection, discard),
+        cmocka_unit_test_teardown(a_wrong_token_is_heard_by_all, discard),
         cmocka_unit_test_teardown(who_leaves_takes_nothing_from_the_others, discard),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,7 +7,7 @@ tw_test(test_trace_log unit SOURCES unit/test_trace_log.c ROOMS tw_proto)
 
 set(connection_library lib/connection_pair.c lib/frame_samples.c)
 tw_test(test_connection unit SOURCES unit/test_connection.c ${connection_library} ROOMS tw_proto)
-tw_test(test_lane unit SOURCES unit/test_lane.c ROOMS tw_proto)
+tw_test(test_lane unit SOURCES unit/test_lane.c lib/lane_world.c ROOMS tw_proto)
 tw_test(test_connection_close unit SOURCES unit/test_connection_close.c ${connection_library}
                                    ROOMS tw_proto)
 tw_test(test_address unit SOURCES unit/test_address.c ROOMS tw_net)

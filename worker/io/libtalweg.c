@@ -263,7 +263,6 @@ static bool may_begin(const struct talweg *talweg, bool whole) {
 
 static void wait_to_begin(struct talweg *talweg, bool whole) {
     struct tw_shell *shell = &talweg->shell;
-    tw_shell_resume(shell);
     /* A push that was repeated may still be on its way when it is settled. */
     while (goes_on(talweg) && (!may_begin(talweg, whole) || shell->borrowed > 0))
         tw_turns_wait(&talweg->turns);

@@ -61,6 +61,8 @@ static void pump(struct tw_link *link) {
         }
     }
     link->pumping = false;
+    if (tw_client_has_next(&shell->client, link->number))
+        tw_lane_await_drain(link->lane); /* what is queued may all be of others */
     if (!is_held_back(link))
         tw_lane_flush(link->lane);
 }
@@ -85,8 +87,10 @@ static void on_released(struct tw_lane *lane, void *token) {
 
 /* The last bytes of a push may be those of any shard. */
 static void on_drained(struct tw_lane *lane) {
-    const struct tw_link *link = tw_lane_context(lane);
+    struct tw_link *link = tw_lane_context(lane);
     struct tw_shell *shell = link->shell;
+    if (!link->detached && tw_client_has_next(&shell->client, link->number))
+        pump(link);
     if (link->detached || !tw_client_awaits_sent(&shell->client))
         return;
     for (int i = 1; i < link_end(shell); i++)
@@ -166,8 +170,11 @@ static enum tw_status on_frame(struct tw_lane *lane, const struct tw_frame *fram
         .kind = TW_CLIENT_ON_FRAME, .link = link->number, .frame = frame, .data = data};
     uint32_t lanes = body == TW_BODY_CHALLENGE ? frame->challenge.lanes : 0;
     enum tw_status status = step_at(shell, &event, bytes_ns(shell), error);
-    if (body == TW_BODY_CHALLENGE)
+    if (body == TW_BODY_CHALLENGE && status == TW_OK && !link->detached) {
         tw_trunk_allow(tw_lane_trunk(lane), lanes); /* behind our Proof */
+        if (shell->group)
+            shell->group->is_apart = lanes < 2;
+    }
     if (body == TW_BODY_ATTACHED && status == TW_OK)
         tw_lane_limit(lane, TW_FRAME_BYTES_MAX, true);
     if (status != TW_OK)
@@ -247,7 +254,7 @@ static enum tw_status find_server(struct tw_shell *shell, int number, struct soc
 static enum tw_status open_lane(struct tw_shell *shell, struct tw_link *link,
                                 const struct sockaddr *to, struct tw_error *error) {
     struct tw_trunk **shared = shell->group ? &shell->group->trunk[link->number] : NULL;
-    if (shared && *shared && tw_trunk_can_branch(*shared))
+    if (shared && *shared && !shell->group->is_apart && tw_trunk_can_branch(*shared))
         return tw_lane_branch(&link->lane, *shared, &events, link, on_open, error);
     struct tw_connection_host host = shell->host;
     if (link->number != TW_CLIENT_CONTROL) /* control tells whether the servers are there */
@@ -352,6 +359,15 @@ static void set_timer(struct tw_shell *shell, uint64_t now_ms) {
     uv_timer_start(&shell->timer, on_timer, at > now_ms ? at - now_ms : 0, 0);
 }
 
+/* Connections go on whose weights had to wait for a pull. */
+static void resume(struct tw_shell *shell) {
+    for (int i = 1; i < link_end(shell); i++) {
+        struct tw_link *link = shell->link[i];
+        if (link != NULL && link->held)
+            tw_lane_resume(link->lane);
+    }
+}
+
 static enum tw_status step_at(struct tw_shell *shell, struct tw_client_event *event,
                               uint64_t now_ns, struct tw_error *error) {
     struct tw_client_effects effects; /* not in the shell: a step may lead to another */
@@ -361,6 +377,8 @@ static enum tw_status step_at(struct tw_shell *shell, struct tw_client_event *ev
     enum tw_status status = tw_client_step(&shell->client, event, &effects, error);
     note(shell);
     carry_out(shell, &effects);
+    if (event->kind == TW_CLIENT_ON_PULL)
+        resume(shell);
     pump_all(shell);
     set_timer(shell, event->now_ms);
     return status;
@@ -370,14 +388,6 @@ enum tw_status tw_shell_step(struct tw_shell *shell, struct tw_client_event *eve
                              struct tw_error *error) {
     /* Frames of a read that is still being looked at come behind this, for the core. */
     return step_at(shell, event, shell->bytes_ns = uv_hrtime(), error);
-}
-
-void tw_shell_resume(struct tw_shell *shell) {
-    for (int i = 1; i < link_end(shell); i++) {
-        struct tw_link *link = shell->link[i];
-        if (link != NULL && link->held)
-            tw_lane_resume(link->lane);
-    }
 }
 
 bool tw_shell_busy(const struct tw_shell *shell) {

@@ -24,10 +24,13 @@
 struct tw_link;
 
 /* What the shells of one loop may share: their connections, as lanes, and memory for what comes.
- * All zeros at first; it outlives them, and whatever they left closing. */
+ * All zeros at first; it outlives them, and whatever they left closing. A shell whose weights come
+ * while it is not pulling holds up the others, so each of a group pulls as soon as its push has
+ * ended, and whoever runs the loop does not wait for one while another computes. */
 struct tw_shell_group {
     struct tw_trunk *trunk[TW_CLIENT_LINKS_MAX]; /* that takes the next lane; NULL: none */
     struct tw_unpack_arena arena;
+    bool is_apart; /* the server said that each is to have connections of its own */
 };
 
 struct tw_shell {
@@ -68,9 +71,6 @@ enum tw_status tw_shell_init(struct tw_shell *shell, uv_loop_t *loop,
  * push may send then. Returns what tw_client_step() did. */
 enum tw_status tw_shell_step(struct tw_shell *shell, struct tw_client_event *event,
                              struct tw_error *error);
-
-/* Lets connections go on whose weights had to wait for a pull. */
-void tw_shell_resume(struct tw_shell *shell);
 
 /* Something is on its way that needs the loop: unsent bytes, weights that are more than sockets
  * hold, or a connection that is being made. */
