@@ -16,10 +16,10 @@
  * What lanes share: the queue of what waits to be sent, and reading. A lane whose
  * on_data says TW_AGAIN holds up all others, so its owner must not wait for them.
  *
- * Functions without words here do as those of connection.h do, for one lane: closing is
- * legal in every state, on_closed comes once, from the loop, never from inside another call. A
- * frame that has begun to leave must leave whole, also for a lane that is closed; when the peer does
- * not take it within finish_ms or a little more the connection is closed, with all its lanes.
+ * Functions without words here do as those of connection.h do, for one lane: closing is legal in
+ * every state, on_closed comes once, from the loop, never from inside another call. A frame that
+ * has begun to leave must leave whole, also for a lane that is closed; when the peer does not take
+ * it within finish_ms or a little more the connection is closed, with all its lanes.
  */
 #ifndef TW_PROTO_LANE_H
 #define TW_PROTO_LANE_H
