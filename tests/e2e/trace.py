@@ -57,7 +57,10 @@ class Trace(Case):
                 self.assertLessEqual(e["served"], e["arrived"])
             steps = [(e["slot"], e["step"]) for e in found if e["entry"] == "WORKER"]
             self.assertEqual(len(set(steps)), len(steps))
-            self.assertGreaterEqual(len(steps), recorded["updates"])
+            self.assertLessEqual(set(steps), {(e["slot"], e["step"]) for e in found
+                                              if e["entry"] == "SLOT"})
+            # Not all: before the lead has told its clock a worker remembers the last few only.
+            self.assertGreater(len(steps), 0)
             for e in [e for e in found if e["entry"] == "WORKER" and e["sent"]]:
                 self.assertLessEqual(e["received"], e["computed"])
                 self.assertLessEqual(e["computed"], e["sent"])
