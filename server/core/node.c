@@ -349,7 +349,8 @@ void tw_node_hear_vote(struct tw_node *n, const struct tw_node_vote *vote) {
         event.squares = vote->squares;
         break;
     case TW_VOTE_LOST: /* a bulk connection on another server: the worker is lost to us */
-        tw_node_drop_worker(n, vote->rank, vote->attempt, "lost its connection to a server");
+        if (!n->over)  /* else it leaves, and its last words may still be on control */
+            tw_node_drop_worker(n, vote->rank, vote->attempt, "lost its connection to a server");
         return;
     default:
         return;

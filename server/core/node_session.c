@@ -508,6 +508,10 @@ void tw_node_lost(struct tw_node *n, uint32_t connection, const char *why) {
     struct tw_node_member *member = member_of(n, session);
     if (member->control != connection && member->bulk != connection)
         return; /* let go of before */
+    if (n->over && n->lead && member->bulk == connection) {
+        member->bulk = TW_NO_CONNECTION; /* it leaves, and its last words may still be on control */
+        return;
+    }
     if (session->role == TW_ROLE_EVALUATOR) {
         drop_evaluator(n, session->rank);
     } else if (n->lead) {

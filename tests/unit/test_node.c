@@ -114,6 +114,25 @@ static void test_ping_is_answered_and_bye_closes(void **state) {
     desk_fini(&desk);
 }
 
+/* It closes both connections, and nobody knows which the server looks at first. */
+static void test_last_words_are_heard_behind_the_loss_of_bulk(void **state) {
+    static const struct tw_measure measure = {1, 10, 20, 30};
+    struct desk desk;
+    uint32_t control;
+    desk_usual(&desk, "sync", 1);
+    uint32_t bulk = desk_worker(&desk, -1, &control);
+    tw_node_goodbye(desk.node, TW_OK, "the run is done");
+    desk_drain(&desk);
+    desk_lose(&desk, bulk);
+    assert_true(desk.link[control].open);
+    struct tw_frame ping = {.body = TW_BODY_PING, .ping = {1, 7, 1, &measure}};
+    assert_int_equal(desk_say(&desk, control, &ping, NULL), TW_OK);
+    assert_int_equal(desk_count(&desk, TW_EVENT_MEASURED), 1);
+    assert_int_equal(desk_body(&desk, control, TW_BODY_BYE), TW_OK);
+    assert_false(desk.link[control].open);
+    desk_fini(&desk);
+}
+
 static void test_only_a_joined_worker_is_heard_about_its_steps(void **state) {
     static const struct tw_measure measures[2] = {{1, 10, 20, 30}, {2, 40, 50, 60}};
     struct desk desk;
@@ -553,6 +572,7 @@ int main(void) {
         cmocka_unit_test(test_other_numerics_are_refused),
         cmocka_unit_test(test_no_frame_in_the_wrong_state_gets_through),
         cmocka_unit_test(test_ping_is_answered_and_bye_closes),
+        cmocka_unit_test(test_last_words_are_heard_behind_the_loss_of_bulk),
         cmocka_unit_test(test_only_a_joined_worker_is_heard_about_its_steps),
         cmocka_unit_test(test_there_is_no_room_for_one_connection_too_many),
         cmocka_unit_test(test_losing_one_connection_closes_the_other),
