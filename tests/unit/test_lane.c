@@ -145,15 +145,20 @@ static void the_last_lane_closes_the_connection(void **state) {
     lane_world_free(world); /* the trunk, too */
 }
 
+/* Both sides hear of it, and why. */
+static void refuse_a_ping(struct lane_world *world, int i) {
+    world->b[i].refuses = true;
+    lane_ping(&world->a[i], 1);
+    lane_until(world, &world->a[i].closed, 1);
+    assert_int_equal(world->a[i].refused, TW_MALFORMED);
+    lane_until(world, &world->b[i].closed, 1);
+    assert_int_equal(world->b[i].error.status, TW_MALFORMED);
+    assert_string_equal(world->b[i].error.text, "not to my taste");
+}
+
 static void a_refusal_ends_one_lane(void **state) {
     struct lane_world *world = lane_world_with(3);
-    world->b[1].refuses = true;
-    lane_ping(&world->a[1], 1);
-    lane_until(world, &world->a[1].closed, 1);
-    assert_int_equal(world->a[1].refused, TW_MALFORMED);
-    lane_until(world, &world->b[1].closed, 1);
-    assert_int_equal(world->b[1].error.status, TW_MALFORMED);
-    assert_string_equal(world->b[1].error.text, "not to my taste");
+    refuse_a_ping(world, 1);
     lane_ping(&world->a[0], 1);
     lane_until(world, &world->b[0].frames, 3);
     assert_int_equal(world->a[0].closed + world->a[2].closed + world->b[2].closed, 0);
@@ -165,12 +170,7 @@ static void a_refusal_of_the_last_lane_is_heard(void **state) {
     struct lane_world *world = lane_world_with(2);
     tw_lane_close(world->a[0].lane);
     lane_until(world, &world->b[0].closed, 1);
-    world->b[1].refuses = true;
-    lane_ping(&world->a[1], 1);
-    lane_until(world, &world->a[1].closed, 1);
-    assert_int_equal(world->a[1].refused, TW_MALFORMED);
-    lane_until(world, &world->b[1].closed, 1);
-    assert_int_equal(world->b[1].error.status, TW_MALFORMED);
+    refuse_a_ping(world, 1);
     lane_world_free(world);
 }
 
