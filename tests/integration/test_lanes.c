@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <signal.h>
 #include <uv.h>
 
 #include "tests/integration/scripted_peer.h"
@@ -255,7 +256,55 @@ static void who_leaves_takes_nothing_from_the_others(void **state) {
     server_clean(&server);
 }
 
-/* All hear why, at once. */
+static void say_hello(struct peer *peer, uint32_t lane) {
+    struct tw_frame hello = {.body = TW_BODY_HELLO,
+                             .lane = lane,
+                             .hello = {1, 1, {peer->nonce, TW_NONCE_BYTES}, {"test", 4}}};
+    peer_send(peer, &hello, NULL);
+}
+
+/* Whether it is; else it is challenged. */
+static bool is_refused(struct peer *peer, uint32_t lane) {
+    const struct heard *heard = peer_hear(peer);
+    assert_non_null(heard);
+    assert_int_equal(heard->frame.lane, lane);
+    if (heard->frame.body == TW_BODY_CHALLENGE)
+        return false;
+    assert_int_equal(heard->frame.body, TW_BODY_REFUSE);
+    assert_int_equal(heard->frame.refuse.status, TW_LIMIT);
+    assert_int_equal(peer_expect(peer, TW_BODY_SHUT)->frame.lane, lane);
+    return true;
+}
+
+/* A stranger may hold so many places of those who have not joined, and no more. */
+static void lanes_in_their_handshake_are_few(void **state) {
+    struct server_script script = {.workers = 1, .updates = 1, .memory = "{inflight: 32MiB}"};
+    script.limits.pending = 6; /* of one address half of them */
+    server_start(&server, &script);
+    struct peer *peer = peer_connect(server.port);
+    peer_hello(peer);
+    peer_prove(peer, NULL);
+    assert_int_equal(peer->challenge.lanes, TW_LANES_MAX);
+    for (uint32_t lane = 1; lane <= 4; lane++)
+        say_hello(peer, lane);
+    for (uint32_t lane = 1; lane <= 3; lane++)
+        assert_int_equal(peer_expect(peer, TW_BODY_CHALLENGE)->frame.lane, lane);
+    assert_true(is_refused(peer, 4));
+    struct tw_frame shut = {.body = TW_BODY_SHUT, .lane = 2};
+    peer_send(peer, &shut, NULL); /* that makes room for another, soon */
+    uint32_t next = 5;
+    for (say_hello(peer, next); is_refused(peer, next); say_hello(peer, next))
+        next++;
+    shut.lane = TW_LANES_MAX; /* never opened: with that the connection is over */
+    peer_send(peer, &shut, NULL);
+    peer_expect_refuse(peer, TW_UNEXPECTED);
+    peer_close(peer);
+    kill(server.pid, SIGTERM);
+    assert_int_equal(server_end(&server)->status, TW_INTERRUPTED);
+    server_clean(&server);
+}
+
+/* All hear why. */
 static void a_wrong_token_is_heard_by_all(void **state) {
     struct server_script script = {
         .workers = 5, .updates = 1, .token = "0123456789abcdef", .memory = "{inflight: 32MiB}"};
@@ -273,6 +322,7 @@ int main(void) {
         cmocka_unit_test_teardown(where_memory_is_short_each_has_connections_of_its_own, discard),
         cmocka_unit_test_teardown(many_come_at_once, discard),
         cmocka_unit_test_teardown(every_mode_works_over_one_connection, discard),
+        cmocka_unit_test_teardown(lanes_in_their_handshake_are_few, discard),
         cmocka_unit_test_teardown(a_wrong_token_is_heard_by_all, discard),
         cmocka_unit_test_teardown(who_leaves_takes_nothing_from_the_others, discard),
     };
