@@ -17,43 +17,38 @@ size_t tw_put_numbers(unsigned char *out, size_t at, unsigned number, const uint
     return at;
 }
 
-static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "doubles lie in memory as they travel");
-
 size_t tw_put_reals(unsigned char *out, size_t at, unsigned number, const double *list,
                     size_t count) {
     return tw_put_bytes(out, at, number, list, count * sizeof *list);
 }
 
-static size_t put_view(const struct tw_flat_field *field, const struct tw_view *view,
-                       size_t text_max, unsigned char *out, size_t at) {
+/* What is no plain number. */
+static size_t put_other(const struct tw_flat_field *field, const void *value, size_t text_max,
+                        unsigned char *out, size_t at) {
+    const struct tw_view *view = value;
+    unsigned number = field->key >> 3;
+    if (field->kind == TW_FLAT_REAL)
+        return tw_put_real(out, at, number, *(const double *)value);
     if (field->kind == TW_FLAT_BYTES)
-        return tw_put_bytes(out, at, field->number, view->bytes, view->size);
-    return tw_put_text(out, at, field->number, view->bytes,
-                       view->size < text_max ? view->size : text_max);
+        return tw_put_bytes(out, at, number, view->bytes, view->size);
+    return tw_put_text(out, at, number, view->bytes, view->size < text_max ? view->size : text_max);
 }
 
 size_t tw_flat_pack(const struct tw_flat_field *field, size_t count, const void *from,
                     size_t text_max, unsigned char *out, size_t at) {
     for (const struct tw_flat_field *end = field + count; field < end; field++) {
         const void *value = (const char *)from + field->offset;
-        switch ((enum tw_flat_kind)field->kind) {
-        case TW_FLAT_U32:
-            at = tw_put_number(out, at, field->number, *(const uint32_t *)value);
-            break;
-        case TW_FLAT_U64:
-            at = tw_put_number(out, at, field->number, *(const uint64_t *)value);
-            break;
-        case TW_FLAT_FLAG:
-            at = tw_put_number(out, at, field->number, *(const bool *)value);
-            break;
-        case TW_FLAT_REAL:
-            at = tw_put_real(out, at, field->number, *(const double *)value);
-            break;
-        case TW_FLAT_BYTES:
-        case TW_FLAT_TEXT:
-            at = put_view(field, value, text_max, out, at);
-            break;
-        }
+        uint64_t number = 0;
+        if (field->kind == TW_FLAT_U32)
+            number = *(const uint32_t *)value;
+        else if (field->kind == TW_FLAT_U64)
+            number = *(const uint64_t *)value;
+        else if (field->kind == TW_FLAT_FLAG)
+            number = *(const bool *)value;
+        else
+            at = put_other(field, value, text_max, out, at);
+        if (number != 0)
+            at = tw_put_varint(out, tw_put_varint(out, at, field->key), number);
     }
     return at;
 }
@@ -68,19 +63,19 @@ static size_t get_real(const unsigned char *bytes, size_t size, double *to) {
 }
 
 /* Returns the bytes that were read; 0: they are no such number. */
-static size_t get_number(const struct tw_flat_field *field, unsigned wire,
-                         const unsigned char *bytes, size_t size, void *to) {
-    uint64_t value = 0;
-    if (field->kind == TW_FLAT_REAL)
-        return wire == TW_WIRE_FIXED64 ? get_real(bytes, size, to) : 0;
-    int used = wire == TW_WIRE_VARINT ? tw_varint_get(bytes, size, TW_VARINT_MAX, &value) : 0;
+static size_t get_number(enum tw_flat_kind kind, const unsigned char *bytes, size_t size,
+                         void *to) {
+    uint64_t value;
+    if (kind == TW_FLAT_REAL)
+        return get_real(bytes, size, to);
+    int used = tw_varint_get(bytes, size, TW_VARINT_MAX, &value);
     if (used <= 0)
         return 0;
-    if (field->kind == TW_FLAT_U64)
+    if (kind == TW_FLAT_U64)
         *(uint64_t *)to = value;
-    else if (field->kind == TW_FLAT_U32 && value <= UINT32_MAX)
+    else if (kind == TW_FLAT_U32 && value <= UINT32_MAX)
         *(uint32_t *)to = (uint32_t)value;
-    else if (field->kind == TW_FLAT_FLAG && value <= 1)
+    else if (kind == TW_FLAT_FLAG && value <= 1)
         *(bool *)to = value != 0;
     else
         return 0;
@@ -96,13 +91,13 @@ size_t tw_flat_unpack(const struct tw_flat_field *field, size_t count, const uns
         int used = tw_varint_get(bytes + at, size - at, 5, &key);
         if (used <= 0)
             break;
-        while (field < end && field->number < key >> 3)
+        while (field < end && field->key < key)
             field++;
-        if (field == end || field->number != key >> 3)
+        if (field == end || field->key != key)
             break;
         size_t first = at + (size_t)used;
-        size_t taken =
-            get_number(field, key & 7, bytes + first, size - first, (char *)to + field->offset);
+        size_t taken = get_number((enum tw_flat_kind)field->kind, bytes + first, size - first,
+                                  (char *)to + field->offset);
         if (taken == 0)
             break;
         at = first + taken;

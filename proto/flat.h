@@ -7,6 +7,7 @@
 #ifndef TW_PROTO_FLAT_H
 #define TW_PROTO_FLAT_H
 
+#include <assert.h>
 #include <stdbool.h>
 #include <string.h>
 
@@ -19,6 +20,8 @@
  * message. */
 
 enum { TW_WIRE_VARINT = 0, TW_WIRE_FIXED64 = 1, TW_WIRE_BYTES = 2 };
+
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "numbers lie in memory as they travel");
 
 static inline size_t tw_put_varint(unsigned char *out, size_t at, uint64_t value) {
     return at + (out != NULL ? tw_varint_put(out + at, value) : tw_varint_bytes(value));
@@ -37,9 +40,9 @@ static inline size_t tw_put_fixed(unsigned char *out, size_t at, unsigned number
     if (bits == 0)
         return at;
     at = tw_put_key(out, at, number, TW_WIRE_FIXED64);
-    for (int i = 0; i < 8 && out != NULL; i++)
-        out[at + (size_t)i] = (unsigned char)(bits >> 8 * i);
-    return at + 8;
+    if (out != NULL)
+        memcpy(out + at, &bits, sizeof bits);
+    return at + sizeof bits;
 }
 
 /* -0 is a zero, too. */
@@ -88,10 +91,18 @@ enum tw_flat_kind {
 };
 
 struct tw_flat_field {
-    uint8_t number, kind;
+    uint16_t key; /* number and wire type, as tw_put_key() writes them */
+    uint8_t kind;
     uint16_t offset; /* in our struct */
     uint16_t wire;   /* in the struct that protobuf-c generates, for who asks it */
 };
+
+#define TW_FLAT_FIELD(number, kind, offset, wire)                                                  \
+    { TW_FLAT_KEY(number, kind), kind, offset, wire }
+#define TW_FLAT_KEY(number, kind)                                                                  \
+    ((number) << 3 | ((kind) == TW_FLAT_REAL    ? TW_WIRE_FIXED64                                  \
+                      : (kind) >= TW_FLAT_BYTES ? TW_WIRE_BYTES                                    \
+                                                : TW_WIRE_VARINT))
 
 /* The fields of `from`, in the order of the table; texts are cut to `text_max` bytes. */
 size_t tw_flat_pack(const struct tw_flat_field *field, size_t count, const void *from,

@@ -396,6 +396,9 @@ struct tw_scan {
     bool data_allowed;
     uint32_t body;     /* number of the last body that is known; 0: none */
     uint32_t stranger; /* number of the last field that is not known; 0: none */
+    bool plain;        /* one body, and perhaps a lane, are all of its small fields so far */
+    uint32_t lane;     /* the last; 0: none */
+    size_t body_at, body_bytes; /* the fields of the last body */
 };
 
 /* One direction of one connection. Happy path: length, small fields and the key

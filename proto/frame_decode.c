@@ -155,39 +155,48 @@ static enum tw_status begin_collecting(struct tw_decoder *decoder, struct tw_err
     return TW_OK;
 }
 
-/* Unpacks the small fields, in one piece: they stand so in the frame, unless
- * some follow data; then they are laid end to end in the arena first. */
-static enum tw_status unpack(struct tw_decoder *decoder, const unsigned char *bytes,
-                             struct tw_error *error) {
+static enum tw_status no_body(const struct tw_scan *scan, struct tw_error *error) {
+    return scan->stranger == 0
+               ? tw_error_set(error, TW_MALFORMED, "a frame of %zu bytes without a body",
+                              scan->frame_bytes)
+               : tw_error_set(error, TW_MALFORMED,
+                              "a frame whose body has the number %u, which protocol %u does "
+                              "not know",
+                              scan->stranger, TW_PROTOCOL_MAX);
+}
+
+/* The small fields in one piece: they stand so in the frame, unless some follow data; then they are
+ * laid end to end in the arena first. */
+static enum tw_status unpack_any(struct tw_decoder *decoder, const unsigned char *bytes,
+                                 struct tw_error *error) {
     const struct tw_scan *scan = &decoder->scan;
     const unsigned char *small = bytes;
-    decoder->arena->used = 0;
-    if (scan->body == 0) {
-        return scan->stranger == 0
-                   ? tw_error_set(error, TW_MALFORMED, "a frame of %zu bytes without a body",
-                                  scan->frame_bytes)
-                   : tw_error_set(error, TW_MALFORMED,
-                                  "a frame whose body has the number %u, which protocol %u does "
-                                  "not know",
-                                  scan->stranger, TW_PROTOCOL_MAX);
-    }
     if (scan->data_fields > 0 && scan->small_bytes > scan->before_data) {
         unsigned char *copy = tw_unpack_arena_take(decoder->arena, scan->small_bytes);
         tw_scan_gather(scan, bytes, copy); /* fits: small fields are limited to less */
         small = copy;
     }
-    const char *name = tw_body_name((enum tw_body)scan->body);
-    enum tw_status status =
-        tw_frame_unpack(decoder->arena, small, scan->small_bytes, name, &decoder->frame, error);
-    if (status != TW_OK) {
-        return status;
+    return tw_frame_unpack(decoder->arena, small, scan->small_bytes,
+                           tw_body_name((enum tw_body)scan->body), &decoder->frame, error);
+}
+
+static enum tw_status unpack(struct tw_decoder *decoder, const unsigned char *bytes,
+                             struct tw_error *error) {
+    const struct tw_scan *scan = &decoder->scan;
+    struct tw_frame *frame = &decoder->frame;
+    if (scan->body == 0)
+        return no_body(scan, error);
+    decoder->arena->used = 0;
+    if (!tw_frame_unpack_plain(decoder->arena, scan, bytes, frame)) {
+        decoder->arena->used = 0;
+        enum tw_status status = unpack_any(decoder, bytes, error);
+        if (status != TW_OK)
+            return status;
     }
-    decoder->frame.data_bytes = scan->data_bytes;
-    if (scan->data_bytes > 0 && decoder->frame.body != TW_BODY_PUSH &&
-        decoder->frame.body != TW_BODY_WEIGHTS) {
+    frame->data_bytes = scan->data_bytes;
+    if (frame->data_bytes > 0 && frame->body != TW_BODY_PUSH && frame->body != TW_BODY_WEIGHTS)
         return tw_error_set(error, TW_UNEXPECTED, "%zu tensor bytes in a frame of kind %s",
-                            scan->data_bytes, name);
-    }
+                            frame->data_bytes, tw_body_name(frame->body));
     return TW_OK;
 }
 

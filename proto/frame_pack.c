@@ -30,10 +30,8 @@
         default: TW_FLAT_U32)
 
 #define FIELD(number, body, message, name)                                                         \
-    {                                                                                              \
-        number, KIND_OF(THEIRS(message, name)), offsetof(struct tw_frame, body.name),              \
-            offsetof(Talweg__##message, name)                                                      \
-    }
+    TW_FLAT_FIELD(number, KIND_OF(THEIRS(message, name)), offsetof(struct tw_frame, body.name),    \
+                  offsetof(Talweg__##message, name))
 
 static const struct tw_flat_field hello[] = {
     FIELD(1, hello, Hello, protocol_min), FIELD(2, hello, Hello, protocol_max),
@@ -194,7 +192,8 @@ static const struct tw_flat_field tally[] = {
 
 static const struct tw_flat_field measure[] = {
 #define MEASURE(number, name)                                                                      \
-    { number, TW_FLAT_U64, offsetof(struct tw_measure, name), offsetof(Talweg__Measure, name) }
+    TW_FLAT_FIELD(number, TW_FLAT_U64, offsetof(struct tw_measure, name),                          \
+                  offsetof(Talweg__Measure, name))
     MEASURE(1, step),
     MEASURE(2, received),
     MEASURE(3, computed),
@@ -210,6 +209,43 @@ enum {
     PING_MEASURES = 3,
 };
 
+static size_t pack_tensors(const struct tw_frame *frame, unsigned char *out, size_t at) {
+    const struct tw_join *from = &frame->join;
+    for (size_t i = 0; i < from->tensors; i++) {
+        const struct tw_tensor_shape *tensor = &from->tensor[i];
+        size_t room = tensor->name.size < TW_NAME_MAX ? tensor->name.size : TW_NAME_MAX;
+        size_t name = tw_put_text(NULL, 0, 1, tensor->name.bytes, room);
+        at = tw_put_head(out, at, JOIN_TENSORS,
+                         tw_put_numbers(NULL, name, 2, tensor->shape, tensor->dims));
+        at = tw_put_text(out, at, 1, tensor->name.bytes, room);
+        at = tw_put_numbers(out, at, 2, tensor->shape, tensor->dims);
+    }
+    return at;
+}
+
+/* Their lengths are single bytes (at most 44), which are known afterwards. */
+static size_t pack_measures(const struct tw_frame *frame, unsigned char *out, size_t at) {
+    const struct tw_ping *from = &frame->ping;
+    for (size_t i = 0; i < from->measures; i++) {
+        size_t behind = tw_flat_pack(measure, MEASURE_FIELDS, &from->measure[i], 0, out, at + 2);
+        tw_put_head(out, at, PING_MEASURES, behind - at - 2);
+        at = behind;
+    }
+    return at;
+}
+
+static size_t pack_addresses(const struct tw_frame *frame, unsigned char *out, size_t at) {
+    const struct tw_welcome *from = &frame->welcome;
+    for (size_t i = 0; i < from->addresses; i++) {
+        const struct tw_view *text = &from->address[i];
+        at = tw_put_head(out, at, WELCOME_ADDRESSES, text->size);
+        if (out != NULL && text->size > 0)
+            memcpy(out + at, text->bytes, text->size);
+        at += text->size;
+    }
+    return at;
+}
+
 /* Nothing may be counted from NULL, not even nothing. */
 static const struct tw_flat_field no_fields[1];
 
@@ -218,18 +254,23 @@ static const struct body {
     const struct tw_flat_field *fields;
     size_t count;
     bool plain; /* nothing but few numbers: what pushes and their answers consist of */
+    /* Of a list, which stands behind so many of the fields. */
+    size_t before_list;
+    size_t (*pack_list)(const struct tw_frame *frame, unsigned char *out, size_t at);
 } bodies[] = {
 #define BODY(number, Name, fields)                                                                 \
-    [number] = {#Name, fields, sizeof fields / sizeof fields[0], false}
+    [number] = {#Name, fields, sizeof fields / sizeof fields[0], false, 0, NULL}
 #define PLAIN(number, Name, fields)                                                                \
-    [number] = {#Name, fields, sizeof fields / sizeof fields[0], true}
+    [number] = {#Name, fields, sizeof fields / sizeof fields[0], true, 0, NULL}
+#define LISTED(number, Name, fields, before, pack)                                                 \
+    [number] = {#Name, fields, sizeof fields / sizeof fields[0], false, before, pack}
     BODY(TW_BODY_HELLO, Hello, hello),
     BODY(TW_BODY_CHALLENGE, Challenge, challenge),
     BODY(TW_BODY_PROOF, Proof, proof),
-    BODY(TW_BODY_JOIN, Join, join),
-    BODY(TW_BODY_WELCOME, Welcome, welcome),
+    LISTED(TW_BODY_JOIN, Join, join, 7, pack_tensors),
+    LISTED(TW_BODY_WELCOME, Welcome, welcome, 14, pack_addresses),
     BODY(TW_BODY_ATTACH, Attach, attach),
-    [TW_BODY_ATTACHED] = {"Attached", no_fields, 0, false},
+    [TW_BODY_ATTACHED] = {"Attached", no_fields, 0, false, 0, NULL},
     BODY(TW_BODY_REFUSE, Refuse, refuse),
     PLAIN(TW_BODY_PUSH, Push, push),
     PLAIN(TW_BODY_END, End, end),
@@ -238,9 +279,9 @@ static const struct body {
     BODY(TW_BODY_EVALUATION, Evaluation, evaluation),
     BODY(TW_BODY_REGATHER, Regather, regather),
     BODY(TW_BODY_STOP, Stop, stop),
-    BODY(TW_BODY_PING, Ping, ping),
+    LISTED(TW_BODY_PING, Ping, ping, 2, pack_measures),
     BODY(TW_BODY_PONG, Pong, pong),
-    [TW_BODY_BYE] = {"Bye", no_fields, 0, false},
+    [TW_BODY_BYE] = {"Bye", no_fields, 0, false, 0, NULL},
     BODY(TW_BODY_QUERY, Query, query),
     BODY(TW_BODY_STATUS, Status, status),
     BODY(TW_BODY_RANK_STATUS, RankStatus, rank_status),
@@ -259,9 +300,10 @@ static const struct body {
     BODY(TW_BODY_SQUARES, Squares, squares),
     BODY(TW_BODY_PORTION, Portion, portion),
     BODY(TW_BODY_TALLY, Tally, tally),
-    [TW_BODY_SHUT] = {"Shut", no_fields, 0, false},
+    [TW_BODY_SHUT] = {"Shut", no_fields, 0, false, 0, NULL},
 #undef BODY
 #undef PLAIN
+#undef LISTED
 };
 
 static_assert(sizeof bodies / sizeof bodies[0] == TW_BODY_LAST + 1, "a row for every body");
@@ -292,70 +334,13 @@ bool tw_frame_is_plain(const struct tw_frame *frame) {
     return body_row(frame->body)->plain;
 }
 
-static size_t pack_tensors(const struct tw_join *from, unsigned char *out, size_t at) {
-    for (size_t i = 0; i < from->tensors; i++) {
-        const struct tw_tensor_shape *tensor = &from->tensor[i];
-        size_t room = tensor->name.size < TW_NAME_MAX ? tensor->name.size : TW_NAME_MAX;
-        size_t name = tw_put_text(NULL, 0, 1, tensor->name.bytes, room);
-        at = tw_put_head(out, at, JOIN_TENSORS,
-                         tw_put_numbers(NULL, name, 2, tensor->shape, tensor->dims));
-        at = tw_put_text(out, at, 1, tensor->name.bytes, room);
-        at = tw_put_numbers(out, at, 2, tensor->shape, tensor->dims);
-    }
-    return at;
-}
-
-/* Their lengths are single bytes (at most 44), which are known afterwards. */
-static size_t pack_measures(const struct tw_ping *from, unsigned char *out, size_t at) {
-    for (size_t i = 0; i < from->measures; i++) {
-        size_t behind = tw_flat_pack(measure, MEASURE_FIELDS, &from->measure[i], 0, out, at + 2);
-        tw_put_head(out, at, PING_MEASURES, behind - at - 2);
-        at = behind;
-    }
-    return at;
-}
-
-static size_t pack_addresses(const struct tw_welcome *from, unsigned char *out, size_t at) {
-    for (size_t i = 0; i < from->addresses; i++) {
-        const struct tw_view *text = &from->address[i];
-        at = tw_put_head(out, at, WELCOME_ADDRESSES, text->size);
-        if (out != NULL && text->size > 0)
-            memcpy(out + at, text->bytes, text->size);
-        at += text->size;
-    }
-    return at;
-}
-
-/* How many fields of the row come before the body's list, in the order of their numbers. */
-static size_t fields_before_list(const struct tw_frame *frame, const struct body *body) {
-    switch (frame->body) {
-    case TW_BODY_JOIN:
-        return 7;
-    case TW_BODY_WELCOME:
-        return 14;
-    default: /* Ping's is the last, the others have none */
-        return body->count;
-    }
-}
-
-static size_t pack_list(const struct tw_frame *frame, unsigned char *out, size_t at) {
-    switch (frame->body) {
-    case TW_BODY_JOIN:
-        return pack_tensors(&frame->join, out, at);
-    case TW_BODY_WELCOME:
-        return pack_addresses(&frame->welcome, out, at);
-    case TW_BODY_PING:
-        return pack_measures(&frame->ping, out, at);
-    default:
-        return at;
-    }
-}
-
 size_t tw_frame_pack_fields(const struct tw_frame *frame, unsigned char *out) {
     const struct body *body = body_row(frame->body);
-    size_t before = fields_before_list(frame, body);
+    if (body->pack_list == NULL)
+        return tw_flat_pack(body->fields, body->count, frame, TW_ERROR_TEXT, out, 0);
+    size_t before = body->before_list;
     size_t at = tw_flat_pack(body->fields, before, frame, TW_ERROR_TEXT, out, 0);
-    at = pack_list(frame, out, at);
+    at = body->pack_list(frame, out, at);
     return tw_flat_pack(body->fields + before, body->count - before, frame, TW_ERROR_TEXT, out, at);
 }
 
@@ -508,47 +493,6 @@ static bool unpack_measures(struct tw_unpack_arena *arena, const unsigned char *
     return true;
 }
 
-/* What stands behind the body: nothing, or the lane. */
-static bool unpack_lane(const unsigned char *bytes, size_t size, uint32_t *lane) {
-    uint64_t key, number;
-    *lane = 0;
-    if (size == 0)
-        return true;
-    int used = tw_varint_get(bytes, size, TW_LANE_KEY_BYTES, &key);
-    int more = used > 0 ? tw_varint_get(bytes + used, size - (size_t)used, 5, &number) : 0;
-    if (more <= 0 || key != TW_LANE_KEY || (size_t)(used + more) != size || number > UINT32_MAX)
-        return false;
-    *lane = (uint32_t)number;
-    return true;
-}
-
-/* A body of nothing but numbers, as those of every push and its answer are, or of a Ping. False:
- * it is none, or not made as we make it. */
-static bool unpack_flat(struct tw_unpack_arena *arena, const unsigned char *bytes, size_t size,
-                        struct tw_frame *frame) {
-    uint64_t key, length;
-    int used = tw_varint_get(bytes, size, 2, &key);
-    int more = used > 0 ? tw_varint_get(bytes + used, size - (size_t)used, 2, &length) : 0;
-    uint32_t lane;
-    if (more <= 0 || (key & 7) != TW_WIRE_BYTES || length > size - (size_t)(used + more))
-        return false;
-    size_t behind = (size_t)(used + more) + length;
-    if (!unpack_lane(bytes + behind, size - behind, &lane))
-        return false;
-    const struct body *body = body_row((enum tw_body)(key >> 3));
-    bool has_list = key >> 3 == TW_BODY_JOIN || key >> 3 == TW_BODY_WELCOME;
-    if (body == NULL || has_list)
-        return false;
-    bytes += used + more;
-    memset(frame, 0, offsetof(struct tw_frame, data_bytes));
-    size_t taken = tw_flat_unpack(body->fields, body->count, bytes, length, frame);
-    frame->body = (enum tw_body)(key >> 3);
-    frame->lane = lane;
-    return frame->body == TW_BODY_PING
-               ? unpack_measures(arena, bytes + taken, length - taken, &frame->ping)
-               : taken == length;
-}
-
 /* In proto3 a number outside an enumeration arrives as it is. */
 static bool role_is_known(const struct tw_frame *frame) {
     unsigned role = frame->body == TW_BODY_JOIN     ? (unsigned)frame->join.role
@@ -558,19 +502,29 @@ static bool role_is_known(const struct tw_frame *frame) {
     return role <= TW_ROLE_OPERATOR;
 }
 
+bool tw_frame_unpack_plain(struct tw_unpack_arena *arena, const struct tw_scan *scan,
+                           const unsigned char *bytes, struct tw_frame *frame) {
+    if (!scan->plain)
+        return false;
+    const struct body *body = &bodies[scan->body];
+    const unsigned char *fields = bytes + scan->body_at;
+    memset(frame, 0, offsetof(struct tw_frame, data_bytes));
+    size_t taken = tw_flat_unpack(body->fields, body->count, fields, scan->body_bytes, frame);
+    frame->body = (enum tw_body)scan->body;
+    frame->lane = scan->lane;
+    if (frame->body == TW_BODY_PING)
+        return unpack_measures(arena, fields + taken, scan->body_bytes - taken, &frame->ping);
+    return taken == scan->body_bytes && role_is_known(frame);
+}
+
 enum tw_status tw_frame_unpack(struct tw_unpack_arena *arena, const unsigned char *bytes,
                                size_t size, const char *name, struct tw_frame *frame,
                                struct tw_error *error) {
     struct budget budget = {.arena = arena};
-    size_t used = arena->used;
     ProtobufCAllocator allocator = {
         .alloc = budget_alloc, .free = budget_free, .allocator_data = &budget};
-    bool complete = unpack_flat(arena, bytes, size, frame);
-    if (!complete) {
-        arena->used = used;
-        Talweg__Frame *parsed = talweg__frame__unpack(&allocator, size, bytes);
-        complete = parsed != NULL && get_body(&budget, frame, parsed);
-    }
+    Talweg__Frame *parsed = talweg__frame__unpack(&allocator, size, bytes);
+    bool complete = parsed != NULL && get_body(&budget, frame, parsed);
     if (budget.exceeded)
         return tw_error_set(error, TW_LIMIT,
                             "a %s frame of %zu bytes needs more than the %u bytes of memory that "

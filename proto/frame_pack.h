@@ -32,6 +32,13 @@ bool tw_frame_is_plain(const struct tw_frame *frame);
 /* frame_pack.c: the fields of the body; with `out` NULL only counts. */
 size_t tw_frame_pack_fields(const struct tw_frame *frame, unsigned char *out);
 
+/* Reads a frame that is scan->plain, of whose first byte `bytes` is the address, all but
+ * frame->data_bytes, if its body has nothing but numbers, as those of every push and its answer
+ * have, or is a Ping. False: it is not made as we make it, or not valid; whatever was written to
+ * `frame` means nothing. */
+bool tw_frame_unpack_plain(struct tw_unpack_arena *arena, const struct tw_scan *scan,
+                           const unsigned char *bytes, struct tw_frame *frame);
+
 /* Reads a Frame without `data` from `bytes` into `frame`, all but
  * frame->data_bytes. Views point into the arena from `arena->used` on, which is
  * all the memory that this may use: over it is TW_LIMIT. TW_MALFORMED: not a

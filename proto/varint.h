@@ -7,9 +7,10 @@
 
 #define TW_VARINT_MAX 10 /* bytes of a 64-bit value */
 
-/* Seven bits to a byte; of 0 there is one, too. */
+/* Seven bits to a byte; of 0 there is one, too. 9/64 are as good as 1/7 up to 64 bits. */
 static inline size_t tw_varint_bytes(uint64_t value) {
-    return (size_t)(70 - __builtin_clzll(value | 1)) / 7;
+    unsigned highest = 63 ^ (unsigned)__builtin_clzll(value | 1); /* the number of that bit */
+    return (highest * 9 + 73) / 64;
 }
 
 /* Writes tw_varint_bytes(value) bytes and returns how many. */
@@ -29,25 +30,22 @@ enum tw_varint_result { TW_VARINT_SHORT = 0, TW_VARINT_OVERLONG = -1 };
  * TW_VARINT_OVERLONG when it is longer than `longest` or than 64 bits. */
 static inline int tw_varint_get(const unsigned char *at, size_t size, int longest,
                                 uint64_t *value) {
-    uint64_t sum = 0;
     if (size > 0 && at[0] < 0x80) { /* most are */
         *value = at[0];
         return 1;
     }
-    for (int i = 0; i < longest; i++) {
-        if ((size_t)i >= size) {
-            return TW_VARINT_SHORT;
-        }
-        if (i == TW_VARINT_MAX - 1 && at[i] > 1) {
-            return TW_VARINT_OVERLONG;
-        }
+    int most = size < (size_t)longest ? (int)size : longest;
+    uint64_t sum = 0;
+    for (int i = 0; i < most; i++) {
         sum |= (uint64_t)(at[i] & 0x7f) << (7 * i);
-        if (at[i] < 0x80) {
-            *value = sum;
-            return i + 1;
-        }
+        if (at[i] >= 0x80)
+            continue;
+        if (i == TW_VARINT_MAX - 1 && at[i] > 1)
+            return TW_VARINT_OVERLONG;
+        *value = sum;
+        return i + 1;
     }
-    return TW_VARINT_OVERLONG;
+    return most < longest ? TW_VARINT_SHORT : TW_VARINT_OVERLONG;
 }
 
 #endif

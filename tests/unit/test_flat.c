@@ -43,13 +43,13 @@ struct ours {
 };
 
 static const struct tw_flat_field table[] = {
-    {1, TW_FLAT_U32, offsetof(struct ours, u32), 0},
-    {2, TW_FLAT_U64, offsetof(struct ours, u64), 0},
-    {5, TW_FLAT_REAL, offsetof(struct ours, real), 0},
-    {6, TW_FLAT_FLAG, offsetof(struct ours, flag), 0},
-    {16, TW_FLAT_U32, offsetof(struct ours, word), 0},
-    {17, TW_FLAT_BYTES, offsetof(struct ours, bytes), 0},
-    {18, TW_FLAT_TEXT, offsetof(struct ours, text), 0},
+    TW_FLAT_FIELD(1, TW_FLAT_U32, offsetof(struct ours, u32), 0),
+    TW_FLAT_FIELD(2, TW_FLAT_U64, offsetof(struct ours, u64), 0),
+    TW_FLAT_FIELD(5, TW_FLAT_REAL, offsetof(struct ours, real), 0),
+    TW_FLAT_FIELD(6, TW_FLAT_FLAG, offsetof(struct ours, flag), 0),
+    TW_FLAT_FIELD(16, TW_FLAT_U32, offsetof(struct ours, word), 0),
+    TW_FLAT_FIELD(17, TW_FLAT_BYTES, offsetof(struct ours, bytes), 0),
+    TW_FLAT_FIELD(18, TW_FLAT_TEXT, offsetof(struct ours, text), 0),
 };
 enum { COUNT = sizeof table / sizeof table[0], TEXT_MAX = 7 };
 
@@ -234,6 +234,7 @@ static void whatever_is_not_plain_is_left_to_protobuf_c(void **state) {
     REFUSED(0, 0x00, 1);                                              /* no number at all */
     REFUSED(0, 0x09, 1, 2, 3, 4, 5, 6, 7, 8);                         /* of another type */
     REFUSED(0, 0x28, 1);                                              /* of another type */
+    REFUSED(0, 0x28, 1, 2, 3, 4, 5, 6, 7, 8);                         /* of another type */
     REFUSED(2, 0x08, 1, 0x15, 1, 2, 3, 4);                            /* of another type */
     REFUSED(0, 0x08, 0xff, 0xff, 0xff, 0xff, 0x1f);                   /* more than 32 bits */
     REFUSED(0, 0x30, 2);                                              /* neither false nor true */

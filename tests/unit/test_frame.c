@@ -285,6 +285,40 @@ static void unknown_fields_are_skipped(void **state) {
     tw_text_fini(&content);
 }
 
+/* The Push above, on this lane, and no tensor bytes. */
+static void expect_on_lane(const char *content, size_t size, uint32_t lane) {
+    struct tw_text given = {0}, expected = {0};
+    struct tw_text raw = {.at = (char *)(uintptr_t)content, .size = size};
+    struct tw_frame frame = push_frame;
+    frame.lane = lane;
+    add_raw(&given, &raw);
+    add_frame(&expected, &frame, NULL);
+    expect_decodes(&given, &expected);
+    tw_text_fini(&given);
+    tw_text_fini(&expected);
+}
+
+#define PUSH_FIELDS "\x08\x01\x30\x09"
+#define ON_LANE(content, lane) expect_on_lane(content, sizeof content - 1, lane)
+
+static void a_lane_may_stand_anywhere_and_the_last_counts(void **state) {
+    ON_LANE("\x4a\x04" PUSH_FIELDS "\xf0\x7f\x05", 5);
+    ON_LANE("\xf0\x7f\x05\x4a\x04" PUSH_FIELDS, 5);
+    ON_LANE("\xf0\x7f\x06\x4a\x04" PUSH_FIELDS "\xf0\x7f\x07", 7);
+    ON_LANE("\x4a\x04" PUSH_FIELDS "\xf0\x7f\x07\xf0\x7f\x00", 0);
+    ON_LANE("\xf0\x7f\x85\x80\x80\x80\x80\x80\x80\x80\x80\x00\x4a\x04" PUSH_FIELDS, 5);
+    ON_LANE("\xf0\xff\x80\x80\x00\xff\xff\xff\xff\x0f\x4a\x04" PUSH_FIELDS, UINT32_MAX);
+    ON_LANE("\x4a\x04" PUSH_FIELDS "\xf0\x7f\x83\x80\x80\x80\x10", 3); /* 2^32 + 3 */
+    ON_LANE("\x4a\x02\x08\x07\xf0\x7f\x02\x4a\x04" PUSH_FIELDS, 2);    /* another body before it */
+}
+
+static void heads_of_a_body_may_be_padded(void **state) {
+    ON_LANE("\xca\x80\x80\x80\x00\x04" PUSH_FIELDS, 0);
+    ON_LANE("\x4a\x84\x80\x80\x00" PUSH_FIELDS, 0);
+    ON_LANE("\x4a\x84\x80\x80\x80\x00" PUSH_FIELDS, 0);
+    ON_LANE("\xca\x80\x80\x80\x00\x84\x80\x80\x80\x00" PUSH_FIELDS, 0);
+}
+
 static void a_length_may_be_padded_to_five_bytes(void **state) {
     static const char stream[] = {(char)0x83, (char)0x80, (char)0x80, (char)0x80,
                                   0x00,       (char)0x92, 0x01,       0x00}; /* Bye */
@@ -402,6 +436,8 @@ int main(void) {
         cmocka_unit_test(empty_data_is_no_data),
         cmocka_unit_test(last_of_several_bodies_wins),
         cmocka_unit_test(unknown_fields_are_skipped),
+        cmocka_unit_test(a_lane_may_stand_anywhere_and_the_last_counts),
+        cmocka_unit_test(heads_of_a_body_may_be_padded),
         cmocka_unit_test(a_length_may_be_padded_to_five_bytes),
         cmocka_unit_test(a_large_join_arrives_whole),
         cmocka_unit_test(most_tensor_bytes_arrive_in_place),

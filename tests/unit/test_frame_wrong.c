@@ -77,6 +77,11 @@ static void malformed_content(void **state) {
         CASE("\x4a\x02\x08\x01\xfa\x7f", "cut off"),
         CASE("\x4a\x02\x08\x01\xfa\x7f\x05xxxx", "goes beyond the end"),
         CASE("\xa9\x06\x01\x02", "goes beyond the end"),
+        /* A length of six bytes, which the scan lets pass. */
+        CASE("\x4a\x82\x80\x80\x80\x80\x00\x08\x01", "Push frame are not a valid message"),
+        CASE("\xa2\x06\x81\x80\x80\x80\x80\x00x\x4a\x02\x08\x01", "not a valid message"),
+        /* A wrong body before one that is right. */
+        CASE("\x4a\x02\x09\x01\x4a\x02\x08\x01", "Push frame are not a valid message"),
         /* In the body of a Push: */
         CASE("\x4a\x02\x09\x01", "Push frame are not a valid message"), /* slot as 64 bits */
         CASE("\x4a\x02\x0a\x00", "Push frame are not a valid message"), /* slot as bytes */
