@@ -221,7 +221,7 @@ void tw_record_to_csv(struct tw_text *out, const struct tw_record *record) {
             tw_text_add(out, "%" PRIu64 ",%s", record->verdict.reductions, verdict_on(record));
         else
             tw_text_add(out, ",");
-        if (record->chunks.chunks)
+        if (record->kind == TW_RECORD_COMMIT && record->chunks.chunks)
             tw_text_add(out, ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 "\n", record->chunks.chunks,
                         record->chunks.sum, record->chunks.most);
         else

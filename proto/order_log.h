@@ -83,36 +83,46 @@ struct tw_verdict {
 /* The slot of a RELEASE that goes to the evaluator. */
 #define TW_SLOT_EVALUATOR UINT32_MAX
 
+/* What the kinds have in common, and of what only some have, each kind its own: nothing else of it
+ * may be looked at. What a kind has and is not said is 0. */
 struct tw_record {
     uint64_t position; /* from 1 */
     enum tw_record_kind kind;
-    uint64_t version;           /* COMMIT: the version it makes; REGATHER: the one to come;
-                                   else: the version so far; ROLLBACK: at `to` */
-    uint32_t rank, incarnation; /* JOIN; EVICT: rank */
-    const char *numerics;       /* JOIN: numerics id of the process; borrowed */
-    const char *mode;           /* DIAL, ROLLBACK: "ssp:3", at most TW_MODE_MAX bytes; borrowed */
-    uint32_t slot;              /* RELEASE, JOIN, EVICT: first slot */
-    uint64_t step;              /* RELEASE */
-    bool not_finite;            /* DROP: that is why */
-    uint32_t count;             /* COMMIT, DROP, PERMIT */
+    uint32_t slot;         /* RELEASE, JOIN, EVICT: first slot */
+    uint64_t version;      /* COMMIT: the version it makes; REGATHER: the one to come; else: the
+                              version so far; ROLLBACK: at `to` */
+    uint64_t step;         /* RELEASE */
+    uint32_t count;        /* COMMIT, DROP, PERMIT; else 0 */
+    uint32_t scalar_count; /* with `rate`, at most TW_RECORD_SCALARS */
+    uint32_t ratio_count;  /* COMMIT, of layer-wise rules: tensors; else 0 */
+    uint32_t ranks;        /* ROLLBACK: of the job; else 0 */
     const struct tw_contribution *contributions; /* [count], by slot, step; borrowed */
-    uint64_t examples;                           /* COMMIT: of all contributions */
-    double loss;                                 /* COMMIT: likewise */
     double rate;                                 /* COMMIT: the learning rate; RELEASE, where
                                                     chunks are applied as they come: of its push */
-    double divisor;                              /* COMMIT: of the sum of the gradients, where it is
-                                                    not the number of examples; 0: it is */
-    struct tw_verdict verdict;                   /* VERDICT */
-    uint32_t scalar_count;                       /* with `rate`, at most TW_RECORD_SCALARS */
     const double *scalars;                       /* [scalar_count] of the rule, for each of its
                                                     rates; zeros behind them; borrowed */
-    struct tw_chunk_staleness chunks;            /* COMMIT, where they are applied as they come */
-    uint32_t ratio_count;                        /* COMMIT, of layer-wise rules: tensors; else 0 */
-    const double *ratios;                        /* [ratio_count] of their steps; borrowed */
-    uint32_t generation;                         /* ROLLBACK: from 1 */
-    uint64_t to;           /* ROLLBACK: position of a CHECKPOINT; 0: the start */
-    uint32_t ranks;        /* ROLLBACK: of the job */
-    const uint64_t *steps; /* ROLLBACK: [ranks], last settled at `to`; borrowed */
+    union {
+        struct {                  /* COMMIT */
+            uint64_t examples;    /* of all contributions */
+            double loss;          /* likewise */
+            double divisor;       /* of the sum of the gradients, where it is not the number of
+                                  examples; 0: it is */
+            const double *ratios; /* [ratio_count] of their steps; borrowed */
+            struct tw_chunk_staleness chunks; /* where they are applied as they come */
+        };
+        bool not_finite; /* DROP: that is why */
+        struct {         /* JOIN; EVICT: rank */
+            uint32_t rank, incarnation;
+            const char *numerics; /* numerics id of the process; borrowed */
+        };
+        struct {                   /* DIAL: mode; ROLLBACK */
+            const char *mode;      /* "ssp:3", at most TW_MODE_MAX bytes; borrowed */
+            uint64_t to;           /* position of a CHECKPOINT; 0: the start */
+            const uint64_t *steps; /* [ranks], last settled at `to`; borrowed */
+            uint32_t generation;   /* from 1 */
+        };
+        struct tw_verdict verdict; /* VERDICT */
+    };
 };
 
 /* A COMMIT has at most one of each slot, or a whole gather; a DROP may have both. */

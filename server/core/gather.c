@@ -298,7 +298,7 @@ static bool take(struct tw_sequencer *s) {
 
 /* The update's scalars are decided here: a shard may need them to answer. */
 static void prepare(struct tw_sequencer *s) {
-    struct tw_prepare *prepare = &tw_sequencer_emit(s, TW_SEQ_PREPARE)->prepare;
+    struct tw_prepare *prepare = &s->terms;
     s->preparing = true;
     s->sums = 0;
     s->sums_finite = true;
@@ -308,6 +308,7 @@ static void prepare(struct tw_sequencer *s) {
     prepare->version = s->version + 1;
     prepare->count = s->prepared_count;
     prepare->contributions = contributions_prepared(s);
+    prepare->examples = 0;
     for (uint32_t i = 0; i < prepare->count; i++)
         prepare->examples += prepare->contributions[i].examples;
     const struct tw_shaping *shaping = &s->config.shaping;
@@ -322,7 +323,7 @@ static void prepare(struct tw_sequencer *s) {
                            lateness, s->version, s->total.examples, scalars);
     prepare->scalar_count = (uint32_t)tw_shaping_scalars(shaping);
     prepare->scalars = scalars;
-    s->terms = *prepare;
+    tw_sequencer_emit(s, TW_SEQ_PREPARE)->prepare = *prepare;
 }
 
 static void account(struct tw_stretch *stretch, uint64_t staleness, const struct tw_whole *whole) {

@@ -71,13 +71,8 @@ struct tw_node_effect *tw_node_emit(struct tw_node *n, enum tw_node_effect_kind 
     assert(n->effects < n->effect_room);
     uint32_t at = tw_ring_at(n->effect_first, n->effects++, n->effect_room);
     struct tw_node_effect *effect = &n->effect[at];
-    /* Votes and orders are large, and given whole. */
     effect->kind = kind;
     effect->connection = TW_NO_CONNECTION;
-    effect->status = TW_OK;
-    effect->text = NULL;
-    effect->data = NULL;
-    effect->token = effect->rank = 0;
     return effect;
 }
 
@@ -97,14 +92,15 @@ struct tw_node_effect *tw_node_effect(struct tw_node *n) {
 struct tw_frame *tw_node_say(struct tw_node *n, uint32_t connection, enum tw_body body) {
     struct tw_node_effect *effect = tw_node_emit(n, TW_NODE_SEND);
     effect->connection = connection;
-    memset(&effect->frame, 0, sizeof(effect->frame));
-    effect->frame.body = body;
+    effect->frame = (struct tw_frame){.body = body};
+    effect->data = NULL;
+    effect->token = effect->rank = 0;
     return &effect->frame;
 }
 
 struct tw_node_event *tw_node_tell(struct tw_node *n, enum tw_node_event_kind kind) {
     struct tw_node_event *event = &tw_node_emit(n, TW_NODE_EVENT)->event;
-    memset(event, 0, offsetof(struct tw_node_event, stretch));
+    memset(event, 0, offsetof(struct tw_node_event, step) + sizeof(event->step));
     event->kind = kind;
     event->connection = TW_NO_CONNECTION;
     return event;
@@ -273,10 +269,17 @@ static void bury_orphans(struct tw_node *n) {
     }
 }
 
-void tw_node_sequence(struct tw_node *n, const struct tw_sequencer_event *event) {
+/* What the sequencer is told next, to be filled in: where it is told to others as well, in the
+ * effect that does so. */
+static struct tw_sequencer_event *next_input(struct tw_node *n, enum tw_sequencer_event_kind kind) {
+    struct tw_sequencer_event *event =
+        n->config.tells_inputs ? &tw_node_emit(n, TW_NODE_INPUT)->input : &n->input;
+    event->kind = kind;
+    return event;
+}
+
+static void step(struct tw_node *n, const struct tw_sequencer_event *event) {
     const struct tw_sequencer_effect *effects;
-    if (n->config.tells_inputs)
-        tw_node_emit(n, TW_NODE_INPUT)->input = *event;
     size_t count = tw_sequencer_step(n->sequencer, event, &effects);
     for (size_t i = 0; i < count; i++)
         carry_out(n, &effects[i]);
@@ -284,12 +287,38 @@ void tw_node_sequence(struct tw_node *n, const struct tw_sequencer_event *event)
         bury_orphans(n);
 }
 
+void tw_node_sequence(struct tw_node *n, const struct tw_sequencer_event *event) {
+    struct tw_sequencer_event *input = next_input(n, event->kind);
+    *input = *event;
+    step(n, input);
+}
+
+/* ---- votes ---- */
+
 /* What a shard says goes to our own sequencer, or to the lead. */
 void tw_node_vote(struct tw_node *n, const struct tw_node_vote *vote) {
     if (n->lead)
         tw_node_hear_vote(n, vote);
     else
         tw_node_emit(n, TW_NODE_TO_LEAD)->vote = *vote;
+}
+
+static struct tw_node_vote *vote_to_lead(struct tw_node *n, int kind) {
+    struct tw_node_vote *vote = &tw_node_emit(n, TW_NODE_TO_LEAD)->vote;
+    vote->kind = kind;
+    return vote;
+}
+
+static void hear_ready(struct tw_node *n, const struct tw_ready *ready) {
+    struct tw_sequencer_event *event = next_input(n, TW_SEQ_READY);
+    event->ready = *ready;
+    step(n, event);
+}
+
+static void hear_sums(struct tw_node *n, const struct tw_sums *sums) {
+    struct tw_sequencer_event *event = next_input(n, TW_SEQ_SUMS);
+    event->sums = *sums;
+    step(n, event);
 }
 
 /* Likewise, each before the sample that it is part of. */
@@ -301,6 +330,16 @@ static void collect_steps(struct tw_node *n, const struct tw_squares *squares) {
         memset(n->steps, 0, tensors * sizeof(*n->steps));
     n->steps_version = squares->version;
     tw_tensor_squares_merge(&n->steps[squares->tensor], &squares->of);
+}
+
+static void hear_squares(struct tw_node *n, const struct tw_squares *squares) {
+    if (squares->applied) {
+        collect_steps(n, squares);
+        return;
+    }
+    struct tw_sequencer_event *event = next_input(n, TW_SEQ_SQUARES);
+    event->squares = *squares;
+    step(n, event);
 }
 
 /* A shard tells its sample of an update before it answers PREPARE for the next one, so there are
@@ -321,41 +360,30 @@ static void collect_sample(struct tw_node *n, const struct tw_sample *part) {
 }
 
 void tw_node_hear_vote(struct tw_node *n, const struct tw_node_vote *vote) {
-    struct tw_sequencer_event event;
     switch (vote->kind) {
     case TW_VOTE_READY:
-        event.kind = TW_SEQ_READY;
-        event.ready = vote->ready;
+        hear_ready(n, &vote->ready);
         break;
     case TW_VOTE_SUMS:
-        event.kind = TW_SEQ_SUMS;
-        event.sums = vote->sums;
+        hear_sums(n, &vote->sums);
         break;
     case TW_VOTE_ATTACHED:
-        event.kind = TW_SEQ_ATTACHED;
-        event.rank = vote->rank;
-        event.attempt = vote->attempt;
-        event.shard = vote->shard;
+        tw_node_sequence(n, &(struct tw_sequencer_event){.kind = TW_SEQ_ATTACHED,
+                                                         .rank = vote->rank,
+                                                         .attempt = vote->attempt,
+                                                         .shard = vote->shard});
         break;
     case TW_VOTE_SAMPLE:
         collect_sample(n, &vote->sample);
-        return;
+        break;
     case TW_VOTE_SQUARES:
-        if (vote->squares.applied) {
-            collect_steps(n, &vote->squares);
-            return;
-        }
-        event.kind = TW_SEQ_SQUARES;
-        event.squares = vote->squares;
+        hear_squares(n, &vote->squares);
         break;
     case TW_VOTE_LOST: /* a bulk connection on another server: the worker is lost to us */
         if (!n->over)  /* else it leaves, and its last words may still be on control */
             tw_node_drop_worker(n, vote->rank, vote->attempt, "lost its connection to a server");
-        return;
-    default:
-        return;
+        break;
     }
-    tw_node_sequence(n, &event);
 }
 
 void tw_node_hear_order(struct tw_node *n, const struct tw_node_order *order) {
@@ -465,18 +493,38 @@ static void tell_arrived(struct tw_node *n, const struct tw_ready *ready) {
 }
 
 static void on_applied(struct tw_node *n, const struct tw_applied *applied) {
-    struct tw_node_vote vote;
     tw_node_tell(n, TW_EVENT_APPLIED)->version = applied->version;
-    if (!applied->sample)
-        return;
-    vote.kind = TW_VOTE_SAMPLE;
-    vote.sample = *applied->sample;
-    tw_node_vote(n, &vote);
+    if (applied->sample && n->lead)
+        collect_sample(n, applied->sample);
+    else if (applied->sample)
+        vote_to_lead(n, TW_VOTE_SAMPLE)->sample = *applied->sample;
+}
+
+/* A vote of our own shard needs no copy to be heard. */
+static void on_ready(struct tw_node *n, const struct tw_ready *ready) {
+    tell_arrived(n, ready);
+    if (n->lead)
+        hear_ready(n, ready);
+    else
+        vote_to_lead(n, TW_VOTE_READY)->ready = *ready;
+}
+
+static void on_sums(struct tw_node *n, const struct tw_sums *sums) {
+    if (n->lead)
+        hear_sums(n, sums);
+    else
+        vote_to_lead(n, TW_VOTE_SUMS)->sums = *sums;
+}
+
+static void on_squares(struct tw_node *n, const struct tw_squares *squares) {
+    if (n->lead)
+        hear_squares(n, squares);
+    else
+        vote_to_lead(n, TW_VOTE_SQUARES)->squares = *squares;
 }
 
 enum tw_shard_work tw_node_work(struct tw_node *n) {
     struct tw_shard_effect effect;
-    struct tw_node_vote vote;
     enum tw_shard_work work = tw_shard_next(n->shard, &effect);
     if (work == TW_SHARD_IDLE) {
         resume_paused(n);
@@ -490,15 +538,10 @@ enum tw_shard_work tw_node_work(struct tw_node *n) {
         return work;
     switch (effect.kind) {
     case TW_SHARD_READY:
-        tell_arrived(n, &effect.ready);
-        vote.kind = TW_VOTE_READY;
-        vote.ready = effect.ready;
-        tw_node_vote(n, &vote);
+        on_ready(n, &effect.ready);
         break;
     case TW_SHARD_SUMS:
-        vote.kind = TW_VOTE_SUMS;
-        vote.sums = effect.sums;
-        tw_node_vote(n, &vote);
+        on_sums(n, &effect.sums);
         break;
     case TW_SHARD_WANT:
         if (n->lead)
@@ -506,9 +549,7 @@ enum tw_shard_work tw_node_work(struct tw_node *n) {
                 n, &(struct tw_sequencer_event){.kind = TW_SEQ_WANT, .want = effect.want});
         break;
     case TW_SHARD_SQUARES:
-        vote.kind = TW_VOTE_SQUARES;
-        vote.squares = effect.squares;
-        tw_node_vote(n, &vote);
+        on_squares(n, &effect.squares);
         break;
     case TW_SHARD_SEND:
         send_weights(n, &effect.send);

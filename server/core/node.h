@@ -123,30 +123,44 @@ struct tw_node_event {
     uint32_t ranks; /* QUERY: wanted, from `rank` on; within the job's */
     enum tw_status status;
     uint64_t version, samples;
-    struct tw_metric_values values;
-    bool evaluated;                        /* BORDER: an evaluation of it will come */
-    double rate;                           /* BORDER */
-    uint32_t slot, tensor;                 /* DROPPED; the first slot of the push */
-    uint64_t step;                         /* DROPPED, ARRIVED */
-    size_t measures;                       /* MEASURED */
-    const struct tw_measure *measure;      /* [measures]; borrowed from the frame */
-    const struct tw_sample *sample;        /* SAMPLED */
-    const struct tw_tensor_squares *steps; /* SAMPLED with sums: [tensors], weights and changes */
-    /* The rest is filled in these kinds only; what is above is 0 where it does not belong. */
-    struct tw_stretch stretch; /* BORDER */
-    struct tw_verdict verdict; /* VERDICT */
+    uint64_t step; /* DROPPED, ARRIVED */
+    /* The rest is there in these kinds only; what is above is 0 where it does not belong. */
+    union {
+        struct {            /* BORDER */
+            bool evaluated; /* an evaluation of it will come */
+            double rate;
+            struct tw_stretch stretch;
+        };
+        struct tw_metric_values values; /* EVALUATED */
+        struct {                        /* DROPPED */
+            uint32_t slot, tensor;      /* the first slot of the push */
+        };
+        struct { /* MEASURED */
+            size_t measures;
+            const struct tw_measure *measure; /* [measures]; borrowed from the frame */
+        };
+        struct { /* SAMPLED */
+            const struct tw_sample *sample;
+            const struct tw_tensor_squares *steps; /* with sums: [tensors], weights and changes */
+        };
+        struct tw_verdict verdict; /* VERDICT */
+    };
 };
 
 struct tw_node_effect {
     enum tw_node_effect_kind kind;
-    uint32_t connection;
-    enum tw_status status;
-    const char *text;
-    struct tw_frame frame;
-    const void *data;
-    uint32_t token; /* SEND with data: tw_node_sent(token) when it has left */
-    uint32_t rank;  /* SEND with data: to whom; or TW_SLOT_EVALUATOR */
+    uint32_t connection; /* SEND, CLOSE, RESUME; else TW_NO_CONNECTION */
     union {
+        struct { /* SEND */
+            struct tw_frame frame;
+            const void *data; /* NULL: it has none */
+            uint32_t token;   /* with data: tw_node_sent(token) when it has left */
+            uint32_t rank;    /* with data: to whom; or TW_SLOT_EVALUATOR */
+        };
+        struct { /* CLOSE */
+            enum tw_status status;
+            const char *text;
+        };
         struct tw_node_vote vote;
         struct tw_node_order order;
         struct tw_node_event event;

@@ -76,6 +76,7 @@ struct tw_node {
     uint64_t heard;                               /* position of the lead's last record */
     struct tw_node_connection *connection;        /* [config.connections] */
     uint32_t paused;                              /* any connection waits for a place */
+    struct tw_sequencer_event input;              /* being carried out, where it is not told */
     struct tw_node_effect *effect;                /* ring [effect_room] */
     uint32_t effect_first, effects, effect_room;
     bool taken;          /* the first one is being carried out */

@@ -106,16 +106,13 @@ struct tw_sequencer_effect *tw_sequencer_emit(struct tw_sequencer *s,
                                               enum tw_sequencer_effect_kind kind) {
     assert(s->effects < s->effect_room);
     struct tw_sequencer_effect *effect = &s->effect[s->effects++];
-    memset(effect, 0, sizeof(*effect));
     effect->kind = kind;
     return effect;
 }
 
 struct tw_record *tw_sequencer_log(struct tw_sequencer *s, enum tw_record_kind kind) {
     struct tw_record *record = &tw_sequencer_emit(s, TW_SEQ_RECORD)->record;
-    record->position = ++s->position;
-    record->kind = kind;
-    record->version = s->version;
+    *record = (struct tw_record){.position = ++s->position, .kind = kind, .version = s->version};
     return record;
 }
 

@@ -158,6 +158,7 @@ static inline uint32_t tw_sequencer_gather(const struct tw_sequencer *s) {
 }
 
 /* sequencer.c */
+/* The caller fills in all that belongs to this kind. */
 struct tw_sequencer_effect *tw_sequencer_emit(struct tw_sequencer *s,
                                               enum tw_sequencer_effect_kind kind);
 struct tw_record *tw_sequencer_log(struct tw_sequencer *s, enum tw_record_kind kind);

@@ -12,7 +12,8 @@ static enum tw_status read_all(struct log_memory *memory, struct tw_text *again,
     while ((status = tw_order_log_next(reader, &record, error)) == TW_OK) {
         must(record.position == ++position, "positions are 1, 2, 3, ...");
         must(record.count <= TW_SLOTS_MAX, "contributions are within limits");
-        must(!record.numerics || strlen(record.numerics) <= TW_NUMERICS_MAX, "so is an id");
+        must(record.kind != TW_RECORD_JOIN || strlen(record.numerics) <= TW_NUMERICS_MAX,
+             "so is an id");
         must(strcmp(tw_record_name(record.kind), "?") != 0, "the kind is known");
         must(tw_order_log_offset(reader) <= memory->size, "it does not read more than there is");
         log_add(again, &record);

@@ -70,8 +70,34 @@ static struct tw_frame a_vote(struct servers *s, unsigned kind, unsigned twist, 
     return frame;
 }
 
-static void an_order(struct servers *s, unsigned kind, unsigned twist) {
+/* What only its kind has. */
+static void fill_body(const struct servers *s, struct tw_record *record, unsigned who,
+                      unsigned low) {
     static const uint64_t steps[WORKERS] = {1, 1};
+    switch (record->kind) {
+    case TW_RECORD_JOIN:
+    case TW_RECORD_EVICT:
+        record->rank = who;
+        record->incarnation = s->worker[who].welcome.incarnation + low;
+        record->numerics = "another";
+        break;
+    case TW_RECORD_ROLLBACK:
+        record->ranks = WORKERS;
+        record->steps = steps;
+        record->generation = 1;
+        __attribute__((fallthrough));
+    case TW_RECORD_DIAL:
+        record->mode = low == 1 ? "async" : low == 2 ? "hogwild" : servers_mode(s);
+        break;
+    case TW_RECORD_COMMIT:
+        record->examples = 2;
+        break;
+    default:
+        break;
+    }
+}
+
+static void an_order(struct servers *s, unsigned kind, unsigned twist) {
     unsigned low = twist & 7, high = twist >> 3 & 7, who = twist >> 6 & 1;
     struct tw_contribution contribution[2] = {
         {.slot = who, .step = twisted(s->ready.step, low), .read = s->ready.read, .examples = 2},
@@ -95,21 +121,12 @@ static void an_order(struct servers *s, unsigned kind, unsigned twist) {
                                      .kind = TW_RECORD_JOIN +
                                              (kind - 2) % (TW_RECORD_VERDICT - TW_RECORD_JOIN + 1),
                                      .version = twisted(s->version, low),
-                                     .rank = who,
                                      .slot = low == 4 ? TW_SLOT_EVALUATOR : who,
                                      .step = twisted(s->ready.step, low),
-                                     .incarnation = s->worker[who].welcome.incarnation + low,
-                                     .numerics = "another",
-                                     .mode = low == 1   ? "async"
-                                             : low == 2 ? "hogwild"
-                                                        : servers_mode(s),
                                      .count = 1 + (twist >> 7),
                                      .contributions = contribution,
-                                     .examples = 2,
-                                     .rate = 0.1,
-                                     .ranks = WORKERS,
-                                     .steps = steps,
-                                     .generation = 1};
+                                     .rate = 0.1};
+        fill_body(s, record, who, low);
     }
     servers_say_order(s, &order);
 }
