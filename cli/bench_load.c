@@ -21,7 +21,7 @@ struct load_worker {
     struct load *load;
     float *weights;
     bool is_here;
-    uint64_t pushed_ns;         /* when its last push had ended; 0: it has not pushed */
+    uint64_t pushed_ns;         /* when it pushed last; 0: never */
     uint64_t waits, longest_ns; /* since the measurement began */
     uint64_t wait_ns;
 };
@@ -53,13 +53,12 @@ static void fail(struct load *load, const struct tw_error *error) {
     load->failed = 1;
 }
 
-/* False: it is over with it. */
-static bool tell(struct load_worker *worker, struct tw_client_event event) {
+/* now_ns: 0: now. */
+static void tell(struct load_worker *worker, struct tw_client_event *event, int count,
+                 uint64_t now_ns) {
     struct tw_error error;
-    if (tw_shell_step(&worker->shell, &event, &error) == TW_OK)
-        return true;
-    fail(worker->load, &error);
-    return false;
+    if (tw_shell_steps(&worker->shell, event, count, now_ns, &error) != TW_OK)
+        fail(worker->load, &error);
 }
 
 static void say_all_are_here(struct load *load) {
@@ -81,17 +80,20 @@ static void note_answer(struct load_worker *worker, uint64_t now_ns) {
     worker->longest_ns = wait_ns > worker->longest_ns ? wait_ns : worker->longest_ns;
 }
 
+/* All whose answers one read() has brought push now: the moment of that is theirs. */
 static void on_weights(struct tw_shell *shell) {
     struct load_worker *worker = (struct load_worker *)shell; /* its first member */
+    uint64_t now_ns = tw_shell_moment(shell);
     if (worker->load->over)
         return;
-    note_answer(worker, tw_party_now_ns());
-    if (!tell(worker, (struct tw_client_event){.kind = TW_CLIENT_ON_PUSH,
-                                               .gradient = worker->load->gradient}) ||
-        !tell(worker, (struct tw_client_event){.kind = TW_CLIENT_ON_END, .examples = 1}))
-        return;
-    worker->pushed_ns = tw_party_now_ns();
-    tell(worker, (struct tw_client_event){.kind = TW_CLIENT_ON_PULL});
+    note_answer(worker, now_ns);
+    worker->pushed_ns = now_ns;
+    struct tw_client_event push[] = {
+        {.kind = TW_CLIENT_ON_PUSH, .gradient = worker->load->gradient},
+        {.kind = TW_CLIENT_ON_END, .examples = 1},
+        {.kind = TW_CLIENT_ON_PULL},
+    };
+    tell(worker, push, 3, now_ns);
 }
 
 static enum tw_status start_worker(struct load *load, int index, struct tw_error *error) {
@@ -114,8 +116,8 @@ static enum tw_status start_worker(struct load *load, int index, struct tw_error
     if (status)
         return status;
     worker->shell.on_weights = on_weights;
-    tell(worker, (struct tw_client_event){.kind = TW_CLIENT_ON_START});
-    tell(worker, (struct tw_client_event){.kind = TW_CLIENT_ON_PULL});
+    struct tw_client_event begin[] = {{.kind = TW_CLIENT_ON_START}, {.kind = TW_CLIENT_ON_PULL}};
+    tell(worker, begin, 2, 0);
     return TW_OK;
 }
 

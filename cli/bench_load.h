@@ -20,8 +20,10 @@ struct tw_load_plan {
     bool shared;        /* they share two connections, as lanes (proto/lane.h) */
 };
 
-/* What the workers of a process saw while it was measured. A wait is the time from the last
- * byte of a push until its answer is complete. */
+/* What the workers of a process saw while it was measured. A wait is the time from a push until its
+ * answer is complete, each by the clock at the read() that brought what led to it. Who shares
+ * connections has his answers in one read with those of others, and so a wait is exact to the time
+ * that the load takes to answer all of these. */
 struct tw_load_seen {
     uint64_t pushes; /* that were applied: their answers have come */
     uint64_t fewest; /* of one worker */

@@ -256,14 +256,15 @@ static void on_shut(struct tw_lane *lane) {
 
 static void on_bytes(struct tw_connection *connection) {
     struct tw_trunk *trunk = tw_connection_context(connection);
-    trunk->reads++;
+    trunk->is_news = true;
 }
 
-static void tell_bytes(struct tw_lane *lane) {
-    if (lane->heard == lane->trunk->reads || lane->events.on_bytes == NULL)
+static void tell_moment(struct tw_lane *lane) {
+    if (!lane->trunk->is_news)
         return;
-    lane->heard = lane->trunk->reads;
-    lane->events.on_bytes(lane);
+    lane->trunk->is_news = false;
+    if (lane->events.on_moment != NULL)
+        lane->events.on_moment(lane);
 }
 
 /* What its owner says of a frame concerns this lane alone. */
@@ -307,7 +308,7 @@ static enum tw_status on_data(struct tw_connection *connection, const struct tw_
     enum tw_status status = find_lane(trunk, frame, &lane, error);
     if (status != TW_OK || lane == NULL || lane->state != TW_LANE_OPEN)
         return status;
-    tell_bytes(lane);
+    tell_moment(lane);
     if (lane->data_allowed)
         status = lane->events.on_data(lane, frame, place, error);
     else
@@ -336,7 +337,7 @@ static enum tw_status on_frame(struct tw_connection *connection, const struct tw
     trunk->receiving = NULL;
     if (status != TW_OK || lane == NULL || lane->state != TW_LANE_OPEN)
         return status;
-    tell_bytes(lane);
+    tell_moment(lane);
     if (frame->body == TW_BODY_SHUT)
         on_shut(lane);
     else
@@ -365,14 +366,17 @@ static uint32_t count_sent(const struct tw_lane *lane) {
 static void on_drained(struct tw_connection *connection) {
     struct tw_trunk *trunk = tw_connection_context(connection);
     struct tw_lane *lane;
+    trunk->is_news = true;
     for (uint32_t left = count_sent(trunk->sent); left > 0 && (lane = trunk->sent) != NULL;
          left--) {
         trunk->sent = lane->next_sent;
         if (trunk->sent == NULL)
             trunk->sent_end = &trunk->sent;
         lane->has_sent = false;
-        if (lane->state == TW_LANE_OPEN)
+        if (lane->state == TW_LANE_OPEN) {
+            tell_moment(lane);
             lane->events.on_drained(lane);
+        }
     }
 }
 

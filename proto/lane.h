@@ -30,7 +30,10 @@ struct tw_lane;
 struct tw_trunk;
 
 struct tw_lane_events {
-    void (*on_bytes)(struct tw_lane *lane); /* of this lane have come; may be NULL */
+    /* Bytes have come, or all that was queued has left: told once, to the first of the lanes that
+     * hear of it. What any of them is told until the next one happened at this moment, so a clock
+     * that is read for the first serves for all. May be NULL. */
+    void (*on_moment)(struct tw_lane *lane);
     /* A status that is neither TW_OK nor TW_AGAIN refuses the lane, and no other. */
     enum tw_status (*on_data)(struct tw_lane *lane, const struct tw_frame *frame, void **place,
                               struct tw_error *error);

@@ -22,7 +22,6 @@ struct tw_lane {
     size_t borrowed;       /* frames with data that are in the queue */
     bool spoke;            /* the peer knows of it */
     uint64_t ending_ms;    /* ENDING since */
-    uint64_t heard;        /* the trunk's read that on_bytes was last called in */
     bool data_allowed;
     bool is_called, has_sent; /* in the lists of the trunk */
     struct tw_lane *next_called, *next_sent;
@@ -45,7 +44,7 @@ struct tw_trunk {
     bool closed;
     size_t frame_bytes_max;
     bool data_allowed;
-    uint64_t reads;
+    bool is_news;                        /* on_moment is due */
     struct tw_lane *receiving, *waiting; /* tensor bytes are arriving for; said TW_AGAIN */
     struct tw_lane *called, **called_end, *sent, **sent_end;
 };

@@ -58,8 +58,10 @@ void tw_lane_drop_data(struct tw_lane *lane) {
         tw_connection_drop_data(lane->trunk->connection, lane->number);
 }
 
+/* Of many lanes that are flushed one after the other the first one has done it for all. */
 void tw_lane_flush(struct tw_lane *lane) {
-    tw_connection_flush(lane->trunk->connection);
+    if (tw_lane_queued(lane) > 0)
+        tw_connection_flush(lane->trunk->connection);
 }
 
 bool tw_lane_is_writing(const struct tw_lane *lane) {

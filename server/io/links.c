@@ -221,14 +221,14 @@ static void on_released(struct tw_lane *lane, void *token) {
     tw_pump_sent(link->server, number);
 }
 
-static void on_bytes(struct tw_lane *lane) {
+static void on_moment(struct tw_lane *lane) {
     const struct tw_link *link = tw_lane_context(lane);
     tw_server_end_moment(link->server);
 }
 
 static void on_branch(struct tw_lane *lane, void *owner);
 
-static const struct tw_lane_events events = {.on_bytes = on_bytes,
+static const struct tw_lane_events events = {.on_moment = on_moment,
                                              .on_data = on_data,
                                              .on_frame = on_frame,
                                              .on_released = on_released,

@@ -38,6 +38,7 @@ struct crew {
     uint64_t examples; /* of a push */
     bool has_started;
     uint32_t most_lanes; /* seen on the bulk connection */
+    uint64_t moment_ns;  /* of the last weights */
 };
 
 static struct server_child server;
@@ -52,6 +53,18 @@ static void tell(struct tw_shell *shell, struct tw_client_event event) {
     assert_int_equal(tw_shell_step(shell, &event, &error), TW_OK);
 }
 
+/* Of a group it is the same for all, until something else happens. */
+static uint64_t moment_of(struct crew_member *member) {
+    struct crew *crew = member->crew;
+    uint64_t now_ns = tw_shell_moment(&member->shell);
+    assert_int_equal(tw_shell_moment(&member->shell), now_ns);
+    assert_in_range(now_ns, crew->moment_ns, uv_hrtime());
+    for (int i = 0; i < crew->count && crew->group; i++)
+        if (crew->member[i].is_here)
+            assert_int_equal(tw_shell_moment(&crew->member[i].shell), now_ns);
+    return crew->moment_ns = now_ns;
+}
+
 static void on_weights(struct tw_shell *shell) {
     struct crew_member *member = (struct crew_member *)shell;
     const struct tw_client *client = &shell->client;
@@ -64,12 +77,16 @@ static void on_weights(struct tw_shell *shell) {
     for (uint32_t i = 0; i < MODEL_ELEMENTS; i++)
         member->gradient[i >= MODEL_W][i < MODEL_W ? i : i - MODEL_W] =
             model_gradient(client->rank, client->held.step, i);
-    for (int i = 1; i >= 0; i--)
-        tell(shell, (struct tw_client_event){
-                        .kind = TW_CLIENT_ON_PUSH, .tensor = i, .gradient = member->gradient[i]});
-    tell(shell,
-         (struct tw_client_event){.kind = TW_CLIENT_ON_END, .examples = member->crew->examples});
-    tell(shell, (struct tw_client_event){.kind = TW_CLIENT_ON_PULL});
+    struct tw_client_event push[] = {
+        {.kind = TW_CLIENT_ON_PUSH, .tensor = 1, .gradient = member->gradient[1]},
+        {.kind = TW_CLIENT_ON_PUSH, .tensor = 0, .gradient = member->gradient[0]},
+        {.kind = TW_CLIENT_ON_END, .examples = member->crew->examples},
+        {.kind = TW_CLIENT_ON_PULL},
+    };
+    struct tw_error error;
+    uint64_t now_ns = moment_of(member);
+    assert_int_equal(tw_shell_steps(shell, push, 4, now_ns, &error), TW_OK);
+    assert_int_equal(push[2].now_ns, now_ns);
 }
 
 static void add_member(struct crew *crew, int rank) {

@@ -110,6 +110,27 @@ static void shell_tell(struct tw_shell *shell, enum tw_client_event_kind kind) {
     assert_int_equal(tw_shell_step(shell, &(struct tw_client_event){.kind = kind}, &error), TW_OK);
 }
 
+static void after_an_event_that_fails_no_other_is_told(void **state) {
+    struct tw_client_event events[] = {{.kind = TW_CLIENT_ON_END}, {.kind = TW_CLIENT_ON_PULL}};
+    struct fake_script script = {0};
+    struct bench bench;
+    struct tw_error error;
+    struct tw_shell shell;
+    uv_loop_t loop;
+    bench_init(&bench, &script);
+    struct tw_client_config config = {
+        .server = bench.address, .numerics = "test", .list = &bench.list, .weights = bench.weights};
+    assert_int_equal(uv_loop_init(&loop), 0);
+    assert_int_equal(tw_shell_init(&shell, &loop, &config, NULL, &error), TW_OK);
+    assert_int_equal(tw_shell_steps(&shell, events, 2, 0, &error), TW_UNEXPECTED);
+    assert_int_equal(shell.client.work, TW_CLIENT_IDLE);
+    assert_int_equal(tw_shell_steps(&shell, events + 1, 1, 0, &error), TW_OK);
+    assert_int_equal(shell.client.work, TW_CLIENT_WAITING);
+    tw_shell_fini(&shell);
+    assert_int_equal(uv_loop_close(&loop), 0);
+    bench_fini(&bench);
+}
+
 /* Whoever drives the loop goes on receiving as long as more is to come than sockets hold; not when
  * it is little, or will not come. */
 static void a_shell_is_busy_while_much_is_to_come(void **state) {
@@ -263,6 +284,7 @@ int main(void) {
         cmocka_unit_test(both_kinds_of_pull_may_take_turns),
         cmocka_unit_test(after_a_pull_that_failed_no_tensor_is_there),
         cmocka_unit_test(weights_arrive_while_the_program_computes),
+        cmocka_unit_test(after_an_event_that_fails_no_other_is_told),
         cmocka_unit_test(a_shell_is_busy_while_much_is_to_come),
         cmocka_unit_test(a_set_that_is_cut_off_is_begun_again),
         cmocka_unit_test(a_step_that_is_cancelled_while_its_weights_arrive_is_left),

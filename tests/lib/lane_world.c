@@ -10,15 +10,20 @@
 
 unsigned char lane_data[LARGE_BYTES];
 
-static void on_bytes(struct tw_lane *lane) {
-    struct lane_end *end = tw_lane_context(lane);
-    end->bytes++;
+static void on_moment_of_a(struct tw_lane *lane) {
+    const struct lane_end *end = tw_lane_context(lane);
+    end->world->moments_of_a++;
+}
+
+static void on_moment_of_b(struct tw_lane *lane) {
+    const struct lane_end *end = tw_lane_context(lane);
+    end->world->moments_of_b++;
 }
 
 static enum tw_status on_data(struct tw_lane *lane, const struct tw_frame *frame, void **place,
                               struct tw_error *error) {
     struct lane_end *end = tw_lane_context(lane);
-    assert_true(end->bytes > 0);
+    assert_true(end->world->moments_of_b > 0);
     if (end->blocked) {
         end->again++;
         return TW_AGAIN;
@@ -92,16 +97,17 @@ static void on_closed(struct tw_lane *lane, const struct tw_error *error) {
 static void on_branch(struct tw_lane *lane, void *owner) {
     struct lane_world *world = owner;
     static struct lane_end nobody; /* lane_until its Hello says whose it is */
-    nobody = (struct lane_end){.world = world, .bytes = 1};
+    nobody = (struct lane_end){.world = world};
     tw_lane_set_context(lane, &nobody);
     world->branched++;
 }
 
 #define SIDE                                                                                       \
-    .on_bytes = on_bytes, .on_data = on_data, .on_frame = on_frame, .on_released = on_released,    \
+    .on_data = on_data, .on_frame = on_frame, .on_released = on_released,                          \
     .on_drained = on_drained, .on_closed = on_closed
-const struct tw_lane_events lane_side_a = {SIDE};
-static const struct tw_lane_events side_b = {SIDE, .on_branch = on_branch};
+const struct tw_lane_events lane_side_a = {SIDE, .on_moment = on_moment_of_a};
+static const struct tw_lane_events side_b = {SIDE, .on_moment = on_moment_of_b,
+                                             .on_branch = on_branch};
 
 static void on_connection(uv_stream_t *listener, int code) {
     struct lane_world *world = listener->data;

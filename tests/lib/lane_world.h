@@ -10,7 +10,7 @@ enum { ENDS = 40, TOKENS = 256, DATA_BYTES = 1 << 20, LARGE_BYTES = 4 << 20, PAT
 struct lane_end { /* one side of a lane */
     struct lane_world *world;
     struct tw_lane *lane; /* NULL: it is over, or never was */
-    unsigned opened, frames, bytes, drained, closed, again, refused;
+    unsigned opened, frames, drained, closed, again, refused;
     enum tw_status open_status;
     struct tw_error error;
     uint64_t nonce[TOKENS]; /* of the Pings that came */
@@ -30,7 +30,7 @@ struct lane_world {
     struct tw_unpack_arena arena;
     struct tw_connection_host host;
     struct lane_end a[ENDS], b[ENDS];
-    unsigned accepted, branched;
+    unsigned accepted, branched, moments_of_a, moments_of_b;
     uint32_t allowed; /* of b, when a Proof comes */
     struct tw_trunk *trunk;
 };

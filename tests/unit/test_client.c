@@ -96,19 +96,23 @@ static void a_ping_leaves_at_each_heartbeat_and_pings_are_answered(void **state)
     desk_fini(&desk);
 }
 
-/* What the core hands out goes to the kernel; 3 ms pass between any two things. */
-static void work_a_step(struct desk *desk, uint64_t step) {
-    desk->now += 3;
+/* What the core hands out goes to the kernel; so many ms pass between any two things. */
+static void work_a_step_in(struct desk *desk, uint64_t step, uint64_t ms) {
+    desk->now += ms;
     desk_pull(desk);
     desk_arrive_all(desk, 10 * step, step - 1, step);
-    desk->now += 3;
+    desk->now += ms;
     desk_push_all(desk);
     assert_false(tw_client_awaits_sent(&desk->client));
     desk_handed_out(desk, 1);
     assert_true(tw_client_awaits_sent(&desk->client));
-    desk->now += 3;
+    desk->now += ms;
     desk_step(desk, (struct tw_client_event){.kind = TW_CLIENT_ON_SENT});
     assert_false(tw_client_awaits_sent(&desk->client));
+}
+
+static void work_a_step(struct desk *desk, uint64_t step) {
+    work_a_step_in(desk, step, 3);
 }
 
 /* The lead's clock shows `ahead` ms more than ours; it answers the Pings of the start. */
@@ -148,6 +152,23 @@ static void a_worker_tells_what_it_measured_in_the_leads_time(void **state) {
     desk_step(&desk, (struct tw_client_event){.kind = TW_CLIENT_ON_LEAVE});
     assert_int_equal(desk.sent[(desk.sent_count - 2) % DESK_SENT], TW_BODY_PING);
     assert_int_equal(desk.sent[(desk.sent_count - 1) % DESK_SENT], TW_BODY_BYE);
+    desk_fini(&desk);
+}
+
+static void measures_that_are_enough_for_a_ping_leave_at_once(void **state) {
+    struct desk desk;
+    desk_init(&desk, 1, &worker);
+    desk_start(&desk);
+    desk_join(&desk, 0);
+    tell_the_time(&desk, 5000);
+    int before = desk.sent_count;
+    for (uint64_t step = 1; step < TW_MEASURES_BATCH; step++)
+        work_a_step_in(&desk, step, 1);
+    assert_int_equal(desk.sent_count, before);
+    work_a_step_in(&desk, TW_MEASURES_BATCH, 1);
+    assert_int_equal(desk.sent_count, before + 1);
+    assert_int_equal(desk.last.ping.measures, TW_MEASURES_BATCH);
+    assert_int_equal(tw_client_deadline(&desk.client), desk.client.ping_ms); /* and no more */
     desk_fini(&desk);
 }
 
@@ -537,6 +558,7 @@ int main(void) {
         cmocka_unit_test(each_shard_gets_its_chunks_and_an_end_that_counts_them),
         cmocka_unit_test(a_ping_leaves_at_each_heartbeat_and_pings_are_answered),
         cmocka_unit_test(a_worker_tells_what_it_measured_in_the_leads_time),
+        cmocka_unit_test(measures_that_are_enough_for_a_ping_leave_at_once),
         cmocka_unit_test(a_push_that_is_sent_again_is_measured_once),
         cmocka_unit_test(pings_with_measures_do_not_count_as_silence),
         cmocka_unit_test(an_evaluator_asks_for_each_epoch_and_reports),

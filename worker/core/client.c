@@ -296,6 +296,17 @@ static enum tw_status on_application(struct tw_client_turn *turn) {
     }
 }
 
+/* Measures that are enough for a Ping leave with the push that makes them so. */
+static void on_sent(struct tw_client_turn *turn) {
+    struct tw_client *client = turn->client;
+    if (tw_client_awaits_sent(client))
+        tw_measures_sent(&client->measures, turn->event->now_ns);
+    client->measuring = false;
+    if (client->phase == TW_CLIENT_JOINED &&
+        tw_measures_due_ns(&client->measures) <= turn->event->now_ns)
+        tw_client_send_ping(turn);
+}
+
 /* After the end, frames and losses of connections that still close mean nothing. */
 static enum tw_status step_when_over(const struct tw_client_turn *turn) {
     const struct tw_client *client = turn->client;
@@ -330,9 +341,7 @@ enum tw_status tw_client_step(struct tw_client *client, const struct tw_client_e
         tw_client_on_tick(&turn);
         return TW_OK;
     case TW_CLIENT_ON_SENT:
-        if (tw_client_awaits_sent(client))
-            tw_measures_sent(&client->measures, event->now_ns);
-        client->measuring = false;
+        on_sent(&turn);
         return TW_OK;
     default:
         return on_application(&turn);

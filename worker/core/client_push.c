@@ -139,7 +139,8 @@ static bool may_send(const struct tw_client *client, int link) {
 }
 
 bool tw_client_has_next(const struct tw_client *client, int link) {
-    return may_send(client, link) && (client->end || ready_segment(client, link) != NULL);
+    return may_send(client, link) &&
+           (client->end || (client->pushed > 0 && ready_segment(client, link) != NULL));
 }
 
 static void fill_end(const struct tw_client *client, uint32_t shard, struct tw_frame *frame) {

@@ -30,8 +30,18 @@ struct tw_link {
     bool pumping;
 };
 
-static enum tw_status step_at(struct tw_shell *shell, struct tw_client_event *event,
-                              uint64_t now_ns, struct tw_error *error);
+/* ---- time ---- */
+
+static void on_moment(struct tw_lane *lane) {
+    const struct tw_link *link = tw_lane_context(lane);
+    *link->shell->moment_ns = 0;
+}
+
+uint64_t tw_shell_moment(struct tw_shell *shell) {
+    if (*shell->moment_ns == 0)
+        *shell->moment_ns = uv_hrtime();
+    return *shell->moment_ns;
+}
 
 /* ---- sending ---- */
 
@@ -42,6 +52,10 @@ static bool is_held_back(const struct tw_link *link) {
            !tw_lane_is_writing(link->lane);
 }
 
+static bool has_room(const struct tw_link *link) {
+    return tw_lane_queued(link->lane) < QUEUE_LOW_BYTES;
+}
+
 static void pump(struct tw_link *link) {
     struct tw_shell *shell = link->shell;
     struct tw_frame frame;
@@ -50,8 +64,7 @@ static void pump(struct tw_link *link) {
     if (link->pumping || link->detached)
         return; /* on_released comes from inside of tw_connection_flush() */
     link->pumping = true;
-    while (tw_lane_queued(link->lane) < QUEUE_LOW_BYTES &&
-           tw_client_next(&shell->client, link->number, &frame, &data)) {
+    while (has_room(link) && tw_client_next(&shell->client, link->number, &frame, &data)) {
         if (data != NULL)
             shell->borrowed++;
         if (tw_lane_send(link->lane, &frame, data, link) != TW_OK) {
@@ -61,7 +74,7 @@ static void pump(struct tw_link *link) {
         }
     }
     link->pumping = false;
-    if (tw_client_has_next(&shell->client, link->number))
+    if (!has_room(link) && tw_client_has_next(&shell->client, link->number))
         tw_lane_await_drain(link->lane); /* what is queued may all be of others */
     if (!is_held_back(link))
         tw_lane_flush(link->lane);
@@ -96,7 +109,8 @@ static void on_drained(struct tw_lane *lane) {
     for (int i = 1; i < link_end(shell); i++)
         if (shell->link[i] != NULL && tw_lane_queued(shell->link[i]->lane) > 0)
             return;
-    tw_shell_step(shell, &(struct tw_client_event){.kind = TW_CLIENT_ON_SENT}, NULL);
+    struct tw_client_event sent = {.kind = TW_CLIENT_ON_SENT};
+    tw_shell_steps(shell, &sent, 1, tw_shell_moment(shell), NULL);
 }
 
 /* ---- receiving ---- */
@@ -128,18 +142,6 @@ static void note(struct tw_shell *shell) {
     atomic_store_explicit(&shell->cancelled, tw_client_cancelled(client), memory_order_release);
 }
 
-static void on_bytes(struct tw_lane *lane) {
-    const struct tw_link *link = tw_lane_context(lane);
-    link->shell->bytes_ns = 0;
-}
-
-/* When the bytes came that are looked at. */
-static uint64_t bytes_ns(struct tw_shell *shell) {
-    if (shell->bytes_ns == 0)
-        shell->bytes_ns = uv_hrtime();
-    return shell->bytes_ns;
-}
-
 static enum tw_status on_data(struct tw_lane *lane, const struct tw_frame *frame, void **place,
                               struct tw_error *error) {
     struct tw_link *link = tw_lane_context(lane);
@@ -150,10 +152,11 @@ static enum tw_status on_data(struct tw_lane *lane, const struct tw_frame *frame
         tw_client_place(&link->shell->client, link->number, frame, place, error);
     if (*place != NULL && frame->weights.position != link->shell->answer_position) {
         link->shell->answer_position = frame->weights.position;
-        link->shell->answered_ns = bytes_ns(link->shell);
+        link->shell->answered_ns = tw_shell_moment(link->shell);
     }
     link->held = status == TW_AGAIN;
-    note(link->shell);
+    if (status != TW_OK) /* a step or all may be over; weights that have a place change nothing */
+        note(link->shell);
     link->polite = status != TW_OK && status != TW_AGAIN;
     close_if_over(link->shell, link);
     return status;
@@ -169,7 +172,7 @@ static enum tw_status on_frame(struct tw_lane *lane, const struct tw_frame *fram
     struct tw_client_event event = {
         .kind = TW_CLIENT_ON_FRAME, .link = link->number, .frame = frame, .data = data};
     uint32_t lanes = body == TW_BODY_CHALLENGE ? frame->challenge.lanes : 0;
-    enum tw_status status = step_at(shell, &event, bytes_ns(shell), error);
+    enum tw_status status = tw_shell_steps(shell, &event, 1, tw_shell_moment(shell), error);
     if (body == TW_BODY_CHALLENGE && status == TW_OK && !link->detached) {
         tw_trunk_allow(tw_lane_trunk(lane), lanes); /* behind our Proof */
         if (shell->group)
@@ -180,9 +183,6 @@ static enum tw_status on_frame(struct tw_lane *lane, const struct tw_frame *fram
     if (status != TW_OK)
         link->polite = true;
     close_if_over(shell, status == TW_OK ? NULL : link);
-    if (body == TW_BODY_WEIGHTS && shell->on_weights != NULL &&
-        shell->client.work == TW_CLIENT_COMPUTING)
-        shell->on_weights(shell);
     return status;
 }
 
@@ -219,7 +219,7 @@ static void on_open(struct tw_lane *lane, enum tw_status status, const struct tw
                   NULL);
 }
 
-static const struct tw_lane_events events = {.on_bytes = on_bytes,
+static const struct tw_lane_events events = {.on_moment = on_moment,
                                              .on_data = on_data,
                                              .on_frame = on_frame,
                                              .on_released = on_released,
@@ -338,7 +338,7 @@ static void carry_out(struct tw_shell *shell, const struct tw_client_effects *ef
             NULL);
 }
 
-/* ---- time ---- */
+/* ---- steps ---- */
 
 static void on_timer(uv_timer_t *timer) {
     struct tw_shell *shell = timer->data;
@@ -347,14 +347,12 @@ static void on_timer(uv_timer_t *timer) {
     close_if_over(shell, NULL);
 }
 
-static void set_timer(struct tw_shell *shell, uint64_t now_ms) {
-    uint64_t at = tw_client_deadline(&shell->client);
-    if (at == shell->timer_at_ms)
+/* A deadline is put off with every push: the timer stays, and rings in vain now and then. */
+static void set_timer(struct tw_shell *shell) {
+    uint64_t at = tw_client_deadline(&shell->client), now_ms = shell->now_ms;
+    if (at >= shell->timer_at_ms)
         return;
     shell->timer_at_ms = at;
-    uv_timer_stop(&shell->timer);
-    if (at == UINT64_MAX)
-        return;
     uv_update_time(shell->loop);
     uv_timer_start(&shell->timer, on_timer, at > now_ms ? at - now_ms : 0, 0);
 }
@@ -368,26 +366,50 @@ static void resume(struct tw_shell *shell) {
     }
 }
 
-static enum tw_status step_at(struct tw_shell *shell, struct tw_client_event *event,
-                              uint64_t now_ns, struct tw_error *error) {
+static void set_now(struct tw_shell *shell, uint64_t now_ns) {
+    if (now_ns <= shell->now_ns)
+        return; /* a step has led to a later one */
+    shell->now_ns = now_ns;
+    shell->now_ms = now_ns / 1000000;
+}
+
+static enum tw_status step(struct tw_shell *shell, struct tw_client_event *event,
+                           struct tw_error *error) {
     struct tw_client_effects effects; /* not in the shell: a step may lead to another */
 
-    event->now_ns = now_ns;
-    event->now_ms = now_ns / 1000000;
+    event->now_ns = shell->now_ns;
+    event->now_ms = shell->now_ms;
     enum tw_status status = tw_client_step(&shell->client, event, &effects, error);
-    note(shell);
     carry_out(shell, &effects);
     if (event->kind == TW_CLIENT_ON_PULL)
         resume(shell);
+    return status;
+}
+
+enum tw_status tw_shell_steps(struct tw_shell *shell, struct tw_client_event *event, int count,
+                              uint64_t now_ns, struct tw_error *error) {
+    bool computes = shell->client.work == TW_CLIENT_COMPUTING;
+    enum tw_status status = TW_OK;
+
+    if (now_ns == 0) /* frames of a read that is still being looked at come behind this */
+        now_ns = *shell->moment_ns = uv_hrtime();
+    set_now(shell, now_ns);
+    shell->depth++;
+    for (int i = 0; i < count && status == TW_OK; i++)
+        status = step(shell, &event[i], error);
+    if (shell->on_weights != NULL && !computes && shell->client.work == TW_CLIENT_COMPUTING)
+        shell->on_weights(shell);
+    if (--shell->depth > 0)
+        return status; /* what follows is looked at once for all steps that one has led to */
+    note(shell);
     pump_all(shell);
-    set_timer(shell, event->now_ms);
+    set_timer(shell);
     return status;
 }
 
 enum tw_status tw_shell_step(struct tw_shell *shell, struct tw_client_event *event,
                              struct tw_error *error) {
-    /* Frames of a read that is still being looked at come behind this, for the core. */
-    return step_at(shell, event, shell->bytes_ns = uv_hrtime(), error);
+    return tw_shell_steps(shell, event, 1, 0, error);
 }
 
 bool tw_shell_busy(const struct tw_shell *shell) {
@@ -436,6 +458,7 @@ enum tw_status tw_shell_init(struct tw_shell *shell, uv_loop_t *loop,
     shell->client_memory = malloc(tw_client_memory_bytes(config->list) + 1);
     shell->group = group;
     shell->arena = group ? &group->arena : malloc(sizeof(*shell->arena));
+    shell->moment_ns = group ? &group->moment_ns : &shell->own_moment_ns;
     if (shell->client_memory == NULL || shell->arena == NULL)
         status = tw_error_set(error, TW_NO_MEMORY, "out of memory");
     if (status == TW_OK)

@@ -30,22 +30,27 @@ struct tw_link;
 struct tw_shell_group {
     struct tw_trunk *trunk[TW_CLIENT_LINKS_MAX]; /* that takes the next lane; NULL: none */
     struct tw_unpack_arena arena;
-    bool is_apart; /* the server said that each is to have connections of its own */
+    uint64_t moment_ns; /* as tw_shell.moment_ns */
+    bool is_apart;      /* the server said that each is to have connections of its own */
 };
 
 struct tw_shell {
     uv_loop_t *loop;  /* borrowed; several shells may share one */
-    uv_timer_t timer; /* at the core's deadline */
+    uv_timer_t timer; /* at the core's deadline, or before it: then it looks again */
     uint64_t timer_at_ms;
     bool timer_open;
-    /* A pull is complete; the next push may be told from inside of it. NULL: whoever runs
-     * the loop looks at client.work. */
+    /* A pull is complete; the next push may be told from inside of it, and is sent behind it. NULL:
+     * whoever runs the loop looks at client.work. */
     void (*on_weights)(struct tw_shell *shell);
     struct tw_client client;
     void *client_memory;
     struct tw_connection_host host;
-    struct tw_shell_group *group;   /* NULL: by itself */
-    struct tw_unpack_arena *arena;  /* its own, or the group's */
+    struct tw_shell_group *group;  /* NULL: by itself */
+    struct tw_unpack_arena *arena; /* its own, or the group's; as is this: */
+    uint64_t *moment_ns;           /* see tw_shell_moment(); 0: nobody has asked yet */
+    uint64_t own_moment_ns;
+    uint64_t now_ns, now_ms;        /* of the last step */
+    int depth;                      /* of steps that lead to others */
     struct tw_address_round server; /* control goes through them in turn, bulk follows it */
     struct tw_link *link[TW_CLIENT_LINKS_MAX]; /* NULL: closed, or closing by our wish */
     int connections;                           /* whose on_closed has not come yet */
@@ -56,7 +61,6 @@ struct tw_shell {
     atomic_int here;
     /* The newest weights of which something has come: which, and since when. */
     uint64_t answer_position, answered_ns;
-    uint64_t bytes_ns; /* when the bytes came that are looked at; 0: nobody has asked */
 };
 
 /* Makes timer and core; `config` as in talweg.h; `group`: of this loop, for the same server, or
@@ -71,6 +75,15 @@ enum tw_status tw_shell_init(struct tw_shell *shell, uv_loop_t *loop,
  * push may send then. Returns what tw_client_step() did. */
 enum tw_status tw_shell_step(struct tw_shell *shell, struct tw_client_event *event,
                              struct tw_error *error);
+
+/* Events that follow each other at once, in this order, the first of which that fails is the last;
+ * what the push may send then is sent together. now_ns: when that is; 0: now. */
+enum tw_status tw_shell_steps(struct tw_shell *shell, struct tw_client_event *event, int count,
+                              uint64_t now_ns, struct tw_error *error);
+
+/* When that happened which is told now, by uv_hrtime(): the same for all that one read() has
+ * brought, to the whole group. In on_weights. */
+uint64_t tw_shell_moment(struct tw_shell *shell);
 
 /* Something is on its way that needs the loop: unsent bytes, weights that are more than sockets
  * hold, or a connection that is being made. */
