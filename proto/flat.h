@@ -57,6 +57,15 @@ static inline size_t tw_put_head(unsigned char *out, size_t at, unsigned number,
     return tw_put_varint(out, tw_put_key(out, at, number, TW_WIRE_BYTES), size);
 }
 
+/* The length of what stands from at + 1 to `end`, as soon as that is known. Nearly always it is one
+ * byte; what is longer is moved on. Returns where it ends. */
+static inline size_t tw_put_length(unsigned char *out, size_t at, size_t end) {
+    size_t size = end - at - 1;
+    if (size >= 0x80)
+        memmove(out + at + tw_varint_bytes(size), out + at + 1, size);
+    return at + tw_varint_put(out + at, size) + size;
+}
+
 static inline size_t tw_put_bytes(unsigned char *out, size_t at, unsigned number, const void *bytes,
                                   size_t size) {
     if (size == 0)

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/flat.h"
 #include "proto/order_log_pack.h"
-#include "proto/varint.h"
 
 /* Bytes are read ahead in one window, which holds any whole record. */
 #define WINDOW (2 * TW_ORDER_LOG_RECORD_MAX)
@@ -64,21 +64,14 @@ const char *tw_record_name(enum tw_record_kind kind) {
 
 /* ---- writing ---- */
 
-size_t tw_order_log_bytes(const struct tw_record *record) {
-    size_t size = tw_record_message_bytes(record);
-    assert(size <= TW_ORDER_LOG_RECORD_MAX - TW_VARINT_MAX);
-    return tw_varint_bytes(size) + size;
-}
-
 size_t tw_order_log_room(const struct tw_record *record) {
     return TW_VARINT_MAX + tw_record_message_room(record);
 }
 
 size_t tw_order_log_pack(const struct tw_record *record, unsigned char *out) {
-    size_t size = tw_record_message_pack(record, out + TW_VARINT_MAX);
-    size_t at = tw_varint_put(out, size);
-    memmove(out + at, out + TW_VARINT_MAX, size);
-    return at + size;
+    size_t size = tw_put_length(out, 0, 1 + tw_record_message_pack(record, out + 1));
+    assert(size <= TW_ORDER_LOG_RECORD_MAX);
+    return size;
 }
 
 /* ---- reading ---- */

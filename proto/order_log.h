@@ -145,15 +145,12 @@ void tw_scalars_take(double *out, size_t room, const double *scalars, size_t cou
 /* No record has more bytes, its length in front included. */
 #define TW_ORDER_LOG_RECORD_MAX (512u << 10)
 
-/* Bytes of the record in the file, its length in front included. */
-size_t tw_order_log_bytes(const struct tw_record *record);
-
-/* At least that, at no cost. */
+/* As many bytes as the record has in the file, its length in front included, or more. */
 size_t tw_order_log_room(const struct tw_record *record);
 
-/* Writes them; `out` has tw_order_log_room(). Characters of the numerics id that are no printable
- * ASCII become '?', so that the file is valid protobuf whatever a peer calls itself.
- * Returns tw_order_log_bytes(). */
+/* Writes them, and returns how many; `out` has tw_order_log_room(). Characters of the numerics id
+ * that are no printable ASCII become '?', so that the file is valid protobuf whatever a peer calls
+ * itself. */
 size_t tw_order_log_pack(const struct tw_record *record, unsigned char *out);
 
 struct tw_order_log_reader;

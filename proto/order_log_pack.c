@@ -10,9 +10,7 @@
 #include "proto/flat.h"
 #include "proto/order_log.pb-c.h"
 
-#define CONTRIBUTIONS_KEY (1 << 3 | 2) /* of Commit, Drop and Permit */
-#define CONTRIBUTION_MAX 61            /* bytes, with key and length */
-#define HEAD_MAX 40                    /* of all in front of a body */
+#define CONTRIBUTION_MAX 61 /* bytes, with key and length */
 /* Of a record without contributions, ratios and steps. */
 #define REST_MAX (256 + TW_RECORD_SCALARS * 8)
 
@@ -28,26 +26,16 @@ static_assert((int)TW_RECORD_JOIN == (int)TALWEG__LOG__RECORD__BODY_JOIN &&
 
 /* ---- packing ---- */
 
-static size_t put_contribution(const struct tw_contribution *from, unsigned char *out, size_t at) {
-    at = tw_put_number(out, at, 1, from->slot);
-    at = tw_put_number(out, at, 2, from->step);
-    at = tw_put_number(out, at, 3, from->read);
-    at = tw_put_number(out, at, 4, from->staleness);
-    at = tw_put_number(out, at, 5, from->examples);
-    return tw_put_real(out, at, 6, from->loss);
-}
-
-/* Their lengths are single bytes, which are known afterwards. */
-static size_t put_contributions(const struct tw_record *record, unsigned char *out) {
-    size_t at = 0;
+static size_t put_contributions(const struct tw_record *record, unsigned char *out, size_t at) {
     for (uint32_t i = 0; i < record->count; i++) {
-        size_t end = put_contribution(&record->contributions[i], out, at + 2);
-        assert(end - at <= CONTRIBUTION_MAX);
-        if (out != NULL) {
-            out[at] = CONTRIBUTIONS_KEY;
-            out[at + 1] = (unsigned char)(end - at - 2);
-        }
-        at = end;
+        const struct tw_contribution *from = &record->contributions[i];
+        size_t length = tw_put_key(out, at, 1, TW_WIRE_BYTES); /* in Commit, Drop and Permit */
+        at = tw_put_number(out, length + 1, 1, from->slot);
+        at = tw_put_number(out, at, 2, from->step);
+        at = tw_put_number(out, at, 3, from->read);
+        at = tw_put_number(out, at, 4, from->staleness);
+        at = tw_put_number(out, at, 5, from->examples);
+        at = tw_put_length(out, length, tw_put_real(out, at, 6, from->loss));
     }
     return at;
 }
@@ -56,8 +44,8 @@ static size_t put_scalars(const struct tw_record *record, unsigned char *out, si
     return tw_put_reals(out, at, 4, record->scalars, tw_record_scalar_count(record));
 }
 
-static size_t put_commit(const struct tw_record *record, unsigned char *out) {
-    size_t at = put_contributions(record, out);
+static size_t put_commit(const struct tw_record *record, unsigned char *out, size_t at) {
+    at = put_contributions(record, out, at);
     at = tw_put_number(out, at, 2, record->examples);
     at = tw_put_real(out, at, 3, record->loss);
     at = put_scalars(record, out, at);
@@ -69,22 +57,18 @@ static size_t put_commit(const struct tw_record *record, unsigned char *out) {
     return tw_put_number(out, at, 10, record->chunks.most);
 }
 
-static size_t put_drop(const struct tw_record *record, unsigned char *out) {
-    return tw_put_number(out, put_contributions(record, out), 2, record->not_finite);
-}
-
 /* All text that we write is. */
 static bool is_printable(char c) {
     return c >= 0x20 && c < 0x7f;
 }
 
-static size_t put_join(const struct tw_record *record, unsigned char *out) {
+static size_t put_join(const struct tw_record *record, unsigned char *out, size_t at) {
     char numerics[TW_NUMERICS_MAX + 1] = "";
     for (size_t i = 0; record->numerics && record->numerics[i] && i < TW_NUMERICS_MAX; i++) {
         char c = record->numerics[i];
         numerics[i] = is_printable(c) ? c : '?';
     }
-    size_t at = tw_put_number(out, 0, 1, record->rank);
+    at = tw_put_number(out, at, 1, record->rank);
     at = tw_put_number(out, at, 2, record->incarnation);
     at = tw_put_number(out, at, 3, record->slot);
     return tw_put_text(out, at, 4, numerics, TW_NUMERICS_MAX);
@@ -95,12 +79,8 @@ static size_t put_mode(const struct tw_record *record, unsigned char *out, size_
     return tw_put_text(out, at, number, record->mode, TW_MODE_MAX);
 }
 
-static size_t put_evict(const struct tw_record *record, unsigned char *out) {
-    return tw_put_number(out, tw_put_number(out, 0, 1, record->rank), 2, record->slot);
-}
-
-static size_t put_verdict(const struct tw_verdict *verdict, unsigned char *out) {
-    size_t at = tw_put_real(out, 0, 1, verdict->loss);
+static size_t put_verdict(const struct tw_verdict *verdict, unsigned char *out, size_t at) {
+    at = tw_put_real(out, at, 1, verdict->loss);
     at = tw_put_real(out, at, 2, verdict->best);
     at = tw_put_number(out, at, 3, verdict->bad);
     at = tw_put_number(out, at, 4, verdict->cooldown);
@@ -109,58 +89,48 @@ static size_t put_verdict(const struct tw_verdict *verdict, unsigned char *out) 
     return tw_put_number(out, at, 7, verdict->stop);
 }
 
-static size_t put_rollback(const struct tw_record *record, unsigned char *out) {
-    size_t at = tw_put_number(out, 0, 1, record->generation);
+static size_t put_rollback(const struct tw_record *record, unsigned char *out, size_t at) {
+    at = tw_put_number(out, at, 1, record->generation);
     at = tw_put_number(out, at, 2, record->to);
     at = tw_put_numbers(out, at, 3, record->steps, record->ranks);
     return put_mode(record, out, at, 4);
 }
 
-static size_t put_release(const struct tw_record *record, unsigned char *out) {
-    size_t at = tw_put_number(out, 0, 1, record->slot);
+static size_t put_release(const struct tw_record *record, unsigned char *out, size_t at) {
+    at = tw_put_number(out, at, 1, record->slot);
     at = tw_put_number(out, at, 2, record->step);
     at = tw_put_real(out, at, 3, record->rate);
     return put_scalars(record, out, at);
 }
 
-/* The fields of the body; with `out` NULL only counts. */
-static size_t put_body(const struct tw_record *record, unsigned char *out) {
+/* The fields of the body. */
+static size_t put_body(const struct tw_record *record, unsigned char *out, size_t at) {
     switch (record->kind) {
     case TW_RECORD_JOIN:
-        return put_join(record, out);
+        return put_join(record, out, at);
     case TW_RECORD_RELEASE:
-        return put_release(record, out);
+        return put_release(record, out, at);
     case TW_RECORD_COMMIT:
-        return put_commit(record, out);
+        return put_commit(record, out, at);
     case TW_RECORD_DROP:
-        return put_drop(record, out);
+        at = put_contributions(record, out, at);
+        return tw_put_number(out, at, 2, record->not_finite);
     case TW_RECORD_PERMIT:
-        return put_contributions(record, out);
+        return put_contributions(record, out, at);
     case TW_RECORD_REGATHER:
     case TW_RECORD_CHECKPOINT:
         break;
     case TW_RECORD_ROLLBACK:
-        return put_rollback(record, out);
+        return put_rollback(record, out, at);
     case TW_RECORD_DIAL:
-        return put_mode(record, out, 0, 1);
+        return put_mode(record, out, at, 1);
     case TW_RECORD_EVICT:
-        return put_evict(record, out);
+        at = tw_put_number(out, at, 1, record->rank);
+        return tw_put_number(out, at, 2, record->slot);
     case TW_RECORD_VERDICT:
-        return put_verdict(&record->verdict, out);
+        return put_verdict(&record->verdict, out, at);
     }
-    return 0;
-}
-
-/* Position and version, key and length of the body. */
-static size_t put_head(const struct tw_record *record, size_t body, unsigned char *out) {
-    size_t at = tw_put_number(out, 0, 1, record->position);
-    at = tw_put_number(out, at, 2, record->version);
-    return tw_put_head(out, at, (unsigned)record->kind, body);
-}
-
-size_t tw_record_message_bytes(const struct tw_record *record) {
-    size_t body = put_body(record, NULL);
-    return put_head(record, body, NULL) + body;
+    return at;
 }
 
 size_t tw_record_message_room(const struct tw_record *record) {
@@ -169,13 +139,13 @@ size_t tw_record_message_room(const struct tw_record *record) {
            (size_t)record->ranks * TW_VARINT_MAX;
 }
 
-/* The body goes behind the longest head that there is, and is then moved up to its own. */
 size_t tw_record_message_pack(const struct tw_record *record, unsigned char *out) {
-    size_t body = put_body(record, out + HEAD_MAX);
-    size_t head = put_head(record, body, out);
-    assert(head <= HEAD_MAX && HEAD_MAX + body <= tw_record_message_room(record));
-    memmove(out + head, out + HEAD_MAX, body);
-    return head + body;
+    size_t at = tw_put_number(out, 0, 1, record->position);
+    at = tw_put_number(out, at, 2, record->version);
+    at = tw_put_key(out, at, (unsigned)record->kind, TW_WIRE_BYTES);
+    size_t size = tw_put_length(out, at, put_body(record, out, at + 1));
+    assert(size <= tw_record_message_room(record));
+    return size;
 }
 
 /* ---- unpacking ---- */

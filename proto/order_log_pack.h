@@ -17,13 +17,10 @@ struct tw_record_arena {
     _Alignas(16) unsigned char bytes[TW_RECORD_ARENA_BYTES];
 };
 
-/* Bytes of the message Record. */
-size_t tw_record_message_bytes(const struct tw_record *record);
-
-/* At least that, at no cost. */
+/* As many bytes as the message Record has, or more. */
 size_t tw_record_message_room(const struct tw_record *record);
 
-/* Writes them; returns how many. `out` has tw_record_message_room(). */
+/* Writes the message; returns its bytes. `out` has tw_record_message_room(). */
 size_t tw_record_message_pack(const struct tw_record *record, unsigned char *out);
 
 /* Reads a message Record. What it points to lies in the arena, whose earlier content is

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proto/flat.h"
 #include "proto/trace_log_pack.h"
-#include "proto/varint.h"
 
 #define WINDOW (2 * TW_TRACE_MESSAGE_MAX)
 
@@ -16,14 +16,10 @@ struct tw_trace_reader {
     unsigned char window[WINDOW];
 };
 
-/* Most are so short that their length is one byte. */
 size_t tw_trace_pack(const struct tw_trace_entry *entry, unsigned char *out) {
-    size_t size = tw_trace_message_pack(entry, out + 1), head = tw_varint_bytes(size);
-    assert(head + size <= TW_TRACE_ENTRY_MAX);
-    if (head != 1)
-        memmove(out + head, out + 1, size);
-    tw_varint_put(out, size);
-    return head + size;
+    size_t size = tw_put_length(out, 0, 1 + tw_trace_message_pack(entry, out + 1));
+    assert(size <= TW_TRACE_ENTRY_MAX);
+    return size;
 }
 
 enum tw_status tw_trace_reader_new(struct tw_trace_reader **out, tw_byte_source *source,

@@ -89,8 +89,8 @@ const struct tw_trace_shape *tw_trace_shape(enum tw_trace_kind kind) {
 
 /* By hand, not by the table above: several entries are written for every push. */
 
-static size_t put_header(const struct tw_trace_header *from, unsigned char *out) {
-    size_t at = tw_put_number(out, 0, 1, from->format);
+static size_t put_header(const struct tw_trace_header *from, unsigned char *out, size_t at) {
+    at = tw_put_number(out, at, 1, from->format);
     at = tw_put_number(out, at, 2, from->unix_ns);
     at = tw_put_number(out, at, 3, from->workers);
     at = tw_put_number(out, at, 4, from->slots);
@@ -103,16 +103,16 @@ static size_t put_header(const struct tw_trace_header *from, unsigned char *out)
     return tw_put_number(out, at, 11, from->checkpoint_every);
 }
 
-static size_t put_worker(const struct tw_trace_worker *from, unsigned char *out) {
-    size_t at = tw_put_number(out, 0, 1, from->slot);
+static size_t put_worker(const struct tw_trace_worker *from, unsigned char *out, size_t at) {
+    at = tw_put_number(out, at, 1, from->slot);
     at = tw_put_number(out, at, 2, from->step);
     at = tw_put_number(out, at, 3, from->received);
     at = tw_put_number(out, at, 4, from->computed);
     return tw_put_number(out, at, 5, from->sent);
 }
 
-static size_t put_slot(const struct tw_trace_slot *from, unsigned char *out) {
-    size_t at = tw_put_number(out, 0, 1, from->slot);
+static size_t put_slot(const struct tw_trace_slot *from, unsigned char *out, size_t at) {
+    at = tw_put_number(out, at, 1, from->slot);
     at = tw_put_number(out, at, 2, from->step);
     at = tw_put_number(out, at, 3, from->read);
     at = tw_put_number(out, at, 4, from->asked);
@@ -120,26 +120,26 @@ static size_t put_slot(const struct tw_trace_slot *from, unsigned char *out) {
     return tw_put_number(out, at, 6, from->arrived);
 }
 
-static size_t put_update(const struct tw_trace_update *from, unsigned char *out) {
-    size_t at = tw_put_number(out, 0, 1, from->version);
+static size_t put_update(const struct tw_trace_update *from, unsigned char *out, size_t at) {
+    at = tw_put_number(out, at, 1, from->version);
     at = tw_put_number(out, at, 2, from->prepared);
     at = tw_put_number(out, at, 3, from->committed);
     return tw_put_number(out, at, 4, from->applied);
 }
 
-static size_t put_sums(const struct tw_trace_sums *from, unsigned char *out) {
-    size_t at = tw_put_number(out, 0, 1, from->version);
+static size_t put_sums(const struct tw_trace_sums *from, unsigned char *out, size_t at) {
+    at = tw_put_number(out, at, 1, from->version);
     at = tw_put_real(out, at, 2, from->gradient);
     at = tw_put_real(out, at, 3, from->update);
     return tw_put_real(out, at, 4, from->weights);
 }
 
-static size_t put_hash(const struct tw_trace_hash *from, unsigned char *out) {
-    return tw_put_fixed(out, tw_put_number(out, 0, 1, from->version), 2, from->hash);
+static size_t put_hash(const struct tw_trace_hash *from, unsigned char *out, size_t at) {
+    return tw_put_fixed(out, tw_put_number(out, at, 1, from->version), 2, from->hash);
 }
 
-static size_t put_input(const struct tw_trace_input *from, unsigned char *out) {
-    size_t at = tw_put_number(out, 0, 1, from->sequence);
+static size_t put_input(const struct tw_trace_input *from, unsigned char *out, size_t at) {
+    at = tw_put_number(out, at, 1, from->sequence);
     at = tw_put_number(out, at, 2, from->time);
     at = tw_put_number(out, at, 3, from->kind);
     at = tw_put_number(out, at, 4, from->rank);
@@ -157,35 +157,30 @@ static size_t put_input(const struct tw_trace_input *from, unsigned char *out) {
     return tw_put_bytes(out, at, 16, from->data.at, from->data.size);
 }
 
-static size_t put_body(const struct tw_trace_entry *entry, unsigned char *out) {
+static size_t put_body(const struct tw_trace_entry *entry, unsigned char *out, size_t at) {
     switch (entry->kind) {
     case TW_TRACE_HEADER:
-        return put_header(&entry->header, out);
+        return put_header(&entry->header, out, at);
     case TW_TRACE_WORKER:
-        return put_worker(&entry->worker, out);
+        return put_worker(&entry->worker, out, at);
     case TW_TRACE_SLOT:
-        return put_slot(&entry->slot, out);
+        return put_slot(&entry->slot, out, at);
     case TW_TRACE_UPDATE:
-        return put_update(&entry->update, out);
+        return put_update(&entry->update, out, at);
     case TW_TRACE_SUMS:
-        return put_sums(&entry->sums, out);
+        return put_sums(&entry->sums, out, at);
     case TW_TRACE_HASH:
-        return put_hash(&entry->hash, out);
+        return put_hash(&entry->hash, out, at);
     case TW_TRACE_INPUT:
-        return put_input(&entry->input, out);
+        return put_input(&entry->input, out, at);
     }
-    return 0;
+    return at;
 }
 
-/* An Entry has nothing but its body: key, length, fields. Nearly all are so short that their length
- * is one byte; the others are moved on. */
+/* An Entry has nothing but its body: key, length, fields. */
 size_t tw_trace_message_pack(const struct tw_trace_entry *entry, unsigned char *out) {
-    size_t body = put_body(entry, out + 2), head = 1 + tw_varint_bytes(body);
-    assert(head + body <= TW_TRACE_ENTRY_MAX - 2);
-    if (head != 2)
-        memmove(out + head, out + 2, body);
-    tw_put_head(out, 0, (unsigned)entry->kind, body);
-    return head + body;
+    size_t at = tw_put_key(out, 0, (unsigned)entry->kind, TW_WIRE_BYTES);
+    return tw_put_length(out, at, put_body(entry, out, at + 1));
 }
 
 /* ---- unpacking ---- */

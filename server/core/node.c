@@ -89,6 +89,10 @@ struct tw_node_effect *tw_node_effect(struct tw_node *n) {
     return &n->effect[n->effect_first];
 }
 
+bool tw_node_has_effects(const struct tw_node *n) {
+    return n->effects > 0;
+}
+
 struct tw_frame *tw_node_say(struct tw_node *n, uint32_t connection, enum tw_body body) {
     struct tw_node_effect *effect = tw_node_emit(n, TW_NODE_SEND);
     effect->connection = connection;

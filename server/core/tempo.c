@@ -1,8 +1,10 @@
 #include "server/core/tempo.h"
 
+#include "common/base/ring.h"
+
 void tw_tempo_add(struct tw_tempo *tempo, double seconds) {
     tempo->seconds[tempo->at] = (float)seconds;
-    tempo->at = (tempo->at + 1) % TW_TEMPO_WINDOW;
+    tempo->at = tw_ring_at(tempo->at, 1, TW_TEMPO_WINDOW);
     tempo->count += tempo->count < TW_TEMPO_WINDOW;
 }
 
@@ -22,7 +24,7 @@ double tw_tempo_median(const struct tw_tempo *tempo) {
 
 double tw_tempo_limit(const struct tw_tempo *tempo) {
     double limit = TW_TEMPO_SLOW * tw_tempo_median(tempo);
-    if (limit <= 0)
+    if (tempo->count < TW_TEMPO_MIN)
         return 0;
     return limit > TW_TEMPO_SLOW_S ? limit : TW_TEMPO_SLOW_S;
 }

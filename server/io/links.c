@@ -180,7 +180,6 @@ static enum tw_status on_frame(struct tw_lane *lane, const struct tw_frame *fram
     if (link->number == TW_NO_CONNECTION)
         return gone(error);
     enum tw_body body = frame->body;
-    link->heard_ms = uv_now(&server->loop);
     if (body == TW_BODY_REFUSE) {
         on_refuse(link, &frame->refuse, error);
         tw_pump_wake(server);
@@ -204,6 +203,7 @@ static enum tw_status on_frame(struct tw_lane *lane, const struct tw_frame *fram
 
 static void on_released(struct tw_lane *lane, void *token) {
     struct tw_link *link = tw_lane_context(lane);
+    struct tw_server *server = link->server;
     uint32_t number = (uint32_t)(uintptr_t)token;
     if (number == TW_RESTORER_TOKEN) {
         tw_restorer_sent(link);
@@ -212,13 +212,13 @@ static void on_released(struct tw_lane *lane, void *token) {
     if (number == link->weights_last && link->number != TW_NO_CONNECTION) {
         link->weights_last = UINT32_MAX;
         if (link->weights_rank != TW_SLOT_EVALUATOR) {
-            uint64_t now_ns = tw_server_now(link->server);
-            tw_trace_served(&link->server->trace, link->weights_rank, link->weights_position,
-                            now_ns);
-            tw_waits_served(link->server, link->weights_rank, now_ns);
+            uint64_t now_ns =
+                server->pump.flushing ? tw_server_moment(server) : tw_server_now(server);
+            tw_trace_served(&server->trace, link->weights_rank, link->weights_position, now_ns);
+            tw_waits_served(server, link->weights_rank, now_ns);
         }
     }
-    tw_pump_sent(link->server, number);
+    tw_pump_sent(server, number);
 }
 
 static void on_moment(struct tw_lane *lane) {

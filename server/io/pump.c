@@ -13,8 +13,8 @@
 
 #define SLICE_NS 200000u
 #define SLICE_PIECES 1024
-#define SMALL_ELEMENTS (4 << 10) /* of a model: the clock is looked at after each piece of work */
-#define SMALL_PIECES 8           /* that told something, or after so many */
+#define SMALL_ELEMENTS (4 << 10) /* of a model: so many pieces of work have one moment, since */
+#define SMALL_PIECES 8           /* each takes less than some looks at the clock */
 #define FIRST_BYTES (256u << 10)
 #define FLUSH_BYTES (1u << 20)
 
@@ -43,13 +43,21 @@ void tw_pump_sent(struct tw_server *server, uint32_t token) {
 
 /* ---- flushing ---- */
 
+/* What leaves in it has left at one moment, behind the write. */
+static void flush_lane(struct tw_server *server, struct tw_lane *lane) {
+    tw_server_end_moment(server);
+    server->pump.flushing = true;
+    tw_lane_flush(lane);
+    server->pump.flushing = false;
+}
+
 static void note_queued(struct tw_server *server, struct tw_link *link, size_t bytes) {
     link->unflushed_bytes += bytes;
     if (link->unflushed_bytes >= (link->begins ? FIRST_BYTES : FLUSH_BYTES)) {
         link->unflushed_bytes = 0;
         link->begins = false;
         tw_order_writer_flush(&server->order);
-        tw_lane_flush(link->lane);
+        flush_lane(server, link->lane);
     } else if (!link->is_unflushed) {
         link->is_unflushed = true;
         link->next_unflushed = server->pump.unflushed;
@@ -63,7 +71,7 @@ static void flush(struct tw_server *server) {
         server->pump.unflushed = link->next_unflushed;
         link->is_unflushed = link->begins = false;
         link->unflushed_bytes = 0;
-        tw_lane_flush(link->lane);
+        flush_lane(server, link->lane);
     }
 }
 
@@ -186,30 +194,33 @@ static void set_clock(struct tw_server *server) {
     tw_waits_hold(server);
 }
 
-void tw_pump_drain(struct tw_server *server) {
-    struct tw_node_effect *effect = tw_node_effect(server->node);
-    if (effect == NULL)
-        return;
-    for (; effect != NULL; effect = tw_node_effect(server->node))
+void tw_pump_carry_out(struct tw_server *server) {
+    struct tw_node_effect *effect;
+    while ((effect = tw_node_effect(server->node)) != NULL)
         carry_out(server, effect, tw_server_moment(server));
     set_clock(server);
 }
 
 /* ---- work ---- */
 
+static void work_on_piece(struct tw_server *server) {
+    enum tw_shard_work result = tw_node_work(server->node);
+    if (result == TW_SHARD_IDLE || result == TW_SHARD_BLOCKED)
+        sleep_until_woken(server, result == TW_SHARD_BLOCKED);
+    if (result == TW_SHARD_IDLE)
+        tw_lead_idle(server);
+    tw_pump_drain(server); /* may wake it again */
+}
+
 static void work(struct tw_server *server) {
     uint64_t end = tw_server_now(server) + SLICE_NS;
     int together = server->layout.elements <= SMALL_ELEMENTS ? SMALL_PIECES : 1;
-    for (int pieces = 1; pieces <= SLICE_PIECES && server->pump.awake; pieces++) {
-        tw_server_end_moment(server); /* what follows from this piece comes behind it */
-        enum tw_shard_work result = tw_node_work(server->node);
-        if (result == TW_SHARD_IDLE || result == TW_SHARD_BLOCKED)
-            sleep_until_woken(server, result == TW_SHARD_BLOCKED);
-        if (result == TW_SHARD_IDLE)
-            tw_lead_idle(server);
-        tw_pump_drain(server); /* may wake it again */
-        if ((server->moment_lasts || pieces % together == 0) && tw_server_moment(server) >= end)
-            break;
+    for (int pieces = 0;
+         pieces < SLICE_PIECES && server->pump.awake && tw_server_moment(server) < end;
+         pieces += together) {
+        tw_server_end_moment(server); /* what follows from a piece comes behind it */
+        for (int i = 0; i < together && server->pump.awake; i++)
+            work_on_piece(server);
     }
 }
 

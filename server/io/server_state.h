@@ -78,7 +78,7 @@ struct tw_link {
     uint64_t weights_position; /* of the weights queued last */
     uint32_t weights_rank;     /* whose they are */
     uint32_t weights_last;     /* token of their last chunk, when it is queued; else UINT32_MAX */
-    uint64_t heard_ms;         /* when its last frame was complete */
+    uint64_t heard_ms;         /* when something came of it last */
     uint32_t pending_ms; /* ticks spent without having joined or attached; an operator's silence */
     bool has_asked;      /* an operator: `query` is to be answered */
     struct tw_query query;
@@ -90,6 +90,7 @@ struct tw_pump {
     uv_check_t check;   /* after the sockets: work, then flush */
     uv_prepare_t sleep; /* before the loop may sleep */
     bool awake, blocked;
+    bool flushing;             /* what leaves now has left in this moment */
     struct tw_link *unflushed; /* links with something queued since the last flush */
 };
 
@@ -231,7 +232,11 @@ void tw_links_close(struct tw_server *server);
 /* pump.c */
 void tw_pump_init(struct tw_server *server);
 /* Carries out what followed from an input. */
-void tw_pump_drain(struct tw_server *server);
+void tw_pump_carry_out(struct tw_server *server);
+static inline void tw_pump_drain(struct tw_server *server) {
+    if (tw_node_has_effects(server->node)) /* most frames and pieces of work have none */
+        tw_pump_carry_out(server);
+}
 /* A frame to another server; it leaves with the next flush. on_released() gets the token when its
  * data (NULL: it has none) has left. */
 void tw_pump_queue(struct tw_server *server, struct tw_link *link, const struct tw_frame *frame,
@@ -310,9 +315,9 @@ void tw_server_stop(struct tw_server *server);
 void tw_server_close(struct tw_server *server);
 
 /* By uv_hrtime(). Reading a clock takes as long as a hundred instructions, so what follows from one
- * read of a socket, or from one piece of work, has one moment, in which the clock is read once, if
- * at all. It ends at the latest when the loop may sleep. What is given to an account never goes
- * back, since all of it comes from here. */
+ * read of a socket, or from one piece of work (from several that are small: pump.c), has one
+ * moment, in which the clock is read once, if at all. It ends at the latest when the loop may
+ * sleep. What is given to an account never goes back, since all of it comes from here. */
 static inline uint64_t tw_server_now(struct tw_server *server) {
     server->moment_lasts = true;
     return server->moment_ns = uv_hrtime();

@@ -53,7 +53,9 @@ enum tw_status tw_trace_open(struct tw_trace *trace, const struct tw_job *job,
         return TW_OK;
     trace->workers = (uint32_t)job->workers;
     trace->width = (uint32_t)(job->slots / job->workers);
-    trace->updates = 4 * trace->workers + 16; /* more than are ever under way */
+    trace->updates = 16; /* more than are ever under way */
+    while (trace->updates < 4 * trace->workers + 16)
+        trace->updates *= 2;
     trace->rank = calloc(trace->workers, sizeof(*trace->rank));
     trace->update = calloc(trace->updates, sizeof(*trace->update));
     if (!trace->rank || !trace->update)
@@ -156,7 +158,7 @@ void tw_trace_served(struct tw_trace *trace, uint32_t rank, uint64_t position, u
 
 /* The place of an update that is under way, made when there is none. */
 static struct tw_update_trace *update_of(struct tw_trace *trace, uint64_t version) {
-    struct tw_update_trace *update = &trace->update[version % trace->updates];
+    struct tw_update_trace *update = &trace->update[version & (trace->updates - 1)];
     if (update->version != version)
         *update = (struct tw_update_trace){.version = version};
     return update;

@@ -33,9 +33,9 @@ struct tw_trace {
     uint32_t width, workers;
     struct tw_rank_trace *rank;     /* [workers] */
     struct tw_update_trace *update; /* ring [updates], by version */
-    uint32_t updates;
-    uint64_t hashed;    /* last version that was */
-    uint64_t senseless; /* measures of workers that were left out */
+    uint32_t updates;               /* a power of two */
+    uint64_t hashed;                /* last version that was */
+    uint64_t senseless;             /* measures of workers that were left out */
     bool tells_inputs;
     uint64_t inputs; /* so far */
     struct tw_trace_writer writer;

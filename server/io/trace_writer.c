@@ -55,11 +55,12 @@ static void write_waiting(struct tw_trace_writer *writer) {
 }
 
 void tw_trace_writer_settle(struct tw_trace_writer *writer) {
-    for (uint32_t i = 0; i < writer->unpacked; i++) {
+    const struct tw_trace_entry *end = writer->entry + writer->unpacked;
+    for (const struct tw_trace_entry *entry = writer->entry; entry < end; entry++) {
         if (sizeof(writer->waiting) - writer->used < TW_TRACE_ENTRY_MAX)
             write_waiting(writer);
         if (writer->failed.status == TW_OK)
-            writer->used += tw_trace_pack(&writer->entry[i], writer->waiting + writer->used);
+            writer->used += tw_trace_pack(entry, writer->waiting + writer->used);
     }
     writer->unpacked = 0;
 }

@@ -56,23 +56,32 @@ void tw_waits_hold(struct tw_server *server) {
     tw_waiting_hold(server->waits.sheet.account, holds, tw_server_moment(server));
 }
 
+static void on_push(struct tw_server *server, uint32_t rank) {
+    struct tw_waiting *account = server->waits.sheet.account;
+    if (!tw_waiting_is_arriving(account, rank))
+        tw_waiting_arriving(account, rank, tw_server_moment(server));
+}
+
+static void on_end(struct tw_server *server, uint32_t rank, uint64_t step) {
+    struct tw_waiting *account = server->waits.sheet.account;
+    uint64_t before_ns = tw_waiting_last_step_ns(account, rank);
+    tw_waiting_arrived(account, rank, step, tw_server_moment(server));
+    uint64_t step_ns = tw_waiting_last_step_ns(account, rank);
+    if (step_ns != before_ns)
+        tw_tempo_add(&server->waits.steps, (double)step_ns * 1e-9);
+}
+
 void tw_waits_heard(struct tw_link *link, const struct tw_frame *frame) {
     struct tw_server *server = link->server;
-    struct tw_waits *waits = &server->waits;
     uint32_t rank = tw_node_rank(server->node, link->number);
+    link->heard_ms = uv_now(&server->loop);
     if (rank == TW_NOBODY)
         return;
-    waits->rank[rank].heard_ms = uv_now(&server->loop);
-    if (frame->body == TW_BODY_PUSH) {
-        if (!tw_waiting_is_arriving(waits->sheet.account, rank))
-            tw_waiting_arriving(waits->sheet.account, rank, tw_server_moment(server));
-    } else if (frame->body == TW_BODY_END) {
-        uint64_t before_ns = tw_waiting_last_step_ns(waits->sheet.account, rank);
-        tw_waiting_arrived(waits->sheet.account, rank, frame->end.step, tw_server_moment(server));
-        uint64_t step_ns = tw_waiting_last_step_ns(waits->sheet.account, rank);
-        if (step_ns != before_ns)
-            tw_tempo_add(&waits->steps, (double)step_ns * 1e-9);
-    }
+    server->waits.rank[rank].heard_ms = link->heard_ms;
+    if (frame->body == TW_BODY_PUSH)
+        on_push(server, rank);
+    else if (frame->body == TW_BODY_END)
+        on_end(server, rank, frame->end.step);
 }
 
 void tw_waits_served(struct tw_server *server, uint32_t rank, uint64_t now_ns) {
