@@ -41,16 +41,16 @@ static void decide(struct tw_sequencer *s, enum tw_watch which, double loss) {
     s->config.pace.rate.options.reductions = s->verdict[TW_VERDICT_RATE].reductions;
 }
 
-static bool is_epoch(const struct tw_sequencer *s, uint64_t samples_before) {
+bool tw_sequencer_ends_epoch(const struct tw_sequencer *s, uint64_t samples_before) {
     uint64_t n = s->config.samples;
     return n && s->total.examples / n > samples_before / n;
 }
 
-void tw_sequencer_judge(struct tw_sequencer *s, uint64_t samples_before, double loss, double norm) {
+void tw_sequencer_judge(struct tw_sequencer *s, bool ends_epoch, double loss, double norm) {
     struct tw_verdict *end = &s->verdict[TW_VERDICT_END];
     if (tw_sequencer_at_end(s))
         return;
-    if (is_epoch(s, samples_before))
+    if (ends_epoch)
         decide(s, TW_WATCH_TRAIN, s->stretch.loss / (double)s->stretch.examples);
     else if (!s->config.samples)
         decide(s, TW_WATCH_TRAIN, loss);
@@ -111,11 +111,11 @@ static void begin_end(struct tw_sequencer *s, enum tw_status status) {
         tw_sequencer_drop_all(s); /* the weights stay as they are */
 }
 
-void tw_sequencer_after_commit(struct tw_sequencer *s, uint64_t samples_before) {
+void tw_sequencer_after_commit(struct tw_sequencer *s, bool ends_epoch) {
     bool end = tw_sequencer_at_end(s);
     if (end)
         begin_end(s, TW_OK);
-    if (end || is_epoch(s, samples_before))
+    if (end || ends_epoch)
         border(s);
     finish_if_done(s);
 }

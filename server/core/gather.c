@@ -276,11 +276,11 @@ void tw_sequencer_regather(struct tw_sequencer *s) {
 
 /* ---- updates ---- */
 
-static const struct tw_contribution *contributions_prepared(struct tw_sequencer *s) {
-    struct tw_contribution *contribution = tw_sequencer_take(s, s->prepared_count);
+static void name_prepared(struct tw_sequencer *s, struct tw_contribution *contribution) {
     for (uint32_t i = 0; i < s->prepared_count; i++)
         contribution[i] = contribution_of(s, &s->prepared[i]);
-    return contribution;
+    s->terms.count = s->prepared_count;
+    s->terms.contributions = contribution;
 }
 
 static bool take(struct tw_sequencer *s) {
@@ -305,9 +305,8 @@ static void prepare(struct tw_sequencer *s) {
     s->squares = (struct tw_exact_sum){0};
     if (s->tensors)
         memset(s->tensor, 0, s->tensors * sizeof(*s->tensor));
+    name_prepared(s, s->named[s->version % 2]);
     prepare->version = s->version + 1;
-    prepare->count = s->prepared_count;
-    prepare->contributions = contributions_prepared(s);
     prepare->examples = 0;
     for (uint32_t i = 0; i < prepare->count; i++)
         prepare->examples += prepare->contributions[i].examples;
@@ -359,8 +358,8 @@ static double loss_of(const struct tw_contribution *contribution, uint32_t count
 }
 
 static void commit(struct tw_sequencer *s) {
-    const struct tw_contribution *contribution = contributions_prepared(s);
-    uint32_t count = s->prepared_count;
+    const struct tw_contribution *contribution = s->terms.contributions;
+    uint32_t count = s->terms.count;
     uint64_t before_examples = s->total.examples;
     bool measured = tw_shaping_needs_norm(&s->config.shaping);
     double squares = measured ? tw_exact_sum_value(&s->squares) : 0;
@@ -391,11 +390,12 @@ static void commit(struct tw_sequencer *s) {
     if (s->config.dial.imposed)
         tw_sequencer_pass_on(s);
     tw_sequencer_spend_permits(s);
-    tw_sequencer_judge(s, before_examples, record->loss / (double)record->examples,
-                       tw_shaping_norm(&s->config.shaping, s->weighted, squares));
+    bool ends_epoch = tw_sequencer_ends_epoch(s, before_examples);
+    double norm = measured ? tw_shaping_norm(&s->config.shaping, s->weighted, squares) : 0;
+    tw_sequencer_judge(s, ends_epoch, record->loss / (double)record->examples, norm);
     if (!tw_sequencer_turn_if_due(s)) /* a turn leaves nothing */
         leave_behind(s);
-    tw_sequencer_after_commit(s, before_examples);
+    tw_sequencer_after_commit(s, ends_epoch);
     tw_sequencer_checkpoint_if_due(s);
     tw_sequencer_release_contributors(s, contribution, count);
 }
@@ -406,6 +406,7 @@ static void count_applied(struct tw_sequencer *s) {
     s->weighted = (double)s->prepared[0].examples;
     s->terms =
         (struct tw_prepare){.examples = s->prepared[0].examples, .rate = s->prepared[0].rate};
+    name_prepared(s, tw_sequencer_take(s, s->prepared_count));
     commit(s);
 }
 

@@ -21,6 +21,13 @@ static uint32_t effect_room(const struct tw_node_config *config) {
     return 11 * config->shard.slots + 2 * config->connections + 3 * TW_EVALUATORS_MAX + 64;
 }
 
+/* There are none. From the start again: what a thousand workers may need at once is seldom
+ * touched. */
+static void start_effects(struct tw_node *n) {
+    n->effect_next = n->effect_end = 0;
+    n->effect_taken = n->effect_room - 1;
+}
+
 static size_t steps_bytes(const struct tw_node_config *config) {
     return (size_t)config->shard.layout->list->count * sizeof(struct tw_tensor_squares);
 }
@@ -54,6 +61,7 @@ struct tw_node *tw_node_init(void *memory, const struct tw_node_config *config) 
     at += aligned(config->connections * sizeof(*n->connection));
     n->effect = (void *)at;
     n->effect_room = effect_room(config);
+    start_effects(n);
     at += aligned(n->effect_room * sizeof(*n->effect));
     n->steps = (void *)at;
     at += aligned(steps_bytes(config));
@@ -68,29 +76,27 @@ struct tw_node *tw_node_init(void *memory, const struct tw_node_config *config) 
 /* ---- effects ---- */
 
 struct tw_node_effect *tw_node_emit(struct tw_node *n, enum tw_node_effect_kind kind) {
-    assert(n->effects < n->effect_room);
-    uint32_t at = tw_ring_at(n->effect_first, n->effects++, n->effect_room);
-    struct tw_node_effect *effect = &n->effect[at];
+    struct tw_node_effect *effect = &n->effect[n->effect_end];
+    n->effect_end = tw_ring_at(n->effect_end, 1, n->effect_room);
+    assert(n->effect_end != n->effect_taken);
     effect->kind = kind;
     effect->connection = TW_NO_CONNECTION;
     return effect;
 }
 
 struct tw_node_effect *tw_node_effect(struct tw_node *n) {
-    if (n->taken) {
-        n->taken = false;
-        n->effects--;
-        /* From the start again: what a thousand workers may need at once is seldom touched. */
-        n->effect_first = n->effects ? tw_ring_at(n->effect_first, 1, n->effect_room) : 0;
-    }
-    if (!n->effects)
+    uint32_t at = n->effect_next;
+    if (at == n->effect_end) {
+        start_effects(n);
         return NULL;
-    n->taken = true;
-    return &n->effect[n->effect_first];
+    }
+    n->effect_taken = at;
+    n->effect_next = tw_ring_at(at, 1, n->effect_room);
+    return &n->effect[at];
 }
 
 bool tw_node_has_effects(const struct tw_node *n) {
-    return n->effects > 0;
+    return n->effect_next != n->effect_end;
 }
 
 struct tw_frame *tw_node_say(struct tw_node *n, uint32_t connection, enum tw_body body) {

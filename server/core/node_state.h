@@ -71,16 +71,16 @@ struct tw_node {
     struct tw_node_member *member; /* [slots] */
     struct tw_node_evaluator evaluator[TW_EVALUATORS_MAX];
     struct tw_node_evaluation evaluation;
-    struct tw_node_server server[TW_SERVERS_MAX]; /* of the lead; [0] is not used */
-    struct tw_view addresses[TW_SERVERS_MAX];     /* of them, for a Welcome in flight */
-    uint64_t heard;                               /* position of the lead's last record */
-    struct tw_node_connection *connection;        /* [config.connections] */
-    uint32_t paused;                              /* any connection waits for a place */
-    struct tw_sequencer_event input;              /* being carried out, where it is not told */
-    struct tw_node_effect *effect;                /* ring [effect_room] */
-    uint32_t effect_first, effects, effect_room;
-    bool taken;          /* the first one is being carried out */
-    uint32_t generation; /* of the last ROLLBACK */
+    struct tw_node_server server[TW_SERVERS_MAX];  /* of the lead; [0] is not used */
+    struct tw_view addresses[TW_SERVERS_MAX];      /* of them, for a Welcome in flight */
+    uint64_t heard;                                /* position of the lead's last record */
+    struct tw_node_connection *connection;         /* [config.connections] */
+    uint32_t paused;                               /* any connection waits for a place */
+    struct tw_sequencer_event input;               /* being carried out, where it is not told */
+    struct tw_node_effect *effect;                 /* ring [effect_room] */
+    uint32_t effect_next, effect_end, effect_room; /* from the next one up to the end */
+    uint32_t effect_taken;                         /* is being carried out, or just behind us */
+    uint32_t generation;                           /* of the last ROLLBACK */
     bool restored;
     bool finished, told_finished;
     bool over; /* goodbye was said: nobody joins any more */

@@ -20,11 +20,12 @@ static uint32_t ready_room(const struct tw_sequencer_config *config) {
     return 2 * config->workers;
 }
 
-/* A step settles each push at most once, however many records say so, and prepares or permits one
- * gather each: 4 * workers. What is left over at the end of the ring is less than one record's, 2 *
- * workers. So there is room for the steps of one input to a node: one, and seldom another. */
+/* A step settles each push at most once, however many records say so, and permits one gather: 3 *
+ * workers; those of a PREPARE, which its COMMIT names again, are kept apart. What is left over at
+ * the end of the ring is less than one record's, 2 * workers. So there is room for the steps of one
+ * input to a node: one, and seldom another. */
 static uint32_t contribution_room(const struct tw_sequencer_config *config) {
-    return 16 * config->workers;
+    return 14 * config->workers;
 }
 
 /* Where chunks are applied as they come, a step has a RELEASE with scalars for each slot at most;
@@ -59,6 +60,7 @@ size_t tw_sequencer_bytes(const struct tw_sequencer_config *config) {
            aligned(n * sizeof(uint64_t)) +
            2 * aligned(ready_room(config) * sizeof(struct tw_whole)) +
            aligned(contribution_room(config) * sizeof(struct tw_contribution)) +
+           2 * aligned(n * sizeof(struct tw_contribution)) +
            aligned(scalar_room(config) * sizeof(double)) +
            aligned(effect_room(n) * sizeof(struct tw_sequencer_effect));
 }
@@ -93,6 +95,8 @@ struct tw_sequencer *tw_sequencer_init(void *memory, const struct tw_sequencer_c
     s->prepared = carve(&at, s->ready_room * sizeof(*s->prepared));
     s->contribution_room = contribution_room(config);
     s->contribution = carve(&at, s->contribution_room * sizeof(*s->contribution));
+    for (int i = 0; i < 2; i++)
+        s->named[i] = carve(&at, n * sizeof(*s->named[i]));
     s->scalar = carve(&at, scalar_room(config) * sizeof(*s->scalar));
     s->effect_room = effect_room(n);
     s->effect = carve(&at, s->effect_room * sizeof(*s->effect));

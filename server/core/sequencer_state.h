@@ -110,10 +110,13 @@ struct tw_sequencer {
     double *scalar;
     size_t scalars;
     double weighted;         /* examples of the update under way, as tw_corrections_examples() */
-    struct tw_prepare terms; /* of the update under way; its contributions are elsewhere */
+    struct tw_prepare terms; /* of the update under way */
     /* Ring of those that the last effects point to. */
     struct tw_contribution *contribution; /* [contribution_room] */
     uint32_t contributions, contribution_room;
+    /* [workers] each: those of the update under way, and of the one before, to which the last
+     * effects may point, too. */
+    struct tw_contribution *named[2];
     uint32_t not_finite_in_a_row;
 
     struct tw_stretch total, stretch;
@@ -240,9 +243,11 @@ void tw_sequencer_on_resume(struct tw_sequencer *s, const struct tw_sequencer_re
 
 /* evaluation.c */
 bool tw_sequencer_at_end(const struct tw_sequencer *s);
+/* Whether the COMMIT did, before which so many examples were applied. */
+bool tw_sequencer_ends_epoch(const struct tw_sequencer *s, uint64_t samples_before);
 /* Before all else that follows a COMMIT, of this mean loss and with a gradient of this norm. */
-void tw_sequencer_judge(struct tw_sequencer *s, uint64_t samples_before, double loss, double norm);
-void tw_sequencer_after_commit(struct tw_sequencer *s, uint64_t samples_before);
+void tw_sequencer_judge(struct tw_sequencer *s, bool ends_epoch, double loss, double norm);
+void tw_sequencer_after_commit(struct tw_sequencer *s, bool ends_epoch);
 void tw_sequencer_on_evaluator(struct tw_sequencer *s, bool present);
 void tw_sequencer_on_ask(struct tw_sequencer *s, uint64_t samples);
 void tw_sequencer_on_evaluated(struct tw_sequencer *s, double loss);

@@ -152,63 +152,52 @@ enum tw_status tw_session_check_join(const struct tw_session_terms *terms,
 
 /* ---- who may say what ---- */
 
+/* In each state, of each role, where that is known. */
+struct right {
+    uint64_t bodies;
+    const char *names;
+};
+
+#define BIT(body) (UINT64_C(1) << TW_BODY_##body)
+#define EVERY_ROLE(bodies, names)                                                                  \
+    {                                                                                              \
+        {bodies, names}, {bodies, names}, {                                                        \
+            bodies, names                                                                          \
+        }                                                                                          \
+    }
+
+static const struct right rights[][TW_ROLE_OPERATOR + 1] = {
+    [TW_SESSION_CLOSED] = EVERY_ROLE(0, "nothing"),
+    [TW_SESSION_HELLO] = EVERY_ROLE(BIT(HELLO), "Hello"),
+    [TW_SESSION_PROOF] = EVERY_ROLE(BIT(PROOF), "Proof"),
+    [TW_SESSION_KNOWN] = EVERY_ROLE(BIT(JOIN) | BIT(ATTACH) | BIT(SERVE), "Join, Attach or Serve"),
+    [TW_SESSION_JOINING] = EVERY_ROLE(BIT(PING) | BIT(BYE), "Ping or Bye, until Welcome has come"),
+    [TW_SESSION_ATTACHING] = EVERY_ROLE(0, "nothing, until Attached has come,"),
+    [TW_SESSION_CONTROL] =
+        {
+            [TW_ROLE_WORKER] = {BIT(PING) | BIT(PONG) | BIT(BYE), "Ping, Pong or Bye"},
+            [TW_ROLE_EVALUATOR] = {BIT(ASK) | BIT(EVALUATION) | BIT(TALLY) | BIT(PING) | BIT(PONG) |
+                                       BIT(BYE),
+                                   "Ask, Evaluation, Tally, Ping, Pong or Bye"},
+            [TW_ROLE_OPERATOR] = {BIT(QUERY) | BIT(TURN) | BIT(PING) | BIT(PONG) | BIT(BYE),
+                                  "Query, Turn, Ping, Pong or Bye"},
+        },
+    [TW_SESSION_BULK] =
+        {
+            [TW_ROLE_WORKER] = {BIT(PUSH) | BIT(END), "Push or End"},
+            [TW_ROLE_EVALUATOR] = {0, "nothing"},
+            [TW_ROLE_OPERATOR] = {0, "nothing"},
+        },
+    [TW_SESSION_SERVER] = EVERY_ROLE(BIT(READY) | BIT(SUMS) | BIT(REACH) | BIT(SAMPLE) |
+                                         BIT(SQUARES) | BIT(PING) | BIT(PONG) | BIT(BYE),
+                                     "Ready, Sums, Reach, Sample, Squares, Ping, Pong or Bye"),
+};
+
 enum tw_status tw_session_allows(const struct tw_session *session, enum tw_body body,
                                  struct tw_error *error) {
-#define BIT(b) (UINT64_C(1) << (b))
-    /* Of those who have joined, by role. */
-    static const struct {
-        uint64_t bodies; /* beside Ping, Pong and Bye */
-        const char *names;
-    } control[] = {
-        [TW_ROLE_WORKER] = {0, "Ping, Pong or Bye"},
-        [TW_ROLE_EVALUATOR] = {BIT(TW_BODY_ASK) | BIT(TW_BODY_EVALUATION) | BIT(TW_BODY_TALLY),
-                               "Ask, Evaluation, Tally, Ping, Pong or Bye"},
-        [TW_ROLE_OPERATOR] = {BIT(TW_BODY_QUERY) | BIT(TW_BODY_TURN),
-                              "Query, Turn, Ping, Pong or Bye"},
-    };
-    uint64_t allowed = 0;
-    const char *expected = "nothing";
-    switch (session->state) {
-    case TW_SESSION_CLOSED:
-        break;
-    case TW_SESSION_HELLO:
-        allowed = BIT(TW_BODY_HELLO);
-        expected = "Hello";
-        break;
-    case TW_SESSION_PROOF:
-        allowed = BIT(TW_BODY_PROOF);
-        expected = "Proof";
-        break;
-    case TW_SESSION_KNOWN:
-        allowed = BIT(TW_BODY_JOIN) | BIT(TW_BODY_ATTACH) | BIT(TW_BODY_SERVE);
-        expected = "Join, Attach or Serve";
-        break;
-    case TW_SESSION_JOINING:
-        allowed = BIT(TW_BODY_PING) | BIT(TW_BODY_BYE);
-        expected = "Ping or Bye, until Welcome has come";
-        break;
-    case TW_SESSION_ATTACHING:
-        expected = "nothing, until Attached has come,";
-        break;
-    case TW_SESSION_CONTROL:
-        allowed = control[session->role].bodies | BIT(TW_BODY_PING) | BIT(TW_BODY_PONG) |
-                  BIT(TW_BODY_BYE);
-        expected = control[session->role].names;
-        break;
-    case TW_SESSION_BULK:
-        allowed = session->role == TW_ROLE_WORKER ? BIT(TW_BODY_PUSH) | BIT(TW_BODY_END) : 0;
-        expected = session->role == TW_ROLE_WORKER ? "Push or End" : "nothing";
-        break;
-    case TW_SESSION_SERVER:
-        allowed = BIT(TW_BODY_READY) | BIT(TW_BODY_SUMS) | BIT(TW_BODY_REACH) |
-                  BIT(TW_BODY_SAMPLE) | BIT(TW_BODY_SQUARES) | BIT(TW_BODY_PING) |
-                  BIT(TW_BODY_PONG) | BIT(TW_BODY_BYE);
-        expected = "Ready, Sums, Reach, Sample, Squares, Ping, Pong or Bye";
-        break;
-    }
-    if ((unsigned)body < 64 && (allowed & BIT(body)))
+    const struct right *right = &rights[session->state][session->role];
+    if ((unsigned)body < 64 && right->bodies >> body & 1)
         return TW_OK;
-#undef BIT
     return tw_error_set(error, TW_UNEXPECTED, "%s came where only %s may come", tw_body_name(body),
-                        expected);
+                        right->names);
 }

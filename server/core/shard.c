@@ -142,6 +142,8 @@ static size_t carve(struct tw_shard *s, unsigned char *memory) {
     CARVE(read, arriving);
     CARVE(arrival, arriving);
     CARVE(arrives, arriving);
+    size_t scalars = s->config.on_arrival ? tw_shaping_scalars(&s->config.shaping) : 0;
+    CARVE(push_scalars, s->pushes * scalars);
     bool layer_wise = tw_shard_is_layer_wise(s), scratch = layer_wise || s->config.sums_every;
     scratch = scratch || tw_corrections_watch(&s->config.shaping.corrections);
     CARVE(ratios, layer_wise ? s->config.layout->list->count : 0);
@@ -212,6 +214,8 @@ struct tw_shard *tw_shard_init(void *memory, const struct tw_shard_config *confi
     struct tw_shard *s = memory;
     measure(s, config);
     carve(s, memory);
+    s->push_plane = s->planes + (1 + tw_shard_kept(s)) * s->stride;
+    s->behind_pushes = s->push_plane + s->push_planes * s->stride;
     encoded_floats(config, s->encoded_offset);
     fill_weights(s);
     s->sum_finite = true;

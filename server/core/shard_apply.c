@@ -32,7 +32,8 @@ void tw_shard_count_here(struct tw_shard *s, uint32_t chunk) {
 void tw_shard_clear_sums(struct tw_shard *s) {
     s->reduced = 0;
     s->sum_finite = true;
-    s->squares = (struct tw_exact_sum){0};
+    if (tw_shaping_needs_norm(&s->config.shaping))
+        s->squares = (struct tw_exact_sum){0};
 }
 
 /* The contributors' bytes of one chunk, summed into the first one's buffer; NULL: not all of them
@@ -40,8 +41,10 @@ void tw_shard_clear_sums(struct tw_shard *s) {
 static const float *sum_all(struct tw_shard *s, uint32_t chunk) {
     if (s->here[chunk] < s->contributors)
         return NULL;
+    bool corrected = tw_shard_is_corrected(s);
     for (uint32_t i = 0; i < s->contributors; i++) {
-        tw_shard_correct(s, i, chunk);
+        if (corrected)
+            tw_shard_correct(s, i, chunk);
         s->input[i] = tw_shard_gradient(s, s->contributor[i], chunk);
         *tw_shard_bytes_state(s, s->contributor[i], chunk) = TW_BYTES_MERGED;
     }
@@ -247,8 +250,8 @@ static void open_push(struct tw_shard *s, const struct tw_record *record) {
     if (!s->config.on_arrival)
         return; /* its COMMIT will say with what it is applied */
     push->rate = record->rate;
-    tw_scalars_take(push->scalars, tw_shaping_scalars(&s->config.shaping), record->scalars,
-                    record->scalar_count);
+    tw_scalars_take(tw_shard_push_scalars(s, s->slot[record->slot].open),
+                    tw_shaping_scalars(&s->config.shaping), record->scalars, record->scalar_count);
 }
 
 /* Nothing of the slot that is not committed is left. */

@@ -106,7 +106,7 @@ static bool apply(struct tw_shard *s, uint32_t index, uint32_t chunk) {
         .examples = examples,
         .divisor = tw_shaping_divisor(&s->config.shaping, examples, (double)examples, 0),
         .rate = push->rate,
-        .scalars = push->scalars};
+        .scalars = tw_shard_push_scalars(s, index)};
     if (tw_shard_update(s, chunk, &terms, tw_shard_push_plane(s, index, chunk), NULL) ==
         TW_SHARD_BLOCKED)
         return false;

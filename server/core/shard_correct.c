@@ -77,7 +77,7 @@ void tw_shard_correct(struct tw_shard *s, uint32_t number, uint32_t chunk) {
     uint32_t index = s->contributor[number];
     const struct tw_shard_push *push = &s->push[index];
     const struct tw_chunk *at = tw_shard_chunk(s, chunk);
-    if (!stack_of(s)->count || !tw_shaping_trains(&s->config.shaping, at->tensor))
+    if (!tw_shaping_trains(&s->config.shaping, at->tensor))
         return;
     float *gradient = tw_shard_gradient(s, index, chunk);
     if (tw_corrections_have_kernels(stack_of(s))) {

@@ -230,7 +230,8 @@ const float *tw_pool_add_next(struct tw_shard *s, uint32_t chunk) {
         *tw_shard_bytes_state(s, s->contributor[added], chunk) != TW_BYTES_HERE)
         return NULL; /* withdrawn since it was queued */
     *tw_shard_bytes_state(s, s->contributor[added], chunk) = TW_BYTES_MERGED;
-    tw_shard_correct(s, added, chunk);
+    if (tw_shard_is_corrected(s))
+        tw_shard_correct(s, added, chunk);
     for (uint32_t bits = added; bits & 1; bits >>= 1, width *= 2) {
         join(s, chunk, node - width, node);
         node -= width;

@@ -31,7 +31,7 @@ struct tw_shard_push {
     uint64_t staleness;  /* of the update that it is being summed for */
     float weight;        /* in it, for that (correction.h) */
     /* Where chunks are applied as they come: with what its RELEASE says; those that were. */
-    double rate, scalars[TW_RECORD_SCALARS];
+    double rate;
     struct tw_chunk_staleness chunks;
 };
 
@@ -76,7 +76,9 @@ struct tw_shard {
     size_t plane;           /* floats of one copy of the shard, padded */
     size_t stride;          /* floats between planes: staggered, see shard.c */
     size_t *offset;         /* [chunks] of a chunk in a plane */
-    float *planes;          /* weights, states, pushes, spare weights */
+    float *planes;          /* weights, states, pushes, spare weights: */
+    float *push_plane;      /* the first of pushes, */
+    float *behind_pushes;   /* and what comes behind the last */
     size_t *encoded_offset; /* [chunks] in bytes, of a chunk in an encoded copy */
     uint32_t push_planes;   /* planes of pushes; with a pool 1, of the sums */
     size_t encoded_stride;  /* floats that an encoded copy takes; 0: weights leave as they are */
@@ -148,6 +150,7 @@ struct tw_shard {
     uint64_t *read; /* [slots * chunks] 1 + version of the weights that are out; 0: none are */
     size_t *arrival, arrival_first, arrivals; /* ring [pushes * chunks] of bytes that wait; */
     bool *arrives;                            /* [pushes * chunks] is in it */
+    double *push_scalars;                     /* [pushes][tw_shaping_scalars()], with its rate */
 
     struct tw_sample sample;             /* of the COMMIT being swept (on_arrival: of the
                                             last that was): there is one at most */
@@ -183,16 +186,21 @@ static inline float *tw_shard_state(const struct tw_shard *s, uint32_t state, ui
 }
 /* Of a push; with a pool plane 0 of these holds the sums. */
 static inline float *tw_shard_push_plane(const struct tw_shard *s, uint32_t push, uint32_t chunk) {
-    return tw_shard_plane(s, 1 + tw_shard_kept(s) + push, chunk);
+    return s->push_plane + push * s->stride + s->offset[chunk];
 }
 /* Behind the pushes: the encoded copy of plane 0, and then for each spare its weights and their
  * encoded copy. */
 static inline float *tw_shard_behind_pushes(const struct tw_shard *s, uint32_t copy) {
-    uint32_t before = 1 + tw_shard_kept(s) + s->push_planes;
-    return s->planes + before * s->stride + copy * (s->stride + s->encoded_stride);
+    return s->behind_pushes + copy * (s->stride + s->encoded_stride);
 }
 /* Copies of weights: 0 is their plane; then come the spares, or the buffers of the pool. */
-float *tw_shard_buffer(const struct tw_shard *s, uint32_t copy, uint32_t chunk);
+static inline float *tw_shard_buffer(const struct tw_shard *s, uint32_t copy, uint32_t chunk) {
+    if (!copy)
+        return tw_shard_plane(s, 0, chunk);
+    if (s->config.pool)
+        return s->spare_floats + (copy - 1) * s->spare_stride;
+    return tw_shard_behind_pushes(s, copy) - s->stride + s->offset[chunk];
+}
 void *tw_shard_encoded(const struct tw_shard *s, uint32_t copy, uint32_t chunk);
 /* What counts its sends: index in `refs`. */
 static inline uint32_t tw_shard_token(const struct tw_shard *s, uint32_t copy, uint32_t chunk) {
@@ -211,6 +219,10 @@ static inline bool tw_shard_knows(const struct tw_shard *s) {
 }
 static inline const struct tw_chunk *tw_shard_chunk(const struct tw_shard *s, uint32_t chunk) {
     return &s->config.layout->chunk[s->first + chunk];
+}
+/* Of a push, where chunks are applied as they come: with its rate. */
+static inline double *tw_shard_push_scalars(const struct tw_shard *s, uint32_t push) {
+    return s->push_scalars + push * tw_shaping_scalars(&s->config.shaping);
 }
 static inline uint8_t *tw_shard_bytes_state(struct tw_shard *s, uint32_t push, uint32_t chunk) {
     return &s->bytes[(size_t)push * s->chunks + chunk];
@@ -247,8 +259,12 @@ void tw_shard_begin_sample(struct tw_shard *s, uint64_t version, uint32_t chunk,
 bool tw_shard_end_sample(struct tw_shard *s, uint32_t chunk, const struct tw_optimizer_float *work,
                          struct tw_shard_effect *effect);
 
-/* shard_correct.c: contributions of an update that become known; a chunk of one of them, by its
- * number among them, in place, just before it is summed, one after the other; weights that leave
+static inline bool tw_shard_is_corrected(const struct tw_shard *s) {
+    return s->config.shaping.corrections.count > 0;
+}
+/* shard_correct.c: contributions of an update that become known; where they are corrected, a chunk
+ * of one of them, by its number among them, in place, just before it is summed, one after the
+ * other; weights that leave
  * for a push; and the update being swept, that was applied to a chunk, with the weights before it
  * in `scratch` where that is needed */
 void tw_shard_weigh(struct tw_shard *s, const struct tw_contribution *contributions,

@@ -42,14 +42,6 @@ const float *tw_shard_average(const struct tw_shard *s, uint32_t chunk) {
     return s->averages ? tw_shard_average_buffer(s, s->averaged[c], c) : NULL;
 }
 
-float *tw_shard_buffer(const struct tw_shard *s, uint32_t copy, uint32_t chunk) {
-    if (!copy)
-        return tw_shard_plane(s, 0, chunk);
-    if (s->config.pool)
-        return s->spare_floats + (copy - 1) * s->spare_stride;
-    return tw_shard_behind_pushes(s, copy) - s->stride + s->offset[chunk];
-}
-
 void *tw_shard_encoded(const struct tw_shard *s, uint32_t copy, uint32_t chunk) {
     if (s->config.pool && copy)
         return tw_shard_buffer(s, copy, chunk) + s->spare_weights;

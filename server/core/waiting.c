@@ -98,13 +98,17 @@ static void count(const struct tw_waiting *w, struct rank *r, uint64_t now_ns) {
     span->computing_ns += r->state == TW_RANK_COMPUTING ? passed : 0;
 }
 
-static void enter(const struct tw_waiting *w, struct rank *r, enum tw_rank_state state,
-                  uint64_t now_ns) {
-    count(w, r, now_ns);
+static void set_state(struct rank *r, enum tw_rank_state state, uint64_t now_ns) {
     if (r->state == state)
         return;
     r->state = state;
     r->state_ns = now_ns;
+}
+
+static void enter(const struct tw_waiting *w, struct rank *r, enum tw_rank_state state,
+                  uint64_t now_ns) {
+    count(w, r, now_ns);
+    set_state(r, state, now_ns);
 }
 
 /* The worker knows better how much of a step was computing. */
@@ -253,7 +257,7 @@ void tw_waiting_released(struct tw_waiting *w, uint32_t rank, uint64_t step, uin
     r->released_ns = now_ns;
     if (!span_of(r, step))
         r->span[step % SPANS] = (struct span){.step = step};
-    enter(w, r, TW_RANK_RECEIVING, now_ns);
+    set_state(r, TW_RANK_RECEIVING, now_ns);
 }
 
 void tw_waiting_served(struct tw_waiting *w, uint32_t rank, uint64_t now_ns) {
