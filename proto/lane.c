@@ -75,14 +75,17 @@ static struct tw_lane *lane_of(const struct tw_trunk *trunk, uint32_t number) {
 
 /* Room for this number. */
 static bool make_room(struct tw_trunk *trunk, uint32_t number) {
-    uint32_t room = trunk->room ? trunk->room : 1;
+    bool is_only = trunk->lane == trunk->only;
+    uint32_t room = trunk->room;
     if (number < trunk->room)
         return true;
     while (room <= number)
         room *= 2;
-    struct tw_lane **lane = realloc(trunk->lane, room * sizeof(*lane));
+    struct tw_lane **lane = realloc(is_only ? NULL : trunk->lane, room * sizeof(*lane));
     if (lane == NULL)
         return false;
+    if (is_only)
+        lane[0] = trunk->only[0];
     memset(lane + trunk->room, 0, (room - trunk->room) * sizeof(*lane));
     trunk->lane = lane;
     trunk->room = room;
@@ -96,7 +99,7 @@ static struct tw_lane *new_lane(struct tw_trunk *trunk, uint32_t number,
         return NULL;
     lane->trunk = trunk;
     lane->number = number;
-    lane->events = *events;
+    lane->events = events;
     lane->context = context;
     trunk->lane[number] = lane;
     trunk->next = number + 1;
@@ -112,7 +115,8 @@ static void free_trunk(struct tw_trunk *trunk) {
     if (trunk->keeper != NULL)
         *trunk->keeper = NULL;
     tw_connection_free(trunk->connection);
-    free(trunk->lane);
+    if (trunk->lane != trunk->only)
+        free(trunk->lane);
     free(trunk);
 }
 
@@ -124,16 +128,21 @@ void tw_lane_free(struct tw_lane *lane) {
         free_trunk(trunk);
 }
 
-/* The last event of a lane; its number is free of it. */
+/* The last event of a lane; its number is free of it. `cause`: of one that has none of its own. */
 static void tell_closed(struct tw_lane *lane, const struct tw_error *cause) {
     struct tw_trunk *trunk = lane->trunk;
+    struct tw_error own;
     forget_called(lane);
     forget_sent(lane);
     trunk->live -= lane->state < TW_LANE_ENDING;
     trunk->lane[lane->number] = NULL;
     lane->state = TW_LANE_CLOSED;
-    struct tw_error error = lane->cause.status != TW_OK ? lane->cause : *cause;
-    lane->events.on_closed(lane, &error);
+    if (lane->cause != TW_OK) {
+        tw_error_set(&own, lane->cause, "%s", lane->why ? lane->why : tw_status_text(lane->cause));
+        cause = &own;
+    }
+    free(lane->why);
+    lane->events->on_closed(lane, cause);
 }
 
 /* Nothing that comes for it is wanted any more. */
@@ -154,8 +163,10 @@ static void deafen(struct tw_lane *lane) {
 }
 
 static void set_cause(struct tw_lane *lane, enum tw_status status, const char *text) {
-    if (lane->cause.status == TW_OK)
-        tw_error_set(&lane->cause, status, "%s", text);
+    if (lane->cause != TW_OK)
+        return;
+    lane->cause = status;
+    lane->why = strdup(text);
 }
 
 /* When it fails the connection is lost, and that is told. */
@@ -263,8 +274,8 @@ static void tell_moment(struct tw_lane *lane) {
     if (!lane->trunk->is_news)
         return;
     lane->trunk->is_news = false;
-    if (lane->events.on_moment != NULL)
-        lane->events.on_moment(lane);
+    if (lane->events->on_moment != NULL)
+        lane->events->on_moment(lane);
 }
 
 /* What its owner says of a frame concerns this lane alone. */
@@ -284,18 +295,18 @@ static enum tw_status find_lane(struct tw_trunk *trunk, const struct tw_frame *f
         first = trunk->lane[i];
     if (first == NULL)
         return TW_OK; /* the connection is on its way out */
-    if (first->events.on_branch == NULL || !trunk->is_allowed || frame->body != TW_BODY_HELLO)
+    if (first->events->on_branch == NULL || !trunk->is_allowed || frame->body != TW_BODY_HELLO)
         return tw_error_set(error, TW_UNEXPECTED, "a %s frame on lane %u, which nobody has opened",
                             tw_body_name(frame->body), frame->lane);
     if (frame->lane >= trunk->most)
         return tw_error_set(error, TW_LIMIT, "lane %u of a connection; it may have 0 to %u",
                             frame->lane, trunk->most - 1);
-    *out = new_lane(trunk, frame->lane, &first->events, NULL);
+    *out = new_lane(trunk, frame->lane, first->events, NULL);
     if (*out == NULL)
         return tw_error_set(error, TW_NO_MEMORY, "out of memory");
     (*out)->state = TW_LANE_OPEN;
     (*out)->spoke = true;
-    (*out)->events.on_branch(*out, trunk->owner);
+    (*out)->events->on_branch(*out, trunk->owner);
     return TW_OK;
 }
 
@@ -310,7 +321,7 @@ static enum tw_status on_data(struct tw_connection *connection, const struct tw_
         return status;
     tell_moment(lane);
     if (lane->data_allowed)
-        status = lane->events.on_data(lane, frame, place, error);
+        status = lane->events->on_data(lane, frame, place, error);
     else
         status = tw_error_set(error, TW_UNEXPECTED, "%zu tensor bytes where none are allowed",
                               frame->data_bytes);
@@ -341,7 +352,7 @@ static enum tw_status on_frame(struct tw_connection *connection, const struct tw
     if (frame->body == TW_BODY_SHUT)
         on_shut(lane);
     else
-        settle(lane, lane->events.on_frame(lane, frame, data, error), error);
+        settle(lane, lane->events->on_frame(lane, frame, data, error), error);
     return TW_OK;
 }
 
@@ -350,7 +361,7 @@ static void on_released(struct tw_connection *connection, uint32_t number, void 
     struct tw_lane *lane = lane_of(trunk, number);
     assert(lane != NULL && lane->borrowed > 0);
     lane->borrowed--;
-    lane->events.on_released(lane, token);
+    lane->events->on_released(lane, token);
     if (lane->state == TW_LANE_ENDING && lane->borrowed == 0)
         call(lane);
 }
@@ -375,7 +386,7 @@ static void on_drained(struct tw_connection *connection) {
         lane->has_sent = false;
         if (lane->state == TW_LANE_OPEN) {
             tell_moment(lane);
-            lane->events.on_drained(lane);
+            lane->events->on_drained(lane);
         }
     }
 }
@@ -396,8 +407,9 @@ static void on_tick(struct tw_connection *connection) {
 }
 
 static void tell_opened(struct tw_lane *lane) {
+    static const struct tw_error none = {.status = TW_OK};
     lane->state = TW_LANE_OPEN;
-    lane->on_open(lane, TW_OK, &lane->cause);
+    lane->on_open(lane, TW_OK, &none);
 }
 
 /* With the last lane of a trunk its connection closes, and says so then. */
@@ -406,7 +418,7 @@ static void on_called(struct tw_connection *connection) {
     struct tw_lane *lane;
     while (!trunk->over && (lane = take_called(trunk)) != NULL) {
         if (lane->state == TW_LANE_ENDING && lane->borrowed == 0)
-            tell_closed(lane, &lane->cause);
+            tell_closed(lane, NULL);
         else if (lane->state == TW_LANE_OPENING && trunk->is_allowed && lane->number < trunk->most)
             tell_opened(lane);
     }
@@ -442,6 +454,8 @@ static struct tw_trunk *new_trunk(const struct tw_connection_host *host,
     struct tw_trunk *trunk = calloc(1, sizeof(*trunk));
     if (trunk == NULL)
         return NULL;
+    trunk->lane = trunk->only;
+    trunk->room = 1;
     trunk->called_end = &trunk->called;
     trunk->sent_end = &trunk->sent;
     trunk->loop = host->loop;
@@ -453,7 +467,6 @@ static struct tw_trunk *new_trunk(const struct tw_connection_host *host,
         return trunk;
     if (trunk->lanes > 0)
         free(trunk->lane[0]);
-    free(trunk->lane);
     free(trunk);
     return NULL;
 }

@@ -49,6 +49,8 @@ struct tw_lane_events {
     void (*on_branch)(struct tw_lane *lane, void *owner);
 };
 
+/* Whoever takes tw_lane_events borrows them, as long as there are lanes. */
+
 typedef void tw_lane_opened(struct tw_lane *lane, enum tw_status status,
                             const struct tw_error *error);
 

@@ -30,7 +30,7 @@ void tw_lane_limit(struct tw_lane *lane, size_t frame_bytes_max, bool data_allow
 
 void tw_lane_await_drain(struct tw_lane *lane) {
     struct tw_trunk *trunk = lane->trunk;
-    if (lane->has_sent || lane->events.on_drained == NULL)
+    if (lane->has_sent || lane->events->on_drained == NULL)
         return;
     lane->has_sent = true;
     lane->next_sent = NULL;
