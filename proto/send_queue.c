@@ -1,187 +1,236 @@
-/* See send_queue.h. */
+/* See send_queue.h.
+ *
+ * A queue is a list of pages. A page has a few frames, and the bytes that were copied of them, one
+ * behind the other, so that frames with little or no data that were queued one behind the other are
+ * one piece for the kernel, or a few, instead of two each.
+ */
 #include "proto/send_queue.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* A prefix of a frame with data is at most 91 bytes long; with it most others fit. One that does
- * not has a piece of the heap, which a spare entry keeps for the next unless it is larger. */
-#define INLINE_BYTES 96
+/* With what malloc() adds a page takes as much as the frames of one push of a worker did when each
+ * had a piece of memory: a thousand connections that send little have one page each. */
+#define PAGE_FRAMES 4
+#define PAGE_BYTES 368
+
+/* A page with more room than this, for one frame, is not kept. */
 #define SPARE_BYTES 1024
 
 struct tw_queued {
-    struct tw_queued *next;
-    unsigned char *prefix; /* [room]: `inlined`, or from malloc */
-    size_t room;
-    size_t prefix_bytes;
-    const void *data; /* [data_bytes], borrowed */
-    size_t data_bytes;
-    size_t taken; /* of both */
+    const void *data; /* [borrowed] */
+    size_t borrowed;
     void *token;
+    uint32_t at, copied; /* in page->bytes: its prefix, and its data if they are few */
     uint32_t lane;
-    unsigned char inlined[INLINE_BYTES];
+    bool has_data;
 };
 
-/* Gives the entry `room` bytes for its prefix; false: out of memory, it has what fits inline. */
-static bool make_room(struct tw_queued *entry, size_t room) {
-    if (entry->prefix != entry->inlined) {
-        free(entry->prefix);
-    }
-    bool outside = room > INLINE_BYTES;
-    unsigned char *piece = outside ? malloc(room) : NULL;
-    entry->prefix = piece != NULL ? piece : entry->inlined;
-    entry->room = piece != NULL ? room : INLINE_BYTES;
-    return !outside || piece != NULL;
-}
+struct tw_page {
+    struct tw_page *next;
+    size_t room, used;
+    unsigned first, end; /* frame[first .. end) wait */
+    struct tw_queued frame[PAGE_FRAMES];
+    unsigned char bytes[]; /* [room] */
+};
 
-static void free_entry(struct tw_queued *entry) {
-    make_room(entry, 0);
-    free(entry);
-}
+/* ---- pages ---- */
 
-static void forget(struct tw_send_queue *queue, struct tw_queued *entry) {
-    if (queue->spares == TW_SEND_SPARE) {
-        free_entry(entry);
+/* The page is in no list. */
+static void forget(struct tw_send_queue *queue, struct tw_page *page) {
+    queue->pages--;
+    if (queue->spares == TW_SEND_SPARE || page->room > SPARE_BYTES) {
+        free(page);
         return;
     }
-    if (entry->room > SPARE_BYTES) {
-        make_room(entry, 0);
-    }
-    entry->next = queue->spare;
-    queue->spare = entry;
+    page->next = queue->spare;
+    queue->spare = page;
     queue->spares++;
 }
 
-static struct tw_queued *new_entry(struct tw_send_queue *queue, size_t prefix_bytes) {
-    struct tw_queued *entry = queue->spare;
-    if (entry != NULL) {
-        queue->spare = entry->next;
-        queue->spares--;
-    } else if ((entry = malloc(sizeof *entry)) == NULL) {
+static struct tw_page *take_spare(struct tw_send_queue *queue, size_t room) {
+    struct tw_page *page = queue->spare;
+    if (page == NULL)
         return NULL;
-    } else {
-        entry->prefix = entry->inlined;
-        entry->room = INLINE_BYTES;
+    queue->spare = page->next;
+    queue->spares--;
+    if (page->room >= room)
+        return page;
+    free(page);
+    return NULL;
+}
+
+/* An empty one with room for so many bytes, at the end; NULL: out of memory. */
+static struct tw_page *add_page(struct tw_send_queue *queue, size_t bytes) {
+    size_t room = bytes > PAGE_BYTES ? bytes : PAGE_BYTES;
+    struct tw_page *page = take_spare(queue, room);
+    if (page == NULL) {
+        page = malloc(sizeof *page + room);
+        if (page == NULL)
+            return NULL;
+        page->room = room;
     }
-    if (prefix_bytes > entry->room && !make_room(entry, prefix_bytes)) {
-        forget(queue, entry);
-        return NULL;
-    }
-    return entry;
+    page->next = NULL;
+    page->used = page->first = page->end = 0;
+    *(queue->tail != NULL ? &queue->tail->next : &queue->head) = page;
+    queue->tail = page;
+    queue->pages++;
+    return page;
 }
 
 void tw_send_queue_fini(struct tw_send_queue *queue) {
     while (queue->spare != NULL) {
-        struct tw_queued *entry = queue->spare;
-        queue->spare = entry->next;
-        free_entry(entry);
+        struct tw_page *page = queue->spare;
+        queue->spare = page->next;
+        free(page);
     }
     queue->spares = 0;
 }
 
+/* ---- putting ---- */
+
 size_t tw_send_queue_cost(const struct tw_send_queue *queue, size_t frame_bytes) {
-    return queue->bytes + queue->entries * sizeof(struct tw_queued) + frame_bytes;
+    return queue->bytes + queue->pages * (sizeof(struct tw_page) + PAGE_BYTES) + frame_bytes;
 }
 
 enum tw_status tw_send_queue_put(struct tw_send_queue *queue, const struct tw_frame *frame,
                                  struct tw_frame_bytes bytes, const unsigned char *written,
                                  const void *data, void *token) {
-    if (bytes.prefix > TW_SMALL_FIELDS_MAX) {
+    if (bytes.prefix > TW_SMALL_FIELDS_MAX)
         return TW_LIMIT;
-    }
-    struct tw_queued *entry = new_entry(queue, bytes.prefix);
-    if (entry == NULL) {
+    size_t little = frame->data_bytes <= TW_SEND_COPIED_MAX ? frame->data_bytes : 0;
+    size_t copied = bytes.prefix + little;
+    struct tw_page *page = queue->tail;
+    if (page == NULL || page->end == PAGE_FRAMES || page->room - page->used < copied)
+        page = add_page(queue, copied);
+    if (page == NULL)
         return TW_NO_MEMORY;
-    }
-    entry->next = NULL;
+    unsigned char *to = page->bytes + page->used;
     if (written != NULL)
-        memcpy(entry->prefix, written, bytes.prefix);
+        memcpy(to, written, bytes.prefix);
     else
-        tw_frame_write(frame, bytes, entry->prefix);
-    entry->prefix_bytes = bytes.prefix;
-    entry->data = data;
-    entry->data_bytes = frame->data_bytes;
-    entry->taken = 0;
-    entry->token = token;
-    entry->lane = frame->lane;
-    *(queue->tail != NULL ? &queue->tail->next : &queue->head) = entry;
-    queue->tail = entry;
-    queue->bytes += entry->prefix_bytes + entry->data_bytes;
+        tw_frame_write(frame, bytes, to);
+    if (little > 0)
+        memcpy(to + bytes.prefix, data, little);
+    page->frame[page->end++] = (struct tw_queued){.data = data,
+                                                  .borrowed = frame->data_bytes - little,
+                                                  .token = token,
+                                                  .at = (uint32_t)page->used,
+                                                  .copied = (uint32_t)copied,
+                                                  .lane = frame->lane,
+                                                  .has_data = frame->data_bytes > 0};
+    page->used += copied;
+    queue->bytes += bytes.prefix + frame->data_bytes;
     queue->entries++;
     return TW_OK;
 }
 
-/* Adds what is left of a piece, of which `taken` bytes are gone. */
-static size_t add_piece(struct iovec *piece, const void *start, size_t size, size_t taken) {
-    if (taken >= size) {
-        return 0;
+/* ---- taking ---- */
+
+/* Adds a piece to the list, or to the last one if it lies behind that. */
+static size_t add_piece(struct iovec *pieces, size_t count, const void *start, size_t size) {
+    struct iovec *last = count > 0 ? &pieces[count - 1] : NULL;
+    if (size == 0)
+        return count;
+    if (last != NULL && (const char *)last->iov_base + last->iov_len == (const char *)start) {
+        last->iov_len += size;
+        return count;
     }
-    piece->iov_base = (char *)(uintptr_t)start + taken;
-    piece->iov_len = size - taken;
-    return 1;
+    pieces[count] = (struct iovec){.iov_base = (void *)(uintptr_t)start, .iov_len = size};
+    return count + 1;
+}
+
+/* What is left of a frame of which `taken` bytes are gone. */
+static size_t add_frame(struct iovec *pieces, size_t count, const struct tw_page *page,
+                        const struct tw_queued *frame, size_t taken) {
+    size_t gone = taken < frame->copied ? taken : frame->copied;
+    count = add_piece(pieces, count, page->bytes + frame->at + gone, frame->copied - gone);
+    if (frame->borrowed == 0)
+        return count;
+    gone = taken - gone;
+    return add_piece(pieces, count, (const char *)frame->data + gone, frame->borrowed - gone);
 }
 
 size_t tw_send_queue_gather(const struct tw_send_queue *queue,
                             struct iovec pieces[TW_GATHER_PIECES], size_t *bytes) {
-    size_t count = 0;
-    size_t frames = 0;
+    size_t count = 0, taken = queue->taken;
     *bytes = 0;
-    for (const struct tw_queued *entry = queue->head;
-         entry != NULL && frames < TW_GATHER_FRAMES && *bytes < TW_GATHER_BYTES;
-         entry = entry->next, frames++) {
-        size_t head = entry->prefix_bytes;
-        size_t of_data = entry->taken > head ? entry->taken - head : 0;
-        count += add_piece(&pieces[count], entry->prefix, head, entry->taken);
-        count += add_piece(&pieces[count], entry->data, entry->data_bytes, of_data);
-        *bytes += head + entry->data_bytes - entry->taken;
+    for (const struct tw_page *page = queue->head; page != NULL; page = page->next) {
+        for (unsigned i = page->first; i < page->end; i++) {
+            const struct tw_queued *frame = &page->frame[i];
+            if (count + 2 > TW_GATHER_PIECES || *bytes >= TW_GATHER_BYTES)
+                return count;
+            count = add_frame(pieces, count, page, frame, taken);
+            *bytes += frame->copied + frame->borrowed - taken;
+            taken = 0;
+        }
     }
     return count;
+}
+
+/* The front frame is gone. */
+static void drop_front(struct tw_send_queue *queue) {
+    struct tw_page *page = queue->head;
+    queue->entries--;
+    queue->taken = 0;
+    if (++page->first < page->end)
+        return;
+    queue->head = page->next;
+    queue->tail = queue->head != NULL ? queue->tail : NULL;
+    forget(queue, page);
 }
 
 void tw_send_queue_take(struct tw_send_queue *queue, size_t bytes, tw_send_released *released,
                         void *context) {
     while (bytes > 0) {
-        struct tw_queued *entry = queue->head;
-        size_t left = entry->prefix_bytes + entry->data_bytes - entry->taken;
-        size_t taken = bytes < left ? bytes : left;
-        entry->taken += taken;
-        queue->bytes -= taken;
-        bytes -= taken;
-        if (taken < left) {
+        struct tw_queued frame = queue->head->frame[queue->head->first];
+        size_t left = frame.copied + frame.borrowed - queue->taken;
+        if (bytes < left) {
+            queue->taken += bytes;
+            queue->bytes -= bytes;
             return;
         }
-        queue->head = entry->next;
-        queue->tail = queue->head != NULL ? queue->tail : NULL;
-        queue->entries--;
-        bool had_data = entry->data_bytes > 0;
-        void *token = entry->token;
-        uint32_t lane = entry->lane;
-        forget(queue, entry);
-        if (had_data) {
-            released(context, lane, token);
-        }
+        bytes -= left;
+        queue->bytes -= left;
+        drop_front(queue);
+        if (frame.has_data)
+            released(context, frame.lane, frame.token);
     }
+}
+
+/* Takes out what tw_send_queue_drop_data() wants of a page; *before: the bytes in front of it. */
+static void drop_of_page(struct tw_send_queue *queue, struct tw_page *page, uint32_t lane,
+                         size_t keep, size_t *before, tw_send_released *released, void *context) {
+    size_t taken = page == queue->head ? queue->taken : 0;
+    unsigned kept = page->first;
+    for (unsigned i = page->first; i < page->end; i++, taken = 0) {
+        struct tw_queued frame = page->frame[i];
+        size_t left = frame.copied + frame.borrowed - taken;
+        if (*before < keep || taken > 0 || !frame.has_data || frame.lane != lane) {
+            *before += left;
+            page->frame[kept++] = frame;
+            continue;
+        }
+        queue->bytes -= left;
+        queue->entries--;
+        released(context, lane, frame.token);
+    }
+    page->end = kept;
 }
 
 void tw_send_queue_drop_data(struct tw_send_queue *queue, uint32_t lane, size_t keep,
                              tw_send_released *released, void *context) {
-    struct tw_queued **at = &queue->head;
+    struct tw_page **at = &queue->head, *page;
     size_t before = 0;
     queue->tail = NULL;
-    while (*at != NULL) {
-        struct tw_queued *entry = *at;
-        size_t left = entry->prefix_bytes + entry->data_bytes - entry->taken;
-        if (before < keep || entry->taken > 0 || entry->data_bytes == 0 || entry->lane != lane) {
-            before += left;
-            queue->tail = entry;
-            at = &entry->next;
-            continue;
+    while ((page = *at) != NULL) {
+        drop_of_page(queue, page, lane, keep, &before, released, context);
+        if (page->first < page->end) {
+            queue->tail = page;
+            at = &page->next;
+        } else {
+            *at = page->next;
+            forget(queue, page);
         }
-        *at = entry->next;
-        queue->bytes -= left;
-        queue->entries--;
-        void *token = entry->token;
-        forget(queue, entry);
-        released(context, lane, token);
     }
 }
