@@ -105,7 +105,7 @@ enum tw_client_event_kind {
     TW_CLIENT_ON_START,  /* once, first */
     TW_CLIENT_ON_OPENED, /* link; nonce: TW_NONCE_BYTES fresh random bytes */
     TW_CLIENT_ON_LOST,   /* link; cause: could not be opened, or closed by the other side */
-    TW_CLIENT_ON_FRAME,  /* link; frame, data (as tw_decoder_sink.on_frame) */
+    TW_CLIENT_ON_FRAME,  /* link; frame, data */
     TW_CLIENT_ON_TICK,   /* time passed; due at tw_client_deadline() */
     TW_CLIENT_ON_SENT,   /* all that was handed out of a push is with the kernel */
     TW_CLIENT_ON_PULL,   /* the application: */
@@ -123,17 +123,23 @@ struct tw_client_event {
     uint64_t now_ms; /* never goes back */
     uint64_t now_ns; /* the same, finer: now_ms is its millisecond */
     int link;
-    const uint8_t *nonce;
-    const struct tw_error *cause;
-    const struct tw_frame *frame;
-    const void *data;
     int tensor;
-    const float *gradient; /* borrowed until something of newer weights has come */
-    uint64_t examples;
-    double loss;
-    uint64_t correct; /* as in tw_end */
-    const struct tw_metric_values *values;
-    const struct tw_tally_frame *tally; /* all of its fits; the first three fields are ours */
+    union { /* see tw_client_event_kind */
+        const uint8_t *nonce;
+        const struct tw_error *cause;
+        struct {
+            const struct tw_frame *frame;
+            const void *data; /* the place that tw_client_place() gave for it; NULL: none */
+        };
+        const float *gradient; /* borrowed until something of newer weights has come */
+        struct {
+            uint64_t examples;
+            double loss;
+            uint64_t correct; /* as in tw_end */
+        };
+        const struct tw_metric_values *values;
+        const struct tw_tally_frame *tally; /* all of its fits; the first three fields are ours */
+    };
 };
 
 /* ---- effects ---- */

@@ -283,8 +283,10 @@ enum tw_status tw_client_on_portion(struct tw_client_turn *turn) {
 enum tw_status tw_client_on_weights(struct tw_client_turn *turn) {
     struct tw_client *client = turn->client;
     const struct tw_weights *weights = &turn->event->frame->weights;
-    enum tw_status status = check_frame(client, turn->event->link, turn->event->frame, turn->error);
+    enum tw_status status = TW_OK;
 
+    if (turn->event->data == NULL) /* else it was looked at when it was given its place */
+        status = check_frame(client, turn->event->link, turn->event->frame, turn->error);
     if (status != TW_OK || fate_of(client, weights) == FATE_OLD)
         return status;
     if (turn->event->data == NULL || fate_of(client, weights) == FATE_NEW)

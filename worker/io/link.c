@@ -102,10 +102,13 @@ static void on_released(struct tw_lane *lane, void *token) {
 static void on_drained(struct tw_lane *lane) {
     struct tw_link *link = tw_lane_context(lane);
     struct tw_shell *shell = link->shell;
-    if (!link->detached && tw_client_has_next(&shell->client, link->number))
-        pump(link);
-    if (link->detached || !tw_client_awaits_sent(&shell->client))
+    if (link->detached)
         return;
+    if (!tw_client_awaits_sent(&shell->client)) {
+        if (tw_client_has_next(&shell->client, link->number))
+            pump(link);
+        return;
+    }
     for (int i = 1; i < link_end(shell); i++)
         if (shell->link[i] != NULL && tw_lane_queued(shell->link[i]->lane) > 0)
             return;
