@@ -24,7 +24,7 @@ enum { TW_WIRE_VARINT = 0, TW_WIRE_FIXED64 = 1, TW_WIRE_BYTES = 2 };
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "numbers lie in memory as they travel");
 
 static inline size_t tw_put_varint(unsigned char *out, size_t at, uint64_t value) {
-    return at + (out != NULL ? tw_varint_put(out + at, value) : tw_varint_bytes(value));
+    return out != NULL ? tw_varint_add(out, at, value) : at + tw_varint_bytes(value);
 }
 
 static inline size_t tw_put_key(unsigned char *out, size_t at, unsigned number, unsigned wire) {
@@ -49,7 +49,7 @@ static inline size_t tw_put_fixed(unsigned char *out, size_t at, unsigned number
 static inline size_t tw_put_real(unsigned char *out, size_t at, unsigned number, double value) {
     uint64_t bits;
     memcpy(&bits, &value, sizeof bits);
-    return value == 0 ? at : tw_put_fixed(out, at, number, bits);
+    return bits << 1 == 0 ? at : tw_put_fixed(out, at, number, bits);
 }
 
 /* What stands before a value of so many bytes, also before an empty one. */
@@ -63,7 +63,7 @@ static inline size_t tw_put_length(unsigned char *out, size_t at, size_t end) {
     size_t size = end - at - 1;
     if (size >= 0x80)
         memmove(out + at + tw_varint_bytes(size), out + at + 1, size);
-    return at + tw_varint_put(out + at, size) + size;
+    return tw_varint_add(out, at, size) + size;
 }
 
 static inline size_t tw_put_bytes(unsigned char *out, size_t at, unsigned number, const void *bytes,

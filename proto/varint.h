@@ -13,14 +13,18 @@ static inline size_t tw_varint_bytes(uint64_t value) {
     return (highest * 9 + 73) / 64;
 }
 
-/* Writes tw_varint_bytes(value) bytes and returns how many. */
-static inline size_t tw_varint_put(unsigned char *out, uint64_t value) {
-    size_t bytes = 0;
+/* Writes tw_varint_bytes(value) bytes from out[at] on; returns where they end. */
+static inline size_t tw_varint_add(unsigned char *out, size_t at, uint64_t value) {
     for (; value >= 0x80; value >>= 7) {
-        out[bytes++] = (unsigned char)(value | 0x80);
+        out[at++] = (unsigned char)(value | 0x80);
     }
-    out[bytes++] = (unsigned char)value;
-    return bytes;
+    out[at++] = (unsigned char)value;
+    return at;
+}
+
+/* Writes them at `out`, and returns how many. */
+static inline size_t tw_varint_put(unsigned char *out, uint64_t value) {
+    return tw_varint_add(out, 0, value);
 }
 
 enum tw_varint_result { TW_VARINT_SHORT = 0, TW_VARINT_OVERLONG = -1 };
