@@ -129,13 +129,21 @@ static enum tw_status gone(struct tw_error *error) {
     return tw_error_set(error, TW_CLOSED, "this connection is being closed");
 }
 
+/* A frame of it begins to arrive, or is complete: many are in the same millisecond. */
+static void hear(struct tw_link *link) {
+    if (link->heard_ms != uv_now(&link->server->loop))
+        tw_waits_heard(link);
+}
+
 static enum tw_status on_data(struct tw_lane *lane, const struct tw_frame *frame, void **place,
                               struct tw_error *error) {
     struct tw_link *link = tw_lane_context(lane);
     struct tw_server *server = link->server;
     if (link->number == TW_NO_CONNECTION)
         return gone(error);
-    tw_waits_heard(link, frame);
+    hear(link);
+    if (frame->body == TW_BODY_PUSH)
+        tw_waits_arriving(link);
     bool collected = frame->body == TW_BODY_WEIGHTS;
     enum tw_status status =
         collected && server->shards.collecting ? tw_shards_place(link, frame, place, error)
@@ -186,7 +194,9 @@ static enum tw_status on_frame(struct tw_lane *lane, const struct tw_frame *fram
         tw_pump_drain(server);
         return error->status;
     }
-    tw_waits_heard(link, frame);
+    hear(link);
+    if (body == TW_BODY_END)
+        tw_waits_arrived(link, frame->end.step);
     bool collected = body == TW_BODY_WEIGHTS && frame->data_bytes;
     enum tw_status status = collected && server->shards.collecting ? tw_shards_arrived(link, error)
                             : collected

@@ -61,6 +61,7 @@ static void on_joined(struct tw_server *server, const struct tw_node_event *even
     struct tw_link *link = server->link[event->connection];
     if (link) {
         link->is_member = true;
+        tw_waits_heard(link); /* when its Join came it was nobody yet */
         snprintf(news->peer, sizeof(news->peer), "%s", tw_lane_peer(link->lane));
     }
     memcpy(report.peer, news->peer, sizeof(report.peer));

@@ -194,10 +194,14 @@ static void set_clock(struct tw_server *server) {
     tw_waits_hold(server);
 }
 
-void tw_pump_carry_out(struct tw_server *server) {
+static void carry_out_all(struct tw_server *server) {
     struct tw_node_effect *effect;
     while ((effect = tw_node_effect(server->node)) != NULL)
         carry_out(server, effect, tw_server_moment(server));
+}
+
+void tw_pump_carry_out(struct tw_server *server) {
+    carry_out_all(server);
     set_clock(server);
 }
 
@@ -209,7 +213,8 @@ static void work_on_piece(struct tw_server *server) {
         sleep_until_woken(server, result == TW_SHARD_BLOCKED);
     if (result == TW_SHARD_IDLE)
         tw_lead_idle(server);
-    tw_pump_drain(server); /* may wake it again */
+    if (tw_node_has_effects(server->node))
+        carry_out_all(server); /* may wake it again */
 }
 
 static void work(struct tw_server *server) {
@@ -221,6 +226,7 @@ static void work(struct tw_server *server) {
         tw_server_end_moment(server); /* what follows from a piece comes behind it */
         for (int i = 0; i < together && server->pump.awake; i++)
             work_on_piece(server);
+        set_clock(server); /* all of them have one moment */
     }
 }
 

@@ -271,8 +271,11 @@ void tw_waits_fini(struct tw_server *server);
 void tw_waits_event(struct tw_server *server, const struct tw_node_event *event, uint64_t now_ns);
 void tw_waits_record(struct tw_server *server, const struct tw_record *record, uint64_t now_ns);
 void tw_waits_hold(struct tw_server *server);
-/* A frame of it begins to arrive, or is complete; the last of its weights have left. */
-void tw_waits_heard(struct tw_link *link, const struct tw_frame *frame);
+/* Something came of it; of a worker, and of a push: its first bytes, all of it. */
+void tw_waits_heard(struct tw_link *link);
+void tw_waits_arriving(const struct tw_link *link);
+void tw_waits_arrived(const struct tw_link *link, uint64_t step);
+/* The last of its weights have left. */
 void tw_waits_served(struct tw_server *server, uint32_t rank, uint64_t now_ns);
 void tw_waits_tick(struct tw_server *server, uint64_t passed_ms);
 struct tw_waiting_view tw_waits_view(const struct tw_server *server, uint32_t rank,

@@ -56,32 +56,35 @@ void tw_waits_hold(struct tw_server *server) {
     tw_waiting_hold(server->waits.sheet.account, holds, tw_server_moment(server));
 }
 
-static void on_push(struct tw_server *server, uint32_t rank) {
-    struct tw_waiting *account = server->waits.sheet.account;
-    if (!tw_waiting_is_arriving(account, rank))
-        tw_waiting_arriving(account, rank, tw_server_moment(server));
+static uint32_t rank_of(const struct tw_link *link) {
+    return tw_node_rank(link->server->node, link->number);
 }
 
-static void on_end(struct tw_server *server, uint32_t rank, uint64_t step) {
-    struct tw_waiting *account = server->waits.sheet.account;
-    uint64_t before_ns = tw_waiting_last_step_ns(account, rank);
-    tw_waiting_arrived(account, rank, step, tw_server_moment(server));
-    uint64_t step_ns = tw_waiting_last_step_ns(account, rank);
-    if (step_ns != before_ns)
-        tw_tempo_add(&server->waits.steps, (double)step_ns * 1e-9);
+void tw_waits_heard(struct tw_link *link) {
+    uint32_t rank = rank_of(link);
+    link->heard_ms = uv_now(&link->server->loop);
+    if (rank != TW_NOBODY)
+        link->server->waits.rank[rank].heard_ms = link->heard_ms;
 }
 
-void tw_waits_heard(struct tw_link *link, const struct tw_frame *frame) {
-    struct tw_server *server = link->server;
-    uint32_t rank = tw_node_rank(server->node, link->number);
-    link->heard_ms = uv_now(&server->loop);
+void tw_waits_arriving(const struct tw_link *link) {
+    struct tw_waiting *account = link->server->waits.sheet.account;
+    uint32_t rank = rank_of(link);
+    if (rank != TW_NOBODY && !tw_waiting_is_arriving(account, rank))
+        tw_waiting_arriving(account, rank, tw_server_moment(link->server));
+}
+
+void tw_waits_arrived(const struct tw_link *link, uint64_t step) {
+    struct tw_waits *waits = &link->server->waits;
+    struct tw_waiting *account = waits->sheet.account;
+    uint32_t rank = rank_of(link);
     if (rank == TW_NOBODY)
         return;
-    server->waits.rank[rank].heard_ms = link->heard_ms;
-    if (frame->body == TW_BODY_PUSH)
-        on_push(server, rank);
-    else if (frame->body == TW_BODY_END)
-        on_end(server, rank, frame->end.step);
+    uint64_t before_ns = tw_waiting_last_step_ns(account, rank);
+    tw_waiting_arrived(account, rank, step, tw_server_moment(link->server));
+    uint64_t step_ns = tw_waiting_last_step_ns(account, rank);
+    if (step_ns != before_ns)
+        tw_tempo_add(&waits->steps, (double)step_ns * 1e-9);
 }
 
 void tw_waits_served(struct tw_server *server, uint32_t rank, uint64_t now_ns) {

@@ -170,7 +170,9 @@ class Status(ByHand):
         self.assertEqual((found["phase"], found["updates"]), ("gathering", 0))
         self.assertEqual([rank["state"] for rank in found["ranks"]], ["absent", "absent"])
         worker = self.work(port, "--rank", "1")
-        wait_until(lambda: self.told()["ranks"][1]["state"] == "waiting", "joined")
+        found = wait_until(lambda: (f := self.told())["ranks"][1]["state"] == "waiting" and f,
+                           "joined")
+        self.assertLess(found["ranks"][1]["silent"], 60)  # since it joined, whenever it beats
         wait_until(lambda: "for rank 0, which has not joined" in (self.told()["waiting"] or ""),
                    "named")
         self.end(server)
