@@ -13,4 +13,9 @@ static inline uint32_t tw_ring_at(uint32_t first, uint32_t i, uint32_t room) {
     return i < to_end ? first + i : i - to_end;
 }
 
+/* The place behind `at`; at < room. */
+static inline uint32_t tw_ring_next(uint32_t at, uint32_t room) {
+    return at + 1 < room ? at + 1 : 0;
+}
+
 #endif

@@ -238,10 +238,13 @@ double tw_corrections_weight(const struct tw_corrections *corrections, uint64_t 
 
 double tw_corrections_examples(const struct tw_corrections *corrections,
                                const struct tw_contribution *contributions, uint32_t count) {
-    uint64_t freshest = tw_contributions_freshest(contributions, count);
+    bool weighs = corrections->count > 0;
+    uint64_t freshest = weighs ? tw_contributions_freshest(contributions, count) : 0;
     double sum = 0;
-    for (uint32_t i = 0; i < count; i++)
-        sum += tw_corrections_weight(corrections, contributions[i].staleness, freshest) *
-               (double)contributions[i].examples;
+    for (uint32_t i = 0; i < count; i++) {
+        double weight =
+            weighs ? tw_corrections_weight(corrections, contributions[i].staleness, freshest) : 1;
+        sum += weight * (double)contributions[i].examples;
+    }
     return sum;
 }

@@ -302,7 +302,8 @@ static void prepare(struct tw_sequencer *s) {
     s->preparing = true;
     s->sums = 0;
     s->sums_finite = true;
-    s->squares = (struct tw_exact_sum){0};
+    if (tw_shaping_needs_norm(&s->config.shaping))
+        s->squares = (struct tw_exact_sum){0};
     if (s->tensors)
         memset(s->tensor, 0, s->tensors * sizeof(*s->tensor));
     name_prepared(s, s->named[s->version % 2]);

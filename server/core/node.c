@@ -77,7 +77,7 @@ struct tw_node *tw_node_init(void *memory, const struct tw_node_config *config) 
 
 struct tw_node_effect *tw_node_emit(struct tw_node *n, enum tw_node_effect_kind kind) {
     struct tw_node_effect *effect = &n->effect[n->effect_end];
-    n->effect_end = tw_ring_at(n->effect_end, 1, n->effect_room);
+    n->effect_end = tw_ring_next(n->effect_end, n->effect_room);
     assert(n->effect_end != n->effect_taken);
     effect->kind = kind;
     effect->connection = TW_NO_CONNECTION;
@@ -91,7 +91,7 @@ struct tw_node_effect *tw_node_effect(struct tw_node *n) {
         return NULL;
     }
     n->effect_taken = at;
-    n->effect_next = tw_ring_at(at, 1, n->effect_room);
+    n->effect_next = tw_ring_next(at, n->effect_room);
     return &n->effect[at];
 }
 
@@ -533,9 +533,19 @@ static void on_squares(struct tw_node *n, const struct tw_squares *squares) {
         vote_to_lead(n, TW_VOTE_SQUARES)->squares = *squares;
 }
 
+/* The last piece of an update comes together with what follows it, mostly weights that leave. */
+static enum tw_shard_work next_piece(struct tw_node *n, struct tw_shard_effect *effect) {
+    for (;;) {
+        enum tw_shard_work work = tw_shard_next(n->shard, effect);
+        if (work != TW_SHARD_EFFECT || effect->kind != TW_SHARD_APPLIED)
+            return work;
+        on_applied(n, &effect->applied);
+    }
+}
+
 enum tw_shard_work tw_node_work(struct tw_node *n) {
     struct tw_shard_effect effect;
-    enum tw_shard_work work = tw_shard_next(n->shard, &effect);
+    enum tw_shard_work work = next_piece(n, &effect);
     if (work == TW_SHARD_IDLE) {
         resume_paused(n);
         if (n->finished && !n->told_finished) {
@@ -567,8 +577,7 @@ enum tw_shard_work tw_node_work(struct tw_node *n) {
     case TW_SHARD_SAVE:
         tw_node_emit(n, TW_NODE_SAVE)->save = effect.save;
         break;
-    case TW_SHARD_APPLIED:
-        on_applied(n, &effect.applied);
+    case TW_SHARD_APPLIED: /* is told already */
         break;
     }
     return work;

@@ -477,7 +477,7 @@ static bool give_vote(struct tw_shard *s, struct tw_shard_effect *effect) {
     while (s->vote_count) {
         uint32_t index = s->votes[s->vote_first];
         struct tw_shard_push *push = &s->push[index];
-        s->vote_first = tw_ring_at(s->vote_first, 1, s->pushes);
+        s->vote_first = tw_ring_next(s->vote_first, s->pushes);
         s->vote_count--;
         push->in_votes = false;
         if (!push->voted)
@@ -536,7 +536,7 @@ static enum tw_shard_work answer_prepare(struct tw_shard *s, struct tw_shard_eff
 static bool give_want(struct tw_shard *s, struct tw_shard_effect *effect) {
     while (s->want_count) {
         uint32_t index = s->wanted[s->want_first];
-        s->want_first = tw_ring_at(s->want_first, 1, s->config.slots);
+        s->want_first = tw_ring_next(s->want_first, s->config.slots);
         s->want_count--;
         s->in_wanted[index] = false;
         if (!s->wants[index])

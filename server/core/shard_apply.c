@@ -57,7 +57,7 @@ static const float *sum_all(struct tw_shard *s, uint32_t chunk) {
 
 void tw_shard_reduce_next(struct tw_shard *s) {
     uint32_t chunk = s->to_reduce[s->reduce_first];
-    s->reduce_first = tw_ring_at(s->reduce_first, 1, s->chunks);
+    s->reduce_first = tw_ring_next(s->reduce_first, s->chunks);
     s->reduce_count--;
     s->queued[chunk] = false;
     const float *sum = s->config.pool ? tw_pool_add_next(s, chunk) : sum_all(s, chunk);
