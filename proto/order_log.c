@@ -38,8 +38,8 @@ size_t tw_record_scalar_count(const struct tw_record *record) {
 
 void tw_scalars_take(double *out, size_t room, const double *scalars, size_t count) {
     count = count < room ? count : room;
-    for (size_t i = 0; i < count; i++)
-        out[i] = scalars[i];
+    if (count > 0)
+        memcpy(out, scalars, count * sizeof *out);
     for (size_t i = count; i < room; i++)
         out[i] = 0;
 }

@@ -29,6 +29,11 @@ struct tw_sample {
     struct tw_exact_sum gradient, update, weights; /* of squares */
 };
 
+/* Whether it has anything. */
+static inline bool tw_sample_measures(const struct tw_sample *sample) {
+    return sample->hashed || sample->summed;
+}
+
 /* Whether this version has what comes every so many updates; 0: never. */
 static inline bool tw_sample_is_due(uint64_t version, uint64_t every) {
     return every != 0 && version % every == 0;

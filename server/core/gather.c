@@ -250,8 +250,9 @@ void tw_sequencer_on_ready(struct tw_sequencer *s, const struct tw_ready *ready)
         read->finite = false;
         read->bad_tensor = ready->bad_tensor;
     }
-    tw_chunk_staleness_add(&read->chunks,
-                           &(struct tw_chunk_staleness){ready->chunks, ready->ages, ready->oldest});
+    if (ready->chunks)
+        tw_chunk_staleness_add(
+            &read->chunks, &(struct tw_chunk_staleness){ready->chunks, ready->ages, ready->oldest});
     slot->votes |= UINT64_C(1) << ready->shard;
     if (slot->votes == UINT64_MAX >> (64 - s->config.shards))
         on_whole(s, read);
@@ -333,7 +334,8 @@ static void account(struct tw_stretch *stretch, uint64_t staleness, const struct
         stretch->scored += whole->examples;
         stretch->correct += whole->correct - 1;
     }
-    tw_chunk_staleness_add(&stretch->chunks, &whole->chunks);
+    if (whole->chunks.chunks)
+        tw_chunk_staleness_add(&stretch->chunks, &whole->chunks);
     stretch->staleness_sum += staleness;
     if (staleness > stretch->staleness_max)
         stretch->staleness_max = staleness;

@@ -521,10 +521,9 @@ static void save(struct tw_shard *s, const struct tw_shard_item *item, uint32_t 
 
 /* `sample` is that of the last COMMIT, also when nothing is measured. */
 static void tell_applied(struct tw_shard *s, struct tw_shard_effect *effect) {
-    bool sampled = s->sample.hashed || s->sample.summed;
     effect->kind = TW_SHARD_APPLIED;
     effect->applied.version = s->sample.version;
-    effect->applied.sample = sampled ? &s->sample : NULL;
+    effect->applied.sample = tw_sample_measures(&s->sample) ? &s->sample : NULL;
     s->applied_due = false;
 }
 

@@ -94,6 +94,8 @@ bool tw_shard_end_sample(struct tw_shard *s, uint32_t chunk, const struct tw_opt
                          struct tw_shard_effect *effect) {
     const struct tw_chunk *at = tw_shard_chunk(s, chunk);
     tw_shard_note_applied(s, chunk, work->weights_out);
+    if (!tw_sample_measures(&s->sample))
+        return false;
     tw_sample_hash(&s->sample, at->tensor, at->first, work->weights_out, work->count);
     if (tw_shaping_trains(&s->config.shaping, at->tensor)) {
         tw_sample_gradient(&s->sample, work->gradient, work->count);

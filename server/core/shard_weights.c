@@ -113,9 +113,9 @@ enum tw_shard_work tw_shard_update(struct tw_shard *s, uint32_t chunk,
     uint32_t copy = may ? writable_copy(s, chunk) : UINT32_MAX;
     if (copy == UINT32_MAX)
         return TW_SHARD_BLOCKED;
-    size_t count = tw_shard_chunk(s, chunk)->count;
+    const struct tw_chunk *at = tw_shard_chunk(s, chunk);
     struct tw_optimizer_float work = {
-        .count = count,
+        .count = at->count,
         .weights_in = tw_shard_buffer(s, s->current[chunk], chunk),
         .weights_out = tw_shard_buffer(s, copy, chunk),
     };
@@ -123,8 +123,8 @@ enum tw_shard_work tw_shard_update(struct tw_shard *s, uint32_t chunk,
         work.state[i] = tw_shard_state(s, (uint32_t)i, chunk);
     if (effect)
         tw_shard_begin_sample(s, terms->version, chunk, &work);
-    tw_shaping_apply(&s->config.shaping, s->config.optimizer, &s->config.options, terms,
-                     tw_shard_chunk(s, chunk)->tensor, &work, gradient);
+    tw_shaping_apply(&s->config.shaping, s->config.optimizer, &s->config.options, terms, at->tensor,
+                     &work, gradient);
     bool effects = effect && tw_shard_end_sample(s, chunk, &work, effect);
     move_weights(s, chunk, copy);
     s->encoded[tw_shard_token(s, copy, chunk)] = false;

@@ -22,6 +22,24 @@ static void test_a_push_of_all_is_an_update(void **state) {
     desk_fini(&desk);
 }
 
+static void test_the_end_of_an_update_is_told_with_the_weights_that_follow(void **state) {
+    struct desk desk;
+    int frames = 0;
+    desk_usual(&desk, "async", 1);
+    uint32_t bulk = desk_worker(&desk, 0, NULL);
+    desk_push_all(&desk, bulk, 0, 1);
+    for (int i = 0; desk_count(&desk, TW_EVENT_APPLIED) == 0; i++) {
+        assert_true(i < 10);
+        frames = desk.link[bulk].frames;
+        tw_node_work(desk.node);
+        desk_drain(&desk);
+    }
+    assert_int_equal(desk.link[bulk].frames, frames + 1);
+    assert_int_equal(desk.link[bulk].last.weights.version, 1);
+    assert_int_equal(desk.link[bulk].last.weights.chunk, 1);
+    desk_fini(&desk);
+}
+
 /* Two workers with four slots each: a push has the number of the first. */
 static void test_a_worker_of_several_slots_pushes_as_the_first(void **state) {
     struct desk desk;
@@ -315,6 +333,7 @@ static void test_finished_is_told_when_the_weights_are_final(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_push_of_all_is_an_update),
+        cmocka_unit_test(test_the_end_of_an_update_is_told_with_the_weights_that_follow),
         cmocka_unit_test(test_a_worker_of_several_slots_pushes_as_the_first),
         cmocka_unit_test(test_a_worker_pushes_for_itself_only),
         cmocka_unit_test(test_pushes_that_cannot_be_are_refused),
