@@ -22,11 +22,21 @@ size_t tw_put_reals(unsigned char *out, size_t at, unsigned number, const double
     return tw_put_bytes(out, at, number, list, count * sizeof *list);
 }
 
+static size_t put_head(const struct tw_flat_field *field, unsigned char *out, size_t at) {
+    size_t bytes = field->head < 0x100 ? 1 : 2;
+    if (out != NULL) {
+        out[at] = (unsigned char)field->head;
+        if (bytes > 1)
+            out[at + 1] = (unsigned char)(field->head >> 8);
+    }
+    return at + bytes;
+}
+
 /* What is no plain number. */
 static size_t put_other(const struct tw_flat_field *field, const void *value, size_t text_max,
                         unsigned char *out, size_t at) {
     const struct tw_view *view = value;
-    unsigned number = field->key >> 3;
+    unsigned number = field->number;
     if (field->kind == TW_FLAT_REAL)
         return tw_put_real(out, at, number, *(const double *)value);
     if (field->kind == TW_FLAT_BYTES)
@@ -48,7 +58,7 @@ size_t tw_flat_pack(const struct tw_flat_field *field, size_t count, const void 
         else
             at = put_other(field, value, text_max, out, at);
         if (number != 0)
-            at = tw_put_varint(out, tw_put_varint(out, at, field->key), number);
+            at = tw_put_varint(out, put_head(field, out, at), number);
     }
     return at;
 }
@@ -82,26 +92,30 @@ static size_t get_number(enum tw_flat_kind kind, const unsigned char *bytes, siz
     return (size_t)used;
 }
 
+/* The bytes of this field's key; 0: it does not stand here, or is longer than it need be. */
+static size_t head_bytes(const struct tw_flat_field *field, const unsigned char *bytes,
+                         size_t size) {
+    if (bytes[0] != (field->head & 0xff))
+        return 0;
+    if (field->head < 0x100)
+        return 1;
+    return size > 1 && bytes[1] == field->head >> 8 ? 2 : 0;
+}
+
 size_t tw_flat_unpack(const struct tw_flat_field *field, size_t count, const unsigned char *bytes,
                       size_t size, void *to) {
-    const struct tw_flat_field *end = field + count; /* `field`: the next; they come in order */
+    const struct tw_flat_field *end = field + count;
     size_t at = 0;
-    while (at < size) {
-        uint64_t key;
-        int used = tw_varint_get(bytes + at, size - at, 5, &key);
-        if (used <= 0)
-            break;
-        while (field < end && field->key < key)
-            field++;
-        if (field == end || field->key != key)
-            break;
-        size_t first = at + (size_t)used;
+    for (; field < end && at < size; field++) { /* they come in the order of the table */
+        size_t head = head_bytes(field, bytes + at, size - at);
+        if (head == 0)
+            continue;
+        size_t first = at + head;
         size_t taken = get_number((enum tw_flat_kind)field->kind, bytes + first, size - first,
                                   (char *)to + field->offset);
         if (taken == 0)
             break;
         at = first + taken;
-        field++;
     }
     return at;
 }

@@ -100,14 +100,16 @@ enum tw_flat_kind {
 };
 
 struct tw_flat_field {
-    uint16_t key; /* number and wire type, as tw_put_key() writes them */
+    uint16_t head; /* its key as it travels: one byte, or two, of which the second is << 8 */
+    uint16_t number;
     uint8_t kind;
     uint16_t offset; /* in our struct */
     uint16_t wire;   /* in the struct that protobuf-c generates, for who asks it */
 };
 
 #define TW_FLAT_FIELD(number, kind, offset, wire)                                                  \
-    { TW_FLAT_KEY(number, kind), kind, offset, wire }
+    { TW_FLAT_HEAD(TW_FLAT_KEY(number, kind)), number, kind, offset, wire }
+#define TW_FLAT_HEAD(key) ((key) < 0x80 ? (key) : ((key)&0x7f) | 0x80 | (key) >> 7 << 8)
 #define TW_FLAT_KEY(number, kind)                                                                  \
     ((number) << 3 | ((kind) == TW_FLAT_REAL    ? TW_WIRE_FIXED64                                  \
                       : (kind) >= TW_FLAT_BYTES ? TW_WIRE_BYTES                                    \
