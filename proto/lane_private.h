@@ -20,7 +20,7 @@ struct tw_lane { /* what every frame touches comes first */
     bool data_allowed, spoke; /* spoke: the peer knows of it */
     bool is_called, has_sent; /* in the lists of the trunk */
     size_t borrowed;          /* frames with data that are in the queue */
-    struct tw_lane *next_called, *next_sent;
+    struct tw_lane *next_sent, *next_called;
     tw_lane_opened *on_open;
     uint64_t ending_ms;   /* ENDING since */
     enum tw_status cause; /* for on_closed; TW_OK: the connection's */

@@ -11,7 +11,7 @@
 /* ---- memory ---- */
 
 struct memory_plan {
-    size_t chunk, segment, gradient, shape, here, lacks, encoded; /* offsets */
+    size_t chunk, here, lacks, gradient, segment, shape, encoded; /* offsets */
     size_t bytes;                                                 /* 0: it does not fit */
 };
 
@@ -41,11 +41,11 @@ static struct memory_plan plan_memory(const struct tw_tensor_list *list) {
     if (chunks == 0 || list->count < 1)
         return plan;
     plan.chunk = plan_part(&plan, chunks, sizeof(struct tw_chunk));
-    plan.segment = plan_part(&plan, tensors + TW_SERVERS_MAX, sizeof(struct tw_client_segment));
-    plan.gradient = plan_part(&plan, tensors, sizeof(const float *));
-    plan.shape = plan_part(&plan, tensors, sizeof(struct tw_tensor_shape));
     plan.here = plan_part(&plan, chunks, 1);
     plan.lacks = plan_part(&plan, tensors, sizeof(uint32_t));
+    plan.gradient = plan_part(&plan, tensors, sizeof(const float *));
+    plan.segment = plan_part(&plan, tensors + TW_SERVERS_MAX, sizeof(struct tw_client_segment));
+    plan.shape = plan_part(&plan, tensors, sizeof(struct tw_tensor_shape));
     plan.encoded = plan_part(&plan, encoded_bytes(list), 1);
     return plan;
 }

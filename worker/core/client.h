@@ -196,52 +196,58 @@ struct tw_client_set {
     uint64_t position, version, step; /* position 0: none */
 };
 
+/* What each step of the work touches comes first, what is large and rarely looked at last: where
+ * many clients share a process, it is the lines of memory that cost. */
 struct tw_client {
     struct tw_client_config config;
     enum tw_client_phase phase;
     enum tw_client_work work;
-    enum tw_client_ending ending;
-    struct tw_error error; /* when FAILED; when STOPPED, the server's words */
+    enum tw_client_ending ending; /* see `error` */
 
-    /* Connections. */
-    struct tw_client_link link[TW_CLIENT_LINKS_MAX];
-    uint32_t tries; /* since it was JOINED last, or since the start */
-    uint64_t draws; /* of jitter, ever */
-    uint64_t trying_since_ms, try_until_ms, retry_ms, ping_ms;
-    uint64_t pings, silent_pings;
-    char cause[256]; /* of the last loss */
-
-    /* What the Welcome said; all zero before the first. */
+    /* What the Welcome said; all zero before the first. More of it is below. */
     bool welcomed;
-    uint8_t job[TW_JOB_ID_BYTES], session[TW_SESSION_BYTES];
+    bool fresh;          /* no set was completed since that Welcome */
+    uint32_t push, pull; /* enum tw_encoding_number */
     uint32_t rank, incarnation, attempt, generation, workers, slots, slot, width, servers;
     uint64_t epoch, last_step;
     uint64_t over; /* steps up to this one are: that Welcome said so, or a Cancel since */
-    bool fresh;    /* no set was completed since that Welcome */
-    struct tw_layout layout;
-    char address[TW_SERVERS_MAX][TW_CLIENT_ADDRESS]; /* of the servers, as in Welcome */
-    uint32_t push, pull;                             /* enum tw_encoding_number */
 
     /* Weights. */
     struct tw_client_set held;     /* the last complete set */
     struct tw_client_set arriving; /* position 0: none */
     uint64_t newest;               /* the highest position seen */
     uint32_t arrived;              /* chunks of `arriving` */
-    uint64_t left;                 /* elements that it lacks */
     int wanted;                    /* BEGUN: 1 + the tensor that is waited for; 0: none */
+    uint64_t left;                 /* elements that `arriving` lacks */
     uint64_t begun_ns, wanted_ns;  /* since when */
     uint64_t waited_ns;            /* since begun_ns, for tensors that are here by now */
 
     /* The push of step held.step; `live` until the servers have settled it. */
     bool live, end;
-    int pushed; /* tensors */
+    bool measuring; /* the push has ended, and is not known to be with the kernel */
+    int pushed;     /* tensors */
     uint64_t examples, correct;
     double loss;
+
+    /* Memory of the caller. */
+    struct tw_chunk *chunk;            /* [chunks of the smallest chunk size] */
+    uint8_t *chunk_here;               /* [the same]: arrived, of `arriving` */
+    uint32_t *lacks;                   /* [tensors] chunks that are missing, of `arriving` */
+    const float **gradient;            /* [tensors]; NULL: not pushed yet */
+    struct tw_client_segment *segment; /* [tensors + TW_SERVERS_MAX] */
+    unsigned char *encoded;            /* the gradients as they travel; not touched with f32 */
+    struct tw_tensor_shape *shape;     /* [tensors], for Join */
+
+    struct tw_layout layout; /* as the Welcome said */
     uint32_t segments;
     uint32_t shard_segment[TW_SERVERS_MAX + 1]; /* shard s has segments [s], [s+1) */
 
+    /* Connections. */
+    uint32_t tries; /* since it was JOINED last, or since the start */
+    uint64_t draws; /* of jitter, ever */
+    uint64_t trying_since_ms, try_until_ms, retry_ms, pings, silent_pings, ping_ms;
     struct tw_measures measures;
-    bool measuring; /* the push has ended, and is not known to be with the kernel */
+    struct tw_client_link link[TW_CLIENT_LINKS_MAX];
 
     /* Evaluator. */
     uint64_t sets;        /* complete ones, ever, each of another version than the last */
@@ -250,14 +256,10 @@ struct tw_client {
     struct tw_portion portion; /* to be scored, of the held set or one to come; position 0: none */
     struct tw_evaluation evaluation;
 
-    /* Memory of the caller. */
-    struct tw_chunk *chunk;            /* [chunks of the smallest chunk size] */
-    uint8_t *chunk_here;               /* [the same]: arrived, of `arriving` */
-    uint32_t *lacks;                   /* [tensors] chunks that are missing, of `arriving` */
-    struct tw_client_segment *segment; /* [tensors + TW_SERVERS_MAX] */
-    const float **gradient;            /* [tensors]; NULL: not pushed yet */
-    unsigned char *encoded;            /* the gradients as they travel; not touched with f32 */
-    struct tw_tensor_shape *shape;     /* [tensors], for Join */
+    uint8_t job[TW_JOB_ID_BYTES], session[TW_SESSION_BYTES]; /* of the Welcome */
+    char address[TW_SERVERS_MAX][TW_CLIENT_ADDRESS];         /* of the servers, as in Welcome */
+    char cause[256];                                         /* of the last loss */
+    struct tw_error error; /* when FAILED; when STOPPED, the server's words */
 };
 
 /* Bytes of memory that a client for these tensors needs besides its struct; 0: too

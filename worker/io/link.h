@@ -34,33 +34,33 @@ struct tw_shell_group {
     bool is_apart;      /* the server said that each is to have connections of its own */
 };
 
-struct tw_shell {
-    uv_loop_t *loop;  /* borrowed; several shells may share one */
-    uv_timer_t timer; /* at the core's deadline, or before it: then it looks again */
+struct tw_shell {            /* what each step touches comes first */
+    uint64_t *moment_ns;     /* see tw_shell_moment(); 0: nobody has asked yet */
+    uint64_t now_ns, now_ms; /* of the last step */
+    int depth;               /* of steps that lead to others */
+    int connections;         /* whose on_closed has not come yet */
+    size_t borrowed;
     uint64_t timer_at_ms;
-    bool timer_open;
     /* A pull is complete; the next push may be told from inside of it, and is sent behind it. NULL:
      * whoever runs the loop looks at client.work. */
     void (*on_weights)(struct tw_shell *shell);
-    struct tw_client client;
-    void *client_memory;
-    struct tw_connection_host host;
-    struct tw_shell_group *group;  /* NULL: by itself */
-    struct tw_unpack_arena *arena; /* its own, or the group's; as is this: */
-    uint64_t *moment_ns;           /* see tw_shell_moment(); 0: nobody has asked yet */
-    uint64_t own_moment_ns;
-    uint64_t now_ns, now_ms;        /* of the last step */
-    int depth;                      /* of steps that lead to others */
-    struct tw_address_round server; /* control goes through them in turn, bulk follows it */
-    struct tw_link *link[TW_CLIENT_LINKS_MAX]; /* NULL: closed, or closing by our wish */
-    int connections;                           /* whose on_closed has not come yet */
-    size_t borrowed;
     /* As tw_client_cancelled() said last, and how many tensors, from the first on, have their
      * weights for what the application has begun; anybody may read them. */
     atomic_bool cancelled;
     atomic_int here;
     /* The newest weights of which something has come: which, and since when. */
     uint64_t answer_position, answered_ns;
+    struct tw_link *link[TW_CLIENT_LINKS_MAX]; /* NULL: closed, or closing by our wish */
+    struct tw_client client;
+    void *client_memory;
+    uv_loop_t *loop;  /* borrowed; several shells may share one */
+    uv_timer_t timer; /* at the core's deadline, or before it: then it looks again */
+    bool timer_open;
+    struct tw_connection_host host;
+    struct tw_address_round server; /* control goes through them in turn, bulk follows it */
+    struct tw_shell_group *group;   /* NULL: by itself */
+    struct tw_unpack_arena *arena;  /* its own, or the group's; as is the moment */
+    uint64_t own_moment_ns;
 };
 
 /* Makes timer and core; `config` as in talweg.h; `group`: of this loop, for the same server, or
