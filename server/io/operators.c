@@ -53,7 +53,7 @@ static void tell_run(struct tw_server *server, struct tw_link *link) {
         .staleness_max = total.staleness_max,
         .dropped = total.dropped,
         .update_seconds = tw_tempo_median(&server->waits.updates),
-        .since_update = tw_server_seconds(server) - server->waits.commit_seconds,
+        .since_update = tw_server_seconds(server) - (double)server->waits.commit_ns / 1e9,
         .waiting = view_of(waiting),
     };
     (void)tw_lane_send(link->lane, &frame, NULL, NULL);

@@ -60,27 +60,29 @@ enum tw_server_phase {
 
 struct tw_server;
 
-/* A connection, or a lane of one that several share. */
+/* A connection, or a lane of one that several share. There may be thousands, so what every push
+ * needs stands together. */
 struct tw_link {
     struct tw_server *server;
     struct tw_lane *lane;
-    uint32_t number; /* in the node; TW_NO_CONNECTION: it has been told that this is lost */
+    uint32_t number;       /* in the node; TW_NO_CONNECTION: it has been told that this is lost */
+    uint32_t weights_rank; /* whose weights are queued */
+    uint64_t weights_position; /* of those queued last */
+    uint32_t weights_last;     /* token of their last chunk, when it is queued; else UINT32_MAX */
+    bool begins;               /* nothing of the weights queued last has left */
+    bool is_unflushed;
+    struct tw_link *next_unflushed;
+    size_t unflushed_bytes;
+    uint64_t heard_ms; /* when something came of it last */
+
     struct tw_link *next, *previous; /* of all */
     struct tw_link *next_pending;
     struct tw_link *next_in_line;
-    bool is_branch;  /* a lane beside the first of its connection */
-    bool is_in_line; /* its turn to be heard has not come: nothing is read of it */
-    struct tw_link *next_unflushed;
-    bool is_unflushed;
-    bool is_member; /* a worker's control connection: the narrator tells how it ends */
-    size_t unflushed_bytes;
-    bool begins;               /* nothing of the weights queued last has left */
-    uint64_t weights_position; /* of the weights queued last */
-    uint32_t weights_rank;     /* whose they are */
-    uint32_t weights_last;     /* token of their last chunk, when it is queued; else UINT32_MAX */
-    uint64_t heard_ms;         /* when something came of it last */
-    uint32_t pending_ms; /* ticks spent without having joined or attached; an operator's silence */
+    bool is_branch;      /* a lane beside the first of its connection */
+    bool is_in_line;     /* its turn to be heard has not come: nothing is read of it */
+    bool is_member;      /* a worker's control connection: the narrator tells how it ends */
     bool has_asked;      /* an operator: `query` is to be answered */
+    uint32_t pending_ms; /* ticks spent without having joined or attached; an operator's silence */
     struct tw_query query;
     char why[TW_ERROR_TEXT]; /* why it was lost; the node borrows it */
 };
@@ -126,7 +128,7 @@ struct tw_waits {
     void *memory;                   /* of the sheet */
     struct tw_rank_waits *rank;     /* [workers] */
     struct tw_tempo updates, steps; /* time between two updates; from RELEASE to End */
-    double commit_seconds;          /* of training, at the last update */
+    uint64_t commit_ns;             /* of training, at the last update */
     enum tw_waits_for whom;         /* at the last tick */
     uint64_t version, since_ms, told_ms;
     bool is_told;     /* of the present wait something was said */

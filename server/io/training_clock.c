@@ -9,7 +9,10 @@ void tw_training_clock_set(struct tw_training_clock *clock, bool runs, uint64_t 
     clock->runs = runs;
 }
 
+uint64_t tw_training_clock_ns(const struct tw_training_clock *clock, uint64_t now_ns) {
+    return clock->sum_ns + (clock->runs ? now_ns - clock->since_ns : 0);
+}
+
 double tw_training_clock_seconds(const struct tw_training_clock *clock, uint64_t now_ns) {
-    uint64_t running_ns = clock->runs ? now_ns - clock->since_ns : 0;
-    return (double)(clock->sum_ns + running_ns) / 1e9;
+    return (double)tw_training_clock_ns(clock, now_ns) / 1e9;
 }

@@ -20,6 +20,8 @@ struct tw_training_clock {
 /* Lets it run, or stand still, from now on; the same again changes nothing. */
 void tw_training_clock_set(struct tw_training_clock *clock, bool runs, uint64_t now_ns);
 
+/* What it shows. */
+uint64_t tw_training_clock_ns(const struct tw_training_clock *clock, uint64_t now_ns);
 double tw_training_clock_seconds(const struct tw_training_clock *clock, uint64_t now_ns);
 
 #endif

@@ -39,10 +39,10 @@ void tw_waits_event(struct tw_server *server, const struct tw_node_event *event,
 
 static void on_commit(struct tw_server *server, const struct tw_record *record, uint64_t now_ns) {
     struct tw_waits *waits = &server->waits;
-    double seconds = tw_training_clock_seconds(&server->clock, now_ns);
+    uint64_t training_ns = tw_training_clock_ns(&server->clock, now_ns);
     if (record->version > 1) /* the first has all the beginnings in it */
-        tw_tempo_add(&waits->updates, seconds - waits->commit_seconds);
-    waits->commit_seconds = seconds;
+        tw_tempo_add(&waits->updates, (double)(training_ns - waits->commit_ns) * 1e-9);
+    waits->commit_ns = training_ns;
 }
 
 void tw_waits_record(struct tw_server *server, const struct tw_record *record, uint64_t now_ns) {
