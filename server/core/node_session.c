@@ -425,20 +425,26 @@ static void on_ping(struct tw_node *n, uint32_t connection, const struct tw_ping
     event->measure = ping->measure;
 }
 
+static enum tw_status greet(struct tw_node *n, uint32_t connection, const struct tw_frame *frame,
+                            struct tw_error *error) {
+    struct tw_frame answer;
+    enum tw_status status =
+        tw_session_greet(session_of(n, connection), &n->config.terms, frame, &answer, error);
+    if (status == TW_OK && answer.body != TW_BODY_NONE)
+        *tw_node_say(n, connection, answer.body) = answer;
+    return status;
+}
+
 enum tw_status tw_node_frame(struct tw_node *n, uint32_t connection, const struct tw_frame *frame,
                              const void *data, struct tw_error *error) {
-    struct tw_session *session = session_of(n, connection);
-    if (session->state == TW_SESSION_HELLO || session->state == TW_SESSION_PROOF) {
-        struct tw_frame answer;
-        enum tw_status status = tw_session_greet(session, &n->config.terms, frame, &answer, error);
-        if (status == TW_OK && answer.body != TW_BODY_NONE)
-            *tw_node_say(n, connection, answer.body) = answer;
-        return status;
-    }
+    const struct tw_session *session = session_of(n, connection);
     enum tw_status status = tw_session_allows(session, frame->body, error);
     if (status != TW_OK)
         return status;
     switch (frame->body) {
+    case TW_BODY_HELLO:
+    case TW_BODY_PROOF:
+        return greet(n, connection, frame, error);
     case TW_BODY_JOIN:
         return on_join(n, connection, &frame->join, error);
     case TW_BODY_ATTACH:

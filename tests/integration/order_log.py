@@ -162,6 +162,18 @@ class Log(Case):
             self.assertNotIn(None, row)
             self.assertNotIn(None, row.values())
 
+    def test_csv_has_chunks_of_updates_only(self):
+        self.train("out")
+        last = list(self.records("out"))[-1]
+        verdict = self.schema.Record(position=last.position + 1, version=last.version)
+        verdict.verdict.loss, verdict.verdict.best, verdict.verdict.reductions = 0.5, 0.25, 2
+        data = verdict.SerializeToString()
+        with open(self.path("out", "order.log"), "ab") as file:
+            file.write(bytes([len(data)]) + data)
+        row = list(csv.DictReader(io.StringIO(self.printed("--csv"))))[-1]
+        fields = "record", "reductions", "chunks", "chunk_staleness", "chunk_staleness_max"
+        self.assertEqual([row[field] for field in fields], ["VERDICT", "2", "", "", ""])
+
     def test_text_has_a_line_for_each_record(self):
         self.train("out")
         lines = self.printed().splitlines()
