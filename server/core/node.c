@@ -15,8 +15,8 @@ static size_t aligned(size_t bytes) {
 
 /* One input causes at most a Regather or Stop to every worker, their closings,
  * the records of one sequencer step, a few answers, the effect that is being carried out, and what
- * the sequencer is told, at most once for every worker; to each evaluator weights, or what to do
- * next, and its portion once more to another. */
+ * the sequencer is told, and that an update is over, at most once for every worker; to each
+ * evaluator weights, or what to do next, and its portion once more to another. */
 static uint32_t effect_room(const struct tw_node_config *config) {
     return 11 * config->shard.slots + 2 * config->connections + 3 * TW_EVALUATORS_MAX + 64;
 }

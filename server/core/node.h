@@ -238,7 +238,7 @@ void tw_node_add_server(struct tw_node *node, uint32_t index, uint32_t connectio
  * whatever else the node is told before that; the caller may write into it. */
 struct tw_node_effect *tw_node_effect(struct tw_node *node);
 bool tw_node_has_effects(const struct tw_node *node);
-/* A piece of work on a chunk. That an update is over is told with what follows its last piece. */
+/* A piece of work on a chunk; behind the last one of an update, whose end is told, one more. */
 enum tw_shard_work tw_node_work(struct tw_node *node);
 
 /* An operator's Query was answered: it may ask again. */
