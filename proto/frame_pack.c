@@ -326,11 +326,19 @@ const char *tw_body_name(enum tw_body number) {
 
 /* ---- from tw_frame ---- */
 
-static_assert(sizeof end / sizeof end[0] * (1 + TW_VARINT_MAX) <= TW_PLAIN_FIELDS_MAX &&
+/* Numbers, with keys of one byte; a measure has two more in front. */
+#define NUMBERS_MAX(count) ((count) * (1 + TW_VARINT_MAX))
+#define PLAIN_MEASURES 16
+
+static_assert(NUMBERS_MAX(2) + PLAIN_MEASURES * (2 + NUMBERS_MAX(MEASURE_FIELDS)) <=
+                      TW_PLAIN_FIELDS_MAX &&
+                  NUMBERS_MAX(sizeof end / sizeof end[0]) <= TW_PLAIN_FIELDS_MAX &&
                   sizeof end >= sizeof push && sizeof end >= sizeof weights,
-              "keys of one byte, and numbers");
+              "there is room for what is plain");
 
 bool tw_frame_is_plain(const struct tw_frame *frame) {
+    if (frame->body == TW_BODY_PING)
+        return frame->ping.measures <= PLAIN_MEASURES;
     return body_row(frame->body)->plain;
 }
 

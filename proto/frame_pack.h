@@ -19,9 +19,10 @@ struct tw_frame_bytes {
 struct tw_frame_bytes tw_frame_measure(const struct tw_frame *frame);
 size_t tw_frame_write(const struct tw_frame *frame, struct tw_frame_bytes bytes, void *out);
 
-/* Most frames are of a few numbers: they are written without being counted before, to the end of
- * `room`. Returns how many bytes, *start the first; 0: it has more than that, count it. */
-#define TW_PLAIN_FIELDS_MAX 110
+/* Most frames are of a few numbers, or are a Ping with not too many measures: they are written
+ * without being counted before, to the end of `room`. Returns how many bytes, *start the first; 0:
+ * it has more than that, count it. */
+#define TW_PLAIN_FIELDS_MAX 768
 #define TW_PLAIN_MAX (TW_PLAIN_FIELDS_MAX + 32)
 size_t tw_frame_write_plain(const struct tw_frame *frame, unsigned char room[TW_PLAIN_MAX],
                             const unsigned char **start);

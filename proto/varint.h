@@ -38,6 +38,10 @@ static inline int tw_varint_get(const unsigned char *at, size_t size, int longes
         *value = at[0];
         return 1;
     }
+    if (size > 1 && longest > 1 && at[1] < 0x80) { /* most others */
+        *value = (at[0] & 0x7fu) | (uint64_t)at[1] << 7;
+        return 2;
+    }
     int most = size < (size_t)longest ? (int)size : longest;
     uint64_t sum = 0;
     for (int i = 0; i < most; i++) {
