@@ -2,8 +2,8 @@
  *
  * Happy path: open (accepted, or connected) -> frames are decoded and handed to
  * the owner as they complete; tw_connection_send() queues frames, which leave in
- * gathers of up to TW_GATHER_PIECES or TW_GATHER_BYTES per write. Tensor bytes are
- * neither copied in nor out, but for few.
+ * gathers of up to TW_GATHER_FRAMES frames or TW_GATHER_BYTES per write. Tensor
+ * bytes are neither copied in nor out, but for few.
  * Failure: anything wrong (end of file, reset, malformed bytes, a slow peer, a
  * send queue over its limit) leads to one on_closed with the cause; frames that
  * were still queued release their data before it.

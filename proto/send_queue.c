@@ -153,12 +153,12 @@ static size_t add_frame(struct iovec *pieces, size_t count, const struct tw_page
 
 size_t tw_send_queue_gather(const struct tw_send_queue *queue,
                             struct iovec pieces[TW_GATHER_PIECES], size_t *bytes) {
-    size_t count = 0, taken = queue->taken;
+    size_t count = 0, frames = 0, taken = queue->taken;
     *bytes = 0;
     for (const struct tw_page *page = queue->head; page != NULL; page = page->next) {
         for (unsigned i = page->first; i < page->end; i++) {
             const struct tw_queued *frame = &page->frame[i];
-            if (count + 2 > TW_GATHER_PIECES || *bytes >= TW_GATHER_BYTES)
+            if (frames++ == TW_GATHER_FRAMES || *bytes >= TW_GATHER_BYTES)
                 return count;
             count = add_frame(pieces, count, page, frame, taken);
             *bytes += frame->copied + frame->borrowed - taken;

@@ -19,6 +19,8 @@
 /* Pages that are kept for reuse: what sixty-four workers on one connection push at once. */
 #define TW_SEND_SPARE 32
 
+#define TW_GATHER_PIECES (2 * TW_GATHER_FRAMES)
+
 struct tw_page;
 
 /* A frame with data, of this lane, has left whole or was taken out. */
@@ -47,7 +49,7 @@ enum tw_status tw_send_queue_put(struct tw_send_queue *queue, const struct tw_fr
                                  struct tw_frame_bytes bytes, const unsigned char *written,
                                  const void *data, void *token);
 
-/* Lists what to write next: up to TW_GATHER_PIECES of them, and whole frames until
+/* Lists what to write next: up to TW_GATHER_FRAMES frames, and whole ones until
  * they reach TW_GATHER_BYTES. Returns the pieces, *bytes their sum. The pieces
  * stay where they are until they are taken. */
 size_t tw_send_queue_gather(const struct tw_send_queue *queue,

@@ -65,9 +65,8 @@
 #define TW_SMALL_FIELDS_MAX (64u << 10) /* all fields of a frame but data */
 #define TW_UNPACK_BUDGET (256u << 10)   /* memory that unpacking them may use */
 #define TW_FRAME_BYTES_MAX (TW_CHUNK_BYTES_MAX + TW_SMALL_FIELDS_MAX + 16u)
-#define TW_LANES_MAX 1024 /* of a connection, all that it ever has */
-#define TW_GATHER_PIECES                                                                           \
-    128 /* per write call: frames with data are two, small ones less than one */
+#define TW_LANES_MAX 1024   /* of a connection, all that it ever has */
+#define TW_GATHER_FRAMES 64 /* per write call: with these the peer begins, also when more wait */
 #define TW_GATHER_BYTES (2u << 20)
 #define TW_STALLED_SEND_MS 30000           /* no progress of a send queue */
 #define TW_SLOW_WINDOW_MS 10000            /* in mid-frame: at least ... */
