@@ -128,6 +128,9 @@ bool tw_connection_is_writing(const struct tw_connection *connection);
 /* Bytes that are queued and not yet with the kernel. */
 size_t tw_connection_queued(const struct tw_connection *connection);
 
+/* Frames that are queued and not yet whole with the kernel. */
+size_t tw_connection_frames(const struct tw_connection *connection);
+
 /* Asks on_data again after TW_AGAIN, and goes on reading: in the next turn of the
  * loop, never from inside this call. */
 void tw_connection_resume(struct tw_connection *connection);

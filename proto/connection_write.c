@@ -183,6 +183,10 @@ size_t tw_connection_queued(const struct tw_connection *connection) {
     return connection->queue.bytes - (size_t)(tw_connection_sent(connection) - connection->sent);
 }
 
+size_t tw_connection_frames(const struct tw_connection *connection) {
+    return connection->queue.entries;
+}
+
 enum tw_status tw_connection_send(struct tw_connection *connection, const struct tw_frame *frame,
                                   const void *data, void *token) {
     if (connection->state > TW_CONNECTION_OPEN) {

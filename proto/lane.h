@@ -111,7 +111,8 @@ void tw_lane_await_drain(struct tw_lane *lane);
 /* Of the whole trunk: what is queued leaves in order. */
 void tw_lane_flush(struct tw_lane *lane);
 bool tw_lane_is_writing(const struct tw_lane *lane);
-size_t tw_lane_queued(const struct tw_lane *lane);
+size_t tw_lane_queued(const struct tw_lane *lane); /* bytes */
+size_t tw_lane_frames(const struct tw_lane *lane);
 
 void tw_lane_resume(struct tw_lane *lane);
 

@@ -72,6 +72,10 @@ size_t tw_lane_queued(const struct tw_lane *lane) {
     return tw_connection_queued(lane->trunk->connection);
 }
 
+size_t tw_lane_frames(const struct tw_lane *lane) {
+    return tw_connection_frames(lane->trunk->connection);
+}
+
 void tw_lane_resume(struct tw_lane *lane) {
     if (lane->trunk->waiting == lane || lane->trunk->waiting == NULL)
         tw_connection_resume(lane->trunk->connection);

@@ -8,7 +8,9 @@
  *
  * What is queued leaves at the end of the slice, gathered; of a large model
  * earlier, so that it is received while the rest is updated: the first bytes at
- * once, for the sake of whoever waits, then as many together as make a write cheap. */
+ * once, for the sake of whoever waits, then as many together as make a write cheap. So do answers
+ * to many who share a connection: their process works on some while we work on the others, else
+ * each would wait for the other in turn. */
 #include "server/io/server_state.h"
 
 #define SLICE_NS 200000u
@@ -17,6 +19,7 @@
 #define SMALL_PIECES 8           /* each takes less than some looks at the clock */
 #define FIRST_BYTES (256u << 10)
 #define FLUSH_BYTES (1u << 20)
+#define FLUSH_FRAMES 32
 
 static void on_idle(uv_idle_t *idle) {
     /* Its being active is all that it is for. */
@@ -53,7 +56,8 @@ static void flush_lane(struct tw_server *server, struct tw_lane *lane) {
 
 static void note_queued(struct tw_server *server, struct tw_link *link, size_t bytes) {
     link->unflushed_bytes += bytes;
-    if (link->unflushed_bytes >= (link->begins ? FIRST_BYTES : FLUSH_BYTES)) {
+    if (link->unflushed_bytes >= (link->begins ? FIRST_BYTES : FLUSH_BYTES) ||
+        tw_lane_frames(link->lane) % FLUSH_FRAMES == 0) {
         link->unflushed_bytes = 0;
         link->begins = false;
         tw_order_writer_flush(&server->order);

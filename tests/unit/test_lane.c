@@ -43,9 +43,11 @@ static void what_lanes_say_in_one_read_is_answered_in_one_write(void **state) {
         world->b[i].answers = true;
         lane_ping(&world->a[i], i);
         lane_ping(&world->a[i], i);
+        assert_int_equal(tw_lane_frames(world->a[7].lane), 2 * i + 2);
     }
     tw_lane_flush(world->a[3].lane);
     assert_int_equal(tw_lane_queued(world->a[5].lane), 0);
+    assert_int_equal(tw_lane_frames(world->a[5].lane), 0);
     for (unsigned i = 0; i < 8; i++) {
         lane_until(world, &world->b[i].frames, 4);
         lane_until(world, &world->a[i].frames, 2);
