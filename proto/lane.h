@@ -29,6 +29,7 @@
 struct tw_lane;
 struct tw_trunk;
 
+/* Borrowed by whoever takes them, as long as there are lanes. */
 struct tw_lane_events {
     /* Bytes have come, or all that was queued has left: told once, to the first of the lanes that
      * hear of it. What any of them is told until the next one happened at this moment, so a clock
@@ -48,8 +49,6 @@ struct tw_lane_events {
      * tw_lane_set_context(), or tw_lane_finish() it. Its first frame follows. NULL: it may not. */
     void (*on_branch)(struct tw_lane *lane, void *owner);
 };
-
-/* Whoever takes tw_lane_events borrows them, as long as there are lanes. */
 
 typedef void tw_lane_opened(struct tw_lane *lane, enum tw_status status,
                             const struct tw_error *error);

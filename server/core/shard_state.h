@@ -264,9 +264,8 @@ static inline bool tw_shard_is_corrected(const struct tw_shard *s) {
 }
 /* shard_correct.c: contributions of an update that become known; where they are corrected, a chunk
  * of one of them, by its number among them, in place, just before it is summed, one after the
- * other; weights that leave
- * for a push; and the update being swept, that was applied to a chunk, with the weights before it
- * in `scratch` where that is needed */
+ * other; weights that leave for a push; and the update being swept, that was applied to a chunk,
+ * with the weights before it in `scratch` where that is needed */
 void tw_shard_weigh(struct tw_shard *s, const struct tw_contribution *contributions,
                     uint32_t count);
 void tw_shard_correct(struct tw_shard *s, uint32_t number, uint32_t chunk);

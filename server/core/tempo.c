@@ -4,7 +4,7 @@
 
 void tw_tempo_add(struct tw_tempo *tempo, double seconds) {
     tempo->seconds[tempo->at] = (float)seconds;
-    tempo->at = tw_ring_at(tempo->at, 1, TW_TEMPO_WINDOW);
+    tempo->at = tw_ring_next(tempo->at, TW_TEMPO_WINDOW);
     tempo->count += tempo->count < TW_TEMPO_WINDOW;
 }
 

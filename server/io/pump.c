@@ -19,7 +19,7 @@
 #define SMALL_PIECES 8           /* each takes less than some looks at the clock */
 #define FIRST_BYTES (256u << 10)
 #define FLUSH_BYTES (1u << 20)
-#define FLUSH_FRAMES 32
+#define FLUSH_FRAMES (TW_GATHER_FRAMES / 2)
 
 static void on_idle(uv_idle_t *idle) {
     /* Its being active is all that it is for. */
@@ -54,10 +54,16 @@ static void flush_lane(struct tw_server *server, struct tw_lane *lane) {
     server->pump.flushing = false;
 }
 
+/* While the peer takes nothing there is no use in trying. */
+static bool is_due(const struct tw_link *link) {
+    if (link->unflushed_bytes >= (link->begins ? FIRST_BYTES : FLUSH_BYTES))
+        return true;
+    return tw_lane_frames(link->lane) >= FLUSH_FRAMES && !tw_lane_is_writing(link->lane);
+}
+
 static void note_queued(struct tw_server *server, struct tw_link *link, size_t bytes) {
     link->unflushed_bytes += bytes;
-    if (link->unflushed_bytes >= (link->begins ? FIRST_BYTES : FLUSH_BYTES) ||
-        tw_lane_frames(link->lane) % FLUSH_FRAMES == 0) {
+    if (is_due(link)) {
         link->unflushed_bytes = 0;
         link->begins = false;
         tw_order_writer_flush(&server->order);

@@ -33,11 +33,14 @@ static const struct tw_option_rule *rules_of(const char *path, const char *name,
 
 static struct tw_job *make_job(const struct server_script *script) {
     static const struct tw_rule_book book = {rules_of};
-    char text[512];
+    char text[512], model[64];
     struct tw_error error;
     struct tw_job *job;
+    snprintf(model, sizeof(model), "w: [%d], b: [%d]", MODEL_W, MODEL_B);
+    if (script->elements)
+        snprintf(model, sizeof(model), "w: [%d]", script->elements);
     snprintf(text, sizeof(text),
-             "model: {tensors: {w: [%d], b: [%d]}}\n"
+             "model: {tensors: {%s}}\n"
              "updates: %d\n"
              "chunk: 262144\n"
              "optimizer: {name: sgd, lr: 0.5}\n"
@@ -45,7 +48,7 @@ static struct tw_job *make_job(const struct server_script *script) {
              "cluster: {servers: 1, workers: %d}\n"
              "encoding: %s\n"
              "%s%s\n",
-             MODEL_W, MODEL_B, script->updates, script->mode ? script->mode : "sync",
+             model, script->updates, script->mode ? script->mode : "sync",
              script->workers ? script->workers : 1,
              script->encoding ? script->encoding : "{push: f32}", script->memory ? "memory: " : "",
              script->memory ? script->memory : "");

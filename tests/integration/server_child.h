@@ -18,6 +18,7 @@ struct server_script {
     const char *memory;   /* "{inflight: 2MiB}"; NULL: what there is by itself */
     int workers;          /* 0: 1 */
     int updates;
+    int elements;           /* of a model with one tensor, `w`; 0: that of scripted_peer.h */
     uint64_t train_samples; /* borders of epochs; 0: none */
     bool evaluator, progress, times, stop_pipe;
     const char *token, *listen, *out; /* NULL: none, 127.0.0.1:0, a new folder */
