@@ -29,11 +29,16 @@ void tw_spin_waited(struct tw_spin *spin, uint64_t waited_ns) {
         grow(spin);
 }
 
-void tw_spin_crowded(struct tw_spin *spin, uint64_t now_ns) {
+/* At most as long as a rest may be. */
+static uint32_t times(uint64_t ns, uint32_t factor) {
+    return ns < TW_SPIN_REST_NS_MAX / factor ? (uint32_t)ns * factor : TW_SPIN_REST_NS_MAX;
+}
+
+void tw_spin_crowded(struct tw_spin *spin, uint64_t now_ns, uint64_t lost_ns) {
     bool is_over = spin->rest_ns == 0 || now_ns - spin->rested_ns > spin->rest_ns;
-    uint32_t longer =
-        spin->rest_ns < TW_SPIN_REST_NS_MAX / 2 ? 2 * spin->rest_ns : TW_SPIN_REST_NS_MAX;
-    spin->rest_ns = is_over ? TW_SPIN_REST_NS_MIN : longer;
+    uint32_t rest_ns = times(lost_ns, TW_SPIN_REST_TIMES);
+    uint32_t longer = is_over ? 0 : times(spin->rest_ns, 2);
+    spin->rest_ns = longer > rest_ns ? longer : rest_ns;
     spin->rested_ns = now_ns + spin->rest_ns;
     spin->window_ns = 0;
 }

@@ -10,8 +10,9 @@
  * Others may want the core. Whoever polls gives way between two looks, which costs nothing when he
  * is alone; when he is not, somebody who computes has the core for milliseconds, in which a
  * sleeper would have been woken, and Linux lets who gave way stand behind the others for as long
- * again. So then all waits are slept for a while, and for a longer one each time that others are
- * still there after it.
+ * again. So then all waits are slept for a while, the longer the more time giving way has cost,
+ * and twice as long each time that others are still there after it. A thread of the kernel that
+ * wants the core for some microseconds ends polling for a millisecond, no more.
  *
  * Pure: the clock and the polling are in common/net/poller.h. It decides when somebody wakes,
  * never what he does then. */
@@ -21,9 +22,9 @@
 #include <stdint.h>
 
 #define TW_SPIN_FIRST_NS 10000u /* the smallest window but none */
-/* How long no wait is polled for when others wanted the core: at first, and at most. Giving way to
- * one who computes may cost some milliseconds, so that is a few percent at worst. */
-#define TW_SPIN_REST_NS_MIN 100000000u
+/* How long no wait is polled for when others wanted the core: so many times what giving way to them
+ * has cost, which is three percent at worst; and at most. */
+#define TW_SPIN_REST_TIMES 32
 #define TW_SPIN_REST_NS_MAX 3200000000u
 
 struct tw_spin {
@@ -43,7 +44,7 @@ uint32_t tw_spin_window(const struct tw_spin *spin, uint64_t now_ns);
 /* It is over and took so long, polling and sleeping together. 0: it was none. */
 void tw_spin_waited(struct tw_spin *spin, uint64_t waited_ns);
 
-/* While it was polled for others wanted the core. */
-void tw_spin_crowded(struct tw_spin *spin, uint64_t now_ns);
+/* While it was polled for others wanted the core, and had it for so long. */
+void tw_spin_crowded(struct tw_spin *spin, uint64_t now_ns, uint64_t lost_ns);
 
 #endif

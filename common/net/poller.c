@@ -35,7 +35,7 @@ static uint64_t look(struct tw_poller *poller, uint64_t window_ns, uint64_t bega
         uint64_t now_ns = uv_hrtime(), gap_ns = now_ns - last_ns;
         last_ns = now_ns;
         if (gap_ns > GAP_NS && evictions() != before) {
-            tw_spin_crowded(&poller->spin, now_ns);
+            tw_spin_crowded(&poller->spin, now_ns, gap_ns);
             break;
         }
     }

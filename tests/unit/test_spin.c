@@ -9,6 +9,8 @@
 #include "common/base/spin.h"
 
 #define CAP 100000u
+#define LOST 3000000u
+#define REST (TW_SPIN_REST_TIMES * LOST)
 
 static struct tw_spin begun(uint32_t window_ns) {
     struct tw_spin spin;
@@ -74,9 +76,9 @@ static void no_waits_lead_beyond_the_cap(void **state) {
     }
 }
 
-/* Until when nothing is polled for, if others want the core now. */
-static uint64_t crowd(struct tw_spin *spin, uint64_t now_ns) {
-    tw_spin_crowded(spin, now_ns);
+/* Until when nothing is polled for, if others want the core now, and had it for so long. */
+static uint64_t crowd(struct tw_spin *spin, uint64_t now_ns, uint64_t lost_ns) {
+    tw_spin_crowded(spin, now_ns, lost_ns);
     spin->window_ns = CAP; /* waits were short all the while */
     assert_int_equal(tw_spin_window(spin, now_ns), 0);
     assert_int_equal(tw_spin_window(spin, spin->rested_ns - 1), 0);
@@ -86,16 +88,28 @@ static uint64_t crowd(struct tw_spin *spin, uint64_t now_ns) {
 
 static void when_others_want_the_core_it_sleeps_for_a_while(void **state) {
     struct tw_spin spin = begun(CAP);
-    assert_int_equal(crowd(&spin, 1000), 1000 + TW_SPIN_REST_NS_MIN);
-    tw_spin_crowded(&spin, UINT64_MAX / 2);
+    assert_int_equal(crowd(&spin, 1000, LOST), 1000 + REST);
+    tw_spin_crowded(&spin, UINT64_MAX / 2, LOST);
     assert_int_equal(spin.window_ns, 0);
+}
+
+static void the_longer_the_more_they_took(void **state) {
+    static const uint64_t lost[] = {1, 20000, LOST, 99999999};
+    for (size_t i = 0; i < sizeof lost / sizeof *lost; i++) {
+        struct tw_spin spin = begun(CAP);
+        assert_int_equal(crowd(&spin, 7, lost[i]), 7 + TW_SPIN_REST_TIMES * lost[i]);
+    }
+    struct tw_spin spin = begun(CAP);
+    assert_int_equal(crowd(&spin, 7, 100000001), 7 + (uint64_t)TW_SPIN_REST_NS_MAX);
+    spin = begun(CAP);
+    assert_int_equal(crowd(&spin, 7, UINT64_MAX), 7 + (uint64_t)TW_SPIN_REST_NS_MAX);
 }
 
 static void and_for_a_longer_one_while_they_are_still_there(void **state) {
     struct tw_spin spin = begun(CAP);
-    uint64_t at_ns = 1, rest_ns = TW_SPIN_REST_NS_MIN;
+    uint64_t at_ns = 1, rest_ns = REST;
     for (int i = 0; i < 40; i++) {
-        uint64_t until_ns = crowd(&spin, at_ns);
+        uint64_t until_ns = crowd(&spin, at_ns, i % 2 ? 20000 : LOST); /* who stays is not alone */
         assert_int_equal(until_ns - at_ns, rest_ns);
         rest_ns = 2 * rest_ns < TW_SPIN_REST_NS_MAX ? 2 * rest_ns : TW_SPIN_REST_NS_MAX;
         at_ns = until_ns + 1;
@@ -103,12 +117,18 @@ static void and_for_a_longer_one_while_they_are_still_there(void **state) {
     assert_int_equal(rest_ns, TW_SPIN_REST_NS_MAX);
 }
 
+static void one_who_takes_more_than_before_is_given_more(void **state) {
+    struct tw_spin spin = begun(CAP);
+    uint64_t until_ns = crowd(&spin, 1, 20000);
+    assert_int_equal(crowd(&spin, until_ns, LOST), until_ns + REST);
+}
+
 static void they_had_gone_when_it_was_alone_for_as_long_as_it_slept(void **state) {
     struct tw_spin spin = begun(CAP);
-    uint64_t until_ns = crowd(&spin, crowd(&spin, 1));
-    assert_int_equal(spin.rest_ns, 2 * TW_SPIN_REST_NS_MIN);
-    tw_spin_crowded(&spin, until_ns + 2 * TW_SPIN_REST_NS_MIN + 1);
-    assert_int_equal(spin.rest_ns, TW_SPIN_REST_NS_MIN);
+    uint64_t until_ns = crowd(&spin, crowd(&spin, 1, LOST), LOST);
+    assert_int_equal(spin.rest_ns, 2 * REST);
+    tw_spin_crowded(&spin, until_ns + 2 * REST + 1, LOST);
+    assert_int_equal(spin.rest_ns, REST);
 }
 
 int main(void) {
@@ -119,7 +139,9 @@ int main(void) {
         cmocka_unit_test(a_wait_beyond_the_cap_halves_it_down_to_nothing),
         cmocka_unit_test(no_waits_lead_beyond_the_cap),
         cmocka_unit_test(when_others_want_the_core_it_sleeps_for_a_while),
+        cmocka_unit_test(the_longer_the_more_they_took),
         cmocka_unit_test(and_for_a_longer_one_while_they_are_still_there),
+        cmocka_unit_test(one_who_takes_more_than_before_is_given_more),
         cmocka_unit_test(they_had_gone_when_it_was_alone_for_as_long_as_it_slept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
